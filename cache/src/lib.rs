@@ -1,0 +1,1 @@
+//! A tagged cache that cannot serve what was invalidated, and an HTTP cache layer on it.

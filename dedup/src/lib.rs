@@ -1,0 +1,1 @@
+//! Single flight for tower services: concurrent identical calls share one, bodies stream to all.

@@ -1,0 +1,1 @@
+//! Runnable apps that compose the crates.

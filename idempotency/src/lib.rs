@@ -1,0 +1,1 @@
+//! Idempotency-Key for tower services: one effect per key, the first response replayed byte for byte.

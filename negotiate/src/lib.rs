@@ -1,0 +1,1 @@
+//! HTTP content negotiation for tower services: exact, allocation-free, streaming.
