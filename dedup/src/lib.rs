@@ -1,1 +1,9 @@
-//! Single flight for tower services: concurrent identical calls share one, bodies stream to all.
+#![doc = include_str!("../README.md")]
+
+mod event;
+mod flights;
+mod queue;
+mod sync;
+
+pub use event::{Event, Observer};
+pub use flights::{Flights, FlightsBuilder, Landing, Leader, Role, Snapshot, Wait, Waited};

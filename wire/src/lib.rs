@@ -25,6 +25,6 @@ pub use problem::{PROBLEM_JSON, Problem};
 #[cfg(feature = "record")]
 pub use recorded::{Recorded, ReplayBody};
 #[cfg(feature = "record")]
-pub use recorder::{Outcome, Recorder, Recording};
+pub use recorder::{Outcome, Recorder, Recording, into_bytes};
 pub use refusal::{Protocol, Refusal};
 pub use retry_after::{GRPC_RETRY_PUSHBACK, RetryAfter};

@@ -213,7 +213,8 @@ impl<B: std::fmt::Debug, F: FnOnce(Outcome)> std::fmt::Debug for Recorder<B, F> 
 }
 
 /// The frame with its data as [`Bytes`]: free when they are, a copy when they are not contiguous.
-pub(crate) fn into_bytes<D: Buf>(frame: Frame<D>) -> Frame<Bytes> {
+#[must_use]
+pub fn into_bytes<D: Buf>(frame: Frame<D>) -> Frame<Bytes> {
     frame.map_data(|mut data| data.copy_to_bytes(data.remaining()))
 }
 

@@ -1,9 +1,11 @@
 //! One body, many readers, while it streams.
 
-#[cfg(all(test, buttress_loom))]
+#[cfg(test)]
+#[cfg(buttress_loom)]
 mod loom;
 mod stall;
-#[cfg(all(test, not(buttress_loom)))]
+#[cfg(test)]
+#[cfg(not(buttress_loom))]
 mod tests;
 mod wakers;
 mod window;

@@ -1,0 +1,4 @@
+//! Behaviour of the handle and the layer.
+#![allow(clippy::unwrap_used)]
+
+mod flights;
