@@ -2,3 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod flights;
+#[cfg(feature = "http")]
+mod http;
+#[cfg(feature = "http")]
+mod laws;
