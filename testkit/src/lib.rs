@@ -1,1 +1,16 @@
-//! What the tests share.
+//! What Buttress's tests share. Not published; only dev-dependencies point here.
+//!
+//! - [`tower_laws!`]: what every layer must hold, as a module of tests.
+//! - [`probe`]: a scripted service, its futures and its bodies, and who is awake.
+//! - [`body`]: a body that a test feeds by hand.
+//! - [`alloc`]: allocations per call, as an assertion.
+
+pub mod alloc;
+pub mod body;
+pub mod laws;
+pub mod probe;
+
+#[doc(hidden)]
+pub mod __private {
+    pub use tower_layer::Layer;
+}

@@ -9,7 +9,7 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header};
 use http_body::{Body, Frame};
 
 use crate::{
-    Finished, Head, Kind, Outcome, RouteName, Sink, Started, TraceContext, current::Entered,
+    Finished, Head, Outcome, RouteName, Sink, Started, TraceContext, current::Entered,
     shared::Shared,
 };
 
@@ -63,10 +63,6 @@ impl<K: Sink> Exchange<K> {
             on_drop: Outcome::FutureDropped,
         });
         Self { shared: shared.clone(), context: Some(context), record }
-    }
-
-    pub(crate) fn shared(&self) -> &Shared<K> {
-        &self.shared
     }
 
     /// Runs a piece of the request: with its context current and in the scope of the sink's span.

@@ -90,8 +90,7 @@ impl Probability {
     /// The share of traces to record. Below 0 (or not a number) is 0, above 1 is 1.
     #[must_use]
     pub fn new(share: f64) -> Self {
-        // `max` before `min`: it also turns a NaN into 0.
-        let share = share.max(0.0).min(1.0);
+        let share = if share.is_nan() { 0.0 } else { share.clamp(0.0, 1.0) };
         Self { threshold: ((1.0 - share) * Self::RANGE) as u64 }
     }
 

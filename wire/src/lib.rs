@@ -1,1 +1,12 @@
-//! What Buttress's HTTP crates share: field lexing, problem and gRPC refusals, responses that are kept while they stream.
+#![doc = include_str!("../README.md")]
+
+pub mod fields;
+pub mod grpc;
+pub mod lex;
+mod problem;
+mod refusal;
+mod retry_after;
+
+pub use problem::{PROBLEM_JSON, Problem};
+pub use refusal::{Protocol, Refusal};
+pub use retry_after::{GRPC_RETRY_PUSHBACK, RetryAfter};

@@ -1,0 +1,111 @@
+//! Rules about header fields as a whole: what belongs to one connection only, and lists spread over several lines.
+
+use http::HeaderMap;
+use http::header::{self, HeaderName};
+
+use crate::lex::{Elements, elements, is_token};
+
+/// The elements of the list-shaped field `name`, over all its lines, in order (RFC 9110, 5.3).
+pub fn list(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &[u8]> {
+    headers
+        .get_all(name)
+        .into_iter()
+        .flat_map(|line| -> Elements<'_> { elements(line.as_bytes()) })
+}
+
+/// Whether the list-shaped field `name` has `token` among its elements, without regard to case.
+#[must_use]
+pub fn list_contains(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
+    list(headers, name).any(|element| element.eq_ignore_ascii_case(token.as_bytes()))
+}
+
+/// Whether `name` speaks of one connection and is never forwarded, stored or replayed (RFC 9110, 7.6.1; RFC 9111, 3.1).
+///
+/// Fields that a message's own `Connection` names are such as well; [`end_to_end`] knows both.
+#[must_use]
+pub fn is_hop_by_hop(name: &HeaderName) -> bool {
+    // `Proxy-Connection` and `Keep-Alive` were never standardised, and are still sent.
+    const HOP_BY_HOP: [&str; 9] = [
+        "connection",
+        "keep-alive",
+        "proxy-connection",
+        "proxy-authenticate",
+        "proxy-authentication-info",
+        "proxy-authorization",
+        "te",
+        "transfer-encoding",
+        "upgrade",
+    ];
+    HOP_BY_HOP.contains(&name.as_str())
+}
+
+/// Takes out every field that belongs to one connection only, those that `Connection` names included.
+pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    // Every response passes here, and hardly any has something to strip: look before allocating.
+    if headers.keys().any(is_hop_by_hop) {
+        *headers = end_to_end(headers);
+    }
+}
+
+/// A copy of `headers` without the fields that belong to one connection only, in the same order.
+#[must_use]
+pub fn end_to_end(headers: &HeaderMap) -> HeaderMap {
+    let named: Vec<&[u8]> = list(headers, header::CONNECTION)
+        .filter(|element| is_token(element))
+        .collect();
+    let named = |name: &HeaderName| named.iter().any(|n| n.eq_ignore_ascii_case(name.as_ref()));
+    headers
+        .iter()
+        .filter(|(name, _)| !is_hop_by_hop(name) && !named(name))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
+        lines
+            .iter()
+            .map(|(name, value)| {
+                (
+                    HeaderName::from_static(name),
+                    HeaderValue::from_static(value),
+                )
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_list_continues_over_lines() {
+        let headers = headers(&[("vary", "accept, "), ("vary", "Origin")]);
+        let all: Vec<_> = list(&headers, header::VARY).collect();
+        assert_eq!(all, [&b"accept"[..], b"Origin"]);
+        assert!(list_contains(&headers, header::VARY, "origin"));
+        assert!(!list_contains(&headers, header::VARY, "ori"));
+    }
+
+    #[test]
+    fn what_connection_names_goes_with_it() {
+        let mut headers = headers(&[
+            ("connection", "close, X-Secret"),
+            ("x-secret", "1"),
+            ("te", "trailers"),
+            ("x-kept", "a"),
+            ("x-kept", "b"),
+            ("trailer", "expires"),
+        ]);
+        strip_hop_by_hop(&mut headers);
+        let left: Vec<_> = headers
+            .iter()
+            .map(|(n, v)| (n.as_str(), v.to_str().unwrap()))
+            .collect();
+        assert_eq!(
+            left,
+            [("x-kept", "a"), ("x-kept", "b"), ("trailer", "expires")]
+        );
+    }
+}
