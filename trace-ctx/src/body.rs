@@ -35,7 +35,10 @@ pin_project! {
 
 impl<B, K: Sink> TraceBody<B, K> {
     pub(crate) fn new(inner: B, exchange: Exchange<K>) -> Self {
-        Self { inner: Some(inner), exchange }
+        Self {
+            inner: Some(inner),
+            exchange,
+        }
     }
 
     fn inner(&self) -> &B {
@@ -74,6 +77,8 @@ impl<B: Body, K: Sink> Body for TraceBody<B, K> {
 
 impl<B, K: Sink> fmt::Debug for TraceBody<B, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TraceBody").field("exchange", &self.exchange).finish_non_exhaustive()
+        f.debug_struct("TraceBody")
+            .field("exchange", &self.exchange)
+            .finish_non_exhaustive()
     }
 }

@@ -111,7 +111,10 @@ impl TraceContext {
     /// The same context as part of the business transaction with this id.
     #[must_use]
     pub fn with_correlation_id(self, correlation_id: RequestId) -> Self {
-        Self { correlation_id: Some(correlation_id), ..self }
+        Self {
+            correlation_id: Some(correlation_id),
+            ..self
+        }
     }
 
     /// The trace.
@@ -153,8 +156,16 @@ impl TraceContext {
     /// The `trace-flags` to send: the sampling decision, and `random` as the trace was started with it.
     #[must_use]
     pub fn flags(&self) -> Flags {
-        let sampled = if self.is_sampled() { Flags::SAMPLED } else { Flags::default() };
-        let random = if self.random { Flags::RANDOM } else { Flags::default() };
+        let sampled = if self.is_sampled() {
+            Flags::SAMPLED
+        } else {
+            Flags::default()
+        };
+        let random = if self.random {
+            Flags::RANDOM
+        } else {
+            Flags::default()
+        };
         sampled.with(random)
     }
 
@@ -184,7 +195,11 @@ impl TraceContext {
     /// What goes out as `traceparent`.
     #[must_use]
     pub fn traceparent(&self) -> TraceParent {
-        TraceParent { trace_id: self.trace_id, span_id: self.span_id, flags: self.flags() }
+        TraceParent {
+            trace_id: self.trace_id,
+            span_id: self.span_id,
+            flags: self.flags(),
+        }
     }
 }
 

@@ -62,7 +62,10 @@ fn swap(slot: &mut Option<TraceContext>) {
 pub trait InTrace: Future + Sized {
     /// Makes this context [`current()`] whenever the future is polled, and while it is dropped.
     fn in_trace(self, context: TraceContext) -> Traced<Self> {
-        Traced { inner: Some(self), context: Some(context) }
+        Traced {
+            inner: Some(self),
+            context: Some(context),
+        }
     }
 
     /// Keeps the context that is [`current()`] now, for a task that is spawned:
@@ -76,7 +79,10 @@ pub trait InTrace: Future + Sized {
     /// # }
     /// ```
     fn in_current_trace(self) -> Traced<Self> {
-        Traced { inner: Some(self), context: current() }
+        Traced {
+            inner: Some(self),
+            context: current(),
+        }
     }
 }
 
@@ -109,13 +115,18 @@ impl<F: Future> Future for Traced<F> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let _entered = Entered::new(this.context);
-        this.inner.as_pin_mut().expect("present until dropped").poll(cx)
+        this.inner
+            .as_pin_mut()
+            .expect("present until dropped")
+            .poll(cx)
     }
 }
 
 impl<F: fmt::Debug> fmt::Debug for Traced<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Traced").field("context", &self.context).finish_non_exhaustive()
+        f.debug_struct("Traced")
+            .field("context", &self.context)
+            .finish_non_exhaustive()
     }
 }
 
@@ -143,7 +154,9 @@ mod tests {
         let mut future = task::spawn(
             async move {
                 assert_eq!(span(), Some(ids.0));
-                async move { assert_eq!(span(), Some(ids.1)) }.in_trace(inner).await;
+                async move { assert_eq!(span(), Some(ids.1)) }
+                    .in_trace(inner)
+                    .await;
                 tokio::task::yield_now().await;
                 assert_eq!(span(), Some(ids.0));
             }
@@ -198,7 +211,9 @@ mod tests {
     fn a_spawned_task_keeps_the_context_only_when_asked() {
         let cx = root();
         let id = cx.span_id();
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
         runtime.block_on(
             async move {
                 let bare = tokio::spawn(async { span() });

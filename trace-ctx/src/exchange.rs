@@ -62,13 +62,19 @@ impl<K: Sink> Exchange<K> {
             expected: None,
             on_drop: Outcome::FutureDropped,
         });
-        Self { shared: shared.clone(), context: Some(context), record }
+        Self {
+            shared: shared.clone(),
+            context: Some(context),
+            record,
+        }
     }
 
     /// Runs a piece of the request: with its context current and in the scope of the sink's span.
     pub(crate) fn enter<R>(&mut self, run: impl FnOnce() -> R) -> R {
         let _entered = Entered::new(&mut self.context);
-        let Some(record) = &mut self.record else { return run() };
+        let Some(record) = &mut self.record else {
+            return run();
+        };
         // If `run` unwinds, this is what our drop will find.
         let on_drop = mem::replace(&mut record.on_drop, Outcome::Panic);
         let output = self.shared.sink.in_scope(&mut record.span, run);
@@ -81,7 +87,10 @@ impl<K: Sink> Exchange<K> {
         if let Some(record) = &mut self.record {
             record.time_to_head = Some(self.shared.clock.now() - record.started);
             record.on_head(response);
-            let route = self.shared.route.of_response(response.status(), response.extensions());
+            let route = self
+                .shared
+                .route
+                .of_response(response.status(), response.extensions());
             record.route = route.or(record.route.take());
         }
         if let Some(context) = &self.context {
@@ -107,7 +116,9 @@ impl<K: Sink> Exchange<K> {
 
     /// Tells the sink, unless it has been told.
     pub(crate) fn finish(&mut self, outcome: Outcome) {
-        let (Some(record), Some(context)) = (self.record.take(), &self.context) else { return };
+        let (Some(record), Some(context)) = (self.record.take(), &self.context) else {
+            return;
+        };
         let mut inside = Some(context.clone());
         let _entered = Entered::new(&mut inside);
         let finished = Finished {

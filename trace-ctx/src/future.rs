@@ -37,7 +37,10 @@ pin_project! {
 
 impl<F, K: Sink> ResponseFuture<F, K> {
     pub(crate) fn new(inner: F, exchange: Exchange<K>) -> Self {
-        Self { inner: Some(inner), exchange: Some(exchange) }
+        Self {
+            inner: Some(inner),
+            exchange: Some(exchange),
+        }
     }
 }
 
@@ -70,6 +73,8 @@ where
 
 impl<F, K: Sink> fmt::Debug for ResponseFuture<F, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ResponseFuture").field("exchange", &self.exchange).finish_non_exhaustive()
+        f.debug_struct("ResponseFuture")
+            .field("exchange", &self.exchange)
+            .finish_non_exhaustive()
     }
 }

@@ -9,7 +9,11 @@ pub(crate) fn decode<const N: usize, const M: usize>(digits: &[u8; N]) -> Option
         let decimal = digit.wrapping_sub(b'0');
         let letter = digit.wrapping_sub(b'a');
         all_valid &= (decimal < 10) | (letter < 6);
-        *nibble = if decimal < 10 { decimal } else { letter.wrapping_add(10) };
+        *nibble = if decimal < 10 {
+            decimal
+        } else {
+            letter.wrapping_add(10)
+        };
     }
     let mut bytes = [0u8; M];
     for (i, byte) in bytes.iter_mut().enumerate() {
@@ -54,8 +58,16 @@ mod tests {
     fn only_lower_case_digits_are_digits() {
         for byte in 0..=u8::MAX {
             let valid = matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-            assert_eq!(decode::<2, 1>(&[byte, b'0']).is_some(), valid, "{byte:#x} first");
-            assert_eq!(decode::<2, 1>(&[b'0', byte]).is_some(), valid, "{byte:#x} second");
+            assert_eq!(
+                decode::<2, 1>(&[byte, b'0']).is_some(),
+                valid,
+                "{byte:#x} first"
+            );
+            assert_eq!(
+                decode::<2, 1>(&[b'0', byte]).is_some(),
+                valid,
+                "{byte:#x} second"
+            );
         }
     }
 }

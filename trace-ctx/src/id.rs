@@ -128,12 +128,16 @@ mod tests {
         let id = TraceId::from_bytes([0xab; 16]).unwrap();
         assert_eq!(id.to_string(), "ab".repeat(16));
         assert_eq!(TraceId::from_hex(&id.to_hex()), Some(id));
-        assert_eq!(format!("{:?}", SpanId::from_bytes(*b"\0\0\0\0\0\0\0\x01").unwrap()), "SpanId(0000000000000001)");
+        assert_eq!(
+            format!("{:?}", SpanId::from_bytes(*b"\0\0\0\0\0\0\0\x01").unwrap()),
+            "SpanId(0000000000000001)"
+        );
     }
 
     #[test]
     fn randomness_is_the_low_seven_bytes() {
-        let id = TraceId::from_bytes(*b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\0\0\0\0\0\x01\x02").unwrap();
+        let id = TraceId::from_bytes(*b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\0\0\0\0\0\x01\x02")
+            .unwrap();
         assert_eq!(id.randomness(), 0x0102);
     }
 }

@@ -36,7 +36,9 @@ pub struct ClientLayer<K = ()> {
 impl TraceLayer {
     /// For a service whose callers are inside: their traces and request ids go on.
     pub fn server() -> ServerLayer {
-        ServerLayer { shared: Arc::new(Shared::new(Kind::Server)) }
+        ServerLayer {
+            shared: Arc::new(Shared::new(Kind::Server)),
+        }
     }
 
     /// For a service that strangers call: every request is a new trace that remembers the caller's, with a new
@@ -47,7 +49,9 @@ impl TraceLayer {
 
     /// For calls to services that may see our trace and our request ids.
     pub fn client() -> ClientLayer {
-        ClientLayer { shared: Arc::new(Shared::new(Kind::Client)) }
+        ClientLayer {
+            shared: Arc::new(Shared::new(Kind::Client)),
+        }
     }
 }
 
@@ -124,7 +128,9 @@ macro_rules! builder {
 
             /// Where records go, in place of any sink before; nowhere by default. Several are a tuple.
             pub fn sink<L>(self, sink: L) -> $layer<L> {
-                $layer { shared: Arc::new(Arc::unwrap_or_clone(self.shared).with_sink(sink)) }
+                $layer {
+                    shared: Arc::new(Arc::unwrap_or_clone(self.shared).with_sink(sink)),
+                }
             }
 
             fn policy(self, change: impl FnOnce(Policy) -> Policy) -> Self {
@@ -134,7 +140,9 @@ macro_rules! builder {
             fn change(self, change: impl FnOnce(&mut Shared<K>)) -> Self {
                 let mut shared = Arc::unwrap_or_clone(self.shared);
                 change(&mut shared);
-                Self { shared: Arc::new(shared) }
+                Self {
+                    shared: Arc::new(shared),
+                }
             }
         }
 
@@ -142,19 +150,26 @@ macro_rules! builder {
             type Service = $service<S, K>;
 
             fn layer(&self, inner: S) -> Self::Service {
-                $service { inner, shared: self.shared.clone() }
+                $service {
+                    inner,
+                    shared: self.shared.clone(),
+                }
             }
         }
 
         impl<K> Clone for $layer<K> {
             fn clone(&self) -> Self {
-                Self { shared: self.shared.clone() }
+                Self {
+                    shared: self.shared.clone(),
+                }
             }
         }
 
         impl<K> std::fmt::Debug for $layer<K> {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.debug_tuple(stringify!($layer)).field(&self.shared).finish()
+                f.debug_tuple(stringify!($layer))
+                    .field(&self.shared)
+                    .finish()
             }
         }
     };

@@ -16,6 +16,8 @@ mod log;
 mod policy;
 mod propagate;
 mod request_id;
+#[cfg(feature = "json")]
+mod rfc3339;
 mod route;
 mod sample;
 mod service;
@@ -25,8 +27,6 @@ mod traceparent;
 mod tracestate;
 mod trust;
 
-#[cfg(feature = "tracing")]
-pub use crate::{log::JsonFormat, sink::tracing::TracingSink};
 #[cfg(feature = "json")]
 pub use crate::sink::json::JsonLines;
 pub use crate::{
@@ -51,3 +51,5 @@ pub use crate::{
     tracestate::{TraceState, TraceStateError},
     trust::{Trust, TrustPolicy},
 };
+#[cfg(feature = "tracing")]
+pub use crate::{log::JsonFormat, sink::tracing::TracingSink};

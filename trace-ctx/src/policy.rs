@@ -41,37 +41,55 @@ impl Policy {
     /// The formats to read and write.
     #[must_use]
     pub fn with_propagator(self, propagator: impl Propagator) -> Self {
-        Self { propagator: Arc::new(propagator), ..self }
+        Self {
+            propagator: Arc::new(propagator),
+            ..self
+        }
     }
 
     /// Whose context and request id are kept.
     #[must_use]
     pub fn with_trust(self, trust: impl TrustPolicy) -> Self {
-        Self { trust: Arc::new(trust), ..self }
+        Self {
+            trust: Arc::new(trust),
+            ..self
+        }
     }
 
     /// What is recorded.
     #[must_use]
     pub fn with_sampler(self, sampler: impl Sampler) -> Self {
-        Self { sampler: Arc::new(sampler), ..self }
+        Self {
+            sampler: Arc::new(sampler),
+            ..self
+        }
     }
 
     /// Where new ids come from.
     #[must_use]
     pub fn with_ids(self, ids: impl IdGenerator) -> Self {
-        Self { ids: Arc::new(ids), ..self }
+        Self {
+            ids: Arc::new(ids),
+            ..self
+        }
     }
 
     /// The field of the request id, `x-request-id` by default.
     #[must_use]
     pub fn with_request_id(self, name: HeaderName) -> Self {
-        Self { request_id: name, ..self }
+        Self {
+            request_id: name,
+            ..self
+        }
     }
 
     /// The field of the correlation id; there is none by default.
     #[must_use]
     pub fn with_correlation_id(self, name: HeaderName) -> Self {
-        Self { correlation_id: Some(name), ..self }
+        Self {
+            correlation_id: Some(name),
+            ..self
+        }
     }
 
     /// Takes a request in: reads what the caller sent as far as it is trusted, opens a span, decides about sampling.
@@ -81,7 +99,10 @@ impl Policy {
         let head = Head::of(request);
         let trust = self.trust.trust(&head);
         let mut context = self.open(trust, &head);
-        if matches!(context.origin, Origin::Linked(_) | Origin::Ignored | Origin::Invalid) {
+        if matches!(
+            context.origin,
+            Origin::Linked(_) | Origin::Ignored | Origin::Invalid
+        ) {
             propagate::strip(&*self.propagator, request.headers_mut());
         }
         if let Some(id) = take_id(request.headers_mut(), &self.request_id, trust) {
@@ -120,7 +141,10 @@ impl Policy {
             (Extracted::Remote(remote), Trust::Link) => Origin::Linked(link(&remote)),
             (Extracted::Remote(remote), Trust::Continue) => return self.proceed(remote, head),
         };
-        let root = TraceContext { origin, ..TraceContext::root(&*self.ids) };
+        let root = TraceContext {
+            origin,
+            ..TraceContext::root(&*self.ids)
+        };
         self.decide(root, None, *head)
     }
 
@@ -141,14 +165,22 @@ impl Policy {
         context
     }
 
-    fn decide(&self, context: TraceContext, parent: Option<&Remote>, head: Head<'_>) -> TraceContext {
+    fn decide(
+        &self,
+        context: TraceContext,
+        parent: Option<&Remote>,
+        head: Head<'_>,
+    ) -> TraceContext {
         let question = SampleRequest::new(context.trace_id, parent, head);
         context.with_sampling(self.sampler.sample(&question).sampling)
     }
 }
 
 fn link(remote: &Remote) -> Link {
-    Link { trace_id: remote.parent.trace_id, span_id: remote.parent.span_id }
+    Link {
+        trace_id: remote.parent.trace_id,
+        span_id: remote.parent.span_id,
+    }
 }
 
 /// The caller's id if it is valid and the caller is trusted; otherwise the field is removed.
@@ -201,7 +233,11 @@ mod tests {
         assert_eq!(cx.trace_id().to_string(), &PARENT[3..35]);
         assert_eq!(cx.parent_id().unwrap().to_string(), &PARENT[36..52]);
         assert_ne!(cx.span_id(), cx.parent_id().unwrap());
-        assert_eq!(cx.flags().bits(), 3, "sampled as the caller decided, random as it was");
+        assert_eq!(
+            cx.flags().bits(),
+            3,
+            "sampled as the caller decided, random as it was"
+        );
         assert_eq!(cx.state().get("a"), Some("1"));
         assert_eq!(cx.request_id().to_string(), "theirs");
         assert_eq!(cx.correlation_id().to_string(), "order-7");
@@ -220,9 +256,15 @@ mod tests {
             assert!(cx.state().is_empty());
             assert_ne!(cx.request_id().to_string(), "theirs");
             assert_eq!(cx.correlation_id(), cx.request_id());
-            assert!(request.headers().is_empty(), "{trust:?}: {:?}", request.headers());
+            assert!(
+                request.headers().is_empty(),
+                "{trust:?}: {:?}",
+                request.headers()
+            );
             match (trust, cx.origin()) {
-                (Trust::Link, Origin::Linked(link)) => assert_eq!(link.trace_id.to_string(), theirs),
+                (Trust::Link, Origin::Linked(link)) => {
+                    assert_eq!(link.trace_id.to_string(), theirs)
+                }
                 (_, origin) => assert_eq!(origin, Origin::Ignored),
             }
         }
@@ -236,13 +278,19 @@ mod tests {
         assert!(cx.state().is_empty());
         assert!(!request.headers().contains_key("traceparent"));
         assert!(!request.headers().contains_key("tracestate"));
-        assert_eq!(cx.request_id().to_string(), "theirs", "the request id stands for itself");
+        assert_eq!(
+            cx.request_id().to_string(),
+            "theirs",
+            "the request id stands for itself"
+        );
     }
 
     #[test]
     fn a_bad_request_id_is_replaced_and_removed() {
         let mut request = sent(PARENT);
-        request.headers_mut().insert("x-request-id", "a b".parse().unwrap());
+        request
+            .headers_mut()
+            .insert("x-request-id", "a b".parse().unwrap());
         let cx = policy().accept(&mut request);
         assert_eq!(cx.request_id().to_string().len(), 32);
         assert!(!request.headers().contains_key("x-request-id"));
@@ -250,9 +298,13 @@ mod tests {
 
     #[test]
     fn a_new_trace_asks_the_sampler() {
-        let cx = policy().with_sampler(ParentBased(Never)).accept(&mut Request::new(()));
+        let cx = policy()
+            .with_sampler(ParentBased(Never))
+            .accept(&mut Request::new(()));
         assert_eq!((cx.origin(), cx.sampling()), (Origin::New, Sampling::Deny));
-        let cx = policy().with_sampler(ParentBased(Never)).accept(&mut sent(PARENT));
+        let cx = policy()
+            .with_sampler(ParentBased(Never))
+            .accept(&mut sent(PARENT));
         assert_eq!(cx.sampling(), Sampling::Accept);
     }
 
@@ -265,7 +317,11 @@ mod tests {
             (true, Some(&*unsure), false),
             (false, Some(PARENT), true),
         ] {
-            let policy = if ids_are_random { Policy::default() } else { policy() };
+            let policy = if ids_are_random {
+                Policy::default()
+            } else {
+                policy()
+            };
             let mut request = traceparent.map_or(Request::new(()), sent);
             assert_eq!(policy.accept(&mut request).flags().is_random(), random);
         }

@@ -101,7 +101,11 @@ impl Propagator for W3c {
 }
 
 fn decision(flags: Flags) -> Sampling {
-    if flags.is_sampled() { Sampling::Accept } else { Sampling::Deny }
+    if flags.is_sampled() {
+        Sampling::Accept
+    } else {
+        Sampling::Deny
+    }
 }
 
 fn replace(headers: &mut HeaderMap, name: &HeaderName, value: Option<HeaderValue>) {
@@ -208,7 +212,9 @@ mod tests {
 
     impl Propagator for Other {
         fn extract(&self, headers: &HeaderMap) -> Extracted {
-            let renamed = headers.get("other").map(|value| (TRACEPARENT.clone(), value.clone()));
+            let renamed = headers
+                .get("other")
+                .map(|value| (TRACEPARENT.clone(), value.clone()));
             W3c.extract(&HeaderMap::from_iter(renamed))
         }
 
@@ -231,15 +237,23 @@ mod tests {
 
     #[test]
     fn a_repeated_traceparent_is_invalid_even_if_the_copies_agree() {
-        assert_eq!(found(&W3c, &[("traceparent", VALID), ("traceparent", VALID)]), "invalid");
+        assert_eq!(
+            found(&W3c, &[("traceparent", VALID), ("traceparent", VALID)]),
+            "invalid"
+        );
         let repeated = headers(&[("traceparent", VALID), ("traceparent", "junk")]);
-        assert_eq!(W3c::traceparent(&repeated), Some(Err(TraceParentError::Repeated)));
+        assert_eq!(
+            W3c::traceparent(&repeated),
+            Some(Err(TraceParentError::Repeated))
+        );
     }
 
     #[test]
     fn a_bad_tracestate_is_dropped_alone() {
         let sent = headers(&[("traceparent", VALID), ("tracestate", "a=1,B=2")]);
-        let Extracted::Remote(remote) = W3c.extract(&sent) else { panic!("lost the trace") };
+        let Extracted::Remote(remote) = W3c.extract(&sent) else {
+            panic!("lost the trace")
+        };
         assert!(remote.state.is_empty());
         assert_eq!(remote.sampling, Sampling::Accept);
     }
@@ -251,19 +265,30 @@ mod tests {
 
     #[test]
     fn a_long_tracestate_is_shortened_when_it_comes_in() {
-        let list = (0..20).map(|i| format!("key{i:02}={}", "v".repeat(30))).collect::<Vec<_>>();
+        let list = (0..20)
+            .map(|i| format!("key{i:02}={}", "v".repeat(30)))
+            .collect::<Vec<_>>();
         let sent = headers(&[("traceparent", VALID), ("tracestate", &list.join(","))]);
-        let Extracted::Remote(remote) = W3c.extract(&sent) else { panic!("lost the trace") };
+        let Extracted::Remote(remote) = W3c.extract(&sent) else {
+            panic!("lost the trace")
+        };
         assert_eq!(remote.state.as_bytes(), list[..13].join(",").as_bytes());
     }
 
     #[test]
     fn inject_leaves_nothing_of_what_was_there() {
         let cx = TraceContext::root(&SequentialIds::new());
-        let mut out = headers(&[("traceparent", "x"), ("traceparent", "y"), ("tracestate", "a=1")]);
+        let mut out = headers(&[
+            ("traceparent", "x"),
+            ("traceparent", "y"),
+            ("tracestate", "a=1"),
+        ]);
         W3c.inject(&cx, &mut out);
         assert_eq!(W3c::traceparent(&out), Some(Ok(cx.traceparent())));
-        assert!(!out.contains_key("tracestate"), "an empty state is not sent");
+        assert!(
+            !out.contains_key("tracestate"),
+            "an empty state is not sent"
+        );
     }
 
     #[test]

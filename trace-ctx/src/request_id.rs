@@ -72,7 +72,10 @@ impl std::str::FromStr for RequestId {
 }
 
 /// The one id in these headers: absent, one valid, or something to throw away (also two of them).
-pub(crate) fn read(headers: &HeaderMap, name: &HeaderName) -> Option<Result<RequestId, InvalidRequestId>> {
+pub(crate) fn read(
+    headers: &HeaderMap,
+    name: &HeaderName,
+) -> Option<Result<RequestId, InvalidRequestId>> {
     let mut values = headers.get_all(name).iter();
     let first = values.next()?;
     Some(match values.next() {
@@ -134,7 +137,11 @@ mod tests {
     fn exactly_the_documented_bytes_are_accepted() {
         let allowed = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._~+/=:-";
         for byte in 0..=u8::MAX {
-            assert_eq!(is_accepted(&[b'a', byte, b'z']), allowed.contains(&byte), "{byte:#x}");
+            assert_eq!(
+                is_accepted(&[b'a', byte, b'z']),
+                allowed.contains(&byte),
+                "{byte:#x}"
+            );
         }
     }
 

@@ -1,6 +1,7 @@
 use crate::{Head, Remote, Sampling, TraceId};
 
 /// Decides whether a trace is recorded. Asked once per request, before anything is built for it.
+/// A closure from a [`SampleRequest`] to a [`Sampling`] is one.
 pub trait Sampler: Send + Sync + 'static {
     /// The decision, which also goes out with every call made for this request.
     fn sample(&self, request: &SampleRequest<'_>) -> Decision;
@@ -36,7 +37,20 @@ impl<'a> SampleRequest<'a> {
     /// A question about this trace, for this request.
     #[must_use]
     pub fn new(trace_id: TraceId, parent: Option<&'a Remote>, head: Head<'a>) -> Self {
-        Self { trace_id, parent, head }
+        Self {
+            trace_id,
+            parent,
+            head,
+        }
+    }
+}
+
+impl<F> Sampler for F
+where
+    F: Fn(&SampleRequest<'_>) -> Sampling + Send + Sync + 'static,
+{
+    fn sample(&self, request: &SampleRequest<'_>) -> Decision {
+        self(request).into()
     }
 }
 
@@ -90,12 +104,21 @@ impl Probability {
     /// The share of traces to record. Below 0 (or not a number) is 0, above 1 is 1.
     #[must_use]
     pub fn new(share: f64) -> Self {
-        let share = if share.is_nan() { 0.0 } else { share.clamp(0.0, 1.0) };
-        Self { threshold: ((1.0 - share) * Self::RANGE) as u64 }
+        let share = if share.is_nan() {
+            0.0
+        } else {
+            share.clamp(0.0, 1.0)
+        };
+        Self {
+            threshold: ((1.0 - share) * Self::RANGE) as u64,
+        }
     }
 
     fn randomness(request: &SampleRequest<'_>) -> u64 {
-        let explicit = request.parent.and_then(|parent| parent.state.get("ot")).and_then(rv);
+        let explicit = request
+            .parent
+            .and_then(|parent| parent.state.get("ot"))
+            .and_then(rv);
         explicit.unwrap_or_else(|| request.trace_id.randomness())
     }
 }
@@ -103,14 +126,25 @@ impl Probability {
 /// The `rv` of an `ot` member: `th:c;rv:0123456789abcd`, exactly 14 hex digits.
 fn rv(ot: &str) -> Option<u64> {
     let digits = ot.split(';').find_map(|part| part.strip_prefix("rv:"))?;
-    let is_hex = digits.len() == 14 && digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-    if is_hex { u64::from_str_radix(digits, 16).ok() } else { None }
+    let is_hex = digits.len() == 14
+        && digits
+            .bytes()
+            .all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    if is_hex {
+        u64::from_str_radix(digits, 16).ok()
+    } else {
+        None
+    }
 }
 
 impl Sampler for Probability {
     fn sample(&self, request: &SampleRequest<'_>) -> Decision {
         let accepted = Self::randomness(request) >= self.threshold;
-        if accepted { Sampling::Accept.into() } else { Sampling::Deny.into() }
+        if accepted {
+            Sampling::Accept.into()
+        } else {
+            Sampling::Deny.into()
+        }
     }
 }
 
@@ -138,7 +172,9 @@ mod tests {
         let mut id = [0xff; 16];
         id[8..].copy_from_slice(&randomness.to_be_bytes());
         let trace_id = TraceId::from_bytes(id).unwrap();
-        sampler.sample(&SampleRequest::new(trace_id, parent, Head::of(&request))).sampling
+        sampler
+            .sample(&SampleRequest::new(trace_id, parent, Head::of(&request)))
+            .sampling
     }
 
     #[test]
@@ -198,7 +234,11 @@ mod tests {
             ("other=rv:80000000000000", false),
         ] {
             let parent = remote(Sampling::Defer, state);
-            assert_eq!(ask(&half, 0, Some(&parent)).is_sampled(), sampled, "{state}");
+            assert_eq!(
+                ask(&half, 0, Some(&parent)).is_sampled(),
+                sampled,
+                "{state}"
+            );
         }
     }
 }

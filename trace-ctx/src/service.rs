@@ -76,7 +76,10 @@ macro_rules! shared_by_clones {
     ($service:ident) => {
         impl<S: Clone, K> Clone for $service<S, K> {
             fn clone(&self) -> Self {
-                Self { inner: self.inner.clone(), shared: self.shared.clone() }
+                Self {
+                    inner: self.inner.clone(),
+                    shared: self.shared.clone(),
+                }
             }
         }
 

@@ -44,14 +44,31 @@ impl Shared<()> {
 
 impl<K> Shared<K> {
     pub(crate) fn with_sink<L>(self, sink: L) -> Shared<L> {
-        let Self { kind, policy, answer, route, clock, sink: _ } = self;
-        Shared { kind, policy, answer, route, clock, sink: Arc::new(sink) }
+        let Self {
+            kind,
+            policy,
+            answer,
+            route,
+            clock,
+            sink: _,
+        } = self;
+        Shared {
+            kind,
+            policy,
+            answer,
+            route,
+            clock,
+            sink: Arc::new(sink),
+        }
     }
 
     pub(crate) fn answer<B>(&self, context: &TraceContext, response: &mut Response<B>) {
         let headers = response.headers_mut();
         if self.answer.request_id {
-            headers.insert(&self.policy.request_id, context.request_id().to_header_value());
+            headers.insert(
+                &self.policy.request_id,
+                context.request_id().to_header_value(),
+            );
         }
         if let (true, Some(name)) = (self.answer.correlation_id, &self.policy.correlation_id) {
             headers.insert(name, context.correlation_id().to_header_value());

@@ -125,17 +125,27 @@ impl<'a> Started<'a> {
         head: Head<'a>,
         find_route: &'a dyn Route,
     ) -> Self {
-        Self { context, kind, head, find_route, route: OnceCell::new() }
+        Self {
+            context,
+            kind,
+            head,
+            find_route,
+            route: OnceCell::new(),
+        }
     }
 
     /// The template of the route, where the request already tells it. Found when first asked for.
     #[must_use]
     pub fn route(&self) -> Option<&RouteName> {
-        self.route.get_or_init(|| self.find_route.of_request(&self.head)).as_ref()
+        self.route
+            .get_or_init(|| self.find_route.of_request(&self.head))
+            .as_ref()
     }
 
     pub(crate) fn into_route(self) -> Option<RouteName> {
-        self.route.into_inner().unwrap_or_else(|| self.find_route.of_request(&self.head))
+        self.route
+            .into_inner()
+            .unwrap_or_else(|| self.find_route.of_request(&self.head))
     }
 }
 

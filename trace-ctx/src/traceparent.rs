@@ -98,7 +98,9 @@ impl TraceParent {
     /// When the value is not exactly what section 3.2.2 allows. Nothing is trimmed: an HTTP parser has removed
     /// the white space that may surround a field value.
     pub fn parse(value: &[u8]) -> Result<Self, TraceParentError> {
-        let (known, suffix) = value.split_first_chunk().ok_or(TraceParentError::Malformed)?;
+        let (known, suffix) = value
+            .split_first_chunk()
+            .ok_or(TraceParentError::Malformed)?;
         let version = Version::read(known)?;
         match (version, suffix.first()) {
             (_, None) | (Version::Higher, Some(b'-')) => Self::read(known),
@@ -177,7 +179,9 @@ impl fmt::Display for TraceParent {
 impl fmt::Display for TraceParentError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Malformed => "traceparent is not version-traceid-parentid-flags in lower-case hex",
+            Self::Malformed => {
+                "traceparent is not version-traceid-parentid-flags in lower-case hex"
+            }
             Self::Version => "traceparent has the forbidden version ff",
             Self::ZeroId => "traceparent has an id of zeros",
             Self::Repeated => "traceparent stands in the request more than once",

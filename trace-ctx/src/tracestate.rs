@@ -74,13 +74,17 @@ impl TraceState {
 
     /// The members as `(key, value)`, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        members(self.as_bytes()).filter_map(split).map(|(k, v)| (hex::as_str(k), hex::as_str(v)))
+        members(self.as_bytes())
+            .filter_map(split)
+            .map(|(k, v)| (hex::as_str(k), hex::as_str(v)))
     }
 
     /// The value of the first member with this key.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&str> {
-        self.iter().find(|member| member.0 == key).map(|member| member.1)
+        self.iter()
+            .find(|member| member.0 == key)
+            .map(|member| member.1)
     }
 
     /// How many members there are.
@@ -154,7 +158,10 @@ struct Kept<'a> {
 
 impl<'a> Kept<'a> {
     fn within(max: usize, list: &'a [u8]) -> Self {
-        let mut kept = Self { members: [&[]; TraceState::MAX_MEMBERS], count: 0 };
+        let mut kept = Self {
+            members: [&[]; TraceState::MAX_MEMBERS],
+            count: 0,
+        };
         for (place, member) in kept.members.iter_mut().zip(members(list)) {
             *place = member;
             kept.count += 1;
@@ -166,14 +173,19 @@ impl<'a> Kept<'a> {
     }
 
     fn drop_one(&mut self) {
-        let large = self.iter().rposition(|member| member.len() > TraceState::LARGE);
+        let large = self
+            .iter()
+            .rposition(|member| member.len() > TraceState::LARGE);
         let victim = large.unwrap_or(self.count - 1);
         self.members[victim..self.count].rotate_left(1);
         self.count -= 1;
     }
 
     fn joined_len(&self) -> usize {
-        self.iter().map(|member| member.len() + 1).sum::<usize>().saturating_sub(1)
+        self.iter()
+            .map(|member| member.len() + 1)
+            .sum::<usize>()
+            .saturating_sub(1)
     }
 
     fn iter(&self) -> impl DoubleEndedIterator<Item = &'a [u8]> + ExactSizeIterator {
@@ -183,7 +195,9 @@ impl<'a> Kept<'a> {
 
 /// The non-empty members of a list, without the white space around them. A comma is never part of a value.
 fn members(list: &[u8]) -> impl Iterator<Item = &[u8]> {
-    list.split(|&byte| byte == b',').map(trim).filter(|member| !member.is_empty())
+    list.split(|&byte| byte == b',')
+        .map(trim)
+        .filter(|member| !member.is_empty())
 }
 
 /// Optional white space is space and tab, and nothing else (RFC 9110, 5.6.3).
@@ -219,14 +233,18 @@ fn is_key(key: &[u8]) -> bool {
     let starts = matches!(key.first(), Some(b'a'..=b'z' | b'0'..=b'9'));
     starts
         && key.len() <= 256
-        && key.iter().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-' | b'*' | b'/' | b'@'))
+        && key.iter().all(
+            |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-' | b'*' | b'/' | b'@'),
+        )
 }
 
 /// `0*255( %x20 / nblk-chr ) nblk-chr`: a leading space counts, a trailing one cannot be.
 fn is_value(value: &[u8]) -> bool {
     let ends = value.last().is_some_and(|&byte| byte != b' ');
     ends && value.len() <= 256
-        && value.iter().all(|&byte| matches!(byte, 0x20..=0x7e) && byte != b',' && byte != b'=')
+        && value
+            .iter()
+            .all(|&byte| matches!(byte, 0x20..=0x7e) && byte != b',' && byte != b'=')
 }
 
 fn join<'a>(parts: impl Iterator<Item = &'a [u8]>) -> HeaderValue {
@@ -326,9 +344,18 @@ mod tests {
 
     #[test]
     fn thirty_two_members_are_the_most() {
-        let list = |n: usize| (0..n).map(|i| format!("k{i}={i}")).collect::<Vec<_>>().join(",");
+        let list = |n: usize| {
+            (0..n)
+                .map(|i| format!("k{i}={i}"))
+                .collect::<Vec<_>>()
+                .join(",")
+        };
         assert_eq!(parse(&list(32)).unwrap().len(), 32);
-        assert_eq!(parse(&format!(",, ,{},,", list(32))).unwrap().len(), 32, "empty ones do not count");
+        assert_eq!(
+            parse(&format!(",, ,{},,", list(32))).unwrap().len(),
+            32,
+            "empty ones do not count"
+        );
         assert_eq!(parse(&list(33)), Err(TraceStateError::TooMany));
     }
 
@@ -336,7 +363,10 @@ mod tests {
     fn nothing_but_empty_members_is_an_empty_state() {
         for value in ["", " ", ",", " ,\t, "] {
             let state = parse(value).unwrap();
-            assert!(state.is_empty() && state.to_header_value().is_none(), "{value:?}");
+            assert!(
+                state.is_empty() && state.to_header_value().is_none(),
+                "{value:?}"
+            );
         }
     }
 
@@ -350,13 +380,20 @@ mod tests {
         let members: Vec<_> = state.iter().collect();
         assert_eq!(members, [("a", "1"), ("b", "2"), ("c", "3"), ("d", "4")]);
         headers.append(&TRACESTATE, HeaderValue::from_static("broken"));
-        assert_eq!(TraceState::from_headers(&headers), Err(TraceStateError::Member));
+        assert_eq!(
+            TraceState::from_headers(&headers),
+            Err(TraceStateError::Member)
+        );
     }
 
     #[test]
     fn a_changed_member_moves_to_the_front_and_is_there_once() {
         let mut state = parse("a=1, b=2,a=3 ,c=4").unwrap();
-        assert_eq!(state.get("a"), Some("1"), "duplicates pass through until they are touched");
+        assert_eq!(
+            state.get("a"),
+            Some("1"),
+            "duplicates pass through until they are touched"
+        );
         state.insert("b", "x").unwrap();
         assert_eq!(text(&state), "b=x,a=1,a=3,c=4");
         state.insert("a", "y").unwrap();
@@ -370,7 +407,14 @@ mod tests {
     #[test]
     fn a_refused_member_changes_nothing() {
         let mut state = parse("a=1").unwrap();
-        for (key, value) in [("A", "1"), ("", "1"), ("k", ""), ("k", "a,b=c"), ("k", "x "), ("k=v", "1")] {
+        for (key, value) in [
+            ("A", "1"),
+            ("", "1"),
+            ("k", ""),
+            ("k", "a,b=c"),
+            ("k", "x "),
+            ("k=v", "1"),
+        ] {
             assert!(state.insert(key, value).is_err(), "{key:?}={value:?}");
         }
         assert_eq!(text(&state), "a=1");
@@ -382,7 +426,10 @@ mod tests {
         let mut state = parse(&list.join(",")).unwrap();
         state.insert("new", "1").unwrap();
         assert_eq!(state.len(), 32);
-        assert_eq!((state.get("new"), state.get("k30"), state.get("k31")), (Some("1"), Some("30"), None));
+        assert_eq!(
+            (state.get("new"), state.get("k30"), state.get("k31")),
+            (Some("1"), Some("30"), None)
+        );
         state.insert("k3", "again").unwrap();
         assert_eq!(state.len(), 32);
         assert_eq!(state.get("k30"), Some("30"), "replacing makes its own room");
@@ -405,7 +452,11 @@ mod tests {
             (vec!["a=1".into(), "b=2".into()], 2, ""),
             (vec![large("x"), "a=1".into(), "b=2".into()], 100, "a,b"),
             // One large member is enough: the older one goes, the newer one stays.
-            (vec![large("x"), "a=1".into(), large("y"), "b=2".into()], 200, "x,a,b"),
+            (
+                vec![large("x"), "a=1".into(), large("y"), "b=2".into()],
+                200,
+                "x,a,b",
+            ),
             // 128 characters is not yet large.
             (vec![exactly_128.clone(), "a=1".into()], 128, "e"),
             (vec!["a=1".into(), exactly_128, "b=2".into()], 10, "a"),

@@ -10,7 +10,11 @@ impl<S: Sink> Sink for SampledOnly<S> {
     type Span = S::Span;
 
     fn begin(&self, started: &Started<'_>) -> Option<S::Span> {
-        if started.context.is_sampled() { self.0.begin(started) } else { None }
+        if started.context.is_sampled() {
+            self.0.begin(started)
+        } else {
+            None
+        }
     }
 
     fn in_scope<R>(&self, span: &mut S::Span, run: impl FnOnce() -> R) -> R {

@@ -1,0 +1,14 @@
+//! Behaviour, seen from outside. One module per subject.
+
+mod allocations;
+mod bodies;
+mod client;
+mod laws;
+mod records;
+mod server;
+mod support;
+
+#[cfg(feature = "json")]
+mod json_lines;
+#[cfg(feature = "tracing")]
+mod logs;

@@ -1,0 +1,5 @@
+//! Histories and inputs at random, against references too simple to be wrong.
+
+mod exactly_once;
+mod traceparent;
+mod tracestate;
