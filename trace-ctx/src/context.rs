@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use crate::{Flags, IdGenerator, RequestId, SpanId, TraceId, TraceParent, TraceState};
 
 /// Where one request stands in its trace: what logs, records and outgoing calls carry.
@@ -14,7 +16,15 @@ pub struct TraceContext {
     pub(crate) origin: Origin,
     pub(crate) state: TraceState,
     pub(crate) request_id: RequestId,
-    pub(crate) correlation_id: Option<RequestId>,
+    /// Apart, because a context moves in and out of its thread's slot at every poll.
+    rare: Option<Arc<Rare>>,
+}
+
+/// What few contexts have.
+#[derive(Clone, Debug, Default)]
+struct Rare {
+    correlation_id: Option<RequestId>,
+    link: Option<Link>,
 }
 
 /// What was decided about recording a trace.
@@ -41,8 +51,9 @@ pub enum Origin {
     New,
     /// The caller's trace goes on.
     Continued,
-    /// The caller's trace was not to be continued; the new one remembers it.
-    Linked(Link),
+    /// The caller's trace was not to be continued: a new one, which remembers it as its
+    /// [`link`](TraceContext::link).
+    Linked,
     /// The caller's trace was not to be looked at: a new one.
     Ignored,
     /// What came in was not valid: a new trace.
@@ -81,7 +92,22 @@ impl TraceContext {
             origin: Origin::New,
             state: TraceState::default(),
             request_id: ids.request_id(),
-            correlation_id: None,
+            rare: None,
+        }
+    }
+
+    /// The first span of ours in a trace that somebody else began.
+    pub(crate) fn continuing(parent: TraceParent, ids: &dyn IdGenerator) -> Self {
+        Self {
+            trace_id: parent.trace_id,
+            span_id: ids.span_id(),
+            parent_id: Some(parent.span_id),
+            sampling: Sampling::Defer,
+            random: parent.flags.is_random(),
+            origin: Origin::Continued,
+            state: TraceState::default(),
+            request_id: ids.request_id(),
+            rare: None,
         }
     }
 
@@ -111,10 +137,16 @@ impl TraceContext {
     /// The same context as part of the business transaction with this id.
     #[must_use]
     pub fn with_correlation_id(self, correlation_id: RequestId) -> Self {
-        Self {
-            correlation_id: Some(correlation_id),
-            ..self
-        }
+        self.with_rare(|rare| rare.correlation_id = Some(correlation_id))
+    }
+
+    pub(crate) fn with_link(self, link: Link) -> Self {
+        self.with_rare(|rare| rare.link = Some(link))
+    }
+
+    fn with_rare(mut self, change: impl FnOnce(&mut Rare)) -> Self {
+        change(Arc::make_mut(self.rare.get_or_insert_default()));
+        self
     }
 
     /// The trace.
@@ -189,7 +221,17 @@ impl TraceContext {
     /// The id of the business transaction; the request's own where there is no other.
     #[must_use]
     pub fn correlation_id(&self) -> &RequestId {
-        self.correlation_id.as_ref().unwrap_or(&self.request_id)
+        self.own_correlation_id().unwrap_or(&self.request_id)
+    }
+
+    pub(crate) fn own_correlation_id(&self) -> Option<&RequestId> {
+        self.rare.as_ref()?.correlation_id.as_ref()
+    }
+
+    /// The caller's span, where its trace was not continued but is remembered.
+    #[must_use]
+    pub fn link(&self) -> Option<Link> {
+        self.rare.as_ref()?.link
     }
 
     /// What goes out as `traceparent`.
@@ -235,6 +277,15 @@ mod tests {
             cx.random = random;
             assert_eq!(cx.flags().bits(), bits, "{sampling:?} {random}");
         }
+    }
+
+    #[test]
+    fn a_context_stays_small() {
+        assert!(
+            size_of::<TraceContext>() <= 128,
+            "{}",
+            size_of::<TraceContext>()
+        );
     }
 
     #[test]

@@ -22,7 +22,9 @@ pub struct Exchange<K: Sink> {
     /// `None` only while [`Entered`].
     context: Option<TraceContext>,
     /// `None` if no sink wants the request, or it has been told.
-    record: Option<Record<K::Span>>,
+    ///
+    /// Boxed, so that futures and bodies stay small where nobody listens.
+    record: Option<Box<Record<K::Span>>>,
 }
 
 struct Record<P> {
@@ -49,18 +51,10 @@ impl<K: Sink> Exchange<K> {
     ) -> Self {
         let head = Head::of(request);
         let started = Started::new(&context, shared.kind, head, &*shared.route);
-        let record = shared.sink.begin(&started).map(|span| Record {
-            span,
-            method: head.method.clone(),
-            uri: head.uri.clone(),
-            route: started.into_route(),
-            started: shared.clock.now(),
-            time_to_head: None,
-            status: None,
-            grpc_status: None,
-            bytes: 0,
-            expected: None,
-            on_drop: Outcome::FutureDropped,
+        let span = shared.sink.begin(&started);
+        let record = span.map(|span| {
+            let started_at = shared.clock.now();
+            Box::new(Record::new(span, head, started.into_route(), started_at))
         });
         Self {
             shared: shared.clone(),
@@ -148,6 +142,22 @@ impl<K: Sink> Drop for Exchange<K> {
 }
 
 impl<P> Record<P> {
+    fn new(span: P, head: Head<'_>, route: Option<RouteName>, started: Instant) -> Self {
+        Self {
+            span,
+            method: head.method.clone(),
+            uri: head.uri.clone(),
+            route,
+            started,
+            time_to_head: None,
+            status: None,
+            grpc_status: None,
+            bytes: 0,
+            expected: None,
+            on_drop: Outcome::FutureDropped,
+        }
+    }
+
     fn on_head<B: Body>(&mut self, response: &Response<B>) {
         self.status = Some(response.status());
         self.grpc_status = grpc_status(response.headers());

@@ -72,7 +72,7 @@ impl IdGenerator for FastIds {
     }
 
     fn request_id(&self) -> RequestId {
-        RequestId::from_bits(fast(non_zero_u128))
+        RequestId::from_bytes(fast(|rng| rng.random()))
     }
 
     fn is_random(&self) -> bool {
@@ -90,7 +90,7 @@ impl IdGenerator for SecureIds {
     }
 
     fn request_id(&self) -> RequestId {
-        RequestId::from_bits(non_zero_u128(&mut rand::rng()))
+        RequestId::from_bytes(rand::rng().random())
     }
 
     fn is_random(&self) -> bool {
@@ -121,7 +121,7 @@ impl IdGenerator for SequentialIds {
     }
 
     fn request_id(&self) -> RequestId {
-        RequestId::from_bits(self.next().into())
+        RequestId::from_bytes(u128::from(self.next().get()).to_be_bytes())
     }
 
     fn is_random(&self) -> bool {

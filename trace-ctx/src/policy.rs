@@ -4,8 +4,8 @@ use http::{HeaderMap, HeaderName, Request};
 
 use crate::{
     Always, Extracted, FastIds, Head, IdGenerator, Link, Origin, ParentBased, Propagator, Remote,
-    RequestId, SampleRequest, Sampler, Sampling, TraceContext, Trust, TrustPolicy, W3c, current,
-    propagate, request_id,
+    RequestId, SampleRequest, Sampler, Sampling, TraceContext, TraceId, Trust, TrustPolicy, W3c,
+    current, propagate, request_id,
 };
 
 static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -101,17 +101,18 @@ impl Policy {
         let mut context = self.open(trust, &head);
         if matches!(
             context.origin,
-            Origin::Linked(_) | Origin::Ignored | Origin::Invalid
+            Origin::Linked | Origin::Ignored | Origin::Invalid
         ) {
             propagate::strip(&*self.propagator, request.headers_mut());
         }
         if let Some(id) = take_id(request.headers_mut(), &self.request_id, trust) {
             context.request_id = id;
         }
-        if let Some(name) = &self.correlation_id {
-            context.correlation_id = take_id(request.headers_mut(), name, trust);
+        let correlation = self.correlation_id.as_ref();
+        match correlation.and_then(|name| take_id(request.headers_mut(), name, trust)) {
+            Some(id) => context.with_correlation_id(id),
+            None => context,
         }
-        context
     }
 
     /// The context of an outgoing request: a new span below the one in the request's extensions, or below
@@ -121,7 +122,7 @@ impl Policy {
         let in_extensions = request.extensions().get::<TraceContext>().map(child);
         in_extensions
             .or_else(|| current::with(|parent| parent.map(child)))
-            .unwrap_or_else(|| self.decide(TraceContext::root(&*self.ids), None, Head::of(request)))
+            .unwrap_or_else(|| self.root(Origin::New, &Head::of(request)))
     }
 
     /// Writes the context and its ids into the headers of an outgoing request, in place of any that are there.
@@ -134,45 +135,34 @@ impl Policy {
     }
 
     fn open(&self, trust: Trust, head: &Head<'_>) -> TraceContext {
-        let origin = match (self.propagator.extract(head.headers), trust) {
-            (Extracted::Nothing, _) => Origin::New,
-            (_, Trust::Ignore) => Origin::Ignored,
-            (Extracted::Invalid, _) => Origin::Invalid,
-            (Extracted::Remote(remote), Trust::Link) => Origin::Linked(link(&remote)),
-            (Extracted::Remote(remote), Trust::Continue) => return self.proceed(remote, head),
-        };
-        let root = TraceContext {
-            origin,
-            ..TraceContext::root(&*self.ids)
-        };
-        self.decide(root, None, *head)
+        match (self.propagator.extract(head.headers), trust) {
+            (Extracted::Nothing, _) => self.root(Origin::New, head),
+            (_, Trust::Ignore) => self.root(Origin::Ignored, head),
+            (Extracted::Invalid, _) => self.root(Origin::Invalid, head),
+            (Extracted::Remote(remote), Trust::Link) => {
+                self.root(Origin::Linked, head).with_link(link(&remote))
+            }
+            (Extracted::Remote(remote), Trust::Continue) => self.proceed(remote, head),
+        }
+    }
+
+    fn root(&self, origin: Origin, head: &Head<'_>) -> TraceContext {
+        let mut context = TraceContext::root(&*self.ids);
+        context.origin = origin;
+        context.sampling = self.decide(context.trace_id, None, *head);
+        context
     }
 
     fn proceed(&self, remote: Remote, head: &Head<'_>) -> TraceContext {
-        let mut context = TraceContext {
-            trace_id: remote.parent.trace_id,
-            span_id: self.ids.span_id(),
-            parent_id: Some(remote.parent.span_id),
-            sampling: Sampling::Defer,
-            random: remote.parent.flags.is_random(),
-            origin: Origin::Continued,
-            state: Default::default(),
-            request_id: self.ids.request_id(),
-            correlation_id: None,
-        };
-        context = self.decide(context, Some(&remote), *head);
+        let mut context = TraceContext::continuing(remote.parent, &*self.ids);
+        context.sampling = self.decide(context.trace_id, Some(&remote), *head);
         context.state = remote.state;
         context
     }
 
-    fn decide(
-        &self,
-        context: TraceContext,
-        parent: Option<&Remote>,
-        head: Head<'_>,
-    ) -> TraceContext {
-        let question = SampleRequest::new(context.trace_id, parent, head);
-        context.with_sampling(self.sampler.sample(&question).sampling)
+    fn decide(&self, trace_id: TraceId, parent: Option<&Remote>, head: Head<'_>) -> Sampling {
+        let question = SampleRequest::new(trace_id, parent, head);
+        self.sampler.sample(&question).sampling
     }
 }
 
@@ -261,11 +251,10 @@ mod tests {
                 "{trust:?}: {:?}",
                 request.headers()
             );
-            match (trust, cx.origin()) {
-                (Trust::Link, Origin::Linked(link)) => {
-                    assert_eq!(link.trace_id.to_string(), theirs)
-                }
-                (_, origin) => assert_eq!(origin, Origin::Ignored),
+            let remembered = cx.link().map(|link| link.trace_id.to_string());
+            match trust {
+                Trust::Link => assert_eq!(remembered.as_ref(), Some(&theirs)),
+                _ => assert_eq!((cx.origin(), remembered), (Origin::Ignored, None)),
             }
         }
     }

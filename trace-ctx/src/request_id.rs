@@ -1,4 +1,4 @@
-use std::{error::Error, fmt, num::NonZeroU128};
+use std::{error::Error, fmt};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -14,7 +14,7 @@ pub struct RequestId(Repr);
 #[derive(Clone)]
 enum Repr {
     Received(HeaderValue),
-    Generated(NonZeroU128),
+    Generated([u8; 16]),
 }
 
 /// The value is not `[A-Za-z0-9._~+/=:-]{1,128}`.
@@ -38,10 +38,10 @@ impl RequestId {
         }
     }
 
-    /// The id these bits make.
+    /// The id these bytes make, as 32 hex digits.
     #[must_use]
-    pub fn from_bits(bits: NonZeroU128) -> Self {
-        Self(Repr::Generated(bits))
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(Repr::Generated(bytes))
     }
 
     /// The id as a field value: one allocation if it is ours, none if it came in.
@@ -49,7 +49,7 @@ impl RequestId {
     pub fn to_header_value(&self) -> HeaderValue {
         match &self.0 {
             Repr::Received(value) => value.clone(),
-            Repr::Generated(bits) => visible_ascii(&digits(*bits)),
+            Repr::Generated(bytes) => visible_ascii(&hex::encode::<16, 32>(*bytes)),
         }
     }
 
@@ -57,7 +57,7 @@ impl RequestId {
     pub fn with_str<R>(&self, use_it: impl FnOnce(&str) -> R) -> R {
         match &self.0 {
             Repr::Received(value) => use_it(hex::as_str(value.as_bytes())),
-            Repr::Generated(bits) => use_it(hex::as_str(&digits(*bits))),
+            Repr::Generated(bytes) => use_it(hex::as_str(&hex::encode::<16, 32>(*bytes))),
         }
     }
 }
@@ -90,10 +90,6 @@ fn is_valid(id: &[u8]) -> bool {
             byte.is_ascii_alphanumeric()
                 || matches!(byte, b'.' | b'_' | b'~' | b'+' | b'/' | b'=' | b':' | b'-')
         })
-}
-
-fn digits(bits: NonZeroU128) -> [u8; 32] {
-    hex::encode(bits.get().to_be_bytes())
 }
 
 impl PartialEq for RequestId {
@@ -165,7 +161,7 @@ mod tests {
 
     #[test]
     fn an_id_of_ours_is_valid_itself() {
-        let id = RequestId::from_bits(NonZeroU128::new(0xabc).unwrap());
+        let id = RequestId::from_bytes(0xabc_u128.to_be_bytes());
         assert_eq!(id.to_string(), format!("{:032x}", 0xabc));
         assert_eq!(RequestId::from_header_value(&id.to_header_value()), Ok(id));
     }

@@ -1,4 +1,8 @@
-use std::{error::Error, fmt};
+use std::{
+    error::Error,
+    fmt,
+    num::{NonZeroU64, NonZeroU128},
+};
 
 use http::HeaderValue;
 
@@ -101,25 +105,12 @@ impl TraceParent {
         let (known, suffix) = value
             .split_first_chunk()
             .ok_or(TraceParentError::Malformed)?;
-        let version = Version::read(known)?;
-        match (version, suffix.first()) {
-            (_, None) | (Version::Higher, Some(b'-')) => Self::read(known),
+        let fields = Fields::read(known).ok_or(TraceParentError::Malformed)?;
+        match (fields.version, suffix.first()) {
+            (0xff, _) => Err(TraceParentError::Version),
+            (_, None) | (0x01..=0xfe, Some(b'-')) => fields.check(),
             _ => Err(TraceParentError::Malformed),
         }
-    }
-
-    fn read(value: &[u8; Self::LEN]) -> Result<Self, TraceParentError> {
-        if [value[2], value[35], value[52]] != *b"---" {
-            return Err(TraceParentError::Malformed);
-        }
-        let trace_id = field::<32, 16>(value, 3)?;
-        let span_id = field::<16, 8>(value, 36)?;
-        let [flags] = field::<2, 1>(value, 53)?;
-        Ok(Self {
-            trace_id: TraceId::from_bytes(trace_id).ok_or(TraceParentError::ZeroId)?,
-            span_id: SpanId::from_bytes(span_id).ok_or(TraceParentError::ZeroId)?,
-            flags: Flags::from_bits(flags),
-        })
     }
 
     /// The field value, as version `00`.
@@ -129,7 +120,7 @@ impl TraceParent {
         value[..2].copy_from_slice(b"00");
         value[3..35].copy_from_slice(&self.trace_id.to_hex());
         value[36..52].copy_from_slice(&self.span_id.to_hex());
-        value[53..].copy_from_slice(&hex::encode::<1, 2>([self.flags.bits()]));
+        value[53..].copy_from_slice(&[b'0', b'0' + self.flags.bits()]);
         value
     }
 
@@ -140,28 +131,48 @@ impl TraceParent {
     }
 }
 
-/// The bytes whose `N` digits begin at this place.
-fn field<const N: usize, const M: usize>(
-    value: &[u8; TraceParent::LEN],
-    at: usize,
-) -> Result<[u8; M], TraceParentError> {
-    let digits = value[at..].first_chunk::<N>().and_then(hex::decode);
-    digits.ok_or(TraceParentError::Malformed)
+/// The four fields of the right lengths in lower-case hex, and nothing known of their values yet.
+struct Fields {
+    version: u8,
+    trace_id: u128,
+    span_id: u64,
+    flags: u8,
 }
 
-enum Version {
-    Ours,
-    Higher,
-}
-
-impl Version {
-    fn read(value: &[u8; TraceParent::LEN]) -> Result<Self, TraceParentError> {
-        match hex::decode(&[value[0], value[1]]) {
-            Some([0x00]) => Ok(Self::Ours),
-            Some([0xff]) => Err(TraceParentError::Version),
-            Some([_]) => Ok(Self::Higher),
-            None => Err(TraceParentError::Malformed),
+impl Fields {
+    /// Reads all digits in one go, with the dashes between them as zeros.
+    fn read(value: &[u8; TraceParent::LEN]) -> Option<Self> {
+        let mut digits = [b'0'; 64];
+        digits[..TraceParent::LEN].copy_from_slice(value);
+        for dash in [2, 35, 52] {
+            if std::mem::replace(&mut digits[dash], b'0') != b'-' {
+                return None;
+            }
         }
+        let nibbles = hex::nibbles(&digits)?;
+        let byte = |at: usize| (nibbles[at] << 4) | nibbles[at + 1];
+        let word = |at: usize| {
+            let eight = nibbles[at..at + 8].as_array().copied().unwrap_or_default();
+            hex::pack(eight)
+        };
+        let long = |at: usize| (u64::from(word(at)) << 32) | u64::from(word(at + 8));
+        Some(Self {
+            version: byte(0),
+            trace_id: (u128::from(long(3)) << 64) | u128::from(long(19)),
+            span_id: long(36),
+            flags: byte(53),
+        })
+    }
+
+    fn check(self) -> Result<TraceParent, TraceParentError> {
+        let trace_id = NonZeroU128::new(self.trace_id).ok_or(TraceParentError::ZeroId)?;
+        let span_id = NonZeroU64::new(self.span_id).ok_or(TraceParentError::ZeroId)?;
+        let flags = Flags::from_bits(self.flags);
+        Ok(TraceParent {
+            trace_id: trace_id.into(),
+            span_id: span_id.into(),
+            flags,
+        })
     }
 }
 

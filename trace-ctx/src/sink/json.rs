@@ -131,7 +131,7 @@ impl<'a> Line<'a> {
             span_id: Shown(context.span_id()),
             parent_span_id: context.parent_id().map(Shown),
             request_id: Shown(context.request_id()),
-            correlation_id: context.correlation_id.as_ref().map(Shown),
+            correlation_id: context.own_correlation_id().map(Shown),
             sampled: context.is_sampled(),
             method: known_method(finished.method),
             path: finished.uri.path(),

@@ -1,5 +1,7 @@
 //! Behaviour, seen from outside. One module per subject.
 
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
 mod allocations;
 mod bodies;
 mod client;
