@@ -7,7 +7,7 @@ use std::{
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use crate::{Exchange, Outcome, Sink};
+use crate::{Outcome, Sink, exchange::Exchange};
 
 pin_project! {
     /// A response body, polled with its request's context [current](crate::current): every frame, trailer, error

@@ -41,21 +41,28 @@ pub(crate) struct Entered<'a> {
 }
 
 impl<'a> Entered<'a> {
+    #[inline]
     pub(crate) fn new(slot: &'a mut Option<TraceContext>) -> Self {
-        swap(slot);
+        // Fails only while the thread is torn down, and then for both exchanges of a pair.
+        let _ = CURRENT.try_with(|current| exchange(&mut current.borrow_mut(), slot));
         Self { slot }
     }
 }
 
 impl Drop for Entered<'_> {
+    #[inline]
     fn drop(&mut self) {
-        swap(self.slot);
+        let _ = CURRENT.try_with(|current| exchange(self.slot, &mut current.borrow_mut()));
     }
 }
 
-fn swap(slot: &mut Option<TraceContext>) {
-    // Fails only while the thread is torn down, and then for both swaps of a pair.
-    let _ = CURRENT.try_with(|current| mem::swap(&mut *current.borrow_mut(), slot));
+/// A swap that moves one context, not two, in the common case that `to` has none.
+#[inline]
+fn exchange(to: &mut Option<TraceContext>, from: &mut Option<TraceContext>) {
+    match to {
+        None => *to = from.take(),
+        Some(_) => mem::swap(to, from),
+    }
 }
 
 /// Gives futures a context of their own.

@@ -15,9 +15,9 @@ use crate::{
 
 /// One request and its response, from the call to the end of the body: its context, and what is told when it ends.
 ///
-/// Moves from the future into the body. Dropping it before [`finish`](Self::finish) tells the sink what that
+/// Moves from the future into the body. Dropping it before `finish` tells the sink what that
 /// drop means; hence the bound, which nothing else here needs.
-pub struct Exchange<K: Sink> {
+pub(crate) struct Exchange<K: Sink> {
     shared: Arc<Shared<K>>,
     /// `None` only while [`Entered`].
     context: Option<TraceContext>,
@@ -64,6 +64,7 @@ impl<K: Sink> Exchange<K> {
     }
 
     /// Runs a piece of the request: with its context current and in the scope of the sink's span.
+    #[inline]
     pub(crate) fn enter<R>(&mut self, run: impl FnOnce() -> R) -> R {
         let _entered = Entered::new(&mut self.context);
         let Some(record) = &mut self.record else {

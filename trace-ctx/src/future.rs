@@ -8,7 +8,7 @@ use http::Response;
 use http_body::Body;
 use pin_project_lite::pin_project;
 
-use crate::{Exchange, Outcome, Sink, TraceBody};
+use crate::{Outcome, Sink, TraceBody, exchange::Exchange};
 
 pin_project! {
     /// A request under way, polled with its context [current](crate::current).

@@ -38,10 +38,16 @@ pub(crate) fn pack(nibbles: [u8; 8]) -> u32 {
     (word | (word >> 16)) as u32
 }
 
-/// Writes two digits for each byte.
+/// Two digits for each byte.
 pub(crate) fn encode<const M: usize, const N: usize>(bytes: [u8; M]) -> [u8; N] {
     const { assert!(N == 2 * M && M.is_multiple_of(4)) };
     let mut digits = [0u8; N];
+    write(bytes, &mut digits);
+    digits
+}
+
+/// Writes two digits for each byte, as far as there is room.
+pub(crate) fn write<const M: usize>(bytes: [u8; M], digits: &mut [u8]) {
     for (eight, four) in digits
         .as_chunks_mut::<8>()
         .0
@@ -50,7 +56,6 @@ pub(crate) fn encode<const M: usize, const N: usize>(bytes: [u8; M]) -> [u8; N] 
     {
         *eight = spread(u32::from_be_bytes(*four));
     }
-    digits
 }
 
 /// The 8 digits of a word: its nibbles pulled apart, then `0` added to each, and the gap up to `a` where it is above 9.

@@ -34,7 +34,6 @@ pub use crate::{
     clock::{Clock, SystemClock},
     context::{Link, Origin, Sampling, TraceContext},
     current::{InTrace, Traced, current},
-    exchange::Exchange,
     future::ResponseFuture,
     head::Head,
     id::{SpanId, TraceId},

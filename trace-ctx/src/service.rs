@@ -8,7 +8,7 @@ use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
-use crate::{Exchange, ResponseFuture, Sink, TraceBody, TraceContext, shared::Shared};
+use crate::{ResponseFuture, Sink, TraceBody, TraceContext, exchange::Exchange, shared::Shared};
 
 /// Made by [`ServerLayer`](crate::ServerLayer). A clone costs one reference count beyond the inner service's.
 pub struct ServerService<S, K = ()> {
