@@ -114,11 +114,15 @@ impl TraceContext {
     /// A new span in the same trace, for the same request, whose parent is this one.
     #[must_use]
     pub fn child(&self, ids: &dyn IdGenerator) -> Self {
+        self.clone().into_child(ids)
+    }
+
+    pub(crate) fn into_child(self, ids: &dyn IdGenerator) -> Self {
         Self {
             span_id: ids.span_id(),
             parent_id: Some(self.span_id),
             origin: Origin::Local,
-            ..self.clone()
+            ..self
         }
     }
 

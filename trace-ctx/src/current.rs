@@ -19,10 +19,15 @@ thread_local! {
 /// [`InTrace`]. Not inherited by spawned tasks: give them one with [`InTrace::in_current_trace`].
 #[must_use]
 pub fn current() -> Option<TraceContext> {
-    with(|context| context.cloned())
+    // Fails only while the thread is torn down: there is no current context any more.
+    CURRENT
+        .try_with(|current| current.borrow().clone())
+        .ok()
+        .flatten()
 }
 
-/// Lends the current context. `look` must not poll or call out: whatever it would enter could not be set.
+/// Lends the current context. `look` must not call code of the user: no context could be entered meanwhile.
+#[cfg(feature = "tracing")]
 pub(crate) fn with<R>(look: impl FnOnce(Option<&TraceContext>) -> R) -> R {
     let mut look = Some(look);
     let lent = CURRENT.try_with(|current| {

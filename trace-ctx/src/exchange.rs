@@ -16,7 +16,7 @@ use crate::{
 /// One request and its response, from the call to the end of the body: its context, and what is told when it ends.
 ///
 /// Moves from the future into the body. Dropping it before `finish` tells the sink what that
-/// drop means; hence the bound, which nothing else here needs.
+/// drop means. Hence the bound, on this and on the future and the body that hold it: a `Drop` cannot have one of its own.
 pub(crate) struct Exchange<K: Sink> {
     shared: Arc<Shared<K>>,
     /// `None` only while [`Entered`].

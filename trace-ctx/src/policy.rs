@@ -99,10 +99,7 @@ impl Policy {
         let head = Head::of(request);
         let trust = self.trust.trust(&head);
         let mut context = self.open(trust, &head);
-        if matches!(
-            context.origin,
-            Origin::Linked | Origin::Ignored | Origin::Invalid
-        ) {
+        if context.origin != Origin::Continued {
             propagate::strip(&*self.propagator, request.headers_mut());
         }
         if let Some(id) = take_id(request.headers_mut(), &self.request_id, trust) {
@@ -118,11 +115,11 @@ impl Policy {
     /// The context of an outgoing request: a new span below the one in the request's extensions, or below
     /// [`current()`](crate::current), or of a new trace.
     pub fn descend<B>(&self, request: &Request<B>) -> TraceContext {
-        let child = |parent: &TraceContext| parent.child(&*self.ids);
-        let in_extensions = request.extensions().get::<TraceContext>().map(child);
-        in_extensions
-            .or_else(|| current::with(|parent| parent.map(child)))
-            .unwrap_or_else(|| self.root(Origin::New, &Head::of(request)))
+        let parent = request.extensions().get::<TraceContext>().cloned();
+        match parent.or_else(current::current) {
+            Some(parent) => parent.into_child(&*self.ids),
+            None => self.root(Origin::New, &Head::of(request)),
+        }
     }
 
     /// Writes the context and its ids into the headers of an outgoing request, in place of any that are there.
@@ -272,6 +269,17 @@ mod tests {
             "theirs",
             "the request id stands for itself"
         );
+    }
+
+    #[test]
+    fn a_tracestate_alone_is_removed() {
+        for trust in [Trust::Continue, Trust::Link, Trust::Ignore] {
+            let mut request = sent(PARENT);
+            request.headers_mut().remove("traceparent");
+            let cx = policy().with_trust(trust).accept(&mut request);
+            assert_eq!(cx.origin(), Origin::New);
+            assert!(!request.headers().contains_key("tracestate"), "{trust:?}");
+        }
     }
 
     #[test]

@@ -37,7 +37,7 @@ pub trait Sink {
     /// Called before the service is. Should be quick, like everything here: it runs on the task of the request.
     fn begin(&self, started: &Started<'_>) -> Option<Self::Span>;
 
-    /// Surrounds every poll of the future and of the body, and both drops.
+    /// Surrounds the call, every poll of the future and of the body, and the drops of both.
     fn in_scope<R>(&self, span: &mut Self::Span, run: impl FnOnce() -> R) -> R {
         let _ = span;
         run()

@@ -3,8 +3,8 @@
 use std::hint::black_box;
 
 use buttress_trace_ctx::{
-    Always, Extracted, Never, Policy, Propagator, Sampler, TraceContext, TraceLayer, TraceState,
-    W3c,
+    Always, Extracted, Finished, Never, Policy, Propagator, ResponseFuture, Sampler, TraceBody,
+    TraceContext, TraceLayer, TraceState, W3c,
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response};
@@ -83,14 +83,14 @@ fn per_request(layer: Option<impl Sampler>, with_extensions: bool) -> u64 {
     };
     let Some(sampler) = layer else {
         let mut bare = handler;
-        return allocations(|| tokio_test_free(bare.call(request())));
+        return allocations(|| drive(bare.call(request())));
     };
     let mut service = TraceLayer::server().sampler(sampler).layer(handler);
-    allocations(|| tokio_test_free(service.call(request())))
+    allocations(|| drive(service.call(request())))
 }
 
 /// Polls to the end without a runtime, which would allocate.
-fn tokio_test_free<B>(call: impl Future<Output = Result<Response<B>, &'static str>>)
+fn drive<B>(call: impl Future<Output = Result<Response<B>, &'static str>>)
 where
     B: http_body::Body,
 {
@@ -121,6 +121,33 @@ fn the_server_layer_allocates_only_the_extension_sampled_or_not() {
 }
 
 #[test]
+fn a_sink_that_listens_costs_one_allocation() {
+    let handler = || {
+        service_fn(|request: Request<()>| {
+            drop(request);
+            let body = Full::new(Bytes::from_static(b"hello"));
+            std::future::ready(Ok::<_, &str>(Response::new(body)))
+        })
+    };
+    let mut silent = TraceLayer::server().layer(handler());
+    let listen = |finished: &Finished<'_>| {
+        black_box(finished.total);
+    };
+    let mut heard = TraceLayer::server().sink(listen).layer(handler());
+    let silent = allocations(|| drive(silent.call(Request::new(()))));
+    assert_eq!(
+        allocations(|| drive(heard.call(Request::new(())))) - silent,
+        1
+    );
+}
+
+#[test]
+fn futures_and_bodies_stay_small() {
+    assert!(size_of::<ResponseFuture<(), ()>>() <= 160);
+    assert!(size_of::<TraceBody<(), fn(&Finished<'_>)>>() <= 160);
+}
+
+#[test]
 fn the_client_layer_allocates_the_one_new_header() {
     let handler = || {
         service_fn(|request: Request<()>| {
@@ -141,8 +168,8 @@ fn the_client_layer_allocates_the_one_new_header() {
     };
     let mut bare = handler();
     let mut traced = TraceLayer::client().layer(handler());
-    let without = allocations(|| tokio_test_free(bare.call(request())));
-    let with = allocations(|| tokio_test_free(traced.call(request())));
+    let without = allocations(|| drive(bare.call(request())));
+    let with = allocations(|| drive(traced.call(request())));
     assert_eq!(with - without, 1);
 }
 
