@@ -4,6 +4,7 @@
 mod codec;
 pub mod fields;
 pub mod grpc;
+pub mod key;
 pub mod lex;
 mod problem;
 #[cfg(feature = "record")]

@@ -1,6 +1,7 @@
 //! What makes two requests the same.
 
-use http::header::{self, HeaderMap, HeaderName};
+use buttress_wire::key::KeyBuilder;
+use http::header::{self, HeaderName};
 use http::request::Parts;
 
 /// What a request asks for, and on whose behalf. Two requests share a flight when all of it is equal.
@@ -16,49 +17,27 @@ impl HttpKey {
     /// The key of a request.
     #[must_use]
     pub fn new(parts: &Parts) -> Self {
-        let mut key = Self(Vec::with_capacity(128));
-        key.push(parts.method.as_str().as_bytes());
-        key.push(parts.uri.scheme_str().unwrap_or_default().as_bytes());
-        key.push(authority(parts));
-        key.push(parts.uri.path().as_bytes());
-        // Absent and empty are two things: `/a` and `/a?`.
-        key.push_optional(parts.uri.query().map(str::as_bytes));
-        FIELDS
-            .iter()
-            .for_each(|name| key.push_field(&parts.headers, name));
-        key
+        let mut key = Vec::with_capacity(256);
+        let mut builder = KeyBuilder::new(&mut key);
+        builder.part(parts.method.as_str()).target(parts);
+        for name in &FIELDS {
+            builder.field(&parts.headers, name);
+        }
+        Self(key)
     }
 
     /// The key with something more in it: a tenant, a principal, a flag that changes the answer.
     #[must_use]
     pub fn with(mut self, part: impl AsRef<[u8]>) -> Self {
-        self.push(part.as_ref());
+        KeyBuilder::new(&mut self.0).part(part);
         self
     }
 
     /// The key with one more request field in it, for an inner service whose answers depend on it.
     #[must_use]
     pub fn with_field(mut self, parts: &Parts, name: &HeaderName) -> Self {
-        self.push_field(&parts.headers, name);
+        KeyBuilder::new(&mut self.0).field(&parts.headers, name);
         self
-    }
-
-    fn push(&mut self, part: &[u8]) {
-        self.0.extend_from_slice(&(part.len() as u64).to_be_bytes());
-        self.0.extend_from_slice(part);
-    }
-
-    fn push_optional(&mut self, part: Option<&[u8]>) {
-        self.0.push(u8::from(part.is_some()));
-        self.push(part.unwrap_or_default());
-    }
-
-    fn push_field(&mut self, headers: &HeaderMap, name: &HeaderName) {
-        // One byte for the usual case: absent.
-        let lines = headers.get_all(name);
-        let count = lines.iter().count();
-        self.0.push(u8::try_from(count).unwrap_or(u8::MAX));
-        lines.iter().for_each(|line| self.push(line.as_bytes()));
     }
 }
 
@@ -87,17 +66,6 @@ const FIELDS: [HeaderName; 16] = [
     header::RANGE,
     HeaderName::from_static("prefer"),
 ];
-
-/// HTTP/2 has it in the target, HTTP/1.1 in `Host`.
-fn authority(parts: &Parts) -> &[u8] {
-    match parts.uri.authority() {
-        Some(authority) => authority.as_str().as_bytes(),
-        None => parts
-            .headers
-            .get(header::HOST)
-            .map_or(b"", |host| host.as_bytes()),
-    }
-}
 
 #[cfg(test)]
 mod tests {
