@@ -7,6 +7,8 @@ mod entry;
 mod error;
 mod event;
 mod fill;
+#[cfg(feature = "http")]
+pub mod http;
 mod invalidation;
 mod l1;
 

@@ -2,4 +2,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod data;
+#[cfg(feature = "http")]
+mod http;
+#[cfg(feature = "http")]
+mod laws;
 mod races;

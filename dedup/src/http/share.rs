@@ -1,6 +1,6 @@
 //! Which responses may be given to somebody else.
 
-use buttress_wire::fields::list;
+use buttress_wire::fields::{is_event_stream, list};
 use buttress_wire::lex::Directive;
 use http::header::{self, HeaderMap, HeaderName};
 use http::{StatusCode, response};
@@ -38,16 +38,6 @@ pub fn is_shareable(head: &response::Parts) -> Share {
 fn forbids(element: &[u8]) -> bool {
     Directive::parse(element)
         .is_none_or(|directive| directive.is("private") || directive.is("no-store"))
-}
-
-fn is_event_stream(headers: &HeaderMap) -> bool {
-    const EVENT_STREAM: &[u8] = b"text/event-stream";
-    headers.get(header::CONTENT_TYPE).is_some_and(|value| {
-        let (start, rest) = value
-            .as_bytes()
-            .split_at(EVENT_STREAM.len().min(value.len()));
-        start.eq_ignore_ascii_case(EVENT_STREAM) && matches!(rest.first(), None | Some(b';' | b' '))
-    })
 }
 
 /// The headers for a follower: those of the response, without what is about the leader's own exchange.
