@@ -68,15 +68,18 @@ impl Breaker {
     }
 
     pub(crate) fn from_settings(name: Name, settings: Arc<Settings>) -> Result<Self, ConfigError> {
-        let specs = settings.trip.rules().iter();
-        let rules = specs.map(Rule::new).collect::<Result<Box<[_]>, _>>()?;
+        let specs = settings.trip.rules();
+        let mut rules = Vec::with_capacity(specs.len());
+        for spec in specs {
+            rules.push(Rule::new(spec)?);
+        }
         let slow_from = rules.iter().filter_map(Rule::slow_from).min();
         let reads_start = slow_from.is_some() || settings.reads_start();
         Ok(Self(Arc::new(Shared {
             word: AtomicU64::new(Word::START.0),
             slots: Stamped::new(),
             reads_end: reads_start || rules.iter().any(Rule::needs_time),
-            rules,
+            rules: rules.into(),
             clock: settings.clock.clone(),
             slow_from: slow_from.unwrap_or(u64::MAX),
             reads_start,

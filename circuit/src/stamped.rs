@@ -121,6 +121,7 @@ mod tests {
     fn stamps_wrap_around() {
         let last = (1 << STAMP_BITS) - 1;
         let cell = Stamped::new();
+        assert_eq!(add_one(&cell, last / 2), Some(1));
         assert_eq!(add_one(&cell, last), Some(1));
         assert_eq!(add_one(&cell, last + 1), Some(1));
         assert_eq!(add_one(&cell, last), None);
