@@ -17,6 +17,8 @@ mod gate;
 #[cfg(feature = "http")]
 pub mod http;
 mod layer;
+#[cfg(all(test, buttress_loom))]
+mod loom;
 mod machine;
 mod name;
 mod observe;

@@ -22,11 +22,10 @@ enum Kind {
     Time(Duration),
 }
 
-const MAX_CALLS: u32 = 1 << 20;
 const MIN_TIME: Duration = Duration::from_millis(time::BUCKETS);
 
 impl Window {
-    /// The last `calls` calls: every new one pushes out the oldest, however old it is. Costs two bits per call. From 1 to 1 048 576.
+    /// The last `calls` calls: every new one pushes out the oldest, however old it is. Costs two bits per call. From 1 to 131 071.
     #[must_use]
     pub const fn calls(calls: u32) -> Self {
         Self(Kind::Calls(calls))
@@ -41,7 +40,7 @@ impl Window {
 
     pub(crate) fn check(self) -> Result<(), ConfigError> {
         let fits = match self.0 {
-            Kind::Calls(calls) => (1..=MAX_CALLS).contains(&calls),
+            Kind::Calls(calls) => (1..=count::MAX_CALLS).contains(&calls),
             Kind::Time(time) => (MIN_TIME..=crate::policy::A_DAY).contains(&time),
         };
         fits.then_some(()).ok_or(ConfigError::Window(self))

@@ -26,8 +26,9 @@ fn no_call_allocates_in_any_state() {
     for rate in rules() {
         let (builder, clock) = builder();
         let breaker = builder.trip(rate.or(consecutive(100))).build().unwrap();
-        let mut service = CircuitLayer::new(breaker.clone())
-            .layer(service_fn(|ok: bool| ready(if ok { Ok(()) } else { Err(()) })));
+        let mut service = CircuitLayer::new(breaker.clone()).layer(service_fn(|ok: bool| {
+            ready(if ok { Ok(()) } else { Err(()) })
+        }));
         let mut call = |ok| {
             let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
             let ready = Service::<bool>::poll_ready(&mut service, &mut cx);

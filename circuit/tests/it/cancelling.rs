@@ -94,8 +94,8 @@ fn due() -> Breaker {
 #[test]
 fn a_dropped_future_gives_the_probe_back() {
     let breaker = due();
-    let mut service = CircuitLayer::new(breaker.clone())
-        .layer(service_fn(|()| pending::<Result<(), ()>>()));
+    let mut service =
+        CircuitLayer::new(breaker.clone()).layer(service_fn(|()| pending::<Result<(), ()>>()));
     for _ in 0..3 {
         let mut ready = task::spawn(service.clone());
         assert!(ready.enter(|cx, mut s| s.poll_ready(cx)).is_ready());
@@ -137,7 +137,11 @@ fn the_work_is_dropped_before_its_slot_is_free() {
     };
     let mut service = CircuitLayer::new(breaker.clone()).layer(service_fn(work));
     let mut ready = task::spawn(&mut service);
-    assert!(ready.enter(|cx, mut s| Service::<Work>::poll_ready(&mut *s, cx)).is_ready());
+    assert!(
+        ready
+            .enter(|cx, mut s| Service::<Work>::poll_ready(&mut *s, cx))
+            .is_ready()
+    );
     drop(ready);
     let mut call = task::spawn(service.call(Work(breaker.clone(), Arc::clone(&log))));
     assert!(call.poll().is_pending());
@@ -154,7 +158,9 @@ fn a_panic_is_a_failure() {
     let (builder, _clock) = builder();
     let breaker = builder.trip(consecutive(4)).build().unwrap();
     let layer = CircuitLayer::new(breaker.clone());
-    let mut late = layer.layer(service_fn(async |()| -> Result<(), ()> { panic!("expected") }));
+    let mut late = layer.layer(service_fn(async |()| -> Result<(), ()> {
+        panic!("expected")
+    }));
     let mut early = layer.layer(service_fn(|()| -> std::future::Ready<Result<(), ()>> {
         panic!("expected")
     }));

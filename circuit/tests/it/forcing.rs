@@ -2,9 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use buttress_circuit::{
-    Breaker, Event, Reason, State, Window, consecutive, failure_rate,
-};
+use buttress_circuit::{Breaker, Event, Reason, State, Window, consecutive, failure_rate};
 
 use super::{builder, fail, secs, succeed};
 

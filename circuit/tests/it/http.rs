@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use ::http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use buttress_circuit::http::{Protocol, ServerErrors};
 use buttress_circuit::{
-    Breaker, CircuitLayer, Reason, Reading, Rejected, State, Verdict, consecutive,
+    Breaker, CircuitLayer, Reading, Reason, Rejected, State, Verdict, consecutive,
 };
 use bytes::Bytes;
 use http_body::{Body, Frame};
@@ -40,7 +40,10 @@ async fn a_rejection_is_a_problem_and_the_error_type_stays() {
     let response: Result<_, Infallible> = service.oneshot(get()).await;
     let response = response.unwrap();
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(response.headers()["content-type"], "application/problem+json");
+    assert_eq!(
+        response.headers()["content-type"],
+        "application/problem+json"
+    );
     assert_eq!(response.headers()["retry-after"], "7");
     let rejected = response.extensions().get::<Rejected>().unwrap();
     assert_eq!(rejected.reason(), Reason::Open);
@@ -49,7 +52,10 @@ async fn a_rejection_is_a_problem_and_the_error_type_stays() {
     assert_eq!(size, body.len() as u64);
     let text = std::str::from_utf8(&body).unwrap();
     assert!(text.starts_with(r#"{"type":"urn:buttress:problem:circuit-open""#));
-    assert!(!text.contains("test"), "the breaker's name is our own affair");
+    assert!(
+        !text.contains("test"),
+        "the breaker's name is our own affair"
+    );
 }
 
 #[tokio::test]
@@ -70,10 +76,11 @@ async fn a_grpc_call_gets_unavailable_with_pushback() {
 async fn a_refusal_can_be_ones_own() {
     let breaker = fragile();
     breaker.force_open();
-    let layer = CircuitLayer::http(breaker).refuse_with(|rejected: &Rejected, protocol: Protocol| {
-        let text = format!("{protocol:?} {:?}", rejected.retry_after());
-        Response::new(Full::new(Bytes::from(text)))
-    });
+    let layer =
+        CircuitLayer::http(breaker).refuse_with(|rejected: &Rejected, protocol: Protocol| {
+            let text = format!("{protocol:?} {:?}", rejected.retry_after());
+            Response::new(Full::new(Bytes::from(text)))
+        });
     let service = layer.layer(service_fn(async |_: Request<()>| {
         Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
     }));
@@ -88,7 +95,10 @@ async fn exchange(
     breaker: &Breaker,
     classify: ServerErrors,
     head: &[(&'static str, &'static str)],
-) -> (impl Body<Data = Bytes, Error = ProbeError> + Unpin + use<>, Hand) {
+) -> (
+    impl Body<Data = Bytes, Error = ProbeError> + Unpin + use<>,
+    Hand,
+) {
     let (body, hand) = by_hand();
     let mut response = Response::new(body);
     for &(name, value) in head {
@@ -173,8 +183,7 @@ async fn a_grpc_stream_without_trailers_has_failed() {
 async fn a_body_dropped_before_its_end_is_a_caller_who_went_away() {
     let breaker = fragile();
     breaker.try_acquire().unwrap().failure();
-    let (body, hand) =
-        exchange(&breaker, ServerErrors::default().until_end_of_body(), &[]).await;
+    let (body, hand) = exchange(&breaker, ServerErrors::default().until_end_of_body(), &[]).await;
     drop(body);
     assert!(hand.is_dropped());
     assert_eq!(failures(&breaker), 1);

@@ -12,7 +12,9 @@ use super::{builder, fail, secs, succeed};
 type Log = Arc<Mutex<Vec<Transition>>>;
 
 /// A breaker that opens for ten seconds after one failure, and what it told.
-fn observed(also: impl Fn(&Breaker, &Transition) + Send + Sync + 'static) -> (Breaker, ManualClock, Log) {
+fn observed(
+    also: impl Fn(&Breaker, &Transition) + Send + Sync + 'static,
+) -> (Breaker, ManualClock, Log) {
     let log = Log::default();
     let (builder, clock) = builder();
     let told = Arc::clone(&log);
@@ -76,7 +78,11 @@ fn an_observer_may_call_any_method_and_hears_the_consequences_in_order() {
         }
     });
     fail(&breaker, 1);
-    let expected = [(1, State::Open), (2, State::ForcedClosed), (3, State::Closed)];
+    let expected = [
+        (1, State::Open),
+        (2, State::ForcedClosed),
+        (3, State::Closed),
+    ];
     assert_eq!(path(&log), expected);
 }
 

@@ -174,6 +174,9 @@ fn an_answer_from_before_the_trip_counts_for_nothing() {
         assert_eq!(breaker.state(), State::HalfOpen);
     }
     let probes = breaker.snapshot().probes;
-    assert_eq!((probes.in_flight, probes.succeeded, probes.failed), (1, 0, 0));
+    assert_eq!(
+        (probes.in_flight, probes.succeeded, probes.failed),
+        (1, 0, 0)
+    );
     probe.success();
 }
