@@ -56,33 +56,41 @@ impl Breaker {
     /// The refusal that an open or a half-open breaker has for a call at `now`, if it has one.
     fn refusal(&self, word: Word, now: u64) -> Option<Rejected> {
         let left = word.remaining(now)?;
-        if word.state() == State::Open {
-            return Some(self.rejected(Reason::Open, Some(left)));
+        match word.state() {
+            State::Open => Some(self.rejected(Reason::Open, Some(left))),
+            State::HalfOpen if self.is_full(word) => {
+                Some(self.rejected(Reason::Probing, Some(left.min(PROBING_MILLIS))))
+            }
+            _ => None,
         }
-        self.is_full(word)
-            .then(|| self.rejected(Reason::Probing, Some(left.min(PROBING_MILLIS))))
     }
 
-    /// Whether a call would be rejected now. Changes nothing.
-    pub(crate) fn would_reject(&self) -> bool {
+    /// How a call would be rejected now, if it would, and in which state of affairs that holds. Takes no slot.
+    #[inline]
+    pub(crate) fn foresee(&self) -> Option<(Word, Rejected)> {
         let word = self.word();
         match word.state() {
-            State::Closed | State::ForcedClosed | State::MetricsOnly => false,
-            State::ForcedOpen => true,
-            State::Open => word.remaining(self.0.clock.now()).is_some(),
-            State::HalfOpen => self.is_full(word),
+            State::Closed | State::ForcedClosed | State::MetricsOnly => None,
+            State::ForcedOpen => Some((word, self.rejected(Reason::Forced, None))),
+            State::Open | State::HalfOpen => self.foresee_probe(word),
         }
     }
 
-    /// Rejects a call whose caller was not made ready since the breaker was open then. By now a call may be allowed: then it may be
-    /// made at once, but by somebody who is.
-    pub(crate) fn reject_unready(&self) -> Rejected {
-        match self.try_acquire() {
-            Err(rejected) => rejected,
-            Ok(permit) => {
-                permit.ignore();
-                self.rejected(Reason::Open, Some(1))
-            }
+    fn foresee_probe(&self, word: Word) -> Option<(Word, Rejected)> {
+        let now = self.0.clock.now();
+        if word.is_half_open() && word.remaining(now).is_none() && self.is_full(word) {
+            self.time_out_probes(word.generation(), now);
+        }
+        let word = self.word();
+        Some((word, self.refusal(word, now)?))
+    }
+
+    /// Rejects a call whose caller was not made ready, since a rejection was foreseen then. By now a call may be allowed, but by
+    /// somebody who is: at once.
+    pub(crate) fn reject_unready(&self, foreseen: Option<(Word, Rejected)>) -> Rejected {
+        match foreseen {
+            Some((word, rejected)) if word == self.word() => rejected,
+            _ => self.rejected(Reason::Open, Some(1)),
         }
     }
 
@@ -124,6 +132,7 @@ impl Breaker {
         self.settle(generation, started, verdict);
     }
 
+    #[inline]
     fn finished(&self, started: u64, verdict: Verdict) -> Call {
         let now = if self.0.reads_end {
             self.0.clock.now()
@@ -141,6 +150,7 @@ impl Breaker {
         }
     }
 
+    #[inline]
     fn count(&self, generation: u32, call: Call) {
         let tripped = |rule: &crate::rule::Rule| rule.record(generation, call);
         if let Some(reading) = self.0.rules.iter().find_map(tripped) {
@@ -172,7 +182,7 @@ impl Breaker {
         self.slots(word).taken >= self.0.settings.probes.count
     }
 
-    #[cold]
+    #[inline]
     fn rejected(&self, reason: Reason, millis: Option<u64>) -> Rejected {
         Rejected::new(&self.0.name, reason, millis)
     }

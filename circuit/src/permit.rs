@@ -17,9 +17,11 @@ use crate::verdict::Verdict;
 pub struct Permit {
     breaker: Breaker,
     started: u64,
-    generation: u32,
-    told: bool,
+    /// [`TOLD`] once the outcome is. A whole word, since a permit is moved a moment after it was written.
+    generation: u64,
 }
+
+const TOLD: u64 = u64::MAX;
 
 impl Permit {
     #[inline]
@@ -27,8 +29,7 @@ impl Permit {
         Self {
             breaker,
             started,
-            generation,
-            told: false,
+            generation: generation.into(),
         }
     }
 
@@ -50,8 +51,9 @@ impl Permit {
     /// What the call says about the service.
     #[inline]
     pub fn record(mut self, verdict: Verdict) {
-        self.told = true;
-        self.breaker.settle(self.generation, self.started, verdict);
+        let generation = std::mem::replace(&mut self.generation, TOLD);
+        self.breaker
+            .settle(generation as u32, self.started, verdict);
     }
 
     /// The breaker that gave it.
@@ -64,8 +66,8 @@ impl Permit {
 impl Drop for Permit {
     #[inline]
     fn drop(&mut self) {
-        if !self.told {
-            self.breaker.cancel(self.generation, self.started);
+        if self.generation != TOLD {
+            self.breaker.cancel(self.generation as u32, self.started);
         }
     }
 }
