@@ -123,8 +123,10 @@ impl Breaker {
     /// [`Rejected`] if the call must not be made.
     #[inline]
     pub fn try_acquire(&self) -> Result<Permit, Rejected> {
-        let (generation, started) = self.admit()?;
-        Ok(Permit::new(self.clone(), generation, started))
+        match self.admit() {
+            Ok((generation, started)) => Ok(Permit::new(self.clone(), generation, started)),
+            Err(refusal) => Err(self.rejected(refusal)),
+        }
     }
 
     /// Makes a call if that is allowed: an error is a failure, and so is a panic.

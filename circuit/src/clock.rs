@@ -52,7 +52,10 @@ impl Clock {
     #[inline]
     pub(crate) fn now(&self) -> u64 {
         match &self.0 {
-            Source::System(origin) => nanos(origin.elapsed()),
+            Source::System(origin) => {
+                let elapsed = origin.elapsed();
+                elapsed.as_secs() * 1_000_000_000 + u64::from(elapsed.subsec_nanos())
+            }
             #[cfg(feature = "quanta")]
             Source::Quanta { clock, origin } => clock.delta_as_nanos(*origin, clock.raw()),
             Source::Manual(clock) => clock.0.load(Ordering::Acquire),
@@ -61,7 +64,7 @@ impl Clock {
     }
 }
 
-/// 64 bits of nanoseconds are five centuries.
+/// Saturates: 64 bits of nanoseconds are five centuries.
 pub(crate) fn nanos(time: Duration) -> u64 {
     time.as_secs()
         .saturating_mul(1_000_000_000)

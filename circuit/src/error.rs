@@ -63,8 +63,29 @@ impl<E: std::error::Error + 'static> std::error::Error for Error<E> {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Rejected {
     breaker: Name,
+    refusal: Refusal,
+}
+
+/// A rejection before anybody is told.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Refusal {
     millis: Option<NonZeroU32>,
     reason: Reason,
+}
+
+impl Refusal {
+    pub(crate) const FORCED: Self = Self {
+        millis: None,
+        reason: Reason::Forced,
+    };
+
+    /// `millis` is what remains of an open time; it is never told as zero.
+    pub(crate) fn new(reason: Reason, millis: u64) -> Self {
+        Self {
+            millis: NonZeroU32::new(millis.clamp(1, u32::MAX.into()) as u32),
+            reason,
+        }
+    }
 }
 
 /// Why a call was not made.
@@ -80,13 +101,11 @@ pub enum Reason {
 }
 
 impl Rejected {
-    /// `millis` is what remains of an open time; it is never told as zero.
-    pub(crate) fn new(breaker: &Name, reason: Reason, millis: Option<u64>) -> Self {
-        let at_least_one = |ms: u64| NonZeroU32::new(ms.clamp(1, u32::MAX.into()) as u32);
+    #[inline]
+    pub(crate) fn new(breaker: &Name, refusal: Refusal) -> Self {
         Self {
             breaker: breaker.clone(),
-            millis: millis.and_then(at_least_one),
-            reason,
+            refusal,
         }
     }
 
@@ -99,14 +118,15 @@ impl Rejected {
     /// Why.
     #[must_use]
     pub fn reason(&self) -> Reason {
-        self.reason
+        self.refusal.reason
     }
 
     /// When to ask again: what remains of the open time; at most a second while probes are under way, since their answer may come
     /// at any moment; unknown while the breaker is forced open. Never zero.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
-        self.millis
+        self.refusal
+            .millis
             .map(|ms| Duration::from_millis(u32::from(ms).into()))
     }
 }
@@ -114,7 +134,7 @@ impl Rejected {
 impl fmt::Display for Rejected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = self.breaker();
-        match self.reason {
+        match self.reason() {
             Reason::Open => write!(f, "circuit breaker {name:?} is open"),
             Reason::Probing => write!(f, "circuit breaker {name:?} is probing its service"),
             Reason::Forced => write!(f, "circuit breaker {name:?} was forced open"),

@@ -1,7 +1,7 @@
 //! Who may pass, and what came of it: the path of every call, without a lock but for probes.
 
 use crate::breaker::Breaker;
-use crate::error::{Reason, Rejected};
+use crate::error::{Reason, Refusal, Rejected};
 use crate::event::Cause;
 use crate::machine::{Finding, Slots, State, Word};
 use crate::policy::Cancel;
@@ -15,11 +15,11 @@ const PROBING_MILLIS: u64 = 1000;
 impl Breaker {
     /// The generation that the call belongs to, and when it began if anybody asks.
     #[inline]
-    pub(crate) fn admit(&self) -> Result<(u32, u64), Rejected> {
+    pub(crate) fn admit(&self) -> Result<(u32, u64), Refusal> {
         let word = self.word();
         let generation = match word.state() {
             State::Closed | State::ForcedClosed | State::MetricsOnly => word.generation(),
-            State::ForcedOpen => return Err(self.rejected(Reason::Forced, None)),
+            State::ForcedOpen => return Err(Refusal::FORCED),
             State::Open | State::HalfOpen => self.admit_probe()?,
         };
         let started = if self.0.reads_start {
@@ -31,19 +31,19 @@ impl Breaker {
     }
 
     /// Goes round again only if another call or the operator was faster.
-    fn admit_probe(&self) -> Result<u32, Rejected> {
+    fn admit_probe(&self) -> Result<u32, Refusal> {
         let now = self.0.clock.now();
         loop {
             let word = self.word();
             match word.state() {
                 State::Open | State::HalfOpen => {}
-                State::ForcedOpen => return Err(self.rejected(Reason::Forced, None)),
+                State::ForcedOpen => return Err(Refusal::FORCED),
                 State::Closed | State::ForcedClosed | State::MetricsOnly => {
                     return Ok(word.generation());
                 }
             }
-            if let Some(rejected) = self.refusal(word, now) {
-                return Err(rejected);
+            if let Some(refusal) = self.refusal(word, now) {
+                return Err(refusal);
             }
             if word.state() == State::HalfOpen && self.is_full(word) {
                 self.time_out_probes(word.generation(), now);
@@ -54,12 +54,12 @@ impl Breaker {
     }
 
     /// The refusal that an open or a half-open breaker has for a call at `now`, if it has one.
-    fn refusal(&self, word: Word, now: u64) -> Option<Rejected> {
+    fn refusal(&self, word: Word, now: u64) -> Option<Refusal> {
         let left = word.remaining(now)?;
         match word.state() {
-            State::Open => Some(self.rejected(Reason::Open, Some(left))),
+            State::Open => Some(Refusal::new(Reason::Open, left)),
             State::HalfOpen if self.is_full(word) => {
-                Some(self.rejected(Reason::Probing, Some(left.min(PROBING_MILLIS))))
+                Some(Refusal::new(Reason::Probing, left.min(PROBING_MILLIS)))
             }
             _ => None,
         }
@@ -67,16 +67,16 @@ impl Breaker {
 
     /// How a call would be rejected now, if it would, and in which state of affairs that holds. Takes no slot.
     #[inline]
-    pub(crate) fn foresee(&self) -> Option<(Word, Rejected)> {
+    pub(crate) fn foresee(&self) -> Option<(Word, Refusal)> {
         let word = self.word();
         match word.state() {
             State::Closed | State::ForcedClosed | State::MetricsOnly => None,
-            State::ForcedOpen => Some((word, self.rejected(Reason::Forced, None))),
+            State::ForcedOpen => Some((word, Refusal::FORCED)),
             State::Open | State::HalfOpen => self.foresee_probe(word),
         }
     }
 
-    fn foresee_probe(&self, word: Word) -> Option<(Word, Rejected)> {
+    fn foresee_probe(&self, word: Word) -> Option<(Word, Refusal)> {
         let now = self.0.clock.now();
         if word.is_half_open() && word.remaining(now).is_none() && self.is_full(word) {
             self.time_out_probes(word.generation(), now);
@@ -87,11 +87,11 @@ impl Breaker {
 
     /// Rejects a call whose caller was not made ready, since a rejection was foreseen then. By now a call may be allowed, but by
     /// somebody who is: at once.
-    pub(crate) fn reject_unready(&self, foreseen: Option<(Word, Rejected)>) -> Rejected {
-        match foreseen {
-            Some((word, rejected)) if word == self.word() => rejected,
-            _ => self.rejected(Reason::Open, Some(1)),
-        }
+    pub(crate) fn reject_unready(&self, foreseen: Option<(Word, Refusal)>) -> Rejected {
+        self.rejected(match foreseen {
+            Some((word, refusal)) if word == self.word() => refusal,
+            _ => Refusal::new(Reason::Open, 1),
+        })
     }
 
     /// Counts what came of a call, unless the state that admitted it is over: then it says nothing about this one.
@@ -183,7 +183,7 @@ impl Breaker {
     }
 
     #[inline]
-    fn rejected(&self, reason: Reason, millis: Option<u64>) -> Rejected {
-        Rejected::new(&self.0.name, reason, millis)
+    pub(crate) fn rejected(&self, refusal: Refusal) -> Rejected {
+        Rejected::new(&self.0.name, refusal)
     }
 }

@@ -5,7 +5,7 @@ use std::task::{Context, Poll, ready};
 use tower_service::Service;
 
 use crate::breaker::Breaker;
-use crate::error::Rejected;
+use crate::error::Refusal;
 use crate::future::ResponseFuture;
 use crate::machine::Word;
 use crate::observe::{Judge, Observe, Watch};
@@ -38,7 +38,7 @@ enum Readiness {
     /// The inner service has said that it is ready.
     Inner,
     /// The breaker would reject a call. The inner service was not asked, and so must not be called.
-    Foreseen(Word, Rejected),
+    Foreseen(Word, Refusal),
 }
 
 impl<S, O> Circuit<S, O> {
@@ -105,8 +105,8 @@ where
         if let Readiness::Inner = self.readiness {
             return Poll::Ready(Ok(()));
         }
-        if let Some((word, rejected)) = self.breaker.foresee() {
-            self.readiness = Readiness::Foreseen(word, rejected);
+        if let Some((word, refusal)) = self.breaker.foresee() {
+            self.readiness = Readiness::Foreseen(word, refusal);
             return Poll::Ready(Ok(()));
         }
         self.readiness = Readiness::Unknown;
@@ -134,7 +134,7 @@ where
             };
         }
         let foreseen = match std::mem::replace(&mut self.readiness, Readiness::Unknown) {
-            Readiness::Foreseen(word, rejected) => Some((word, rejected)),
+            Readiness::Foreseen(word, refusal) => Some((word, refusal)),
             Readiness::Inner | Readiness::Unknown => None,
         };
         ResponseFuture::rejected(self.breaker.reject_unready(foreseen), watch)
