@@ -89,7 +89,7 @@ fn unpack(word: u64) -> (Stamp, u64) {
     (Stamp((word >> PAYLOAD_BITS) as u32), word & PAYLOAD_MAX)
 }
 
-#[cfg(all(test, not(buttress_loom)))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

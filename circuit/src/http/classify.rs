@@ -134,7 +134,7 @@ fn verdict_of(code: Code) -> Verdict {
     }
 }
 
-#[cfg(all(test, not(buttress_loom)))]
+#[cfg(test)]
 mod tests {
     use ::http::HeaderValue;
 

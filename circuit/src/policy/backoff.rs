@@ -85,7 +85,7 @@ impl Backoff {
     }
 }
 
-#[cfg(all(test, not(buttress_loom)))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

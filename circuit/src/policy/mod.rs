@@ -63,7 +63,7 @@ pub(crate) fn check_time(time: Duration) -> Result<Duration, ConfigError> {
     fits.then_some(time).ok_or(ConfigError::Time(time))
 }
 
-#[cfg(all(test, not(buttress_loom)))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -7,20 +7,17 @@ use crate::error::ConfigError;
 use crate::window::Window;
 
 /// Trips when at least the share `ratio` of the calls in the window failed. By default over the last ten seconds, from 20 calls on.
-#[must_use]
 pub fn failure_rate(ratio: f64) -> Rate {
     Rate::new(Subject::Failures, ratio)
 }
 
 /// Trips when at least the share `ratio` of the calls in the window took `longer_than` or more, whatever their verdict; ignored calls
 /// are not counted. By default over the last ten seconds, from 20 calls on. A slow probe is a failed probe.
-#[must_use]
 pub fn slow_calls(longer_than: Duration, ratio: f64) -> Rate {
     Rate::new(Subject::Slow(longer_than), ratio)
 }
 
 /// Trips at the `failures`-th failure in a row. A success starts anew; an ignored call changes nothing.
-#[must_use]
 pub fn consecutive(failures: u32) -> Trip {
     Trip(vec![RuleSpec::Consecutive(failures)])
 }
@@ -132,7 +129,7 @@ impl From<Rate> for Trip {
     }
 }
 
-#[cfg(all(test, not(buttress_loom)))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -117,7 +117,7 @@ impl CountWindow {
     }
 }
 
-#[cfg(all(test, not(buttress_loom)))]
+#[cfg(test)]
 mod tests {
     use std::collections::VecDeque;
 

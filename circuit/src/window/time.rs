@@ -76,7 +76,7 @@ fn add(counts: u64, hit: bool) -> u64 {
     (hits + u64::from(hit)) << COUNT_BITS | (total + 1)
 }
 
-#[cfg(all(test, not(buttress_loom)))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

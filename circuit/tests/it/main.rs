@@ -1,5 +1,6 @@
 //! How the breaker and its layer behave, seen from outside.
 #![cfg(not(buttress_loom))]
+#![expect(clippy::unwrap_used, reason = "a helper of tests is a test")]
 
 mod budgets;
 mod cancelling;

@@ -1,5 +1,6 @@
 //! Histories against a naive reference: a breaker that keeps every record in a `VecDeque` and counts by hand.
 #![cfg(not(buttress_loom))]
+#![expect(clippy::unwrap_used, reason = "a helper of tests is a test")]
 
 mod naive;
 
