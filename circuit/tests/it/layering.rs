@@ -3,12 +3,13 @@
 use buttress_circuit::{
     Backoff, Breaker, Circuit, CircuitLayer, Error, ManualClock, Probes, Reason, State, consecutive,
 };
+use testkit::probe::{Probe, Script};
 use tokio_test::{assert_pending, assert_ready_ok, task};
 use tower::limit::ConcurrencyLimit;
 use tower::{Layer, service_fn};
 use tower_test::mock;
 
-use super::{builder, fail, secs};
+use super::{builder, fail, ms, secs};
 
 type Handle = mock::Handle<&'static str, &'static str>;
 type Guarded = Circuit<mock::Mock<&'static str, &'static str>>;
@@ -51,8 +52,14 @@ async fn a_service_readied_while_open_is_not_rejected_for_ever() {
     assert_ready_ok!(service.poll_ready());
     breaker.reset();
     // The inner service was not made ready, and so must not be called.
-    assert!(matches!(service.call("one").await, Err(Error::Rejected(_))));
+    let Err(Error::Rejected(rejected)) = service.call("one").await else {
+        panic!("not rejected");
+    };
+    assert_eq!(rejected.retry_after(), Some(ms(1)), "at once");
     handle.allow(1);
+    breaker.open_for(secs(10));
+    assert_ready_ok!(service.poll_ready());
+    breaker.reset();
     assert_ready_ok!(service.poll_ready());
     let mut call = task::spawn(service.call("two"));
     assert_pending!(call.poll());
@@ -107,8 +114,9 @@ async fn ready_services_and_clones_hoard_no_probes() {
 #[tokio::test(start_paused = true)]
 async fn a_rejected_call_keeps_the_readiness_of_the_inner_service() {
     let (breaker, _clock) = fragile();
-    let limit = ConcurrencyLimit::new(service_fn(async |()| Ok::<_, ()>(())), 1);
-    let mut service = mock::Spawn::new(CircuitLayer::new(breaker.clone()).layer(limit));
+    let probe = Probe::new(Script::IMMEDIATE);
+    let inner = ConcurrencyLimit::new(probe.service(|_, ()| Ok(())), 1);
+    let mut service = mock::Spawn::new(CircuitLayer::new(breaker.clone()).layer(inner));
     assert_ready_ok!(service.poll_ready::<()>());
     fail(&breaker, 1);
     for _ in 0..3 {
@@ -117,6 +125,7 @@ async fn a_rejected_call_keeps_the_readiness_of_the_inner_service() {
     }
     breaker.reset();
     assert_ready_ok!(service.poll_ready::<()>());
+    assert_eq!(probe.ready_polls(), 1);
     assert_eq!(service.call(()).await, Ok(()));
 }
 

@@ -1,6 +1,7 @@
 //! What observers hear.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use buttress_circuit::{
@@ -69,13 +70,19 @@ fn one_event_per_transition_with_its_cause() {
 
 #[test]
 fn an_observer_may_call_any_method_and_hears_the_consequences_in_order() {
-    let (breaker, _clock, log) = observed(|breaker, transition| {
+    let telling = AtomicBool::new(false);
+    let (breaker, _clock, log) = observed(move |breaker, transition| {
+        assert!(
+            !telling.swap(true, Ordering::SeqCst),
+            "told within a telling"
+        );
         let _ = (breaker.snapshot(), breaker.state(), breaker.try_acquire());
         match transition.to {
             State::Open => breaker.force_closed(),
             State::ForcedClosed => breaker.auto(),
             _ => {}
         }
+        telling.store(false, Ordering::SeqCst);
     });
     fail(&breaker, 1);
     let expected = [
