@@ -1,1 +1,21 @@
-//! A tagged cache that cannot serve what was invalidated, and an HTTP cache layer on it.
+#![doc = include_str!("../README.md")]
+
+mod builder;
+mod cache;
+mod counters;
+mod entry;
+mod error;
+mod event;
+mod fill;
+#[cfg(feature = "http")]
+pub mod http;
+mod invalidation;
+mod l1;
+
+pub use builder::Builder;
+pub use cache::{Cache, GetOrSet, Set};
+pub use entry::{Hit, State};
+pub use error::FillError;
+pub use event::{Event, Observer, Snapshot};
+pub use fill::Fill;
+pub use invalidation::{Depth, Stamp};

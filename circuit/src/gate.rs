@@ -65,7 +65,8 @@ impl Breaker {
         }
     }
 
-    /// How a call would be rejected now, if it would, and in which state of affairs that holds. Takes no slot.
+    /// How a call would be rejected now, if it would, and in which state of affairs that holds. Takes no slot; hung
+    /// probes time out here as in `admit_probe`.
     #[inline]
     pub(crate) fn foresee(&self) -> Option<(Word, Refusal)> {
         let word = self.word();

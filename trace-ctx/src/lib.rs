@@ -1,1 +1,54 @@
-//! Trace context, request ids and one finished record per request, for tower servers and clients.
+#![doc = include_str!("../README.md")]
+
+mod body;
+mod clock;
+mod context;
+mod current;
+mod exchange;
+mod future;
+mod head;
+mod hex;
+mod id;
+mod ids;
+mod layer;
+#[cfg(feature = "tracing")]
+mod log;
+mod policy;
+mod propagate;
+mod request_id;
+#[cfg(feature = "json")]
+mod rfc3339;
+mod route;
+mod sample;
+mod service;
+mod shared;
+mod sink;
+mod traceparent;
+mod tracestate;
+mod trust;
+
+#[cfg(feature = "json")]
+pub use crate::sink::json::JsonLines;
+pub use crate::{
+    body::TraceBody,
+    clock::{Clock, SystemClock},
+    context::{Link, Origin, Sampling, TraceContext},
+    current::{InTrace, Traced, current},
+    future::ResponseFuture,
+    head::Head,
+    id::{SpanId, TraceId},
+    ids::{FastIds, IdGenerator, SecureIds, SequentialIds},
+    layer::{ClientLayer, ServerLayer, TraceLayer},
+    policy::Policy,
+    propagate::{ExtractOnly, Extracted, Propagator, Remote, W3c},
+    request_id::{InvalidRequestId, RequestId},
+    route::{FromExtensions, Route, RouteName},
+    sample::{Always, Decision, Never, ParentBased, Probability, SampleRequest, Sampler},
+    service::{ClientService, ServerService},
+    sink::{Finished, Kind, Outcome, SampledOnly, Sink, Started},
+    traceparent::{Flags, TraceParent, TraceParentError},
+    tracestate::{TraceState, TraceStateError},
+    trust::{Trust, TrustPolicy},
+};
+#[cfg(feature = "tracing")]
+pub use crate::{log::JsonFormat, sink::tracing::TracingSink};

@@ -39,6 +39,16 @@ pub fn is_hop_by_hop(name: &HeaderName) -> bool {
     HOP_BY_HOP.contains(&name.as_str())
 }
 
+/// Whether a response with these headers is a stream of Server-Sent Events: a conversation with one client, without an end to wait
+/// for.
+#[must_use]
+pub fn is_event_stream(headers: &HeaderMap) -> bool {
+    headers.get(header::CONTENT_TYPE).is_some_and(|value| {
+        let (essence, _) = crate::lex::value_and_parameters(value.as_bytes());
+        essence.eq_ignore_ascii_case(b"text/event-stream")
+    })
+}
+
 /// Takes out every field that belongs to one connection only, those that `Connection` names included.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
     // Every response passes here, and hardly any has something to strip: look before allocating.
@@ -86,6 +96,15 @@ mod tests {
         assert_eq!(all, [&b"accept"[..], b"Origin"]);
         assert!(list_contains(&headers, header::VARY, "origin"));
         assert!(!list_contains(&headers, header::VARY, "ori"));
+    }
+
+    #[test]
+    fn an_event_stream_is_known_by_its_media_type() {
+        let is = |value| is_event_stream(&headers(&[("content-type", value)]));
+        assert!(is("text/event-stream") && is("Text/Event-Stream ; charset=utf-8"));
+        assert!(
+            !is("text/event-streams") && !is("text/html") && !is_event_stream(&HeaderMap::new())
+        );
     }
 
     #[test]

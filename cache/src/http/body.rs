@@ -1,0 +1,140 @@
+//! The body of a response that was stored, is being stored, or passes.
+
+use std::error::Error;
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use buttress_wire::{Outcome, Recorder, ReplayBody, into_bytes};
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::Full;
+use pin_project_lite::pin_project;
+
+type OnEnd = Box<dyn FnOnce(Outcome) + Send>;
+
+pin_project! {
+    /// A response body: from the store, on its way into the store, passing by, or that of a refusal.
+    ///
+    /// Frames, trailers, hints and errors are those of the inner body, and arrive as it sends them, also while they are stored.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping a body before its end drops the inner body, and nothing is stored.
+    pub struct CacheBody<B> {
+        #[pin]
+        kind: BodyKind<B>,
+    }
+}
+
+pin_project! {
+    #[project = BodyProjection]
+    enum BodyKind<B> {
+        Hit { #[pin] body: ReplayBody },
+        Pass { #[pin] body: B },
+        Refusal { #[pin] body: Full<Bytes> },
+        Store { #[pin] body: Recorder<B, OnEnd> },
+    }
+}
+
+impl<B> CacheBody<B> {
+    pub(super) fn hit(body: ReplayBody) -> Self {
+        Self {
+            kind: BodyKind::Hit { body },
+        }
+    }
+
+    pub(super) fn pass(body: B) -> Self {
+        Self {
+            kind: BodyKind::Pass { body },
+        }
+    }
+
+    pub(super) fn refusal(body: Full<Bytes>) -> Self {
+        Self {
+            kind: BodyKind::Refusal { body },
+        }
+    }
+
+    pub(super) fn store(body: Recorder<B, OnEnd>) -> Self {
+        Self {
+            kind: BodyKind::Store { body },
+        }
+    }
+}
+
+impl<B> Body for CacheBody<B>
+where
+    B: Body,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let frame = match self.project().kind.project() {
+            BodyProjection::Hit { body } => {
+                ready!(body.poll_frame(cx)).map(|frame| frame.map_err(|never| match never {}))
+            }
+            BodyProjection::Pass { body } => ready!(body.poll_frame(cx)).map(|frame| {
+                frame
+                    .map(into_bytes)
+                    .map_err(|error| BodyError(error.into()))
+            }),
+            BodyProjection::Refusal { body } => {
+                ready!(body.poll_frame(cx)).map(|frame| frame.map_err(|never| match never {}))
+            }
+            BodyProjection::Store { body } => ready!(body.poll_frame(cx))
+                .map(|frame| frame.map_err(|error| BodyError(error.into()))),
+        };
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            BodyKind::Hit { body } => body.is_end_stream(),
+            BodyKind::Pass { body } => body.is_end_stream(),
+            BodyKind::Refusal { body } => body.is_end_stream(),
+            BodyKind::Store { body } => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            BodyKind::Hit { body } => body.size_hint(),
+            BodyKind::Pass { body } => body.size_hint(),
+            BodyKind::Refusal { body } => body.size_hint(),
+            BodyKind::Store { body } => body.size_hint(),
+        }
+    }
+}
+
+impl<B> fmt::Debug for CacheBody<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.kind {
+            BodyKind::Hit { .. } => "CacheBody::Hit",
+            BodyKind::Pass { .. } => "CacheBody::Pass",
+            BodyKind::Refusal { .. } => "CacheBody::Refusal",
+            BodyKind::Store { .. } => "CacheBody::Store",
+        })
+    }
+}
+
+/// The inner body broke off. Its error is the source.
+#[derive(Debug)]
+pub struct BodyError(Box<dyn Error + Send + Sync>);
+
+impl fmt::Display for BodyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the body broke")
+    }
+}
+
+impl Error for BodyError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&*self.0)
+    }
+}

@@ -1,0 +1,77 @@
+//! What a stored response is found by: its target, and the request fields it varies by (RFC 9111, sections 2 and 4.1).
+
+use std::sync::Arc;
+
+use buttress_wire::fields::list;
+use buttress_wire::key::KeyBuilder;
+use http::header::{HeaderMap, HeaderName, VARY};
+use http::request;
+
+/// The primary key: partition, scheme, authority, path and query.
+pub(super) fn write_primary(key: &mut Vec<u8>, partition: &[u8], parts: &request::Parts) {
+    KeyBuilder::new(key).part(partition).target(parts);
+}
+
+/// The secondary key of a request: the primary one, and what the request says in the selecting fields.
+pub(super) fn variant(primary: &[u8], selecting: &[HeaderName], request: &HeaderMap) -> Vec<u8> {
+    let mut key = primary.to_vec();
+    let mut builder = KeyBuilder::new(&mut key);
+    builder.part("vary");
+    for name in selecting {
+        builder.part(name.as_str()).field(request, name);
+    }
+    key
+}
+
+/// The selecting fields of a response, each once, in order. `None` when there are none; a name that no field can have selects
+/// nothing.
+pub(super) fn selecting(headers: &HeaderMap) -> Option<Arc<[HeaderName]>> {
+    let mut names: Vec<_> = list(headers, VARY)
+        .filter_map(|name| HeaderName::from_bytes(name).ok())
+        .collect();
+    names.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
+    names.dedup();
+    (!names.is_empty()).then(|| names.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderValue, Request};
+
+    use super::*;
+
+    fn primary(partition: &str, uri: &str, host: &str) -> Vec<u8> {
+        let request = Request::get(uri).header("host", host).body(()).unwrap();
+        let mut key = Vec::new();
+        write_primary(&mut key, partition.as_bytes(), &request.into_parts().0);
+        key
+    }
+
+    #[test]
+    fn everything_that_an_origin_may_tell_apart_is_apart() {
+        let base = primary("", "/a", "h");
+        for other in [
+            primary("t", "/a", "h"),
+            primary("", "/a?", "h"),
+            primary("", "/a/", "h"),
+            primary("", "/A", "h"),
+            primary("", "/a", "i"),
+            primary("", "http://h/a", "h"),
+        ] {
+            assert_ne!(base, other);
+        }
+    }
+
+    #[test]
+    fn selecting_fields_are_a_set() {
+        let of = |lines: &[&'static str]| {
+            let lines = lines
+                .iter()
+                .map(|line| (VARY, HeaderValue::from_static(line)));
+            selecting(&lines.collect())
+        };
+        assert_eq!(of(&[]), None);
+        assert_eq!(of(&[", ,"]), None);
+        assert_eq!(of(&["Accept, origin", "accept"]), of(&["origin", "ACCEPT"]));
+    }
+}

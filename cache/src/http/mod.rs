@@ -1,0 +1,42 @@
+//! A shared HTTP cache (RFC 9111) as a layer, on the data cache.
+
+mod body;
+mod conditional;
+mod directives;
+mod freshness;
+mod future;
+mod key;
+mod layer;
+mod reuse;
+mod service;
+mod status;
+mod storability;
+mod store;
+
+pub use self::body::{BodyError, CacheBody};
+pub use self::future::ResponseFuture;
+pub use self::layer::HttpCacheLayer;
+pub use self::service::HttpCache;
+pub use self::status::{CacheOutcome, Forwarded};
+pub use self::store::CachedResponse;
+
+/// Tags of a response, put into its extensions by a handler: it goes when one of them is invalidated.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct CacheTags(pub Vec<String>);
+
+impl<T: Into<String>> FromIterator<T> for CacheTags {
+    fn from_iter<I: IntoIterator<Item = T>>(tags: I) -> Self {
+        Self(tags.into_iter().map(Into::into).collect())
+    }
+}
+
+/// Tags to invalidate, put into the extensions of a response by a handler that has changed something. Honoured whatever the method,
+/// unless the response is a server error.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct CacheInvalidate(pub Vec<String>);
+
+impl<T: Into<String>> FromIterator<T> for CacheInvalidate {
+    fn from_iter<I: IntoIterator<Item = T>>(tags: I) -> Self {
+        Self(tags.into_iter().map(Into::into).collect())
+    }
+}

@@ -1,0 +1,231 @@
+//! The invalidation clock: what decides whether a stored value may still be served.
+//!
+//! Time is a counter, `seq`, that every invalidation moves on. Each tag, and each key, falls into one of a fixed number of *slots*;
+//! a slot remembers the `seq` of its last invalidation. An entry remembers `born`, the `seq` that was known before its fill
+//! began, and its slots. It is valid as long as none of them is later than `born`.
+//!
+//! ```text
+//!  fill:        born = seq ───── reads the source ───── store (born, slots)
+//!  invalidate:                seq += 1, slot = seq
+//!  read:                                                         slot > born: not valid
+//! ```
+//!
+//! So a fill that was under way while its tag was invalidated can be stored as late as it likes: whoever reads it sees that it was born too
+//! early. Two tags in one slot cost a miss now and then, and never a stale value. There is no index of tags to keep, to leak or to
+//! lock.
+//!
+//! With `n` slots, `r` invalidations of one tag each per second, a lifetime of `t` seconds and `k` tags per entry, a share of
+//! `exp(-r·t·k / n)` of the unaffected entries outlives its time: 0.84 for 100 per second, ten minutes, three tags and 2²⁰ slots.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What is known of the clock at one moment: take it before reading the source, and store the value [at](crate::Set::at) it.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Stamp {
+    pub(crate) epoch: u64,
+    pub(crate) born: u64,
+}
+
+/// How much an invalidation takes away.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum Depth {
+    /// The value is stale: to be refreshed, but still there for when the source fails (if grace is configured).
+    #[default]
+    Expire,
+    /// The value is gone.
+    Remove,
+}
+
+/// A slot's number.
+pub(crate) type Slot = u32;
+
+/// What the clock says of an entry.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Validity {
+    Expired,
+    Removed,
+    Valid,
+}
+
+#[derive(Debug)]
+pub(crate) struct InvalidationClock {
+    epoch: AtomicU64,
+    seq: AtomicU64,
+    expired: Plane,
+    removed: Plane,
+    hasher: RandomState,
+    slots: u32,
+}
+
+impl InvalidationClock {
+    /// A clock of `2^bits` slots.
+    pub(crate) fn new(bits: SlotBits) -> Self {
+        let slots = 1 << bits.0;
+        Self {
+            epoch: AtomicU64::new(fastrand::u64(..)),
+            seq: AtomicU64::new(0),
+            expired: Plane::new(slots),
+            removed: Plane::new(slots),
+            hasher: RandomState::new(),
+            slots,
+        }
+    }
+
+    pub(crate) fn stamp(&self) -> Stamp {
+        let epoch = self.epoch.load(Ordering::Acquire);
+        Stamp {
+            epoch,
+            born: self.seq.load(Ordering::Acquire),
+        }
+    }
+
+    /// The slot of a tag or a key; the two never meet on purpose.
+    pub(crate) fn slot(&self, name: Name<'_>) -> Slot {
+        (self.hasher.hash_one(name) % u64::from(self.slots)) as Slot
+    }
+
+    /// From here on nothing in `slots` that was born before is valid.
+    pub(crate) fn invalidate(&self, slots: impl IntoIterator<Item = Slot>, depth: Depth) {
+        let seq = self.seq.fetch_add(1, Ordering::AcqRel) + 1;
+        let plane = match depth {
+            Depth::Expire => &self.expired,
+            Depth::Remove => &self.removed,
+        };
+        slots.into_iter().for_each(|slot| plane.raise(slot, seq));
+    }
+
+    /// From here on nothing is valid.
+    pub(crate) fn clear(&self) {
+        // Random and not counted up: an epoch of an earlier life of this process must not come back.
+        self.epoch.store(fastrand::u64(..), Ordering::Release);
+    }
+
+    pub(crate) fn check(&self, stamp: Stamp, slots: &[Slot]) -> Validity {
+        if self.epoch.load(Ordering::Acquire) != stamp.epoch
+            || slots.iter().any(|slot| self.removed.at(*slot) > stamp.born)
+        {
+            return Validity::Removed;
+        }
+        if slots.iter().any(|slot| self.expired.at(*slot) > stamp.born) {
+            return Validity::Expired;
+        }
+        Validity::Valid
+    }
+}
+
+/// What a slot stands for.
+#[derive(Clone, Copy, Debug, Hash)]
+pub(crate) enum Name<'a> {
+    Key(&'a [u8]),
+    Tag(&'a str),
+}
+
+/// How many slots a clock has, as a power of two.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SlotBits(u32);
+
+impl SlotBits {
+    pub(crate) const DEFAULT: Self = Self(20);
+
+    /// At least `slots`, from 2¹⁰ to 2²⁸.
+    pub(crate) fn at_least(slots: u32) -> Self {
+        Self(
+            slots
+                .clamp(1 << PAGE_BITS, 1 << 28)
+                .next_power_of_two()
+                .trailing_zeros(),
+        )
+    }
+}
+
+/// One `seq` per slot. Pages come into being when a slot in them is first raised, so that a quiet cache costs little.
+#[derive(Debug)]
+struct Plane {
+    pages: Box<[OnceLock<Box<[AtomicU64]>>]>,
+}
+
+const PAGE_BITS: u32 = 10;
+const PAGE: usize = 1 << PAGE_BITS;
+
+impl Plane {
+    fn new(slots: u32) -> Self {
+        Self {
+            pages: (0..slots as usize / PAGE)
+                .map(|_| OnceLock::new())
+                .collect(),
+        }
+    }
+
+    fn at(&self, slot: Slot) -> u64 {
+        let page = self.pages[slot as usize / PAGE].get();
+        page.map_or(0, |page| page[slot as usize % PAGE].load(Ordering::Acquire))
+    }
+
+    fn raise(&self, slot: Slot, seq: u64) {
+        let page = self.pages[slot as usize / PAGE]
+            .get_or_init(|| (0..PAGE).map(|_| AtomicU64::new(0)).collect());
+        page[slot as usize % PAGE].fetch_max(seq, Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn clock() -> InvalidationClock {
+        InvalidationClock::new(SlotBits::DEFAULT)
+    }
+
+    #[test]
+    fn what_was_born_before_is_invalid_and_what_is_born_after_is_valid() {
+        let clock = clock();
+        let slots = [clock.slot(Name::Tag("a")), clock.slot(Name::Tag("b"))];
+        let before = clock.stamp();
+        assert_eq!(clock.check(before, &slots), Validity::Valid);
+        clock.invalidate([slots[1]], Depth::Expire);
+        assert_eq!(clock.check(before, &slots), Validity::Expired);
+        assert_eq!(clock.check(before, &slots[..1]), Validity::Valid);
+        assert_eq!(clock.check(clock.stamp(), &slots), Validity::Valid);
+        clock.invalidate([slots[0]], Depth::Remove);
+        assert_eq!(clock.check(before, &slots), Validity::Removed);
+    }
+
+    #[test]
+    fn a_removal_outweighs_an_expiry() {
+        let clock = clock();
+        let slots = [clock.slot(Name::Tag("a"))];
+        let before = clock.stamp();
+        clock.invalidate(slots, Depth::Remove);
+        clock.invalidate(slots, Depth::Expire);
+        assert_eq!(clock.check(before, &slots), Validity::Removed);
+    }
+
+    #[test]
+    fn clear_takes_everything_that_was_there() {
+        let clock = clock();
+        let before = clock.stamp();
+        clock.clear();
+        assert_eq!(clock.check(before, &[]), Validity::Removed);
+        assert_eq!(clock.check(clock.stamp(), &[]), Validity::Valid);
+    }
+
+    #[test]
+    fn a_tag_is_not_the_key_of_the_same_name() {
+        let clock = clock();
+        let differ = (0..10).any(|n| {
+            let name = format!("name {n}");
+            clock.slot(Name::Tag(&name)) != clock.slot(Name::Key(name.as_bytes()))
+        });
+        assert!(differ);
+    }
+
+    #[test]
+    fn the_number_of_slots_is_a_power_of_two_within_bounds() {
+        assert_eq!(SlotBits::at_least(0).0, 10);
+        assert_eq!(SlotBits::at_least(1025).0, 11);
+        assert_eq!(SlotBits::at_least(u32::MAX).0, 28);
+    }
+}

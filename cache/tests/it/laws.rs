@@ -1,0 +1,41 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use ::http::{Request, Response};
+use buttress_cache::http::{CacheBody, CachedResponse, HttpCacheLayer};
+use testkit::laws::read_body;
+use testkit::probe::{Probe, ProbeError, ProbedBody};
+
+fn storable(probe: &Probe, _: Request<()>) -> Result<Response<ProbedBody>, ProbeError> {
+    let response = Response::builder().header("cache-control", "max-age=60");
+    Ok(response.body(probe.body(&["a", "b"])).unwrap())
+}
+
+/// Each time for something that is not stored yet.
+fn unseen() -> Request<()> {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    Request::get(format!("/{}", NEXT.fetch_add(1, Ordering::SeqCst)))
+        .body(())
+        .unwrap()
+}
+
+testkit::tower_laws! {
+    mod a_miss_that_is_stored {
+        readiness: Always,
+        layer: HttpCacheLayer::new(CachedResponse::cache().build()),
+        request: unseen,
+        answer: storable,
+        read: |response: Response<CacheBody<ProbedBody>>| read_body(response),
+        given_back: |_: &HttpCacheLayer| {},
+    }
+}
+
+testkit::tower_laws! {
+    mod a_request_that_passes {
+        readiness: Always,
+        layer: HttpCacheLayer::new(CachedResponse::cache().build()),
+        request: || Request::post("/").body(()).unwrap(),
+        answer: storable,
+        read: |response: Response<CacheBody<ProbedBody>>| read_body(response),
+        given_back: |_: &HttpCacheLayer| {},
+    }
+}

@@ -1,0 +1,9 @@
+//! Behaviour of the cache and of its layer.
+#![allow(clippy::unwrap_used)]
+
+mod data;
+#[cfg(feature = "http")]
+mod http;
+#[cfg(feature = "http")]
+mod laws;
+mod races;

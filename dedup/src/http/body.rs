@@ -1,0 +1,138 @@
+//! The body of a response that may be somebody else's.
+
+use std::error::Error;
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use buttress_wire::into_bytes;
+use buttress_wire::tape::{TapeError, TapeReader};
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::Full;
+use pin_project_lite::pin_project;
+
+pin_project! {
+    /// A response body: the inner service's own, a shared one, or that of a refusal.
+    ///
+    /// Frames, trailers, hints and errors are those of the inner body, and arrive as it sends them.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping a shared body never disturbs the others; dropping the last reader drops the inner body.
+    #[derive(Debug)]
+    pub struct DedupBody<B> {
+        #[pin]
+        kind: Kind<B>,
+    }
+}
+
+pin_project! {
+    #[derive(Debug)]
+    #[project = KindProjection]
+    enum Kind<B> {
+        Own { #[pin] body: B },
+        Refusal { #[pin] body: Full<Bytes> },
+        Shared { #[pin] reader: TapeReader<B> },
+    }
+}
+
+impl<B> DedupBody<B> {
+    pub(super) fn own(body: B) -> Self {
+        Self {
+            kind: Kind::Own { body },
+        }
+    }
+
+    pub(super) fn refusal(body: Full<Bytes>) -> Self {
+        Self {
+            kind: Kind::Refusal { body },
+        }
+    }
+
+    pub(super) fn shared(reader: TapeReader<B>) -> Self {
+        Self {
+            kind: Kind::Shared { reader },
+        }
+    }
+}
+
+impl<B> Body for DedupBody<B>
+where
+    B: Body,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let frame = match self.project().kind.project() {
+            KindProjection::Own { body } => std::task::ready!(body.poll_frame(cx))
+                .map(|frame| frame.map(into_bytes).map_err(BodyError::own)),
+            KindProjection::Refusal { body } => std::task::ready!(body.poll_frame(cx))
+                .map(|frame| frame.map_err(|never| match never {})),
+            KindProjection::Shared { reader } => std::task::ready!(reader.poll_frame(cx))
+                .map(|frame| frame.map_err(|error| BodyError(Cause::Shared(error)))),
+        };
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Own { body } => body.is_end_stream(),
+            Kind::Refusal { body } => body.is_end_stream(),
+            Kind::Shared { reader } => reader.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Own { body } => body.size_hint(),
+            Kind::Refusal { body } => body.size_hint(),
+            Kind::Shared { reader } => reader.size_hint(),
+        }
+    }
+}
+
+/// Why a body broke off. Its source is the inner body's error.
+#[derive(Debug)]
+pub struct BodyError(Cause);
+
+#[derive(Debug)]
+enum Cause {
+    Own(Box<dyn Error + Send + Sync>),
+    Shared(TapeError),
+}
+
+impl BodyError {
+    /// Whether this reader was cut off, since it held up those it shared the body with for too long.
+    #[must_use]
+    pub fn is_lagged(&self) -> bool {
+        matches!(&self.0, Cause::Shared(error) if error.is_lagged())
+    }
+
+    fn own(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self(Cause::Own(error.into()))
+    }
+}
+
+impl fmt::Display for BodyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Cause::Own(_) => f.write_str("the body broke"),
+            Cause::Shared(error) => error.fmt(f),
+        }
+    }
+}
+
+impl Error for BodyError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match &self.0 {
+            Cause::Own(error) => Some(&**error),
+            Cause::Shared(error) => error.source(),
+        }
+    }
+}

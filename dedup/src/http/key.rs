@@ -1,0 +1,131 @@
+//! What makes two requests the same.
+
+use buttress_wire::key::KeyBuilder;
+use http::header::{self, HeaderName};
+use http::request::Parts;
+
+/// What a request asks for, and on whose behalf. Two requests share a flight when all of it is equal.
+///
+/// It is a byte string of length-prefixed parts, so that no two different requests read the same: method, scheme, authority, path and query,
+/// then the fields that a response may depend on, each with all its lines: those that select a representation (`Accept*`,
+/// `Range`), the conditional ones (`If-*`), those that limit reuse (`Cache-Control`, `Pragma`, `Prefer`), and those that say
+/// who asks (`Authorization`, `Cookie`). Add more with [`with`](Self::with), a tenant above all.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct HttpKey(Vec<u8>);
+
+impl HttpKey {
+    /// The key of a request.
+    #[must_use]
+    pub fn new(parts: &Parts) -> Self {
+        let mut key = Vec::with_capacity(256);
+        let mut builder = KeyBuilder::new(&mut key);
+        builder.part(parts.method.as_str()).target(parts);
+        for name in &FIELDS {
+            builder.field(&parts.headers, name);
+        }
+        Self(key)
+    }
+
+    /// The key with something more in it: a tenant, a principal, a flag that changes the answer.
+    #[must_use]
+    pub fn with(mut self, part: impl AsRef<[u8]>) -> Self {
+        KeyBuilder::new(&mut self.0).part(part);
+        self
+    }
+
+    /// The key with one more request field in it, for an inner service whose answers depend on it.
+    #[must_use]
+    pub fn with_field(mut self, parts: &Parts, name: &HeaderName) -> Self {
+        KeyBuilder::new(&mut self.0).field(&parts.headers, name);
+        self
+    }
+}
+
+/// Whether the key has the request field `name` in it, so that a response that varies by it may be shared.
+pub(super) fn covers(name: &[u8]) -> bool {
+    FIELDS
+        .iter()
+        .any(|field| field.as_str().as_bytes().eq_ignore_ascii_case(name))
+}
+
+const FIELDS: [HeaderName; 16] = [
+    header::ACCEPT,
+    header::ACCEPT_CHARSET,
+    header::ACCEPT_ENCODING,
+    header::ACCEPT_LANGUAGE,
+    header::AUTHORIZATION,
+    header::CACHE_CONTROL,
+    header::COOKIE,
+    header::IF_MATCH,
+    header::IF_MODIFIED_SINCE,
+    header::IF_NONE_MATCH,
+    header::IF_RANGE,
+    header::IF_UNMODIFIED_SINCE,
+    header::ORIGIN,
+    header::PRAGMA,
+    header::RANGE,
+    HeaderName::from_static("prefer"),
+];
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    fn key(uri: &str, fields: &[(&str, &str)]) -> HttpKey {
+        let mut request = Request::get(uri);
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        HttpKey::new(&request.body(()).unwrap().into_parts().0)
+    }
+
+    #[test]
+    fn what_a_response_may_depend_on_parts_two_requests() {
+        let plain = key("/a", &[]);
+        assert_eq!(
+            plain,
+            key("/a", &[("user-agent", "x"), ("x-request-id", "1")])
+        );
+        for other in [
+            key("/a?", &[]),
+            key("/a?b", &[]),
+            key("/b", &[]),
+            key("http://h/a", &[]),
+            key("/a", &[("host", "h")]),
+            key("/a", &[("accept", "text/html")]),
+            key("/a", &[("accept", "text/html"), ("accept", "a/b")]),
+            key("/a", &[("authorization", "Bearer 1")]),
+            key("/a", &[("cookie", "s=1")]),
+            key("/a", &[("if-none-match", "\"1\"")]),
+            key("/a", &[("range", "bytes=0-1")]),
+            plain.clone().with("tenant"),
+        ] {
+            assert_ne!(plain, other);
+        }
+        assert_ne!(
+            key("/a", &[("accept", "x"), ("accept-language", "")]),
+            key("/a", &[("accept", ""), ("accept-language", "x")]),
+        );
+    }
+
+    #[test]
+    fn an_extra_field_counts_only_when_asked_for() {
+        let parts = |tenant| {
+            Request::get("/")
+                .header("x-t", tenant)
+                .body(())
+                .unwrap()
+                .into_parts()
+                .0
+        };
+        let (a, b) = (parts("a"), parts("b"));
+        let name = HeaderName::from_static("x-t");
+        assert_eq!(HttpKey::new(&a), HttpKey::new(&b));
+        assert_ne!(
+            HttpKey::new(&a).with_field(&a, &name),
+            HttpKey::new(&b).with_field(&b, &name)
+        );
+    }
+}

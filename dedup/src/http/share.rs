@@ -1,0 +1,100 @@
+//! Which responses may be given to somebody else.
+
+use buttress_wire::fields::{is_event_stream, list};
+use buttress_wire::lex::Directive;
+use http::header::{self, HeaderMap, HeaderName};
+use http::{StatusCode, response};
+
+use super::key::covers;
+
+/// Whether a response may be given to those who asked for the same.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Share {
+    /// It is the leader's own. The followers go on by themselves, all at once, and so does, for a while, whoever asks for the same.
+    Private,
+    /// It is for everyone.
+    Shared,
+}
+
+/// The default rule. Private is
+///
+/// - what sets a cookie, or says `Cache-Control: private` or `no-store`;
+/// - what varies by a request field that the key does not have in it, or by `*`;
+/// - an event stream, which is a conversation with one client, and a switch of protocols.
+#[must_use]
+pub fn is_shareable(head: &response::Parts) -> Share {
+    let private = head.status == StatusCode::SWITCHING_PROTOCOLS
+        || head.headers.contains_key(header::SET_COOKIE)
+        || is_event_stream(&head.headers)
+        || list(&head.headers, header::VARY).any(|name| !covers(name))
+        || list(&head.headers, header::CACHE_CONTROL).any(forbids);
+    if private {
+        Share::Private
+    } else {
+        Share::Shared
+    }
+}
+
+fn forbids(element: &[u8]) -> bool {
+    Directive::parse(element)
+        .is_none_or(|directive| directive.is("private") || directive.is("no-store"))
+}
+
+/// The headers for a follower: those of the response, without what is about the leader's own exchange.
+pub(super) fn headers_for_followers(headers: &HeaderMap) -> HeaderMap {
+    const OF_ONE_EXCHANGE: [HeaderName; 6] = [
+        HeaderName::from_static("server-timing"),
+        HeaderName::from_static("traceparent"),
+        HeaderName::from_static("tracestate"),
+        HeaderName::from_static("x-correlation-id"),
+        HeaderName::from_static("x-request-id"),
+        HeaderName::from_static("x-trace-id"),
+    ];
+    let mut headers = headers.clone();
+    OF_ONE_EXCHANGE
+        .iter()
+        .for_each(|name| drop(headers.remove(name)));
+    headers
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Response;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(fields: &[(&str, &str)], expected: Share) {
+        let mut response = Response::builder();
+        for (name, value) in fields {
+            response = response.header(*name, *value);
+        }
+        let (head, ()) = response.body(()).unwrap().into_parts();
+        assert_eq!(is_shareable(&head), expected, "{fields:?}");
+    }
+
+    #[test]
+    fn what_is_one_persons_is_not_shared() {
+        check(&[], Share::Shared);
+        check(
+            &[("cache-control", "max-age=5, must-revalidate")],
+            Share::Shared,
+        );
+        check(
+            &[("vary", "Accept, accept-encoding"), ("vary", "Cookie")],
+            Share::Shared,
+        );
+        check(&[("content-type", "text/html")], Share::Shared);
+        check(&[("set-cookie", "s=1")], Share::Private);
+        check(&[("cache-control", "max-age=5, Private")], Share::Private);
+        check(&[("cache-control", "private=\"x-secret\"")], Share::Private);
+        check(&[("cache-control", "no-store")], Share::Private);
+        check(&[("cache-control", "no-store;broken")], Share::Private);
+        check(&[("vary", "user-agent")], Share::Private);
+        check(&[("vary", "*")], Share::Private);
+        check(
+            &[("content-type", "Text/Event-Stream; charset=utf-8")],
+            Share::Private,
+        );
+    }
+}

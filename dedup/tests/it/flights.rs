@@ -1,0 +1,196 @@
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use buttress_dedup::{Flights, Leader, Role, Snapshot, Wait, Waited};
+use tokio_test::task::{self, Spawn};
+use tokio_test::{assert_pending, assert_ready};
+
+type Key = &'static str;
+
+fn lead(flights: &Flights<Key, u32>) -> Leader<Key, u32> {
+    match flights.join("k") {
+        Role::Leader(leader) => leader,
+        other => panic!("expected to lead, got {other:?}"),
+    }
+}
+
+fn follow(flights: &Flights<Key, u32>) -> Spawn<Wait<Key, u32>> {
+    match flights.join("k") {
+        Role::Follower(wait) => task::spawn(wait),
+        other => panic!("expected to follow, got {other:?}"),
+    }
+}
+
+#[track_caller]
+fn is_idle(flights: &Flights<Key, u32>) {
+    assert_eq!(flights.snapshot(), Snapshot::default());
+}
+
+#[test]
+fn followers_get_the_leaders_value_and_the_key_is_free() {
+    let flights = Flights::new();
+    let leader = lead(&flights);
+    let mut waits = [follow(&flights), follow(&flights)];
+    waits
+        .iter_mut()
+        .for_each(|wait| assert!(wait.poll().is_pending()));
+    leader.complete(7);
+    is_idle(&flights);
+    for wait in &mut waits {
+        assert!(wait.is_woken());
+        assert!(matches!(
+            wait.poll(),
+            std::task::Poll::Ready(Waited::Value(7))
+        ));
+    }
+    drop(lead(&flights));
+}
+
+#[test]
+fn keys_do_not_meet() {
+    let flights = Flights::<Key, u32>::new();
+    let _one = flights.join("one");
+    assert!(matches!(flights.join("two"), Role::Leader(_)));
+}
+
+#[test]
+fn a_dropped_leader_promotes_the_follower_who_came_first() {
+    let flights = Flights::new();
+    let leader = lead(&flights);
+    let (mut first, mut second) = (follow(&flights), follow(&flights));
+    assert_pending!(first.poll());
+    assert_pending!(second.poll());
+    drop(leader);
+    assert!(first.is_woken() && !second.is_woken());
+    let Waited::Promoted(leader) = assert_ready!(first.poll()) else {
+        panic!("not promoted")
+    };
+    assert_pending!(second.poll());
+    leader.complete(1);
+    assert!(matches!(assert_ready!(second.poll()), Waited::Value(1)));
+    is_idle(&flights);
+}
+
+#[test]
+fn a_promoted_follower_that_is_dropped_passes_the_baton() {
+    let flights = Flights::new();
+    let leader = lead(&flights);
+    let (first, mut second) = (follow(&flights), follow(&flights));
+    assert_pending!(second.poll());
+    drop(leader);
+    assert!(!second.is_woken(), "the first was promoted");
+    drop(first);
+    assert!(second.is_woken());
+    assert!(matches!(assert_ready!(second.poll()), Waited::Promoted(_)));
+    is_idle(&flights);
+}
+
+#[test]
+fn a_panic_of_the_leader_promotes() {
+    let flights = Flights::new();
+    let leader = lead(&flights);
+    let mut wait = follow(&flights);
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let _leader = leader;
+        panic!("on purpose");
+    }));
+    assert!(panicked.is_err());
+    assert!(matches!(assert_ready!(wait.poll()), Waited::Promoted(_)));
+}
+
+#[test]
+fn when_everyone_goes_nothing_is_left() {
+    let flights = Flights::new();
+    let leader = lead(&flights);
+    let waits = [follow(&flights), follow(&flights)];
+    assert_eq!(flights.snapshot().waiters, 2);
+    drop(waits);
+    drop(leader);
+    is_idle(&flights);
+}
+
+#[test]
+fn too_many_followers_or_flights_find_it_full() {
+    let one = NonZeroUsize::MIN;
+    let flights = Flights::builder().max_waiters(one).build();
+    let _leader = lead(&flights);
+    let wait = follow(&flights);
+    assert!(matches!(flights.join("k"), Role::Full));
+    drop(wait);
+    let _again = follow(&flights);
+
+    let flights = Flights::builder().max_flights(one).build::<u32, u32>();
+    let roles: Vec<_> = (0..1000).map(|key| flights.join(key)).collect();
+    let led = roles
+        .iter()
+        .filter(|role| matches!(role, Role::Leader(_)))
+        .count();
+    assert!(led <= 16, "{led} flights at once");
+}
+
+#[test]
+fn who_comes_after_forget_starts_anew_and_the_others_get_their_value() {
+    let flights = Flights::new();
+    let old = lead(&flights);
+    let mut wait = follow(&flights);
+    flights.forget(&"k");
+    let new = lead(&flights);
+    old.complete(1);
+    assert!(matches!(assert_ready!(wait.poll()), Waited::Value(1)));
+    new.complete(2);
+    is_idle(&flights);
+}
+
+#[test]
+fn a_landed_flight_can_be_joined_until_its_landing_is_dropped() {
+    let flights = Flights::new();
+    let leader = lead(&flights);
+    let mut wait = follow(&flights);
+    let landing = leader.land(1, 2);
+    assert!(matches!(assert_ready!(wait.poll()), Waited::Value(1)));
+    assert!(matches!(flights.join("k"), Role::Landed(2)));
+    drop(landing);
+    is_idle(&flights);
+    drop(lead(&flights));
+}
+
+#[tokio::test(start_paused = true)]
+async fn followers_time_out_each_at_its_own_time() {
+    let timeout = Duration::from_secs(5);
+    let flights = Flights::builder().wait_timeout(timeout).build();
+    let leader = lead(&flights);
+    let mut first = follow(&flights);
+    assert_pending!(first.poll());
+    tokio::time::advance(Duration::from_secs(3)).await;
+    let mut second = follow(&flights);
+    assert_pending!(second.poll());
+    tokio::time::advance(Duration::from_secs(2)).await;
+    assert!(first.is_woken());
+    assert!(matches!(assert_ready!(first.poll()), Waited::TimedOut));
+    assert!(second.is_woken(), "it watches the clock now");
+    assert_pending!(second.poll());
+    tokio::time::advance(Duration::from_secs(2)).await;
+    assert!(!second.is_woken());
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert!(second.is_woken());
+    assert!(matches!(assert_ready!(second.poll()), Waited::TimedOut));
+    leader.complete(1);
+    is_idle(&flights);
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_the_one_that_watches_the_clock_is_dropped_the_next_does() {
+    let flights = Flights::builder()
+        .wait_timeout(Duration::from_secs(5))
+        .build();
+    let _leader = lead(&flights);
+    let (mut first, mut second) = (follow(&flights), follow(&flights));
+    assert_pending!(first.poll());
+    assert_pending!(second.poll());
+    drop(first);
+    assert!(second.is_woken());
+    assert_pending!(second.poll());
+    tokio::time::advance(Duration::from_secs(6)).await;
+    assert!(second.is_woken());
+    assert!(matches!(assert_ready!(second.poll()), Waited::TimedOut));
+}

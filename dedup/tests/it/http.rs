@@ -1,0 +1,338 @@
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::Poll;
+use std::time::Duration;
+
+use ::http::{Request, Response, StatusCode};
+use buttress_dedup::http::{
+    Dedup, DedupBody, DedupLayer, Flight, OnFailure, OnFull, ResponseFuture,
+};
+use bytes::Bytes;
+use http_body::Body;
+use http_body_util::{BodyExt, Empty};
+use testkit::body::{Hand, HandBody, by_hand};
+use testkit::probe::ProbeError;
+use tokio::sync::oneshot;
+use tokio_test::task::{self, Spawn};
+use tokio_test::{assert_pending, assert_ready};
+use tower::{Layer, Service};
+
+type Req = Request<Empty<Bytes>>;
+type Answer = Result<Response<HandBody>, ProbeError>;
+
+/// An inner service that answers when the test says so, and the layer above it.
+struct Test {
+    layer: DedupLayer<HandBody>,
+    backend: Backend,
+}
+
+#[derive(Clone, Default)]
+struct Backend {
+    waiting: Arc<Mutex<Vec<oneshot::Sender<Answer>>>>,
+    calls: Arc<AtomicUsize>,
+}
+
+impl Service<Req> for Backend {
+    type Response = Response<HandBody>;
+    type Error = ProbeError;
+    type Future = Pin<Box<dyn Future<Output = Answer> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> Poll<Result<(), ProbeError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Req) -> Self::Future {
+        let (send, receive) = oneshot::channel();
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        self.waiting.lock().unwrap().push(send);
+        Box::pin(async move { receive.await.unwrap() })
+    }
+}
+
+impl Backend {
+    fn calls(&self) -> usize {
+        self.calls.load(Ordering::SeqCst)
+    }
+
+    /// Answers the oldest call.
+    fn answer(&self, answer: Answer) {
+        let _ = self.waiting.lock().unwrap().remove(0).send(answer);
+    }
+
+    fn respond(&self, change: impl FnOnce(&mut Response<HandBody>)) -> Hand {
+        let (body, hand) = by_hand();
+        let mut response = Response::new(body);
+        change(&mut response);
+        self.answer(Ok(response));
+        hand
+    }
+}
+
+type Call = Spawn<ResponseFuture<Backend, Empty<Bytes>, HandBody>>;
+type Shared = Response<DedupBody<HandBody>>;
+
+fn test(layer: DedupLayer<HandBody>) -> Test {
+    Test {
+        layer,
+        backend: Backend::default(),
+    }
+}
+
+impl Test {
+    fn service(&self) -> Dedup<Backend, HandBody> {
+        self.layer.layer(self.backend.clone())
+    }
+
+    fn get(&self, path: &str) -> Call {
+        self.send(Request::get(path).body(Empty::new()).unwrap())
+    }
+
+    /// Sends a request and polls it once.
+    fn send(&self, request: Req) -> Call {
+        let mut call = task::spawn(self.service().call(request));
+        assert_pending!(call.poll());
+        call
+    }
+}
+
+#[track_caller]
+fn response(call: &mut Call) -> Shared {
+    assert_ready!(call.poll()).unwrap()
+}
+
+fn flight(response: &Shared) -> Flight {
+    *response.extensions().get().unwrap()
+}
+
+async fn text(response: Shared) -> Bytes {
+    response.into_body().collect().await.unwrap().to_bytes()
+}
+
+#[tokio::test]
+async fn a_hundred_requests_are_one_call() {
+    let test = test(DedupLayer::http());
+    let mut calls: Vec<_> = (0..100).map(|_| test.get("/a")).collect();
+    assert_eq!(test.backend.calls(), 1);
+    test.backend.respond(|_| {}).data("shared").end();
+    let responses: Vec<_> = calls.iter_mut().map(response).collect();
+    assert_eq!(flight(&responses[0]), Flight::Led);
+    assert!(
+        responses[1..]
+            .iter()
+            .all(|response| flight(response) == Flight::Joined)
+    );
+    for response in responses {
+        assert_eq!(text(response).await, "shared");
+    }
+    assert_eq!(test.layer.snapshot(), Default::default());
+}
+
+#[tokio::test]
+async fn the_body_is_shared_as_it_streams_and_can_be_joined_near_its_start() {
+    let test = test(DedupLayer::http());
+    let mut leader = test.get("/a");
+    let hand = test.backend.respond(|_| {});
+    let mut first = task::spawn(response(&mut leader).into_body());
+    hand.data("one");
+    assert!(first.enter(|cx, body| body.poll_frame(cx)).is_ready());
+
+    let late = Request::get("/a").body(Empty::new()).unwrap();
+    let late = assert_ready!(task::spawn(test.service().call(late)).poll()).unwrap();
+    assert_eq!(flight(&late), Flight::Joined);
+    let mut second = task::spawn(late.into_body());
+    let frame = assert_ready!(second.enter(|cx, body| body.poll_frame(cx)))
+        .unwrap()
+        .unwrap();
+    assert_eq!(frame.into_data().unwrap(), "one");
+    assert!(second.enter(|cx, body| body.poll_frame(cx)).is_pending());
+    hand.data("two");
+    assert!(second.is_woken());
+    hand.end();
+    drop((first, second));
+    assert_eq!(test.backend.calls(), 1);
+    assert_eq!(test.layer.snapshot(), Default::default());
+}
+
+#[tokio::test]
+async fn different_requests_do_not_share() {
+    let test = test(DedupLayer::http());
+    let requests = [
+        Request::get("/a"),
+        Request::get("/b"),
+        Request::head("/a"),
+        Request::get("/a").header("accept", "text/csv"),
+        Request::get("/a").header("authorization", "Bearer alice"),
+        Request::get("/a").header("cookie", "session=bob"),
+    ];
+    let count = requests.len();
+    let _calls = requests.map(|request| test.send(request.body(Empty::new()).unwrap()));
+    assert_eq!(test.backend.calls(), count);
+}
+
+#[tokio::test]
+async fn unsafe_methods_pass_alone() {
+    let test = test(DedupLayer::http());
+    let post = || test.send(Request::post("/a").body(Empty::new()).unwrap());
+    let _calls = [post(), post()];
+    assert_eq!(test.backend.calls(), 2);
+}
+
+#[tokio::test]
+async fn a_cancelled_leader_hands_over_to_one_follower_with_its_own_request() {
+    let test = test(DedupLayer::http());
+    let leader = test.get("/a");
+    let (mut first, mut second) = (test.get("/a"), test.get("/a"));
+    drop(leader);
+    assert!(first.is_woken() && !second.is_woken());
+    assert_pending!(first.poll());
+    assert_eq!(test.backend.calls(), 2);
+    test.backend.waiting.lock().unwrap().remove(0);
+    test.backend.respond(|_| {}).data("x").end();
+    assert_eq!(flight(&response(&mut first)), Flight::Led);
+    assert_eq!(flight(&response(&mut second)), Flight::Joined);
+}
+
+#[tokio::test]
+async fn a_leader_that_leaves_in_mid_body_does_not_disturb_the_others() {
+    let test = test(DedupLayer::http());
+    let (mut leader, mut follower) = (test.get("/a"), test.get("/a"));
+    let hand = test.backend.respond(|_| {});
+    let leads = response(&mut leader);
+    let follows = response(&mut follower);
+    hand.data("a");
+    drop(leads);
+    hand.data("b").end();
+    assert_eq!(text(follows).await, "ab");
+}
+
+#[tokio::test]
+async fn a_private_answer_stays_with_its_owner_and_the_others_go_at_once() {
+    let test = test(DedupLayer::http());
+    let (mut leader, mut first, mut second) = (test.get("/a"), test.get("/a"), test.get("/a"));
+    test.backend.respond(|response| {
+        response
+            .headers_mut()
+            .insert("set-cookie", "session=1".parse().unwrap());
+    });
+    assert_eq!(flight(&response(&mut leader)), Flight::Alone);
+    assert_pending!(first.poll());
+    assert_pending!(second.poll());
+    assert_eq!(test.backend.calls(), 3, "in parallel");
+    let _later = (test.get("/a"), test.get("/a"));
+    assert_eq!(
+        test.backend.calls(),
+        5,
+        "and nobody queues for it, for a while"
+    );
+    let _other = (test.get("/b"), test.get("/b"));
+    assert_eq!(test.backend.calls(), 6);
+}
+
+#[tokio::test]
+async fn followers_of_a_failed_leader_run_their_own() {
+    let test = test(DedupLayer::http());
+    let (mut leader, mut follower) = (test.get("/a"), test.get("/a"));
+    test.backend.answer(Err(ProbeError));
+    assert_eq!(assert_ready!(leader.poll()).unwrap_err(), ProbeError);
+    assert_pending!(follower.poll());
+    assert_eq!(test.backend.calls(), 2);
+}
+
+#[tokio::test]
+async fn followers_of_a_failed_leader_may_get_a_502_instead() {
+    let test = test(DedupLayer::http().on_failure(OnFailure::BadGateway));
+    let (mut leader, mut follower) = (test.get("/a"), test.get("/a"));
+    test.backend.answer(Err(ProbeError));
+    assert!(assert_ready!(leader.poll()).is_err());
+    let refused = response(&mut follower);
+    assert_eq!(refused.status(), StatusCode::BAD_GATEWAY);
+    assert_eq!(
+        refused.headers()["content-type"],
+        "application/problem+json"
+    );
+    assert_eq!(test.backend.calls(), 1);
+}
+
+#[tokio::test]
+async fn without_room_a_request_passes_alone_or_is_refused() {
+    let one = std::num::NonZeroUsize::MIN;
+    let bypassing = test(DedupLayer::http().max_waiters(one));
+    let _calls = [(); 3].map(|()| bypassing.get("/a"));
+    assert_eq!(bypassing.backend.calls(), 2);
+
+    let rejecting = test(DedupLayer::http().max_waiters(one).on_full(OnFull::Reject));
+    let _calls = [(); 2].map(|()| rejecting.get("/a"));
+    let request = Request::get("/a").body(Empty::new()).unwrap();
+    let refused = assert_ready!(task::spawn(rejecting.service().call(request)).poll()).unwrap();
+    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(rejecting.backend.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_follower_that_has_waited_long_enough_goes_alone() {
+    let test = test(DedupLayer::http().wait_timeout(Duration::from_secs(5)));
+    let _leader = test.get("/a");
+    let mut follower = test.get("/a");
+    tokio::time::advance(Duration::from_secs(6)).await;
+    assert!(follower.is_woken());
+    assert_pending!(follower.poll());
+    assert_eq!(test.backend.calls(), 2);
+}
+
+#[tokio::test]
+async fn a_follower_sees_nothing_of_the_leaders_own_exchange() {
+    let test = test(DedupLayer::http());
+    let (mut leader, mut follower) = (test.get("/a"), test.get("/a"));
+    test.backend.respond(|response| {
+        response.extensions_mut().insert("the leader's");
+        response
+            .headers_mut()
+            .insert("x-request-id", "the-leader".parse().unwrap());
+        response
+            .headers_mut()
+            .insert("etag", "\"1\"".parse().unwrap());
+    });
+    let (leads, follows) = (response(&mut leader), response(&mut follower));
+    assert_eq!(leads.headers()["x-request-id"], "the-leader");
+    assert!(leads.extensions().get::<&str>().is_some());
+    assert_eq!(follows.headers()["etag"], "\"1\"");
+    assert!(!follows.headers().contains_key("x-request-id"));
+    assert!(follows.extensions().get::<&str>().is_none());
+}
+
+#[tokio::test]
+async fn clones_of_a_layer_share_their_flights() {
+    let first = test(DedupLayer::http());
+    let second = Test {
+        layer: first.layer.clone(),
+        backend: first.backend.clone(),
+    };
+    let _calls = (first.get("/a"), second.get("/a"));
+    assert_eq!(first.backend.calls(), 1);
+}
+
+#[tokio::test]
+async fn the_key_can_be_partitioned_by_tenant() {
+    let layer = DedupLayer::http().key(|parts, key| {
+        Some(
+            key.with(
+                parts
+                    .headers
+                    .get("x-tenant")
+                    .map_or(&b""[..], |t| t.as_bytes()),
+            ),
+        )
+    });
+    let test = test(layer);
+    let get = |tenant| {
+        test.send(
+            Request::get("/a")
+                .header("x-tenant", tenant)
+                .body(Empty::new())
+                .unwrap(),
+        )
+    };
+    let _calls = [get("a"), get("b"), get("a")];
+    assert_eq!(test.backend.calls(), 2);
+}

@@ -1,0 +1,302 @@
+use std::sync::Arc;
+
+use crate::{Flags, IdGenerator, RequestId, SpanId, TraceId, TraceParent, TraceState};
+
+/// Where one request stands in its trace: what logs, records and outgoing calls carry.
+///
+/// The layers put it into the extensions of the request, and it is [`current()`](crate::current) while they
+/// poll. Cloning allocates nothing.
+#[derive(Clone, Debug)]
+pub struct TraceContext {
+    pub(crate) trace_id: TraceId,
+    pub(crate) span_id: SpanId,
+    pub(crate) parent_id: Option<SpanId>,
+    pub(crate) sampling: Sampling,
+    pub(crate) random: bool,
+    pub(crate) origin: Origin,
+    pub(crate) state: TraceState,
+    pub(crate) request_id: RequestId,
+    /// Apart, because a context moves in and out of its thread's slot at every poll.
+    rare: Option<Arc<Rare>>,
+}
+
+/// What few contexts have.
+#[derive(Clone, Debug, Default)]
+struct Rare {
+    correlation_id: Option<RequestId>,
+    link: Option<Link>,
+}
+
+/// What was decided about recording a trace.
+///
+/// Kept apart from [`Flags`], which can say only two of the four: some formats can also defer the decision to
+/// the receiver, or demand that everything be recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Sampling {
+    /// Nobody has decided yet.
+    Defer,
+    /// Not to be recorded.
+    Deny,
+    /// To be recorded.
+    Accept,
+    /// To be recorded whatever any sampler says.
+    Debug,
+}
+
+/// How a context came to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Origin {
+    /// Nothing came in: a new trace.
+    New,
+    /// The caller's trace goes on.
+    Continued,
+    /// The caller's trace was not to be continued: a new one, which remembers it as its
+    /// [`link`](TraceContext::link).
+    Linked,
+    /// The caller's trace was not to be looked at: a new one.
+    Ignored,
+    /// What came in was not valid: a new trace.
+    Invalid,
+    /// Made from another context of this process by [`TraceContext::child`].
+    Local,
+}
+
+/// A span of another trace that has to do with this one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Link {
+    /// The other trace.
+    pub trace_id: TraceId,
+    /// The span in it.
+    pub span_id: SpanId,
+}
+
+impl Sampling {
+    /// Whether the trace is to be recorded.
+    #[must_use]
+    pub const fn is_sampled(self) -> bool {
+        matches!(self, Self::Accept | Self::Debug)
+    }
+}
+
+impl TraceContext {
+    /// A new trace with its first span and a new request id. Nothing is decided about sampling yet.
+    #[must_use]
+    pub fn root(ids: &dyn IdGenerator) -> Self {
+        Self {
+            trace_id: ids.trace_id(),
+            span_id: ids.span_id(),
+            parent_id: None,
+            sampling: Sampling::Defer,
+            random: ids.is_random(),
+            origin: Origin::New,
+            state: TraceState::default(),
+            request_id: ids.request_id(),
+            rare: None,
+        }
+    }
+
+    /// The first span of ours in a trace that somebody else began.
+    pub(crate) fn continuing(parent: TraceParent, ids: &dyn IdGenerator) -> Self {
+        Self {
+            trace_id: parent.trace_id,
+            span_id: ids.span_id(),
+            parent_id: Some(parent.span_id),
+            sampling: Sampling::Defer,
+            random: parent.flags.is_random(),
+            origin: Origin::Continued,
+            state: TraceState::default(),
+            request_id: ids.request_id(),
+            rare: None,
+        }
+    }
+
+    /// A new span in the same trace, for the same request, whose parent is this one.
+    #[must_use]
+    pub fn child(&self, ids: &dyn IdGenerator) -> Self {
+        self.clone().into_child(ids)
+    }
+
+    pub(crate) fn into_child(self, ids: &dyn IdGenerator) -> Self {
+        Self {
+            span_id: ids.span_id(),
+            parent_id: Some(self.span_id),
+            origin: Origin::Local,
+            ..self
+        }
+    }
+
+    /// The same context with this decision.
+    #[must_use]
+    pub fn with_sampling(self, sampling: Sampling) -> Self {
+        Self { sampling, ..self }
+    }
+
+    /// The same context for the request with this id.
+    #[must_use]
+    pub fn with_request_id(self, request_id: RequestId) -> Self {
+        Self { request_id, ..self }
+    }
+
+    /// The same context as part of the business transaction with this id.
+    #[must_use]
+    pub fn with_correlation_id(self, correlation_id: RequestId) -> Self {
+        self.with_rare(|rare| rare.correlation_id = Some(correlation_id))
+    }
+
+    pub(crate) fn with_link(self, link: Link) -> Self {
+        self.with_rare(|rare| rare.link = Some(link))
+    }
+
+    fn with_rare(mut self, change: impl FnOnce(&mut Rare)) -> Self {
+        change(Arc::make_mut(self.rare.get_or_insert_default()));
+        self
+    }
+
+    /// The trace.
+    #[must_use]
+    pub fn trace_id(&self) -> TraceId {
+        self.trace_id
+    }
+
+    /// Our span in it.
+    #[must_use]
+    pub fn span_id(&self) -> SpanId {
+        self.span_id
+    }
+
+    /// The span above ours: the caller's, or that of the context this is a child of.
+    #[must_use]
+    pub fn parent_id(&self) -> Option<SpanId> {
+        self.parent_id
+    }
+
+    /// What was decided about recording.
+    #[must_use]
+    pub fn sampling(&self) -> Sampling {
+        self.sampling
+    }
+
+    /// Whether the trace is to be recorded.
+    #[must_use]
+    pub fn is_sampled(&self) -> bool {
+        self.sampling.is_sampled()
+    }
+
+    /// How this context came to be.
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    /// The `trace-flags` to send: the sampling decision, and `random` as the trace was started with it.
+    #[must_use]
+    pub fn flags(&self) -> Flags {
+        let sampled = if self.is_sampled() {
+            Flags::SAMPLED
+        } else {
+            Flags::default()
+        };
+        let random = if self.random {
+            Flags::RANDOM
+        } else {
+            Flags::default()
+        };
+        sampled.with(random)
+    }
+
+    /// What vendors keep about the trace.
+    #[must_use]
+    pub fn state(&self) -> &TraceState {
+        &self.state
+    }
+
+    /// What vendors keep about the trace, to change our own member.
+    pub fn state_mut(&mut self) -> &mut TraceState {
+        &mut self.state
+    }
+
+    /// The id of the request this is part of.
+    #[must_use]
+    pub fn request_id(&self) -> &RequestId {
+        &self.request_id
+    }
+
+    /// The id of the business transaction; the request's own where there is no other.
+    #[must_use]
+    pub fn correlation_id(&self) -> &RequestId {
+        self.own_correlation_id().unwrap_or(&self.request_id)
+    }
+
+    pub(crate) fn own_correlation_id(&self) -> Option<&RequestId> {
+        self.rare.as_ref()?.correlation_id.as_ref()
+    }
+
+    /// The caller's span, where its trace was not continued but is remembered.
+    #[must_use]
+    pub fn link(&self) -> Option<Link> {
+        self.rare.as_ref()?.link
+    }
+
+    /// What goes out as `traceparent`.
+    #[must_use]
+    pub fn traceparent(&self) -> TraceParent {
+        TraceParent {
+            trace_id: self.trace_id,
+            span_id: self.span_id,
+            flags: self.flags(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::SequentialIds;
+
+    #[test]
+    fn a_child_is_a_new_span_of_the_same_request() {
+        let ids = SequentialIds::new();
+        let root = TraceContext::root(&ids).with_sampling(Sampling::Accept);
+        let (one, two) = (root.child(&ids), root.child(&ids));
+        for child in [&one, &two] {
+            assert_eq!(child.trace_id(), root.trace_id());
+            assert_eq!(child.parent_id(), Some(root.span_id()));
+            assert_eq!(child.request_id(), root.request_id());
+            assert_eq!(child.sampling(), Sampling::Accept);
+        }
+        assert_ne!(one.span_id(), two.span_id());
+        assert_ne!(one.span_id(), root.span_id());
+    }
+
+    #[test]
+    fn flags_say_sampled_and_random_apart() {
+        for (sampling, random, bits) in [
+            (Sampling::Defer, false, 0),
+            (Sampling::Deny, true, 2),
+            (Sampling::Accept, false, 1),
+            (Sampling::Debug, true, 3),
+        ] {
+            let mut cx = TraceContext::root(&SequentialIds::new()).with_sampling(sampling);
+            cx.random = random;
+            assert_eq!(cx.flags().bits(), bits, "{sampling:?} {random}");
+        }
+    }
+
+    #[test]
+    fn a_context_stays_small() {
+        assert!(
+            size_of::<TraceContext>() <= 128,
+            "{}",
+            size_of::<TraceContext>()
+        );
+    }
+
+    #[test]
+    fn the_request_id_stands_in_for_the_correlation_id() {
+        let cx = TraceContext::root(&SequentialIds::new());
+        assert_eq!(cx.correlation_id(), cx.request_id());
+        let cx = cx.with_correlation_id("order-7".parse().unwrap());
+        assert_eq!(cx.correlation_id().to_string(), "order-7");
+    }
+}

@@ -1,0 +1,239 @@
+use std::{
+    cell::RefCell,
+    fmt, mem,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use pin_project_lite::pin_project;
+
+use crate::TraceContext;
+
+thread_local! {
+    static CURRENT: RefCell<Option<TraceContext>> = const { RefCell::new(None) };
+}
+
+/// The context of whatever is being polled on this thread.
+///
+/// Set while a layer of this crate polls its inner service's future or body, while these are dropped, and by
+/// [`InTrace`]. Not inherited by spawned tasks: give them one with [`InTrace::in_current_trace`].
+#[must_use]
+pub fn current() -> Option<TraceContext> {
+    // Fails only while the thread is torn down: there is no current context any more.
+    CURRENT
+        .try_with(|current| current.borrow().clone())
+        .ok()
+        .flatten()
+}
+
+/// Lends the current context. `look` must not call code of the user: no context could be entered meanwhile.
+#[cfg(feature = "tracing")]
+pub(crate) fn with<R>(look: impl FnOnce(Option<&TraceContext>) -> R) -> R {
+    let mut look = Some(look);
+    let lent = CURRENT.try_with(|current| {
+        let current = current.try_borrow();
+        let look = look.take().expect("called once");
+        look(current.as_deref().ok().and_then(Option::as_ref))
+    });
+    // The thread is being torn down: there is no current context any more.
+    lent.unwrap_or_else(|_| look.take().expect("not called")(None))
+}
+
+/// Makes a context current until dropped, also by a panic.
+pub(crate) struct Entered<'a> {
+    /// While we live: what was current before.
+    slot: &'a mut Option<TraceContext>,
+}
+
+impl<'a> Entered<'a> {
+    #[inline]
+    pub(crate) fn new(slot: &'a mut Option<TraceContext>) -> Self {
+        // Fails only while the thread is torn down, and then for both exchanges of a pair.
+        let _ = CURRENT.try_with(|current| exchange(&mut current.borrow_mut(), slot));
+        Self { slot }
+    }
+}
+
+impl Drop for Entered<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        let _ = CURRENT.try_with(|current| exchange(self.slot, &mut current.borrow_mut()));
+    }
+}
+
+/// A swap that moves one context, not two, in the common case that `to` has none.
+#[inline]
+fn exchange(to: &mut Option<TraceContext>, from: &mut Option<TraceContext>) {
+    match to {
+        None => *to = from.take(),
+        Some(_) => mem::swap(to, from),
+    }
+}
+
+/// Gives futures a context of their own.
+pub trait InTrace: Future + Sized {
+    /// Makes this context [`current()`] whenever the future is polled, and while it is dropped.
+    fn in_trace(self, context: TraceContext) -> Traced<Self> {
+        Traced {
+            inner: Some(self),
+            context: Some(context),
+        }
+    }
+
+    /// Keeps the context that is [`current()`] now, for a task that is spawned:
+    ///
+    /// ```
+    /// # async fn send_receipt() {}
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// use buttress_trace_ctx::InTrace;
+    ///
+    /// tokio::spawn(send_receipt().in_current_trace());
+    /// # }
+    /// ```
+    fn in_current_trace(self) -> Traced<Self> {
+        Traced {
+            inner: Some(self),
+            context: current(),
+        }
+    }
+}
+
+impl<F: Future> InTrace for F {}
+
+pin_project! {
+    /// A future with a context of its own: [`InTrace::in_trace`].
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping it drops the inner future, with the context still current.
+    pub struct Traced<F> {
+        #[pin]
+        inner: Option<F>,
+        context: Option<TraceContext>,
+    }
+
+    impl<F> PinnedDrop for Traced<F> {
+        fn drop(this: Pin<&mut Self>) {
+            let mut this = this.project();
+            let _entered = Entered::new(this.context);
+            this.inner.set(None);
+        }
+    }
+}
+
+impl<F: Future> Future for Traced<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let _entered = Entered::new(this.context);
+        this.inner
+            .as_pin_mut()
+            .expect("present until dropped")
+            .poll(cx)
+    }
+}
+
+impl<F: fmt::Debug> fmt::Debug for Traced<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Traced")
+            .field("context", &self.context)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use tokio_test::{assert_pending, assert_ready, task};
+
+    use super::*;
+    use crate::{FastIds, SpanId};
+
+    fn root() -> TraceContext {
+        TraceContext::root(&FastIds)
+    }
+
+    fn span() -> Option<SpanId> {
+        current().map(|context| context.span_id())
+    }
+
+    #[test]
+    fn a_context_is_current_inside_and_nowhere_else() {
+        let (outer, inner) = (root(), root());
+        let ids = (outer.span_id(), inner.span_id());
+        let mut future = task::spawn(
+            async move {
+                assert_eq!(span(), Some(ids.0));
+                async move { assert_eq!(span(), Some(ids.1)) }
+                    .in_trace(inner)
+                    .await;
+                tokio::task::yield_now().await;
+                assert_eq!(span(), Some(ids.0));
+            }
+            .in_trace(outer),
+        );
+        assert_pending!(future.poll());
+        assert_eq!(span(), None, "between two polls");
+        assert_ready!(future.poll());
+        assert_eq!(span(), None);
+    }
+
+    #[test]
+    fn a_panic_restores_what_was_current() {
+        let outer = root();
+        let id = outer.span_id();
+        let panics = async { panic!("inside") }.in_trace(root());
+        let mut panics = Box::pin(panics);
+        let body = async move {
+            let mut poll = std::pin::pin!(std::future::poll_fn(|cx| {
+                let caught = catch_unwind(AssertUnwindSafe(|| panics.as_mut().poll(cx)));
+                assert!(caught.is_err());
+                Poll::Ready(())
+            }));
+            poll.as_mut().await;
+            assert_eq!(span(), Some(id));
+        };
+        tokio_test::block_on(body.in_trace(outer));
+        assert_eq!(span(), None);
+    }
+
+    #[test]
+    fn the_context_is_current_while_the_future_is_dropped() {
+        struct Watch(SpanId);
+        impl Drop for Watch {
+            fn drop(&mut self) {
+                assert_eq!(span(), Some(self.0));
+            }
+        }
+        let cx = root();
+        let watch = Watch(cx.span_id());
+        let never = async move {
+            let _watch = watch;
+            std::future::pending::<()>().await;
+        };
+        let mut never = task::spawn(never.in_trace(cx));
+        assert_pending!(never.poll());
+        drop(never);
+        assert_eq!(span(), None);
+    }
+
+    #[test]
+    fn a_spawned_task_keeps_the_context_only_when_asked() {
+        let cx = root();
+        let id = cx.span_id();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        runtime.block_on(
+            async move {
+                let bare = tokio::spawn(async { span() });
+                let kept = tokio::spawn(async { span() }.in_current_trace());
+                assert_eq!(bare.await.unwrap(), None);
+                assert_eq!(kept.await.unwrap(), Some(id));
+            }
+            .in_trace(cx),
+        );
+    }
+}

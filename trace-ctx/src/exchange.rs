@@ -1,0 +1,216 @@
+use std::{
+    fmt, mem,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Buf;
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header};
+use http_body::{Body, Frame};
+
+use crate::{
+    Finished, Head, Outcome, RouteName, Sink, Started, TraceContext, current::Entered,
+    shared::Shared,
+};
+
+/// One request and its response, from the call to the end of the body: its context, and what is told when it ends.
+///
+/// Moves from the future into the body. Dropping it before `finish` tells the sink what that
+/// drop means. Hence the bound, on this and on the future and the body that hold it: a `Drop` cannot have one of its own.
+pub(crate) struct Exchange<K: Sink> {
+    shared: Arc<Shared<K>>,
+    /// `None` only while [`Entered`].
+    context: Option<TraceContext>,
+    /// `None` if no sink wants the request, or it has been told.
+    ///
+    /// Boxed, so that futures and bodies stay small where nobody listens.
+    record: Option<Box<Record<K::Span>>>,
+}
+
+struct Record<P> {
+    span: P,
+    method: Method,
+    uri: Uri,
+    route: Option<RouteName>,
+    started: Instant,
+    time_to_head: Option<Duration>,
+    status: Option<StatusCode>,
+    grpc_status: Option<u32>,
+    bytes: u64,
+    /// The length of the body, if it is declared.
+    expected: Option<u64>,
+    /// What a drop at this moment would mean.
+    on_drop: Outcome,
+}
+
+impl<K: Sink> Exchange<K> {
+    pub(crate) fn begin<B>(
+        shared: &Arc<Shared<K>>,
+        context: TraceContext,
+        request: &Request<B>,
+    ) -> Self {
+        let head = Head::of(request);
+        let started = Started::new(&context, shared.kind, head, &*shared.route);
+        let span = shared.sink.begin(&started);
+        let record = span.map(|span| {
+            let started_at = shared.clock.now();
+            Box::new(Record::new(span, head, started.into_route(), started_at))
+        });
+        Self {
+            shared: shared.clone(),
+            context: Some(context),
+            record,
+        }
+    }
+
+    /// Runs a piece of the request: with its context current and in the scope of the sink's span.
+    #[inline]
+    pub(crate) fn enter<R>(&mut self, run: impl FnOnce() -> R) -> R {
+        let _entered = Entered::new(&mut self.context);
+        let Some(record) = &mut self.record else {
+            return run();
+        };
+        // If `run` unwinds, this is what our drop will find.
+        let on_drop = mem::replace(&mut record.on_drop, Outcome::Panic);
+        let output = self.shared.sink.in_scope(&mut record.span, run);
+        record.on_drop = on_drop;
+        output
+    }
+
+    /// The response is there.
+    pub(crate) fn on_head<B: Body>(&mut self, response: &mut Response<B>) {
+        if let Some(record) = &mut self.record {
+            record.time_to_head = Some(self.shared.clock.now() - record.started);
+            record.on_head(response);
+            let route = self
+                .shared
+                .route
+                .of_response(response.status(), response.extensions());
+            record.route = route.or(record.route.take());
+        }
+        if let Some(context) = &self.context {
+            self.shared.answer(context, response);
+        }
+        self.on_progress(response.body().is_end_stream());
+    }
+
+    /// A frame is being passed on.
+    pub(crate) fn on_frame<D: Buf>(&mut self, frame: &Frame<D>, was_last: bool) {
+        if let Some(record) = &mut self.record {
+            record.on_frame(frame);
+        }
+        self.on_progress(was_last);
+    }
+
+    /// Servers do not ask a body for its end if it said that there is nothing more.
+    fn on_progress(&mut self, is_over: bool) {
+        if is_over {
+            self.finish(Outcome::Complete);
+        }
+    }
+
+    /// Tells the sink, unless it has been told.
+    pub(crate) fn finish(&mut self, outcome: Outcome) {
+        let (Some(record), Some(context)) = (self.record.take(), &self.context) else {
+            return;
+        };
+        let mut inside = Some(context.clone());
+        let _entered = Entered::new(&mut inside);
+        let finished = Finished {
+            context,
+            kind: self.shared.kind,
+            method: &record.method,
+            uri: &record.uri,
+            route: record.route.as_ref(),
+            outcome,
+            status: record.status,
+            grpc_status: record.grpc_status,
+            bytes: record.bytes,
+            time_to_head: record.time_to_head,
+            total: self.shared.clock.now() - record.started,
+            ended_at: self.shared.clock.wall(),
+        };
+        self.shared.sink.end(record.span, &finished);
+    }
+}
+
+impl<K: Sink> Drop for Exchange<K> {
+    fn drop(&mut self) {
+        if let Some(record) = &self.record {
+            self.finish(record.on_drop);
+        }
+    }
+}
+
+impl<P> Record<P> {
+    fn new(span: P, head: Head<'_>, route: Option<RouteName>, started: Instant) -> Self {
+        Self {
+            span,
+            method: head.method.clone(),
+            uri: head.uri.clone(),
+            route,
+            started,
+            time_to_head: None,
+            status: None,
+            grpc_status: None,
+            bytes: 0,
+            expected: None,
+            on_drop: Outcome::FutureDropped,
+        }
+    }
+
+    fn on_head<B: Body>(&mut self, response: &Response<B>) {
+        self.status = Some(response.status());
+        self.grpc_status = grpc_status(response.headers());
+        self.expected = declared_length(response);
+        self.on_drop = Outcome::BodyDropped;
+        if has_no_content(&self.method, response.status()) {
+            self.on_drop = Outcome::Complete;
+        }
+        self.note_whole_body();
+    }
+
+    fn on_frame<D: Buf>(&mut self, frame: &Frame<D>) {
+        if let Some(data) = frame.data_ref() {
+            self.bytes += data.remaining() as u64;
+            self.note_whole_body();
+        }
+        if let Some(trailers) = frame.trailers_ref() {
+            self.grpc_status = grpc_status(trailers).or(self.grpc_status);
+        }
+    }
+
+    /// A server that has sent the declared length drops the body without asking for its end.
+    fn note_whole_body(&mut self) {
+        if self.expected.is_some_and(|expected| self.bytes >= expected) {
+            self.on_drop = Outcome::Complete;
+        }
+    }
+}
+
+/// Nobody reads the body of such a response, whatever it says (RFC 9110, 6.4.1; 9.3.6 for CONNECT).
+fn has_no_content(method: &Method, status: StatusCode) -> bool {
+    method == Method::HEAD
+        || (method == Method::CONNECT && status.is_success())
+        || status.is_informational()
+        || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+}
+
+fn declared_length<B: Body>(response: &Response<B>) -> Option<u64> {
+    let field = response.headers().get(header::CONTENT_LENGTH);
+    let field = field.and_then(|value| value.to_str().ok()?.parse().ok());
+    field.or_else(|| response.body().size_hint().exact())
+}
+
+fn grpc_status(headers: &HeaderMap) -> Option<u32> {
+    headers.get("grpc-status")?.to_str().ok()?.parse().ok()
+}
+
+impl<K: Sink> fmt::Debug for Exchange<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exchange")
+            .field("context", &self.context)
+            .field("is_recorded", &self.record.is_some())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,80 @@
+use std::{
+    fmt,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use http::Response;
+use http_body::Body;
+use pin_project_lite::pin_project;
+
+use crate::{Outcome, Sink, TraceBody, exchange::Exchange};
+
+pin_project! {
+    /// A request under way, polled with its context [current](crate::current).
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping it before it is ready drops the inner future, with the context still current, and tells the sink
+    /// [`Outcome::FutureDropped`]; after a panic, [`Outcome::Panic`].
+    #[must_use = "futures do nothing unless polled"]
+    pub struct ResponseFuture<F, K: Sink> {
+        #[pin]
+        inner: Option<F>,
+        // Behind `inner`: the record is told after everything of the request is gone.
+        exchange: Option<Exchange<K>>,
+    }
+
+    impl<F, K: Sink> PinnedDrop for ResponseFuture<F, K> {
+        fn drop(this: Pin<&mut Self>) {
+            let mut this = this.project();
+            if let Some(exchange) = this.exchange {
+                exchange.enter(|| this.inner.set(None));
+            }
+        }
+    }
+}
+
+impl<F, K: Sink> ResponseFuture<F, K> {
+    pub(crate) fn new(inner: F, exchange: Exchange<K>) -> Self {
+        Self {
+            inner: Some(inner),
+            exchange: Some(exchange),
+        }
+    }
+}
+
+impl<F, K, B, E> Future for ResponseFuture<F, K>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+    K: Sink,
+    B: Body,
+{
+    type Output = Result<Response<TraceBody<B, K>>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let inner = this.inner.as_pin_mut().expect("present until dropped");
+        let exchange = this.exchange.as_mut().expect("polled after it was ready");
+        let result = ready!(exchange.enter(|| inner.poll(cx)));
+        let mut exchange = this.exchange.take().expect("just borrowed");
+        Poll::Ready(match result {
+            Ok(mut response) => {
+                exchange.on_head(&mut response);
+                Ok(response.map(|body| TraceBody::new(body, exchange)))
+            }
+            Err(error) => {
+                exchange.finish(Outcome::Error);
+                Err(error)
+            }
+        })
+    }
+}
+
+impl<F, K: Sink> fmt::Debug for ResponseFuture<F, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture")
+            .field("exchange", &self.exchange)
+            .finish_non_exhaustive()
+    }
+}

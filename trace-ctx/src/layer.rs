@@ -1,0 +1,179 @@
+use std::sync::Arc;
+
+use http::HeaderName;
+use tower_layer::Layer;
+
+use crate::{
+    ClientService, Clock, IdGenerator, Kind, Policy, Propagator, Route, Sampler, ServerService,
+    Trust, TrustPolicy, shared::Shared,
+};
+
+/// Where to start: [`server`](Self::server), [`edge`](Self::edge), [`client`](Self::client).
+#[derive(Debug)]
+pub enum TraceLayer {}
+
+/// Gives every request that comes in a context, and tells the sink when it is over.
+///
+/// Belongs outermost. It passes the inner service's readiness on, and its error and its body through.
+///
+/// A layer is its own builder. Clones, and the services it makes, share the sink and the parts.
+#[must_use]
+pub struct ServerLayer<K = ()> {
+    shared: Arc<Shared<K>>,
+}
+
+/// Gives every request that goes out a span of its own in the trace it belongs to, and tells the sink when its
+/// response is over.
+///
+/// Belongs below retries (one span per attempt) and above whatever may refuse the call. Which trace that is: that of the
+/// [`TraceContext`](crate::TraceContext) in the request's extensions, else the [`current()`](crate::current) one,
+/// else a new one.
+#[must_use]
+pub struct ClientLayer<K = ()> {
+    shared: Arc<Shared<K>>,
+}
+
+impl TraceLayer {
+    /// For a service whose callers are inside: their traces and request ids go on.
+    pub fn server() -> ServerLayer {
+        ServerLayer {
+            shared: Arc::new(Shared::new(Kind::Server)),
+        }
+    }
+
+    /// For a service that strangers call: every request is a new trace that remembers the caller's, with a new
+    /// request id ([`Trust::Link`]).
+    pub fn edge() -> ServerLayer {
+        Self::server().trust(Trust::Link)
+    }
+
+    /// For calls to services that may see our trace and our request ids.
+    pub fn client() -> ClientLayer {
+        ClientLayer {
+            shared: Arc::new(Shared::new(Kind::Client)),
+        }
+    }
+}
+
+impl<K> ServerLayer<K> {
+    /// Whose context and request id are kept; [`Trust::Continue`] by default.
+    pub fn trust(self, trust: impl TrustPolicy) -> Self {
+        self.policy(|policy| policy.with_trust(trust))
+    }
+
+    /// Sends the request id with the response, under the name under which it came.
+    pub fn echo_request_id(self) -> Self {
+        self.change(|shared| shared.answer.request_id = true)
+    }
+
+    /// Sends the correlation id with the response, where one has a [name](Self::correlation_id).
+    pub fn echo_correlation_id(self) -> Self {
+        self.change(|shared| shared.answer.correlation_id = true)
+    }
+
+    /// Sends the trace id with the response in this field, such as `x-trace-id`.
+    pub fn echo_trace_id(self, name: HeaderName) -> Self {
+        self.change(|shared| shared.answer.trace_id = Some(name))
+    }
+
+    /// Adds `Server-Timing: trace;desc=00-…` to the response: our span, for the caller's own trace or the
+    /// developer tools of a browser (W3C Trace Context level 2, 5).
+    pub fn server_timing(self) -> Self {
+        self.change(|shared| shared.answer.server_timing = true)
+    }
+
+    /// Puts the context into the extensions of the response as well, for layers outside this one.
+    pub fn response_extension(self) -> Self {
+        self.change(|shared| shared.answer.extension = true)
+    }
+}
+
+macro_rules! builder {
+    ($layer:ident $service:ident) => {
+        impl<K> $layer<K> {
+            /// The formats to read and write; [`W3c`](crate::W3c) by default.
+            pub fn propagator(self, propagator: impl Propagator) -> Self {
+                self.policy(|policy| policy.with_propagator(propagator))
+            }
+
+            /// What is recorded; what the caller decided, or else everything, by default.
+            pub fn sampler(self, sampler: impl Sampler) -> Self {
+                self.policy(|policy| policy.with_sampler(sampler))
+            }
+
+            /// Where new ids come from; [`FastIds`](crate::FastIds) by default.
+            pub fn ids(self, ids: impl IdGenerator) -> Self {
+                self.policy(|policy| policy.with_ids(ids))
+            }
+
+            /// The field of the request id; `x-request-id` by default.
+            pub fn request_id(self, name: HeaderName) -> Self {
+                self.policy(|policy| policy.with_request_id(name))
+            }
+
+            /// The field of the correlation id, such as `x-correlation-id`; none by default.
+            pub fn correlation_id(self, name: HeaderName) -> Self {
+                self.policy(|policy| policy.with_correlation_id(name))
+            }
+
+            /// How the template of a route is found; in the extensions, by default.
+            pub fn route(self, route: impl Route) -> Self {
+                self.change(|shared| shared.route = Arc::new(route))
+            }
+
+            /// What the time is asked of; the system's clocks by default.
+            pub fn clock(self, clock: impl Clock) -> Self {
+                self.change(|shared| shared.clock = Arc::new(clock))
+            }
+
+            /// Where records go, in place of any sink before; nowhere by default. Several are a tuple.
+            pub fn sink<L>(self, sink: L) -> $layer<L> {
+                $layer {
+                    shared: Arc::new(Arc::unwrap_or_clone(self.shared).with_sink(sink)),
+                }
+            }
+
+            fn policy(self, change: impl FnOnce(Policy) -> Policy) -> Self {
+                self.change(|shared| shared.policy = change(shared.policy.clone()))
+            }
+
+            fn change(self, change: impl FnOnce(&mut Shared<K>)) -> Self {
+                let mut shared = Arc::unwrap_or_clone(self.shared);
+                change(&mut shared);
+                Self {
+                    shared: Arc::new(shared),
+                }
+            }
+        }
+
+        impl<S, K> Layer<S> for $layer<K> {
+            type Service = $service<S, K>;
+
+            fn layer(&self, inner: S) -> Self::Service {
+                $service {
+                    inner,
+                    shared: self.shared.clone(),
+                }
+            }
+        }
+
+        impl<K> Clone for $layer<K> {
+            fn clone(&self) -> Self {
+                Self {
+                    shared: self.shared.clone(),
+                }
+            }
+        }
+
+        impl<K> std::fmt::Debug for $layer<K> {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.debug_tuple(stringify!($layer))
+                    .field(&self.shared)
+                    .finish()
+            }
+        }
+    };
+}
+
+builder!(ServerLayer ServerService);
+builder!(ClientLayer ClientService);

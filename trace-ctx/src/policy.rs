@@ -1,0 +1,355 @@
+use std::{fmt, sync::Arc};
+
+use http::{HeaderMap, HeaderName, Request};
+
+use crate::{
+    Always, Extracted, FastIds, Head, IdGenerator, Link, Origin, ParentBased, Propagator, Remote,
+    RequestId, SampleRequest, Sampler, Sampling, TraceContext, TraceId, Trust, TrustPolicy, W3c,
+    current, propagate, request_id,
+};
+
+static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// How contexts come in, are made and go out. What the layers do, without a layer.
+///
+/// Cloning costs a few reference counts and shares the parts.
+#[derive(Clone)]
+pub struct Policy {
+    propagator: Arc<dyn Propagator>,
+    trust: Arc<dyn TrustPolicy>,
+    sampler: Arc<dyn Sampler>,
+    ids: Arc<dyn IdGenerator>,
+    pub(crate) request_id: HeaderName,
+    pub(crate) correlation_id: Option<HeaderName>,
+}
+
+impl Default for Policy {
+    /// W3C, every caller trusted, the caller's sampling decision or else recorded, `x-request-id`.
+    fn default() -> Self {
+        Self {
+            propagator: Arc::new(W3c),
+            trust: Arc::new(Trust::Continue),
+            sampler: Arc::new(ParentBased(Always)),
+            ids: Arc::new(FastIds),
+            request_id: X_REQUEST_ID.clone(),
+            correlation_id: None,
+        }
+    }
+}
+
+impl Policy {
+    /// The formats to read and write.
+    #[must_use]
+    pub fn with_propagator(self, propagator: impl Propagator) -> Self {
+        Self {
+            propagator: Arc::new(propagator),
+            ..self
+        }
+    }
+
+    /// Whose context and request id are kept.
+    #[must_use]
+    pub fn with_trust(self, trust: impl TrustPolicy) -> Self {
+        Self {
+            trust: Arc::new(trust),
+            ..self
+        }
+    }
+
+    /// What is recorded.
+    #[must_use]
+    pub fn with_sampler(self, sampler: impl Sampler) -> Self {
+        Self {
+            sampler: Arc::new(sampler),
+            ..self
+        }
+    }
+
+    /// Where new ids come from.
+    #[must_use]
+    pub fn with_ids(self, ids: impl IdGenerator) -> Self {
+        Self {
+            ids: Arc::new(ids),
+            ..self
+        }
+    }
+
+    /// The field of the request id, `x-request-id` by default.
+    #[must_use]
+    pub fn with_request_id(self, name: HeaderName) -> Self {
+        Self {
+            request_id: name,
+            ..self
+        }
+    }
+
+    /// The field of the correlation id; there is none by default.
+    #[must_use]
+    pub fn with_correlation_id(self, name: HeaderName) -> Self {
+        Self {
+            correlation_id: Some(name),
+            ..self
+        }
+    }
+
+    /// Takes a request in: reads what the caller sent as far as it is trusted, opens a span, decides about sampling.
+    ///
+    /// What was refused is removed from the request, so that no handler forwards or logs it by accident.
+    pub fn accept<B>(&self, request: &mut Request<B>) -> TraceContext {
+        let head = Head::of(request);
+        let trust = self.trust.trust(&head);
+        let mut context = self.open(trust, &head);
+        if context.origin != Origin::Continued {
+            propagate::strip(&*self.propagator, request.headers_mut());
+        }
+        if let Some(id) = take_id(request.headers_mut(), &self.request_id, trust) {
+            context.request_id = id;
+        }
+        let correlation = self.correlation_id.as_ref();
+        match correlation.and_then(|name| take_id(request.headers_mut(), name, trust)) {
+            Some(id) => context.with_correlation_id(id),
+            None => context,
+        }
+    }
+
+    /// The context of an outgoing request: a new span below the one in the request's extensions, or below
+    /// [`current()`](crate::current), or of a new trace.
+    pub fn descend<B>(&self, request: &Request<B>) -> TraceContext {
+        let parent = request.extensions().get::<TraceContext>().cloned();
+        match parent.or_else(current::current) {
+            Some(parent) => parent.into_child(&*self.ids),
+            None => self.root(Origin::New, &Head::of(request)),
+        }
+    }
+
+    /// Writes the context and its ids into the headers of an outgoing request, in place of any that are there.
+    pub fn inject(&self, context: &TraceContext, headers: &mut HeaderMap) {
+        self.propagator.inject(context, headers);
+        headers.insert(&self.request_id, context.request_id().to_header_value());
+        if let Some(name) = &self.correlation_id {
+            headers.insert(name, context.correlation_id().to_header_value());
+        }
+    }
+
+    fn open(&self, trust: Trust, head: &Head<'_>) -> TraceContext {
+        match (self.propagator.extract(head.headers), trust) {
+            (Extracted::Nothing, _) => self.root(Origin::New, head),
+            (_, Trust::Ignore) => self.root(Origin::Ignored, head),
+            (Extracted::Invalid, _) => self.root(Origin::Invalid, head),
+            (Extracted::Remote(remote), Trust::Link) => {
+                self.root(Origin::Linked, head).with_link(link(&remote))
+            }
+            (Extracted::Remote(remote), Trust::Continue) => self.proceed(remote, head),
+        }
+    }
+
+    fn root(&self, origin: Origin, head: &Head<'_>) -> TraceContext {
+        let mut context = TraceContext::root(&*self.ids);
+        context.origin = origin;
+        context.sampling = self.decide(context.trace_id, None, *head);
+        context
+    }
+
+    fn proceed(&self, remote: Remote, head: &Head<'_>) -> TraceContext {
+        let mut context = TraceContext::continuing(remote.parent, &*self.ids);
+        context.sampling = self.decide(context.trace_id, Some(&remote), *head);
+        context.state = remote.state;
+        context
+    }
+
+    fn decide(&self, trace_id: TraceId, parent: Option<&Remote>, head: Head<'_>) -> Sampling {
+        let question = SampleRequest::new(trace_id, parent, head);
+        self.sampler.sample(&question).sampling
+    }
+}
+
+fn link(remote: &Remote) -> Link {
+    Link {
+        trace_id: remote.parent.trace_id,
+        span_id: remote.parent.span_id,
+    }
+}
+
+/// The caller's id if it is valid and the caller is trusted; otherwise the field is removed.
+fn take_id(headers: &mut HeaderMap, name: &HeaderName, trust: Trust) -> Option<RequestId> {
+    match request_id::read(headers, name)? {
+        Ok(id) if trust == Trust::Continue => Some(id),
+        _ => {
+            headers.remove(name);
+            None
+        }
+    }
+}
+
+impl fmt::Debug for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Policy")
+            .field("request_id", &self.request_id)
+            .field("correlation_id", &self.correlation_id)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{InTrace, Never, SequentialIds};
+
+    const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-03";
+
+    fn policy() -> Policy {
+        Policy::default()
+            .with_ids(SequentialIds::new())
+            .with_correlation_id(HeaderName::from_static("x-correlation-id"))
+    }
+
+    fn sent(traceparent: &str) -> Request<()> {
+        Request::builder()
+            .header("traceparent", traceparent)
+            .header("tracestate", "a=1")
+            .header("x-request-id", "theirs")
+            .header("x-correlation-id", "order-7")
+            .body(())
+            .unwrap()
+    }
+
+    #[test]
+    fn a_trusted_caller_is_followed() {
+        let mut request = sent(PARENT);
+        let cx = policy().accept(&mut request);
+        assert_eq!(cx.trace_id().to_string(), &PARENT[3..35]);
+        assert_eq!(cx.parent_id().unwrap().to_string(), &PARENT[36..52]);
+        assert_ne!(cx.span_id(), cx.parent_id().unwrap());
+        assert_eq!(
+            cx.flags().bits(),
+            3,
+            "sampled as the caller decided, random as it was"
+        );
+        assert_eq!(cx.state().get("a"), Some("1"));
+        assert_eq!(cx.request_id().to_string(), "theirs");
+        assert_eq!(cx.correlation_id().to_string(), "order-7");
+        assert_eq!(cx.origin(), Origin::Continued);
+        assert_eq!(request.headers().len(), 4, "what was accepted stays");
+    }
+
+    #[test]
+    fn a_stranger_brings_nothing_in() {
+        let theirs = PARENT[3..35].to_owned();
+        for trust in [Trust::Link, Trust::Ignore] {
+            let mut request = sent(PARENT);
+            let cx = policy().with_trust(trust).accept(&mut request);
+            assert_ne!(cx.trace_id().to_string(), theirs);
+            assert_eq!(cx.parent_id(), None);
+            assert!(cx.state().is_empty());
+            assert_ne!(cx.request_id().to_string(), "theirs");
+            assert_eq!(cx.correlation_id(), cx.request_id());
+            assert!(
+                request.headers().is_empty(),
+                "{trust:?}: {:?}",
+                request.headers()
+            );
+            let remembered = cx.link().map(|link| link.trace_id.to_string());
+            match trust {
+                Trust::Link => assert_eq!(remembered.as_ref(), Some(&theirs)),
+                _ => assert_eq!((cx.origin(), remembered), (Origin::Ignored, None)),
+            }
+        }
+    }
+
+    #[test]
+    fn a_bad_traceparent_takes_its_tracestate_with_it() {
+        let mut request = sent("00-junk");
+        let cx = policy().accept(&mut request);
+        assert_eq!(cx.origin(), Origin::Invalid);
+        assert!(cx.state().is_empty());
+        assert!(!request.headers().contains_key("traceparent"));
+        assert!(!request.headers().contains_key("tracestate"));
+        assert_eq!(
+            cx.request_id().to_string(),
+            "theirs",
+            "the request id stands for itself"
+        );
+    }
+
+    #[test]
+    fn a_tracestate_alone_is_removed() {
+        for trust in [Trust::Continue, Trust::Link, Trust::Ignore] {
+            let mut request = sent(PARENT);
+            request.headers_mut().remove("traceparent");
+            let cx = policy().with_trust(trust).accept(&mut request);
+            assert_eq!(cx.origin(), Origin::New);
+            assert!(!request.headers().contains_key("tracestate"), "{trust:?}");
+        }
+    }
+
+    #[test]
+    fn a_bad_request_id_is_replaced_and_removed() {
+        let mut request = sent(PARENT);
+        request
+            .headers_mut()
+            .insert("x-request-id", "a b".parse().unwrap());
+        let cx = policy().accept(&mut request);
+        assert_eq!(cx.request_id().to_string().len(), 32);
+        assert!(!request.headers().contains_key("x-request-id"));
+    }
+
+    #[test]
+    fn a_new_trace_asks_the_sampler() {
+        let cx = policy()
+            .with_sampler(ParentBased(Never))
+            .accept(&mut Request::new(()));
+        assert_eq!((cx.origin(), cx.sampling()), (Origin::New, Sampling::Deny));
+        let cx = policy()
+            .with_sampler(ParentBased(Never))
+            .accept(&mut sent(PARENT));
+        assert_eq!(cx.sampling(), Sampling::Accept);
+    }
+
+    #[test]
+    fn the_random_flag_is_the_generator_s_for_a_new_trace_and_the_caller_s_otherwise() {
+        let unsure = PARENT.replace("-03", "-01");
+        for (ids_are_random, traceparent, random) in [
+            (true, None, true),
+            (false, None, false),
+            (true, Some(&*unsure), false),
+            (false, Some(PARENT), true),
+        ] {
+            let policy = if ids_are_random {
+                Policy::default()
+            } else {
+                policy()
+            };
+            let mut request = traceparent.map_or(Request::new(()), sent);
+            assert_eq!(policy.accept(&mut request).flags().is_random(), random);
+        }
+    }
+
+    #[test]
+    fn an_outgoing_call_descends_from_the_request_then_from_the_current_context() {
+        let policy = policy();
+        let (ours, other) = (TraceContext::root(&FastIds), TraceContext::root(&FastIds));
+        let mut request = Request::new(());
+        assert_eq!(policy.descend(&request).origin(), Origin::New);
+
+        let below = |request: &Request<()>| {
+            let descend = async { policy.descend(request) };
+            tokio_test::block_on(descend.in_trace(other.clone()))
+        };
+        assert_eq!(below(&request).parent_id(), Some(other.span_id()));
+        request.extensions_mut().insert(ours.clone());
+        assert_eq!(below(&request).parent_id(), Some(ours.span_id()));
+    }
+
+    #[test]
+    fn what_goes_out_replaces_what_was_there() {
+        let cx = TraceContext::root(&FastIds);
+        let mut headers = sent(PARENT).into_parts().0.headers;
+        headers.append("x-request-id", "second".parse().unwrap());
+        policy().inject(&cx, &mut headers);
+        assert_eq!(headers["traceparent"], cx.traceparent().to_string());
+        assert_eq!(headers.get_all("x-request-id").iter().count(), 1);
+        assert_eq!(headers["x-request-id"], cx.request_id().to_string());
+        assert_eq!(headers["x-correlation-id"], headers["x-request-id"]);
+        assert!(!headers.contains_key("tracestate"));
+    }
+}

@@ -1,0 +1,168 @@
+use std::{error::Error, fmt};
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::{hex, traceparent::visible_ascii};
+
+/// The id of one request (or of a business transaction: a correlation id), safe to log and to send.
+///
+/// Either one that came in and matches `[A-Za-z0-9._~+/=:-]{1,128}`, kept without a copy, or one of ours: 128
+/// random bits that become 32 hex digits only when somebody asks.
+#[derive(Clone)]
+pub struct RequestId(Repr);
+
+#[derive(Clone)]
+enum Repr {
+    Received(HeaderValue),
+    Generated([u8; 16]),
+}
+
+/// The value is not `[A-Za-z0-9._~+/=:-]{1,128}`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct InvalidRequestId(());
+
+impl RequestId {
+    /// The longest id that is accepted.
+    pub const MAX_LEN: usize = 128;
+
+    /// Takes a field value over if it is a valid id.
+    ///
+    /// # Errors
+    ///
+    /// When it is not `[A-Za-z0-9._~+/=:-]{1,128}`.
+    pub fn from_header_value(value: &HeaderValue) -> Result<Self, InvalidRequestId> {
+        if is_valid(value.as_bytes()) {
+            Ok(Self(Repr::Received(value.clone())))
+        } else {
+            Err(InvalidRequestId(()))
+        }
+    }
+
+    /// The id these bytes make, as 32 hex digits.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(Repr::Generated(bytes))
+    }
+
+    /// The id as a field value: one allocation if it is ours, none if it came in.
+    #[must_use]
+    pub fn to_header_value(&self) -> HeaderValue {
+        match &self.0 {
+            Repr::Received(value) => value.clone(),
+            Repr::Generated(bytes) => visible_ascii(&hex::encode::<16, 32>(*bytes)),
+        }
+    }
+
+    /// Lends the id as text.
+    pub fn with_str<R>(&self, use_it: impl FnOnce(&str) -> R) -> R {
+        match &self.0 {
+            Repr::Received(value) => use_it(hex::as_str(value.as_bytes())),
+            Repr::Generated(bytes) => use_it(hex::as_str(&hex::encode::<16, 32>(*bytes))),
+        }
+    }
+}
+
+impl std::str::FromStr for RequestId {
+    type Err = InvalidRequestId;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let value = HeaderValue::from_str(text).map_err(|_| InvalidRequestId(()))?;
+        Self::from_header_value(&value)
+    }
+}
+
+/// The one id in these headers: absent, one valid, or something to throw away (also two of them).
+pub(crate) fn read(
+    headers: &HeaderMap,
+    name: &HeaderName,
+) -> Option<Result<RequestId, InvalidRequestId>> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next()?;
+    Some(match values.next() {
+        None => RequestId::from_header_value(first),
+        Some(_) => Err(InvalidRequestId(())),
+    })
+}
+
+fn is_valid(id: &[u8]) -> bool {
+    (1..=RequestId::MAX_LEN).contains(&id.len())
+        && id.iter().all(|byte| {
+            byte.is_ascii_alphanumeric()
+                || matches!(byte, b'.' | b'_' | b'~' | b'+' | b'/' | b'=' | b':' | b'-')
+        })
+}
+
+impl PartialEq for RequestId {
+    fn eq(&self, other: &Self) -> bool {
+        self.with_str(|this| other.with_str(|other| this == other))
+    }
+}
+
+impl Eq for RequestId {}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.with_str(|id| f.pad(id))
+    }
+}
+
+impl fmt::Debug for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RequestId({self})")
+    }
+}
+
+impl fmt::Display for InvalidRequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a request id is 1 to 128 of A-Z a-z 0-9 . _ ~ + / = : -")
+    }
+}
+
+impl Error for InvalidRequestId {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_accepted(bytes: &[u8]) -> bool {
+        HeaderValue::from_bytes(bytes)
+            .is_ok_and(|value| RequestId::from_header_value(&value).is_ok())
+    }
+
+    #[test]
+    fn exactly_the_documented_bytes_are_accepted() {
+        let allowed = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._~+/=:-";
+        for byte in 0..=u8::MAX {
+            assert_eq!(
+                is_accepted(&[b'a', byte, b'z']),
+                allowed.contains(&byte),
+                "{byte:#x}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_length_is_one_to_128() {
+        for (len, accepted) in [(0, false), (1, true), (128, true), (129, false)] {
+            assert_eq!(is_accepted(&b"a".repeat(len)), accepted, "{len}");
+        }
+    }
+
+    #[test]
+    fn two_ids_are_none() {
+        let name = HeaderName::from_static("x-request-id");
+        let mut headers = HeaderMap::new();
+        assert!(read(&headers, &name).is_none());
+        headers.append(&name, HeaderValue::from_static("one"));
+        assert_eq!(read(&headers, &name), Some(Ok("one".parse().unwrap())));
+        headers.append(&name, HeaderValue::from_static("one"));
+        assert_eq!(read(&headers, &name), Some(Err(InvalidRequestId(()))));
+    }
+
+    #[test]
+    fn an_id_of_ours_is_valid_itself() {
+        let id = RequestId::from_bytes(0xabc_u128.to_be_bytes());
+        assert_eq!(id.to_string(), format!("{:032x}", 0xabc));
+        assert_eq!(RequestId::from_header_value(&id.to_header_value()), Ok(id));
+    }
+}

@@ -1,0 +1,97 @@
+use std::{
+    fmt,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use http::{Request, Response};
+use http_body::Body;
+use tower_service::Service;
+
+use crate::{ResponseFuture, Sink, TraceBody, TraceContext, exchange::Exchange, shared::Shared};
+
+/// Made by [`ServerLayer`](crate::ServerLayer). A clone costs one reference count beyond the inner service's.
+pub struct ServerService<S, K = ()> {
+    pub(crate) inner: S,
+    pub(crate) shared: Arc<Shared<K>>,
+}
+
+/// Made by [`ClientLayer`](crate::ClientLayer). A clone costs one reference count beyond the inner service's.
+pub struct ClientService<S, K = ()> {
+    pub(crate) inner: S,
+    pub(crate) shared: Arc<Shared<K>>,
+}
+
+impl<S, K, A, B> Service<Request<A>> for ServerService<S, K>
+where
+    S: Service<Request<A>, Response = Response<B>>,
+    K: Sink,
+    B: Body,
+{
+    type Response = Response<TraceBody<B, K>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future, K>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<A>) -> Self::Future {
+        let context = self.shared.policy.accept(&mut request);
+        request.extensions_mut().insert(context.clone());
+        let mut exchange = Exchange::begin(&self.shared, context, &request);
+        let inner = exchange.enter(|| self.inner.call(request));
+        ResponseFuture::new(inner, exchange)
+    }
+}
+
+impl<S, K, A, B> Service<Request<A>> for ClientService<S, K>
+where
+    S: Service<Request<A>, Response = Response<B>>,
+    K: Sink,
+    B: Body,
+{
+    type Response = Response<TraceBody<B, K>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future, K>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<A>) -> Self::Future {
+        let context = self.shared.policy.descend(&request);
+        self.shared.policy.inject(&context, request.headers_mut());
+        // Layers below see the attempt, not the request it was made for; where there was no extension, it is current.
+        if let Some(parent) = request.extensions_mut().get_mut::<TraceContext>() {
+            parent.clone_from(&context);
+        }
+        let mut exchange = Exchange::begin(&self.shared, context, &request);
+        let inner = exchange.enter(|| self.inner.call(request));
+        ResponseFuture::new(inner, exchange)
+    }
+}
+
+macro_rules! shared_by_clones {
+    ($service:ident) => {
+        impl<S: Clone, K> Clone for $service<S, K> {
+            fn clone(&self) -> Self {
+                Self {
+                    inner: self.inner.clone(),
+                    shared: self.shared.clone(),
+                }
+            }
+        }
+
+        impl<S: fmt::Debug, K> fmt::Debug for $service<S, K> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($service))
+                    .field("inner", &self.inner)
+                    .finish_non_exhaustive()
+            }
+        }
+    };
+}
+
+shared_by_clones!(ServerService);
+shared_by_clones!(ClientService);

@@ -1,0 +1,83 @@
+use tracing::{Level, Span, field::Empty};
+
+use crate::{
+    Finished, Kind, Sink, Started,
+    sink::{json::millis, known_method},
+};
+
+/// A `tracing` span per request at level INFO, entered whenever the request is polled, and one event in it when
+/// the request is over.
+///
+/// The span is named `request` and has the fields `otel.name` (method and route, never the path), `otel.kind`,
+/// `trace_id`, `span_id`, `request_id`, `http.request.method` and, when known, `http.route` and
+/// `http.response.status_code`. No header is recorded, and nothing of the target.
+///
+/// Where the subscriber is not interested, a request costs the question and nothing else.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TracingSink;
+
+impl Sink for TracingSink {
+    type Span = Span;
+
+    fn begin(&self, started: &Started<'_>) -> Option<Span> {
+        if !tracing::enabled!(Level::INFO) {
+            return None;
+        }
+        let method = known_method(started.head.method);
+        let route = started.route().map(|route| route.as_str());
+        let span = tracing::info_span!(
+            "request",
+            otel.name = name(method, route),
+            otel.kind = started.kind.as_str(),
+            trace_id = %started.context.trace_id(),
+            span_id = %started.context.span_id(),
+            request_id = %started.context.request_id(),
+            http.request.method = method,
+            http.route = route,
+            http.response.status_code = Empty,
+        );
+        Some(span)
+    }
+
+    fn in_scope<R>(&self, span: &mut Span, run: impl FnOnce() -> R) -> R {
+        span.in_scope(run)
+    }
+
+    fn end(&self, span: Span, finished: &Finished<'_>) {
+        let route = finished.route.map(|route| route.as_str());
+        let status = finished.status.map(|status| status.as_u16());
+        if let Some(route) = route {
+            span.record(
+                "otel.name",
+                name(known_method(finished.method), Some(route)),
+            );
+            span.record("http.route", route);
+        }
+        span.record("http.response.status_code", status);
+        let _entered = span.enter();
+        tracing::info!(
+            method = known_method(finished.method),
+            route,
+            status,
+            grpc_status = finished.grpc_status,
+            outcome = finished.outcome.as_str(),
+            bytes = finished.bytes,
+            time_to_head_ms = finished.time_to_head.map(millis),
+            total_ms = millis(finished.total),
+            "{}",
+            match finished.kind {
+                Kind::Server => "request finished",
+                Kind::Client => "call finished",
+            },
+        );
+    }
+}
+
+/// The semantic conventions' name of an HTTP span: few values, whatever callers send.
+fn name(method: &str, route: Option<&str>) -> String {
+    let method = if method == "_OTHER" { "HTTP" } else { method };
+    match route {
+        Some(route) => format!("{method} {route}"),
+        None => method.to_owned(),
+    }
+}

@@ -1,0 +1,37 @@
+use crate::Head;
+
+/// What to do with the context and the request id that a caller sent.
+///
+/// As a [`TrustPolicy`] it is the same answer for every request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Trust {
+    /// Go on with the caller's trace, and keep its request id if it is valid. For callers inside.
+    #[default]
+    Continue,
+    /// Start a new trace that remembers the caller's as a [`Link`](crate::Link). For the edge: a stranger
+    /// can neither force a trace to be recorded nor put bytes into what we send.
+    Link,
+    /// Start a new trace as if nothing had come.
+    Ignore,
+}
+
+/// Decides for each request whether its caller is trusted. A closure over the [`Head`] is one.
+pub trait TrustPolicy: Send + Sync + 'static {
+    /// Called once per request, before anything that came in is used.
+    fn trust(&self, head: &Head<'_>) -> Trust;
+}
+
+impl TrustPolicy for Trust {
+    fn trust(&self, _: &Head<'_>) -> Trust {
+        *self
+    }
+}
+
+impl<F> TrustPolicy for F
+where
+    F: Fn(&Head<'_>) -> Trust + Send + Sync + 'static,
+{
+    fn trust(&self, head: &Head<'_>) -> Trust {
+        self(head)
+    }
+}

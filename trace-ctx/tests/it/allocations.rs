@@ -1,0 +1,206 @@
+//! Allocations per call, exactly.
+
+use std::hint::black_box;
+
+use buttress_trace_ctx::{
+    Always, Extracted, Finished, Never, Policy, Propagator, ResponseFuture, Sampler, TraceBody,
+    TraceContext, TraceLayer, TraceState, W3c,
+};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Request, Response};
+use http_body_util::{BodyExt, Full};
+use testkit::alloc::{Counting, count};
+use tower::{Layer, Service, service_fn};
+
+use crate::server::PARENT;
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Counts the second run: the first one seeds generators and makes room in maps.
+fn allocations<T>(mut run: impl FnMut() -> T) -> u64 {
+    drop(run());
+    count(|| black_box(run())).0.count
+}
+
+fn headers(tracestate: Option<&'static str>) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert("traceparent", HeaderValue::from_static(PARENT));
+    headers.insert("x-request-id", HeaderValue::from_static("req-1"));
+    if let Some(state) = tracestate {
+        headers.insert("tracestate", HeaderValue::from_static(state));
+    }
+    headers
+}
+
+#[test]
+fn reading_allocates_nothing() {
+    for state in [None, Some("a=1,b=2"), Some("a=1 , ,\tb=2"), Some("BAD")] {
+        let headers = headers(state);
+        assert_eq!(allocations(|| W3c.extract(&headers)), 0, "{state:?}");
+    }
+    let long = "k=v,".repeat(32);
+    let value = HeaderValue::from_str(&long).unwrap();
+    drop(value.clone());
+    assert_eq!(
+        allocations(|| TraceState::parse(value.clone()).unwrap().len()),
+        0
+    );
+}
+
+#[test]
+fn taking_in_and_sending_on_allocates_the_one_new_header() {
+    let mut request = Request::new(());
+    *request.headers_mut() = headers(Some("a=1"));
+    let policy = Policy::default();
+    let mut out = HeaderMap::with_capacity(8);
+    let through = |out: &mut HeaderMap| {
+        let Extracted::Remote(_) = W3c.extract(request.headers()) else {
+            panic!()
+        };
+        let context = policy.accept(&mut request);
+        policy.inject(&context, out);
+    };
+    let mut through = through;
+    assert_eq!(allocations(|| through(&mut out)), 1);
+}
+
+/// Calls a service the way a server does, reads the body, and counts.
+fn per_request(layer: Option<impl Sampler>, with_extensions: bool) -> u64 {
+    let handler = service_fn(|request: Request<()>| {
+        drop(request);
+        std::future::ready(Ok::<_, &str>(Response::new(Full::new(Bytes::from_static(
+            b"hello",
+        )))))
+    });
+    let request = || {
+        let mut request = Request::new(());
+        *request.headers_mut() = headers(None);
+        if with_extensions {
+            request.extensions_mut().insert(7_u8);
+        }
+        request
+    };
+    let Some(sampler) = layer else {
+        let mut bare = handler;
+        return allocations(|| drive(bare.call(request())));
+    };
+    let mut service = TraceLayer::server().sampler(sampler).layer(handler);
+    allocations(|| drive(service.call(request())))
+}
+
+/// Polls to the end without a runtime, which would allocate.
+fn drive<B>(call: impl Future<Output = Result<Response<B>, &'static str>>)
+where
+    B: http_body::Body,
+{
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    let std::task::Poll::Ready(Ok(response)) = std::pin::pin!(call).poll(&mut cx) else {
+        panic!()
+    };
+    let mut body = std::pin::pin!(response.into_body());
+    while let std::task::Poll::Ready(Some(Ok(_))) = body.as_mut().poll_frame(&mut cx) {}
+}
+
+#[test]
+fn the_server_layer_allocates_only_the_extension_sampled_or_not() {
+    let bare = per_request(None::<Always>, false);
+    assert_eq!(
+        per_request(Some(Always), false) - bare,
+        3,
+        "map, table and value"
+    );
+    assert_eq!(
+        per_request(Some(Never), false) - bare,
+        3,
+        "the same when unsampled"
+    );
+    let bare = per_request(None::<Always>, true);
+    assert_eq!(per_request(Some(Always), true) - bare, 1, "the value");
+    assert_eq!(per_request(Some(Never), true) - bare, 1);
+}
+
+#[test]
+fn a_sink_that_listens_costs_one_allocation() {
+    let handler = || {
+        service_fn(|request: Request<()>| {
+            drop(request);
+            let body = Full::new(Bytes::from_static(b"hello"));
+            std::future::ready(Ok::<_, &str>(Response::new(body)))
+        })
+    };
+    let mut silent = TraceLayer::server().layer(handler());
+    let listen = |finished: &Finished<'_>| {
+        black_box(finished.total);
+    };
+    let mut heard = TraceLayer::server().sink(listen).layer(handler());
+    let silent = allocations(|| drive(silent.call(Request::new(()))));
+    assert_eq!(
+        allocations(|| drive(heard.call(Request::new(())))) - silent,
+        1
+    );
+}
+
+#[test]
+fn futures_and_bodies_stay_small() {
+    assert!(size_of::<ResponseFuture<(), ()>>() <= 160);
+    assert!(size_of::<TraceBody<(), fn(&Finished<'_>)>>() <= 160);
+}
+
+#[test]
+fn the_client_layer_allocates_the_one_new_header() {
+    let handler = || {
+        service_fn(|request: Request<()>| {
+            drop(request);
+            std::future::ready(Ok::<_, &str>(Response::new(Full::new(Bytes::new()))))
+        })
+    };
+    let mut incoming = Request::new(());
+    *incoming.headers_mut() = headers(None);
+    let context = Policy::default().accept(&mut incoming);
+    let request = || {
+        let mut request = Request::new(());
+        request.headers_mut().reserve(8);
+        request
+            .extensions_mut()
+            .insert::<TraceContext>(context.clone());
+        request
+    };
+    let mut bare = handler();
+    let mut traced = TraceLayer::client().layer(handler());
+    let without = allocations(|| drive(bare.call(request())));
+    let with = allocations(|| drive(traced.call(request())));
+    assert_eq!(with - without, 1);
+}
+
+#[test]
+fn generated_ids_are_rendered_only_when_asked_for() {
+    let policy = Policy::default();
+    assert_eq!(allocations(|| policy.accept(&mut Request::new(()))), 0);
+    let context = policy.accept(&mut Request::new(()));
+    assert_eq!(allocations(|| context.clone()), 0);
+    assert_eq!(allocations(|| context.request_id().to_header_value()), 1);
+}
+
+#[test]
+fn a_body_costs_nothing_per_frame() {
+    let mut service = TraceLayer::server().layer(service_fn(|_: Request<()>| {
+        let frames =
+            (0..100).map(|_| Ok::<_, &str>(http_body::Frame::data(Bytes::from_static(b"x"))));
+        let body = http_body_util::StreamBody::new(futures_util::stream::iter(frames));
+        std::future::ready(Ok::<_, &str>(Response::new(body)))
+    }));
+    let response = tokio_test::block_on(service.call(Request::new(()))).unwrap();
+    let mut body = Box::pin(response.into_body());
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    let (spent, frames) = count(|| {
+        (0..100)
+            .filter(|_| {
+                std::pin::Pin::new(&mut body.frame())
+                    .poll(&mut cx)
+                    .is_ready()
+            })
+            .count()
+    });
+    assert_eq!((spent.count, frames), (0, 100));
+}

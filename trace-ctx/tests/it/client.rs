@@ -1,0 +1,127 @@
+//! What goes out.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
+
+use buttress_trace_ctx::{ClientService, FastIds, InTrace, TraceContext, TraceLayer, current};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, Request, Response};
+use http_body_util::Empty;
+use tower::{Layer, Service, service_fn};
+
+type Sent = Arc<Mutex<Vec<(HeaderMap, Option<TraceContext>)>>>;
+type Answer = std::future::Ready<Result<Response<Empty<Bytes>>, &'static str>>;
+
+fn client() -> (
+    ClientService<
+        impl Service<
+            Request<()>,
+            Response = Response<Empty<Bytes>>,
+            Error = &'static str,
+            Future = Answer,
+        >,
+    >,
+    Sent,
+) {
+    let sent = Sent::default();
+    let seen = sent.clone();
+    let layer = TraceLayer::client().correlation_id(HeaderName::from_static("x-correlation-id"));
+    let service = layer.layer(service_fn(move |request: Request<()>| {
+        let parent = current().expect("an attempt is current while it is made");
+        let traceparent = request.headers()["traceparent"]
+            .to_str()
+            .unwrap()
+            .to_owned();
+        assert_eq!(parent.traceparent().to_string(), traceparent);
+        let extension = request.extensions().get().cloned();
+        seen.lock()
+            .unwrap()
+            .push((request.headers().clone(), extension));
+        std::future::ready(Ok(Response::new(Empty::new())))
+    }));
+    (service, sent)
+}
+
+fn inside(context: &TraceContext) -> Request<()> {
+    let mut request = Request::new(());
+    request.extensions_mut().insert(context.clone());
+    request
+}
+
+#[test]
+fn every_attempt_is_a_span_of_its_own_in_the_same_trace() {
+    let context = TraceContext::root(&FastIds);
+    let (mut client, sent) = client();
+    for _ in 0..10 {
+        tokio_test::block_on(client.call(inside(&context)))
+            .map(drop)
+            .unwrap();
+    }
+    let mut spans = HashSet::from([context.span_id().to_string()]);
+    for (headers, attempt) in sent.lock().unwrap().iter() {
+        let traceparent = headers["traceparent"].to_str().unwrap();
+        assert_eq!(traceparent[3..35], context.trace_id().to_string());
+        assert!(
+            spans.insert(traceparent[36..52].to_owned()),
+            "a span id was used twice"
+        );
+        assert_eq!(traceparent[53..], *"02", "random, and not sampled");
+        assert_eq!(headers["x-request-id"], context.request_id().to_string());
+        assert_eq!(headers["x-correlation-id"], headers["x-request-id"]);
+        assert!(!headers.contains_key("tracestate"));
+        let attempt = attempt.as_ref().unwrap();
+        assert_eq!(
+            attempt.parent_id(),
+            Some(context.span_id()),
+            "layers below see the attempt"
+        );
+    }
+}
+
+#[test]
+fn copies_of_what_came_in_are_replaced() {
+    let context = TraceContext::root(&FastIds);
+    let (mut client, sent) = client();
+    let mut request = inside(&context);
+    for (name, value) in [
+        ("traceparent", crate::server::PARENT),
+        ("traceparent", "second"),
+        ("tracestate", "theirs=1"),
+        ("x-request-id", "theirs"),
+        ("x-correlation-id", "theirs"),
+    ] {
+        request.headers_mut().append(name, value.parse().unwrap());
+    }
+    tokio_test::block_on(client.call(request))
+        .map(drop)
+        .unwrap();
+    let sent = sent.lock().unwrap();
+    let (headers, _) = &sent[0];
+    assert_eq!(headers.len(), 3);
+    assert!(!format!("{headers:?}").contains("theirs"));
+}
+
+#[test]
+fn without_an_extension_the_current_context_is_the_parent() {
+    let context = TraceContext::root(&FastIds);
+    let trace_id = context.trace_id().to_string();
+    let (mut client, sent) = client();
+    let call = async { client.call(Request::new(())).await.map(drop) };
+    tokio_test::block_on(call.in_trace(context)).unwrap();
+    let sent = sent.lock().unwrap();
+    assert_eq!(sent[0].0["traceparent"].to_str().unwrap()[3..35], trace_id);
+    assert!(sent[0].1.is_none(), "no extension is made up");
+}
+
+#[test]
+fn outside_any_trace_a_call_starts_one() {
+    let (mut client, sent) = client();
+    for _ in 0..2 {
+        tokio_test::block_on(client.call(Request::new(())))
+            .map(drop)
+            .unwrap();
+    }
+    let sent = sent.lock().unwrap();
+    let trace = |i: usize| sent[i].0["traceparent"].to_str().unwrap()[3..35].to_owned();
+    assert_ne!(trace(0), trace(1));
+}

@@ -1,0 +1,16 @@
+//! Behaviour, seen from outside. One module per subject.
+
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+mod allocations;
+mod bodies;
+mod client;
+mod laws;
+mod records;
+mod server;
+mod support;
+
+#[cfg(feature = "json")]
+mod json_lines;
+#[cfg(feature = "tracing")]
+mod logs;

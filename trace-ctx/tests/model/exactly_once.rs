@@ -1,0 +1,257 @@
+//! Whatever happens to a request, and wherever it is dropped, there is one record, with the right outcome.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+
+use buttress_trace_ctx::{Finished, Outcome, Sink, Started, TraceLayer, current};
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response};
+use http_body::{Body, Frame, SizeHint};
+use proptest::prelude::*;
+use tower::{Layer, Service, service_fn};
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Step {
+    Pending,
+    Data(u8),
+    Trailers,
+    Fail,
+    Panic,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Head {
+    Ready,
+    Fail,
+    Panic,
+}
+
+#[derive(Clone, Debug)]
+struct Story {
+    is_head_request: bool,
+    panics_in_call: bool,
+    pending: usize,
+    head: Head,
+    body: Vec<Step>,
+    /// The body says `is_end_stream` when its steps are used up.
+    knows_its_end: bool,
+    /// The body declares its length.
+    declares_length: bool,
+    /// How many polls, of the future and then of the body, until it is dropped.
+    polls: usize,
+}
+
+fn story() -> impl Strategy<Value = Story> {
+    let step = prop_oneof![
+        2 => Just(Step::Pending),
+        4 => (0u8..4).prop_map(Step::Data),
+        1 => Just(Step::Trailers),
+        1 => Just(Step::Fail),
+        1 => Just(Step::Panic),
+    ];
+    let head = prop_oneof![6 => Just(Head::Ready), 1 => Just(Head::Fail), 1 => Just(Head::Panic)];
+    let body = prop::collection::vec(step, 0..6);
+    let flags = (
+        prop::bool::weighted(0.1),
+        prop::bool::weighted(0.05),
+        any::<bool>(),
+        any::<bool>(),
+    );
+    (flags, 0usize..3, head, body, 0usize..14).prop_map(|(flags, pending, head, body, polls)| {
+        Story {
+            is_head_request: flags.0,
+            panics_in_call: flags.1,
+            pending,
+            head,
+            body,
+            knows_its_end: flags.2,
+            declares_length: flags.3,
+            polls,
+        }
+    })
+}
+
+impl Story {
+    fn length(&self) -> u64 {
+        let data = |step: &Step| {
+            if let Step::Data(n) = step {
+                u64::from(*n)
+            } else {
+                0
+            }
+        };
+        self.body.iter().map(data).sum()
+    }
+
+    /// The outcome and the bytes, told as a story.
+    fn expected(&self) -> (Outcome, u64) {
+        if self.panics_in_call {
+            return (Outcome::Panic, 0);
+        }
+        if self.polls <= self.pending {
+            return (Outcome::FutureDropped, 0);
+        }
+        match self.head {
+            Head::Fail => return (Outcome::Error, 0),
+            Head::Panic => return (Outcome::Panic, 0),
+            Head::Ready => {}
+        }
+        self.body_outcome(self.polls - self.pending - 1)
+    }
+
+    fn body_outcome(&self, polls: usize) -> (Outcome, u64) {
+        if self.knows_its_end && self.body.is_empty() {
+            return (Outcome::Complete, 0);
+        }
+        let mut bytes = 0;
+        for poll in 0..polls {
+            match self.body.get(poll) {
+                None => return (Outcome::Complete, bytes),
+                Some(Step::Fail) => return (Outcome::BodyError, bytes),
+                Some(Step::Panic) => return (Outcome::Panic, bytes),
+                Some(Step::Data(n)) => bytes += u64::from(*n),
+                Some(Step::Pending | Step::Trailers) => {}
+            }
+            let passed_a_frame = !matches!(self.body[poll], Step::Pending);
+            if self.knows_its_end && poll + 1 == self.body.len() && passed_a_frame {
+                return (Outcome::Complete, bytes);
+            }
+        }
+        let whole = self.declares_length && bytes >= self.length();
+        let dropped = self.is_head_request || whole;
+        (
+            if dropped {
+                Outcome::Complete
+            } else {
+                Outcome::BodyDropped
+            },
+            bytes,
+        )
+    }
+}
+
+struct Scripted {
+    steps: VecDeque<Step>,
+    knows_its_end: bool,
+    length: Option<u64>,
+}
+
+impl Body for Scripted {
+    type Data = Bytes;
+    type Error = &'static str;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, &'static str>>> {
+        assert!(current().is_some());
+        match self.steps.pop_front() {
+            None => Poll::Ready(None),
+            Some(Step::Pending) => Poll::Pending,
+            Some(Step::Data(n)) => Poll::Ready(Some(Ok(Frame::data(vec![b'x'; n.into()].into())))),
+            Some(Step::Trailers) => Poll::Ready(Some(Ok(Frame::trailers(HeaderMap::new())))),
+            Some(Step::Fail) => Poll::Ready(Some(Err("body"))),
+            Some(Step::Panic) => panic!("body"),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.knows_its_end && self.steps.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.length
+            .map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+async fn handle(story: Story) -> Result<Response<Scripted>, &'static str> {
+    for _ in 0..story.pending {
+        tokio::task::yield_now().await;
+    }
+    assert!(current().is_some());
+    match story.head {
+        Head::Fail => Err("head"),
+        Head::Panic => panic!("head"),
+        Head::Ready => Ok(Response::new(Scripted {
+            length: story.declares_length.then(|| story.length()),
+            steps: story.body.into(),
+            knows_its_end: story.knows_its_end,
+        })),
+    }
+}
+
+#[derive(Clone, Default)]
+struct Told(Arc<Mutex<(i32, Vec<(Outcome, u64)>)>>);
+
+impl Sink for Told {
+    type Span = ();
+
+    fn begin(&self, _: &Started<'_>) -> Option<()> {
+        self.0.lock().unwrap().0 += 1;
+        Some(())
+    }
+
+    fn end(&self, (): (), finished: &Finished<'_>) {
+        assert!(
+            finished
+                .time_to_head
+                .is_none_or(|head| head <= finished.total)
+        );
+        let mut told = self.0.lock().unwrap();
+        told.0 -= 1;
+        told.1.push((finished.outcome, finished.bytes));
+    }
+}
+
+/// Polls as often as the story says, stops at an end or an error, and drops what is left.
+fn live(story: &Story, told: Told) {
+    let script = story.clone();
+    let mut service = TraceLayer::server()
+        .sink(told)
+        .layer(service_fn(move |_: Request<()>| {
+            assert!(!script.panics_in_call, "call");
+            handle(script.clone())
+        }));
+    let mut cx = Context::from_waker(Waker::noop());
+    let method = if story.is_head_request {
+        Method::HEAD
+    } else {
+        Method::GET
+    };
+    let mut call = Box::pin(service.call(Request::builder().method(method).body(()).unwrap()));
+    let mut polls = 0..story.polls;
+    let response = loop {
+        if polls.next().is_none() {
+            return;
+        }
+        match call.as_mut().poll(&mut cx) {
+            Poll::Pending => {}
+            Poll::Ready(Err(_)) => return,
+            Poll::Ready(Ok(response)) => break response,
+        }
+    };
+    let mut body = Box::pin(response.into_body());
+    for _ in polls {
+        if let Poll::Ready(None | Some(Err(_))) = body.as_mut().poll_frame(&mut cx) {
+            return;
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4096))]
+
+    #[test]
+    fn one_record_with_the_right_outcome(story in story()) {
+        let told = Told::default();
+        let _ = catch_unwind(AssertUnwindSafe(|| live(&story, told.clone())));
+        let (active, records) = told.0.lock().unwrap().clone();
+        prop_assert_eq!(active, 0, "begun and never ended");
+        prop_assert_eq!(records, [story.expected()]);
+        prop_assert!(current().is_none(), "the context stayed behind");
+    }
+}

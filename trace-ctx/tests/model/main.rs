@@ -1,0 +1,7 @@
+//! Histories and inputs at random, against references too simple to be wrong.
+
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+mod exactly_once;
+mod traceparent;
+mod tracestate;

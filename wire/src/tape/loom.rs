@@ -1,0 +1,69 @@
+//! Small stories of two threads, explored fully.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+
+use ::loom::future::block_on;
+use ::loom::thread;
+
+use super::*;
+
+/// Frames that are there, one poll late each: the body wakes its reader at once.
+struct Late(VecDeque<&'static str>, bool);
+
+impl Body for Late {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.1 = !self.1;
+        if self.1 {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let frame = self.0.pop_front();
+        Poll::Ready(frame.map(|data| Ok(Frame::data(Bytes::from_static(data.as_bytes())))))
+    }
+}
+
+async fn read(mut reader: TapeReader<Late>) -> Vec<Bytes> {
+    let mut seen = Vec::new();
+    while let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut reader).poll_frame(cx)).await {
+        seen.push(frame.expect("nobody lags").into_data().expect("data"));
+    }
+    seen
+}
+
+/// Two preemptions are where the bugs are; without a bound, a story with wakers in it never ends.
+fn explore(story: impl Fn() + Send + Sync + 'static) {
+    let mut model = ::loom::model::Builder::new();
+    model.preemption_bound = Some(2);
+    model.check(story);
+}
+
+#[test]
+fn loom_two_readers_read_everything_and_none_is_left_asleep() {
+    explore(|| {
+        let (tape, first) = Tape::new(Late(["a"].into(), false), 100, Laggards::CutOff);
+        let second = tape.join().expect("nothing was read yet");
+        let other = thread::spawn(move || block_on(read(second)));
+        assert_eq!(block_on(read(first)), ["a"]);
+        assert_eq!(other.join().unwrap(), ["a"]);
+    });
+}
+
+#[test]
+fn loom_a_reader_that_is_dropped_leaves_the_other_awake() {
+    explore(|| {
+        let (tape, first) = Tape::new(Late(["a"].into(), false), 100, Laggards::CutOff);
+        let mut second = tape.join().expect("nothing was read yet");
+        let other = thread::spawn(move || {
+            let _ = Pin::new(&mut second).poll_frame(&mut Context::from_waker(Waker::noop()));
+        });
+        assert_eq!(block_on(read(first)), ["a"]);
+        other.join().unwrap();
+    });
+}

@@ -1,0 +1,99 @@
+//! How long the slowest reader of a tape may hold up the others.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+/// The time that a tape is to measure by. This crate has no runtime: its user lends one.
+#[derive(Clone, Copy)]
+pub struct Timer {
+    /// Reads the clock.
+    pub now: fn() -> Instant,
+    /// Makes a future that is ready after a while, by the same clock.
+    pub sleep: fn(Duration) -> Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+impl fmt::Debug for Timer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Timer")
+    }
+}
+
+/// What becomes of readers that are so far behind that the window is full.
+#[derive(Clone, Copy, Debug)]
+pub enum Laggards {
+    /// They are cut off at once, and get an error. The others never wait.
+    CutOff,
+    /// They may hold the others up for so long in total, over the whole stream; then they are cut off.
+    HoldUp {
+        /// The time, in total.
+        total: Duration,
+        /// What measures it.
+        timer: Timer,
+    },
+}
+
+/// The time that has been spent waiting for laggards on one tape.
+pub(super) enum Stall {
+    Never,
+    Within {
+        left: Duration,
+        timer: Timer,
+        waiting: Option<Waiting>,
+    },
+}
+
+pub(super) struct Waiting {
+    since: Instant,
+    sleep: Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+impl Stall {
+    pub(super) fn new(laggards: Laggards) -> Self {
+        match laggards {
+            Laggards::CutOff => Self::Never,
+            Laggards::HoldUp { total, timer } => Self::Within {
+                left: total,
+                timer,
+                waiting: None,
+            },
+        }
+    }
+
+    /// The window is full. Ready when the laggards have used up their time.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Self::Within {
+            left,
+            timer,
+            waiting,
+        } = self
+        else {
+            return Poll::Ready(());
+        };
+        if left.is_zero() {
+            return Poll::Ready(());
+        }
+        let waiting = waiting.get_or_insert_with(|| Waiting {
+            since: (timer.now)(),
+            sleep: (timer.sleep)(*left),
+        });
+        std::task::ready!(waiting.sleep.as_mut().poll(cx));
+        *self = Self::Never;
+        Poll::Ready(())
+    }
+
+    /// There is room again.
+    pub(super) fn over(&mut self) {
+        if let Self::Within {
+            left,
+            timer,
+            waiting,
+        } = self
+            && let Some(waiting) = waiting.take()
+        {
+            *left = left.saturating_sub((timer.now)().saturating_duration_since(waiting.since));
+        }
+    }
+}

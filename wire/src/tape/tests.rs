@@ -1,0 +1,351 @@
+use std::time::Duration;
+
+use http::HeaderValue;
+use proptest::prelude::*;
+use testkit::body::{Hand, HandBody, by_hand};
+use tokio_test::task::{self, Spawn};
+
+use super::*;
+
+type Reader = Spawn<TapeReader<HandBody>>;
+type Polled = Poll<Option<Result<Frame<Bytes>, TapeError>>>;
+
+fn tape(window: usize, laggards: Laggards) -> (Hand, Tape<HandBody>, Reader) {
+    let (body, hand) = by_hand();
+    let (tape, reader) = Tape::new(body, window, laggards);
+    (hand, tape, task::spawn(reader))
+}
+
+fn poll(reader: &mut Reader) -> Polled {
+    reader.enter(|cx, reader| reader.poll_frame(cx))
+}
+
+#[track_caller]
+fn reads(reader: &mut Reader, expected: &'static str) {
+    match poll(reader) {
+        Poll::Ready(Some(Ok(frame))) => assert_eq!(frame.into_data().unwrap(), expected),
+        other => panic!("expected {expected:?}, got {other:?}"),
+    }
+}
+
+#[track_caller]
+fn ends(reader: &mut Reader) {
+    assert!(matches!(poll(reader), Poll::Ready(None)));
+}
+
+#[track_caller]
+fn is_cut_off(reader: &mut Reader) {
+    assert!(matches!(poll(reader), Poll::Ready(Some(Err(error))) if error.is_lagged()));
+    ends(reader);
+}
+
+fn tokio_timer() -> Timer {
+    Timer {
+        now: || tokio::time::Instant::now().into_std(),
+        sleep: |duration| Box::pin(tokio::time::sleep(duration)),
+    }
+}
+
+#[test]
+fn a_follower_reads_a_frame_when_the_first_reader_does() {
+    let (hand, tape, mut first) = tape(100, Laggards::CutOff);
+    let mut second = task::spawn(tape.join().unwrap());
+    assert!(poll(&mut first).is_pending());
+    assert!(poll(&mut second).is_pending());
+    hand.data("a");
+    assert!(first.is_woken() && second.is_woken());
+    reads(&mut second, "a");
+    reads(&mut first, "a");
+    hand.data("b").end();
+    reads(&mut first, "b");
+    ends(&mut first);
+    reads(&mut second, "b");
+    ends(&mut second);
+}
+
+#[test]
+fn a_pending_reader_is_not_woken_by_itself() {
+    let (hand, tape, mut first) = tape(100, Laggards::CutOff);
+    let mut second = task::spawn(tape.join().unwrap());
+    hand.data("a");
+    reads(&mut first, "a");
+    assert!(poll(&mut first).is_pending());
+    assert!(!first.is_woken());
+    reads(&mut second, "a");
+    assert!(poll(&mut second).is_pending());
+    assert!(!first.is_woken() && !second.is_woken());
+}
+
+#[test]
+fn when_the_reader_that_polled_the_body_is_dropped_another_goes_on() {
+    let (hand, tape, mut first) = tape(100, Laggards::CutOff);
+    let mut second = task::spawn(tape.join().unwrap());
+    assert!(poll(&mut second).is_pending());
+    assert!(poll(&mut first).is_pending());
+    drop(first);
+    hand.data("a").end();
+    assert!(second.is_woken(), "the body wakes whoever is left");
+    reads(&mut second, "a");
+    ends(&mut second);
+}
+
+#[test]
+fn a_reader_whose_task_is_busy_does_not_keep_the_others_waiting() {
+    let (hand, tape, mut busy) = tape(100, Laggards::CutOff);
+    let mut eager = task::spawn(tape.join().unwrap());
+    assert!(poll(&mut busy).is_pending());
+    assert!(poll(&mut eager).is_pending());
+    hand.data("a").data("b");
+    reads(&mut eager, "a");
+    reads(&mut eager, "b");
+    reads(&mut busy, "a");
+}
+
+#[test]
+fn trailers_and_errors_reach_everyone() {
+    let (hand, tape, mut first) = tape(100, Laggards::CutOff);
+    let mut second = task::spawn(tape.join().unwrap());
+    let trailers = HeaderMap::from_iter([(http::header::AGE, HeaderValue::from_static("1"))]);
+    hand.trailers(trailers.clone()).fail();
+    for reader in [&mut first, &mut second] {
+        let Poll::Ready(Some(Ok(frame))) = poll(reader) else {
+            panic!("no trailers")
+        };
+        assert_eq!(frame.trailers_ref(), Some(&trailers));
+        let Poll::Ready(Some(Err(error))) = poll(reader) else {
+            panic!("no error")
+        };
+        assert!(!error.is_lagged());
+        assert_eq!(error.source().unwrap().to_string(), "scripted failure");
+        ends(reader);
+    }
+}
+
+#[test]
+fn a_newcomer_joins_while_the_first_frame_is_there_and_not_later() {
+    let (hand, tape, mut first) = tape(2, Laggards::CutOff);
+    let closed = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let count = Arc::clone(&closed);
+    tape.on_closed(move || {
+        count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+    });
+    let closed = || closed.load(std::sync::atomic::Ordering::SeqCst);
+    hand.data("a").data("b").data("c");
+    reads(&mut first, "a");
+    let mut second = task::spawn(tape.join().expect("the window has room"));
+    reads(&mut second, "a");
+    reads(&mut first, "b");
+    assert_eq!(closed(), 0);
+    reads(&mut first, "c");
+    assert_eq!(closed(), 1, "the first frame had to go");
+    assert!(tape.join().is_none());
+    reads(&mut second, "b");
+    reads(&mut second, "c");
+    hand.end();
+    ends(&mut first);
+    ends(&mut second);
+    assert_eq!(closed(), 1);
+}
+
+#[test]
+fn when_the_last_reader_goes_the_body_goes() {
+    let (hand, tape, first) = tape(100, Laggards::CutOff);
+    let second = tape.join().unwrap();
+    drop(first);
+    assert!(!hand.is_dropped());
+    drop(second);
+    assert!(hand.is_dropped());
+    assert!(tape.join().is_none());
+    let mut called = false;
+    std::thread::scope(|scope| {
+        let (send, receive) = std::sync::mpsc::channel();
+        tape.on_closed(move || send.send(()).unwrap());
+        scope.spawn(move || receive.recv().unwrap());
+        called = true;
+    });
+    assert!(called, "a hook on a closed tape is called at once");
+}
+
+#[test]
+fn a_clone_reads_on_from_the_same_place() {
+    let (hand, _tape, mut first) = tape(100, Laggards::CutOff);
+    hand.data("a").data("b").end();
+    reads(&mut first, "a");
+    let mut clone = task::spawn((*first).clone());
+    reads(&mut clone, "b");
+    ends(&mut clone);
+    reads(&mut first, "b");
+}
+
+#[test]
+fn a_laggard_is_cut_off_and_never_skips() {
+    let (hand, tape, mut fast) = tape(2, Laggards::CutOff);
+    let mut slow = task::spawn(tape.join().unwrap());
+    hand.data("aa").data("b").data("c");
+    reads(&mut fast, "aa");
+    reads(&mut fast, "b");
+    reads(&mut fast, "c");
+    is_cut_off(&mut slow);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_laggard_may_hold_up_the_others_for_a_while_in_total() {
+    let total = Duration::from_secs(10);
+    let laggards = Laggards::HoldUp {
+        total,
+        timer: tokio_timer(),
+    };
+    let (hand, tape, mut fast) = tape(1, laggards);
+    let mut slow = task::spawn(tape.join().unwrap());
+    hand.data("a").data("b").data("c");
+    reads(&mut fast, "a");
+    assert!(poll(&mut fast).is_pending(), "the window is full");
+    tokio::time::advance(Duration::from_secs(6)).await;
+    assert!(poll(&mut fast).is_pending());
+    reads(&mut slow, "a");
+    assert!(fast.is_woken(), "there is room again");
+    reads(&mut fast, "b");
+    tokio::time::advance(Duration::from_secs(100)).await;
+    assert!(
+        poll(&mut fast).is_pending(),
+        "only the time that somebody waited counts"
+    );
+    tokio::time::advance(Duration::from_secs(3)).await;
+    assert!(poll(&mut fast).is_pending());
+    assert!(!fast.is_woken());
+    tokio::time::advance(Duration::from_secs(2)).await;
+    assert!(fast.is_woken());
+    reads(&mut fast, "c");
+    is_cut_off(&mut slow);
+}
+
+#[test]
+fn a_laggard_that_leaves_lets_the_others_go_on() {
+    let timer = Timer {
+        now: || tokio::time::Instant::now().into_std(),
+        sleep: |_| Box::pin(std::future::pending()),
+    };
+    let laggards = Laggards::HoldUp {
+        total: Duration::from_secs(1),
+        timer,
+    };
+    let (hand, tape, mut fast) = tape(1, laggards);
+    let slow = tape.join().unwrap();
+    hand.data("a").data("b");
+    reads(&mut fast, "a");
+    assert!(poll(&mut fast).is_pending());
+    drop(slow);
+    assert!(fast.is_woken());
+    reads(&mut fast, "b");
+}
+
+#[test]
+fn a_body_that_panics_leaves_nobody_waiting() {
+    struct Panics;
+    impl Body for Panics {
+        type Data = Bytes;
+        type Error = std::convert::Infallible;
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+            panic!("on purpose")
+        }
+    }
+    let (tape, reader) = Tape::new(Panics, 100, Laggards::CutOff);
+    let mut first = task::spawn(reader);
+    let mut second = task::spawn(tape.join().unwrap());
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        first.enter(|cx, reader| reader.poll_frame(cx).is_ready())
+    }));
+    assert!(panicked.is_err());
+    let error = second.enter(|cx, reader| reader.poll_frame(cx));
+    assert!(matches!(error, Poll::Ready(Some(Err(error))) if !error.is_lagged()));
+}
+
+#[test]
+fn hints_are_exact_when_the_body_knows_its_length() {
+    let (body, hand) = by_hand();
+    hand.announce(3).data("ab").data("c").end();
+    let (_tape, reader) = Tape::new(body, 100, Laggards::CutOff);
+    let mut reader = task::spawn(reader);
+    assert_eq!(reader.size_hint().exact(), Some(3));
+    reads(&mut reader, "ab");
+    assert_eq!(reader.size_hint().exact(), Some(1));
+    assert!(!reader.is_end_stream());
+    reads(&mut reader, "c");
+    ends(&mut reader);
+    assert!(reader.is_end_stream());
+}
+
+#[test]
+fn an_empty_body_is_at_its_end_for_every_reader() {
+    let empty = http_body_util::Empty::<Bytes>::new();
+    let (tape, reader) = Tape::new(empty, 100, Laggards::CutOff);
+    assert!(reader.is_end_stream());
+    assert!(tape.join().is_none());
+    assert!(reader.clone().is_end_stream());
+}
+
+/// One step of a random history.
+#[derive(Clone, Debug)]
+enum Op {
+    Send(u8),
+    Join,
+    Read(prop::sample::Index),
+    Drop(prop::sample::Index),
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        3 => (1_u8..6).prop_map(Op::Send),
+        1 => Just(Op::Join),
+        6 => any::<prop::sample::Index>().prop_map(Op::Read),
+        1 => any::<prop::sample::Index>().prop_map(Op::Drop),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn every_reader_sees_a_prefix_of_the_same_frames_and_the_window_is_bounded(
+        ops in prop::collection::vec(op(), 1..80),
+        window in 1_usize..12,
+    ) {
+        const LARGEST: usize = 5;
+        let (hand, tape, first) = tape(window, Laggards::CutOff);
+        let mut readers = vec![(first, Vec::new(), true)];
+        let mut sent = Vec::new();
+        for op in ops {
+            match op {
+                Op::Send(size) => {
+                    let frame = Bytes::from(vec![sent.len() as u8; size.into()]);
+                    hand.data(frame.clone());
+                    sent.push(frame);
+                }
+                Op::Join => readers.extend(tape.join().map(|r| (task::spawn(r), vec![], true))),
+                Op::Read(which) if !readers.is_empty() => {
+                    let (reader, seen, whole) = which.get_mut(&mut readers);
+                    match poll(reader) {
+                        Poll::Ready(Some(Ok(frame))) => {
+                            prop_assert!(*whole, "nothing follows an error");
+                            seen.push(frame.into_data().unwrap());
+                        }
+                        Poll::Ready(Some(Err(error))) => {
+                            prop_assert!(error.is_lagged());
+                            *whole = false;
+                        }
+                        Poll::Ready(None) => prop_assert!(!*whole),
+                        Poll::Pending => prop_assert_eq!(&*seen, &sent),
+                    }
+                    prop_assert!(sent.starts_with(seen));
+                }
+                Op::Drop(which) if !readers.is_empty() => {
+                    drop(readers.swap_remove(which.index(readers.len())));
+                }
+                Op::Read(_) | Op::Drop(_) => {}
+            }
+            prop_assert!(tape.shared.lock().window.bytes() < window + LARGEST);
+        }
+        prop_assert_eq!(hand.is_dropped(), readers.is_empty());
+    }
+}

@@ -1,0 +1,78 @@
+//! Who is asleep on a tape.
+
+use std::sync::{Arc, PoisonError};
+use std::task::{Wake, Waker};
+
+use crate::sync::{Mutex, MutexGuard};
+
+/// The wakers of a tape's readers. It is itself the waker that the body is polled with, so that whoever of them is polled
+/// first goes on, and none depends on the one that happened to poll last.
+#[derive(Debug, Default)]
+pub(super) struct Wakers {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    asleep: Vec<(u64, Waker)>,
+    /// The body woke us since the last [`Wakers::expect`].
+    notified: bool,
+}
+
+impl Wakers {
+    /// Wakes `waker` when there is something new for the reader `id`.
+    pub(super) fn sleep(&self, id: u64, waker: &Waker) {
+        let mut state = self.lock();
+        let replaced = match state.asleep.iter_mut().find(|(of, _)| *of == id) {
+            Some((_, asleep)) if asleep.will_wake(waker) => None,
+            Some((_, asleep)) => Some(std::mem::replace(asleep, waker.clone())),
+            None => {
+                state.asleep.push((id, waker.clone()));
+                None
+            }
+        };
+        drop(state);
+        // A waker's drop may run a user's code; not under our lock.
+        drop(replaced);
+    }
+
+    /// The reader `id` is awake, or gone.
+    pub(super) fn forget(&self, id: u64) {
+        let mut state = self.lock();
+        let index = state.asleep.iter().position(|(of, _)| *of == id);
+        let gone = index.map(|index| state.asleep.swap_remove(index));
+        drop(state);
+        drop(gone);
+    }
+
+    /// The body is about to be polled: what it says from here on is news.
+    pub(super) fn expect(&self) {
+        self.lock().notified = false;
+    }
+
+    /// Whether the body has woken us since [`expect`](Self::expect).
+    pub(super) fn was_notified(&self) -> bool {
+        self.lock().notified
+    }
+
+    /// Wakes every reader.
+    pub(super) fn wake_all(&self) {
+        let asleep = std::mem::take(&mut self.lock().asleep);
+        asleep.into_iter().for_each(|(_, waker)| waker.wake());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Wake for Wakers {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.lock().notified = true;
+        self.wake_all();
+    }
+}
