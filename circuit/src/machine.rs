@@ -91,8 +91,9 @@ impl Word {
         Self::new(state, self.generation().wrapping_add(1), deadline)
     }
 
-    /// The same generation, until later.
+    /// The same generation, until `deadline` or later.
     pub(crate) fn until(self, deadline: u64) -> Self {
+        let deadline = deadline.max(self.0 & DEADLINE_MAX);
         Self::new(self.state(), self.generation(), deadline)
     }
 }

@@ -115,6 +115,19 @@ fn a_late_second_probe_has_its_full_time() {
 }
 
 #[test]
+fn a_probe_that_looked_at_the_clock_before_another_does_not_cut_its_time_short() {
+    let (breaker, clock) = due(Probes::new(2).max_wait(secs(30)));
+    clock.set(secs(100));
+    let first = breaker.try_acquire().unwrap();
+    clock.set(secs(50));
+    let _second = breaker.try_acquire().unwrap();
+    clock.set(secs(129));
+    let rejected = breaker.try_acquire().unwrap_err();
+    assert_eq!(rejected.reason(), Reason::Probing);
+    first.success();
+}
+
+#[test]
 fn probes_further_apart_than_any_window_still_close_it() {
     let (breaker, clock) = due(Probes::new(3));
     for _ in 0..3 {
