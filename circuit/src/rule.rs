@@ -58,6 +58,7 @@ impl Rule {
     }
 
     /// Counts a call. What the rule then holds, if that trips it.
+    #[inline]
     pub(crate) fn record(&self, generation: u32, call: Call) -> Option<Reading> {
         match self {
             Self::Rate {

@@ -53,6 +53,7 @@ impl Stamped {
 
     /// Replaces the number by what `change` makes of it. `None`, and nothing changed, where `change` says so or where the cell has
     /// moved on to a newer stamp.
+    #[inline]
     pub(crate) fn update(
         &self,
         stamp: Stamp,
@@ -73,6 +74,7 @@ impl Stamped {
 }
 
 /// What `word` means to a writer with `stamp`.
+#[inline]
 fn number_for(word: u64, stamp: Stamp) -> Option<u64> {
     let (held, payload) = unpack(word);
     if held == stamp {
@@ -81,10 +83,12 @@ fn number_for(word: u64, stamp: Stamp) -> Option<u64> {
     (!stamp.is_older_than(held)).then_some(0)
 }
 
+#[inline]
 fn pack(stamp: Stamp, payload: u64) -> u64 {
     u64::from(stamp.0) << PAYLOAD_BITS | payload
 }
 
+#[inline]
 fn unpack(word: u64) -> (Stamp, u64) {
     (Stamp((word >> PAYLOAD_BITS) as u32), word & PAYLOAD_MAX)
 }

@@ -73,6 +73,7 @@ impl CountWindow {
         }
     }
 
+    #[inline]
     pub(crate) fn record(&self, generation: u32, hit: bool) -> Option<Tally> {
         let stamp = Stamp::new(generation.into());
         let mut head = self.change(stamp, |head| head.advance(self.calls))?;

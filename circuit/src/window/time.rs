@@ -32,6 +32,7 @@ impl TimeWindow {
         }
     }
 
+    #[inline]
     pub(crate) fn record(&self, generation: u32, now: u64, hit: bool) -> Option<Tally> {
         let bucket = now / self.width;
         if hit {
@@ -48,6 +49,7 @@ impl TimeWindow {
         self.sum(generation, now / self.width)
     }
 
+    #[inline(never)]
     fn sum(&self, generation: u32, newest: u64) -> Tally {
         let oldest = newest.saturating_sub(BUCKETS - 1);
         let mut tally = Tally::default();
@@ -59,15 +61,18 @@ impl TimeWindow {
         tally
     }
 
+    #[inline]
     fn cell(&self, bucket: u64) -> &Stamped {
         &self.buckets[(bucket % BUCKETS) as usize]
     }
 }
 
+#[inline]
 fn stamp(generation: u32, bucket: u64) -> Stamp {
     Stamp::new(bucket / BUCKETS + u64::from(generation))
 }
 
+#[inline]
 fn add(counts: u64, hit: bool) -> u64 {
     let (mut hits, mut total) = (counts >> COUNT_BITS, counts & COUNT_MAX);
     if total == COUNT_MAX {
