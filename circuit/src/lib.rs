@@ -1,1 +1,48 @@
-//! A circuit breaker for tower services and any other future.
+#![doc = include_str!("../README.md")]
+//!
+//! # Where to start
+//!
+//! - [`Breaker`], without tower: [`Breaker::call`] around a future, [`Breaker::try_acquire`] around anything.
+//! - [`CircuitLayer`], around any tower service; with the feature `http`, `CircuitLayer::http` around an HTTP service.
+//! - [`failure_rate`], [`slow_calls`], [`consecutive`]: when to open. [`Backoff`]: for how long. [`Probes`]: how to come back.
+
+mod breaker;
+mod builder;
+mod clock;
+mod control;
+mod error;
+mod event;
+mod future;
+mod gate;
+#[cfg(feature = "http")]
+pub mod http;
+mod layer;
+#[cfg(all(test, buttress_loom))]
+mod loom;
+mod machine;
+mod name;
+mod observe;
+mod permit;
+mod policy;
+mod rule;
+mod service;
+mod stamped;
+mod sync;
+mod verdict;
+mod window;
+
+pub use breaker::{Breaker, ProbeCounts, Snapshot};
+pub use builder::Builder;
+pub use clock::{Clock, ManualClock};
+pub use error::{ConfigError, Error, Reason, Rejected};
+pub use event::{Cause, Event, Observer, Reading, Transition};
+pub use future::ResponseFuture;
+pub use layer::CircuitLayer;
+pub use machine::State;
+pub use name::Name;
+pub use observe::{Judge, Observe, Watch};
+pub use permit::Permit;
+pub use policy::{Backoff, Cancel, Probes, Rate, Trip, consecutive, failure_rate, slow_calls};
+pub use service::Circuit;
+pub use verdict::{Classify, ErrIsFailure, Verdict};
+pub use window::{Tally, Window};

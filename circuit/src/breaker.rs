@@ -1,0 +1,337 @@
+//! The breaker that everybody shares.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{Acquire, Release};
+use std::time::Duration;
+
+use crate::builder::{Builder, Settings};
+use crate::clock::Clock;
+use crate::control::Control;
+use crate::error::{ConfigError, Error, Rejected};
+use crate::event::{Cause, Reading};
+use crate::machine::{Slots, State, Word};
+use crate::name::Name;
+use crate::permit::{Panicked, Permit};
+use crate::policy::A_DAY;
+use crate::rule::Rule;
+use crate::stamped::{Stamp, Stamped};
+use crate::sync::{AtomicU64, Mutex};
+use crate::verdict::{Classify, ErrIsFailure};
+
+/// A circuit breaker. Clones share it: cloning costs one reference count.
+///
+/// The state is one atomic word and calls take no lock. Transitions, which are rare, happen one at a time.
+///
+/// ```
+/// use buttress_circuit::{Breaker, Error, State, consecutive};
+///
+/// # async fn pay() -> Result<(), std::io::Error> { Err(std::io::ErrorKind::TimedOut.into()) }
+/// # tokio_test::block_on(async {
+/// let breaker = Breaker::builder("payments").trip(consecutive(2)).build()?;
+/// for _ in 0..2 {
+///     assert!(matches!(breaker.call(pay).await, Err(Error::Inner(_))));
+/// }
+/// let Err(Error::Rejected(rejected)) = breaker.call(pay).await else { panic!() };
+/// assert_eq!(rejected.breaker(), "payments");
+/// assert_eq!(breaker.state(), State::Open);
+/// # Ok::<(), buttress_circuit::ConfigError>(())
+/// # }).unwrap();
+/// ```
+#[derive(Clone)]
+pub struct Breaker(pub(crate) Arc<Shared>);
+
+pub(crate) struct Shared {
+    /// A [`Word`]. Written only under the lock of `control`, read by every call.
+    word: AtomicU64,
+    /// [`Slots`], of the half-open generation.
+    pub(crate) slots: Stamped,
+    pub(crate) rules: Box<[Rule]>,
+    pub(crate) clock: Clock,
+    /// From how many nanoseconds on some rule calls a call slow.
+    pub(crate) slow_from: u64,
+    /// Whether anybody asks how long a call took.
+    pub(crate) reads_start: bool,
+    /// Whether anybody asks when a call ended.
+    pub(crate) reads_end: bool,
+    /// How many probes must succeed.
+    pub(crate) needed: u32,
+    pub(crate) name: Name,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) control: Mutex<Control>,
+}
+
+impl Breaker {
+    /// Starts a breaker named `name`. The settings have defaults.
+    pub fn builder(name: impl Into<Name>) -> Builder {
+        Builder::new(name.into())
+    }
+
+    pub(crate) fn from_settings(name: Name, settings: Arc<Settings>) -> Result<Self, ConfigError> {
+        let specs = settings.trip.rules();
+        let mut rules = Vec::with_capacity(specs.len());
+        for spec in specs {
+            rules.push(Rule::new(spec)?);
+        }
+        let slow_from = rules.iter().filter_map(Rule::slow_from).min();
+        let reads_start = slow_from.is_some() || settings.reads_start();
+        Ok(Self(Arc::new(Shared {
+            word: AtomicU64::new(Word::START.0),
+            slots: Stamped::new(),
+            reads_end: reads_start || rules.iter().any(Rule::needs_time),
+            rules: rules.into(),
+            clock: settings.clock.clone(),
+            slow_from: slow_from.unwrap_or(u64::MAX),
+            reads_start,
+            needed: settings.probes.needed()?,
+            name,
+            control: Mutex::new(Control::new()),
+            settings,
+        })))
+    }
+
+    /// Another breaker with these settings and this observer, closed and empty.
+    ///
+    /// # Panics
+    ///
+    /// Never: the settings were checked when this one was built.
+    #[must_use]
+    pub fn fresh(&self) -> Self {
+        self.fresh_as(self.0.name.clone())
+    }
+
+    /// The same, with a name of its own.
+    ///
+    /// # Panics
+    ///
+    /// Never: the settings were checked when this one was built.
+    #[must_use]
+    pub fn fresh_as(&self, name: impl Into<Name>) -> Self {
+        Self::from_settings(name.into(), Arc::clone(&self.0.settings)).expect("checked before")
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &Name {
+        &self.0.name
+    }
+
+    /// Asks to make a call.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejected`] if the call must not be made.
+    #[inline]
+    pub fn try_acquire(&self) -> Result<Permit, Rejected> {
+        match self.admit() {
+            Ok((generation, started)) => Ok(Permit::new(self.clone(), generation, started)),
+            Err(refusal) => Err(self.rejected(refusal)),
+        }
+    }
+
+    /// Makes a call if that is allowed: an error is a failure, and so is a panic.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Rejected`] if `work` was not started, [`Error::Inner`] if it failed.
+    ///
+    /// # Cancellation
+    ///
+    /// Nothing happens before the first poll. Dropping the future drops the work first, and then settles by the breaker's
+    /// [`Cancel`](crate::Cancel) policy; a probe's slot is free again at once.
+    pub async fn call<T, E, F>(&self, work: impl FnOnce() -> F) -> Result<T, Error<E>>
+    where
+        F: Future<Output = Result<T, E>>,
+    {
+        self.call_with(ErrIsFailure, work).await
+    }
+
+    /// The same, where `classify` says what a result means.
+    ///
+    /// # Errors
+    ///
+    /// As [`call`](Self::call).
+    ///
+    /// # Cancellation
+    ///
+    /// As [`call`](Self::call).
+    pub async fn call_with<T, E, F>(
+        &self,
+        classify: impl Classify<T, E>,
+        work: impl FnOnce() -> F,
+    ) -> Result<T, Error<E>>
+    where
+        F: Future<Output = Result<T, E>>,
+    {
+        let mut permit = Some(self.try_acquire()?);
+        let panicked = Panicked::unless_returned(&mut permit);
+        let work = work();
+        panicked.returned();
+        let mut work = std::pin::pin!(work);
+        let result = std::future::poll_fn(|cx| {
+            let panicked = Panicked::unless_returned(&mut permit);
+            let polled = work.as_mut().poll(cx);
+            panicked.returned();
+            polled
+        })
+        .await;
+        if let Some(permit) = permit {
+            permit.record(classify.classify(&result));
+        }
+        result.map_err(Error::Inner)
+    }
+
+    /// The state. An open breaker whose time is over is [`State::HalfOpen`], though nothing has happened yet: the next call
+    /// is a probe.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.state_at(self.word(), self.0.clock.now())
+    }
+
+    /// What the breaker holds, for people and dashboards. The parts are read one after the other.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        let (word, now) = (self.word(), self.0.clock.now());
+        let state = self.state_at(word, now);
+        let readings = self.0.rules.iter();
+        let remaining = word
+            .remaining(now)
+            .filter(|_| state == State::Open)
+            .map(Duration::from_millis);
+        Snapshot {
+            name: self.0.name.clone(),
+            state,
+            generation: word.generation(),
+            remaining,
+            openings: self.control().openings(),
+            probes: self.slots(word).into(),
+            rules: readings
+                .map(|rule| rule.reading(word.generation(), now))
+                .collect(),
+        }
+    }
+
+    /// Rejects every call until told otherwise: time does not end it.
+    pub fn force_open(&self) {
+        self.force(State::ForcedOpen);
+    }
+
+    /// Lets every call pass and counts nothing, until told otherwise.
+    pub fn force_closed(&self) {
+        self.force(State::ForcedClosed);
+    }
+
+    /// Lets every call pass, counts them, and only tells when it would have opened, until told otherwise.
+    pub fn metrics_only(&self) {
+        self.force(State::MetricsOnly);
+    }
+
+    /// Ends what was forced: closed and with empty windows. Does nothing else.
+    pub fn auto(&self) {
+        self.shift(Cause::Manual, |_, word, _| {
+            word.state()
+                .is_manual()
+                .then(|| (word.next(State::Closed, 0), None))
+        });
+    }
+
+    /// As new: closed, with empty windows and the first open time before it, whatever the state was.
+    pub fn reset(&self) {
+        self.shift(Cause::Manual, |control, word, now| {
+            control.forget(now);
+            Some((word.next(State::Closed, 0), None))
+        });
+    }
+
+    /// Opens for `time`, between a millisecond and a day, and then probes: for a health check that knows better. What was forced stays.
+    pub fn open_for(&self, time: Duration) {
+        let time = time.clamp(Duration::from_millis(1), A_DAY);
+        self.shift(Cause::Manual, |_, word, now| {
+            let until = crate::machine::deadline(now, time);
+            (!word.state().is_manual()).then(|| (word.next(State::Open, until), Some(time)))
+        });
+    }
+
+    fn force(&self, state: State) {
+        self.shift(Cause::Manual, |_, word, _| {
+            (word.state() != state).then(|| (word.next(state, 0), None))
+        });
+    }
+
+    fn state_at(&self, word: Word, now: u64) -> State {
+        match word.state() {
+            State::Open if word.remaining(now).is_none() => State::HalfOpen,
+            state => state,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn word(&self) -> Word {
+        Word(self.0.word.load(Acquire))
+    }
+
+    /// Only under the lock.
+    pub(crate) fn set_word(&self, word: Word) {
+        self.0.word.store(word.0, Release);
+    }
+
+    pub(crate) fn slots(&self, word: Word) -> Slots {
+        Slots::unpack(self.0.slots.read(Stamp::new(word.generation().into())))
+    }
+}
+
+impl fmt::Debug for Breaker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Breaker")
+            .field("name", self.name())
+            .field("state", &self.state())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a breaker held at a moment.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// The name of the breaker.
+    pub name: Name,
+    /// As [`Breaker::state`].
+    pub state: State,
+    /// The number of the state. Wraps around at 2 097 152.
+    pub generation: u32,
+    /// How much longer it is open.
+    pub remaining: Option<Duration>,
+    /// How often it has opened since it was last quiet: what the back-off goes by.
+    pub openings: u32,
+    /// The probes of this generation.
+    pub probes: ProbeCounts,
+    /// The trip rules, in the order in which they were given.
+    pub rules: Vec<Reading>,
+}
+
+/// The probes of a half-open breaker.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct ProbeCounts {
+    /// Under way.
+    pub in_flight: u32,
+    /// Succeeded.
+    pub succeeded: u32,
+    /// Failed.
+    pub failed: u32,
+}
+
+impl From<Slots> for ProbeCounts {
+    fn from(slots: Slots) -> Self {
+        let Slots {
+            taken,
+            succeeded,
+            failed,
+        } = slots;
+        Self {
+            in_flight: taken - succeeded - failed,
+            succeeded,
+            failed,
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! Transitions: one at a time, and told in order.
+
+use std::collections::VecDeque;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use crate::breaker::Breaker;
+use crate::clock::nanos;
+use crate::event::{Cause, Event, Observer, Transition};
+use crate::machine::{Slots, State, Word, deadline};
+use crate::policy::Backoff;
+use crate::stamped::Stamp;
+use crate::sync::MutexGuard;
+
+/// What only transitions need.
+#[derive(Debug)]
+pub(crate) struct Control {
+    openings: u32,
+    /// On the breaker's clock.
+    closed_at: u64,
+    luck: fastrand::Rng,
+    /// What the observer has not heard yet.
+    untold: VecDeque<Transition>,
+    /// Somebody is telling, and will also tell what is added meanwhile.
+    telling: bool,
+}
+
+/// How many transitions wait for a slow observer.
+const MAX_UNTOLD: usize = 256;
+
+impl Control {
+    pub(crate) fn new() -> Self {
+        Self {
+            openings: 0,
+            closed_at: 0,
+            luck: fastrand::Rng::with_seed(seed()),
+            untold: VecDeque::new(),
+            telling: false,
+        }
+    }
+
+    pub(crate) fn openings(&self) -> u32 {
+        self.openings
+    }
+
+    pub(crate) fn forget(&mut self, now: u64) {
+        self.openings = 0;
+        self.closed_at = now;
+    }
+
+    /// How long to be open this time.
+    fn next_opening(&mut self, from: State, backoff: &Backoff, now: u64) -> Duration {
+        let quiet = now.saturating_sub(self.closed_at) >= nanos(backoff.quiet());
+        if from == State::Closed && quiet {
+            self.openings = 0;
+        }
+        let time = backoff.time(self.openings, self.luck.f64() * 2.0 - 1.0);
+        self.openings = self.openings.saturating_add(1);
+        time
+    }
+
+    fn enqueue(&mut self, transition: Transition) {
+        if self.untold.len() == MAX_UNTOLD {
+            self.untold.pop_front();
+        }
+        self.untold.push_back(transition);
+    }
+}
+
+#[cfg(not(buttress_loom))]
+fn seed() -> u64 {
+    fastrand::u64(..)
+}
+
+/// Under loom every run of a story must be the same.
+#[cfg(buttress_loom)]
+fn seed() -> u64 {
+    7
+}
+
+/// The next word, and for how long it is open, if it is.
+type Plan = Option<(Word, Option<Duration>)>;
+
+impl Breaker {
+    /// A rule has tripped, or probes have failed.
+    pub(crate) fn trip(&self, generation: u32, cause: Cause) {
+        let backoff = &self.0.settings.backoff;
+        self.shift(cause, |control, word, now| {
+            if word.generation() != generation {
+                return None;
+            }
+            match word.state() {
+                // ## MetricsOnly => MetricsOnly: the windows start anew, and the rule may trip again.
+                State::MetricsOnly => Some((word.next(State::MetricsOnly, 0), None)),
+                // ## (Closed | HalfOpen) => Open
+                from @ (State::Closed | State::HalfOpen) => {
+                    Some(control.open(word, from, backoff, now))
+                }
+                State::Open | State::ForcedOpen | State::ForcedClosed => None,
+            }
+        });
+    }
+
+    /// Enough probes have succeeded.
+    pub(crate) fn close(&self, generation: u32) {
+        self.shift(Cause::ProbesSucceeded, |_, word, _| {
+            // ## HalfOpen => Closed
+            (word.generation() == generation && word.is_half_open())
+                .then(|| (word.next(State::Closed, 0), None))
+        });
+    }
+
+    /// All slots are taken and the wait is over: who has not answered has failed.
+    pub(crate) fn time_out_probes(&self, generation: u32, asked_at: u64) {
+        let backoff = &self.0.settings.backoff;
+        self.shift(Cause::ProbesTimedOut, |control, word, now| {
+            let over = word.remaining(asked_at).is_none() && self.is_full(word);
+            // ## HalfOpen => Open
+            (word.generation() == generation && word.is_half_open() && over)
+                .then(|| control.open(word, State::HalfOpen, backoff, now))
+        });
+    }
+
+    /// Takes a slot, of this half-open generation or as the first of a new one. `None` if somebody was faster.
+    pub(crate) fn take_probe(&self, now: u64) -> Option<u32> {
+        let probes = &self.0.settings.probes;
+        self.shift(Cause::OpenTimeOver, |_, word, _| {
+            // ## Open => HalfOpen
+            (word.state() == State::Open && word.remaining(now).is_none())
+                .then(|| (word.next(State::HalfOpen, 0), None))
+        });
+        let control = self.control();
+        let word = self.word();
+        if !word.is_half_open() {
+            return None;
+        }
+        let stamp = Stamp::new(word.generation().into());
+        let take = |slots| Some(Slots::unpack(slots).take(probes.count)?.pack());
+        self.0.slots.update(stamp, take)?;
+        // The wait counts from the last slot on: a probe that comes late, for want of traffic, has its full time.
+        self.set_word(word.until(deadline(now, probes.max_wait)));
+        drop(control);
+        Some(word.generation())
+    }
+
+    /// The one place where a generation ends. Racing transitions see each other's word and give way.
+    pub(crate) fn shift(&self, cause: Cause, plan: impl FnOnce(&mut Control, Word, u64) -> Plan) {
+        // A clock of the user's must not run under the lock.
+        let now = self.0.clock.now();
+        let mut control = self.control();
+        let word = self.word();
+        let Some((next, open_for)) = plan(&mut control, word, now) else {
+            return;
+        };
+        if next.state() == State::Closed {
+            control.closed_at = now;
+        }
+        self.set_word(next);
+        let Some(observer) = &self.0.settings.observer else {
+            return;
+        };
+        control.enqueue(Transition {
+            generation: next.generation(),
+            from: word.state(),
+            to: next.state(),
+            cause,
+            open_for,
+        });
+        self.tell(control, &**observer);
+    }
+
+    /// Tells the observer what it has not heard, without the lock. Only one call does so at a time, and so the order holds.
+    fn tell<'a>(&'a self, mut control: MutexGuard<'a, Control>, observer: &dyn Observer) {
+        if std::mem::replace(&mut control.telling, true) {
+            return;
+        }
+        while let Some(transition) = control.untold.pop_front() {
+            drop(control);
+            let panicked = Silenced(self);
+            observer.on_event(&self.event(transition));
+            std::mem::forget(panicked);
+            control = self.control();
+        }
+        control.telling = false;
+    }
+
+    fn event(&self, transition: Transition) -> Event<'_> {
+        match (transition.cause, transition.to) {
+            (Cause::Tripped(_), State::MetricsOnly) => Event::WouldOpen(self, transition),
+            _ => Event::Transition(self, transition),
+        }
+    }
+
+    pub(crate) fn control(&self) -> MutexGuard<'_, Control> {
+        let control = self.0.control.lock();
+        control.unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An observer that panics must not leave the breaker silent for ever: the next transition tells the rest.
+struct Silenced<'a>(&'a Breaker);
+
+impl Drop for Silenced<'_> {
+    fn drop(&mut self) {
+        self.0.control().telling = false;
+    }
+}
+
+impl Control {
+    fn open(
+        &mut self,
+        word: Word,
+        from: State,
+        backoff: &Backoff,
+        now: u64,
+    ) -> (Word, Option<Duration>) {
+        let time = self.next_opening(from, backoff, now);
+        (word.next(State::Open, deadline(now, time)), Some(time))
+    }
+}

@@ -1,0 +1,183 @@
+//! What a breaker answers instead of a result.
+
+use std::fmt;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use crate::name::Name;
+use crate::window::Window;
+
+/// The error of a call through a breaker.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Error<E> {
+    /// The call was not made.
+    Rejected(Rejected),
+    /// The call was made and failed.
+    Inner(E),
+}
+
+impl<E> Error<E> {
+    /// The rejection, if it is one.
+    pub fn rejected(&self) -> Option<&Rejected> {
+        match self {
+            Self::Rejected(rejected) => Some(rejected),
+            Self::Inner(_) => None,
+        }
+    }
+
+    /// The error of the call, if it was made.
+    pub fn into_inner(self) -> Option<E> {
+        match self {
+            Self::Rejected(_) => None,
+            Self::Inner(error) => Some(error),
+        }
+    }
+}
+
+impl<E> From<Rejected> for Error<E> {
+    fn from(rejected: Rejected) -> Self {
+        Self::Rejected(rejected)
+    }
+}
+
+impl<E: fmt::Display> fmt::Display for Error<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rejected(rejected) => rejected.fmt(f),
+            Self::Inner(error) => error.fmt(f),
+        }
+    }
+}
+
+impl<E: std::error::Error + 'static> std::error::Error for Error<E> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Rejected(_) => None,
+            Self::Inner(error) => error.source(),
+        }
+    }
+}
+
+/// A call that was not made. In the HTTP layer it is in the extensions of the refusal.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Rejected {
+    breaker: Name,
+    refusal: Refusal,
+}
+
+/// A rejection before anybody is told.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Refusal {
+    millis: Option<NonZeroU32>,
+    reason: Reason,
+}
+
+impl Refusal {
+    pub(crate) const FORCED: Self = Self {
+        millis: None,
+        reason: Reason::Forced,
+    };
+
+    /// `millis` is what remains of an open time; it is never told as zero.
+    pub(crate) fn new(reason: Reason, millis: u64) -> Self {
+        Self {
+            millis: NonZeroU32::new(millis.clamp(1, u32::MAX.into()) as u32),
+            reason,
+        }
+    }
+}
+
+/// Why a call was not made.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum Reason {
+    /// The breaker is open.
+    Open,
+    /// The breaker is half-open and all its probes are under way.
+    Probing,
+    /// The breaker was forced open.
+    Forced,
+}
+
+impl Rejected {
+    #[inline]
+    pub(crate) fn new(breaker: &Name, refusal: Refusal) -> Self {
+        Self {
+            breaker: breaker.clone(),
+            refusal,
+        }
+    }
+
+    /// The name of the breaker.
+    #[must_use]
+    pub fn breaker(&self) -> &str {
+        &self.breaker
+    }
+
+    /// Why.
+    #[must_use]
+    pub fn reason(&self) -> Reason {
+        self.refusal.reason
+    }
+
+    /// When to ask again: what remains of the open time; at most a second while probes are under way, since their answer may come
+    /// at any moment; unknown while the breaker is forced open. Never zero.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.refusal
+            .millis
+            .map(|ms| Duration::from_millis(u32::from(ms).into()))
+    }
+}
+
+impl fmt::Display for Rejected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.breaker();
+        match self.reason() {
+            Reason::Open => write!(f, "circuit breaker {name:?} is open"),
+            Reason::Probing => write!(f, "circuit breaker {name:?} is probing its service"),
+            Reason::Forced => write!(f, "circuit breaker {name:?} was forced open"),
+        }
+    }
+}
+
+impl std::error::Error for Rejected {}
+
+/// A setting that no breaker can have.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// A share that is not between 0 and 1.
+    Ratio(f64),
+    /// A window of no calls, of too many, too short for its buckets, or longer than a day.
+    Window(Window),
+    /// A minimum volume of zero, or more than the window holds.
+    MinCalls(u32),
+    /// A rule that trips at zero failures in a row.
+    NoFailures,
+    /// No probe at all, or more than 4095.
+    Probes(u32),
+    /// A time of less than a millisecond, of more than a day, or a maximum below its base.
+    Time(Duration),
+    /// A back-off that shrinks.
+    Factor(f64),
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ratio(value) => write!(f, "{value} is not a share between 0 and 1"),
+            Self::Window(window) => write!(f, "a rate cannot be taken over {window:?}"),
+            Self::MinCalls(calls) => {
+                write!(f, "a minimum of {calls} calls does not fit the window")
+            }
+            Self::NoFailures => f.write_str("a rule cannot trip at zero consecutive failures"),
+            Self::Probes(count) => write!(f, "{count} probes are not between 1 and 4095"),
+            Self::Time(time) => write!(f, "{time:?} is out of range"),
+            Self::Factor(factor) => write!(f, "a back-off cannot grow by a factor of {factor}"),
+        }
+    }
+}
+
+impl std::error::Error for ConfigError {}

@@ -1,0 +1,135 @@
+//! Breakers around HTTP services: [`CircuitLayer::http`].
+//!
+//! A rejection is a response, and the service's error type stays what it is. What an answer says is decided by its status, in gRPC by
+//! the call's status in headers or trailers, and if you ask for it by its body: [`Classified::AtEnd`] keeps the call's
+//! permit until the body has ended.
+
+mod body;
+mod classify;
+mod refuse;
+
+pub use body::CircuitBody;
+pub use buttress_wire::Protocol;
+pub use classify::{Classified, ClassifyEnd, ClassifyHttp, End, ServerErrors};
+pub use refuse::{Problems, Refuse};
+
+use ::http::{Request, Response};
+use bytes::Bytes;
+use http_body::Body;
+
+use crate::breaker::Breaker;
+use crate::error::Rejected;
+use crate::layer::CircuitLayer;
+use crate::observe::{Observe, Watch};
+use crate::permit::Permit;
+
+/// What [`CircuitLayer::http`] makes of HTTP: `C` classifies answers, `R` writes refusals.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Http<C = ServerErrors, R = Problems> {
+    classify: C,
+    refuse: R,
+}
+
+impl CircuitLayer<Http> {
+    /// A layer for HTTP services, which answers rejected requests itself and leaves the service's error type alone: with a 503
+    /// problem document (RFC 9457) and `Retry-After`, or on a gRPC call with `UNAVAILABLE` and `grpc-retry-pushback-ms`. The
+    /// [`Rejected`] is in the response's extensions.
+    ///
+    /// By default [`ServerErrors`] are failures, and so is every error of the service.
+    ///
+    /// ```
+    /// use buttress_circuit::{Breaker, CircuitLayer, consecutive};
+    /// use http::{Request, Response, StatusCode};
+    /// use http_body_util::Full;
+    /// use tower::{Layer, ServiceExt};
+    ///
+    /// # tokio_test::block_on(async {
+    /// let breaker = Breaker::builder("shop").trip(consecutive(1)).build()?;
+    /// let service = CircuitLayer::http(breaker).layer(tower::service_fn(async |_: Request<()>| {
+    ///     let mut response = Response::new(Full::<bytes::Bytes>::default());
+    ///     *response.status_mut() = StatusCode::BAD_GATEWAY;
+    ///     Ok::<_, std::convert::Infallible>(response)
+    /// }));
+    /// let first = service.clone().oneshot(Request::new(())).await?;
+    /// assert_eq!(first.status(), 502);
+    /// let second = service.oneshot(Request::new(())).await?;
+    /// assert_eq!(second.status(), 503);
+    /// assert!(second.headers().contains_key("retry-after"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// ```
+    pub fn http(breaker: Breaker) -> Self {
+        CircuitLayer::new(breaker).observe(Http::default())
+    }
+}
+
+impl<C, R> CircuitLayer<Http<C, R>> {
+    /// Decides by `classify` what an answer says about the service.
+    pub fn classify_http<D>(self, classify: D) -> CircuitLayer<Http<D, R>> {
+        self.map_observe(|Http { refuse, .. }| Http { classify, refuse })
+    }
+
+    /// Writes refusals by `refuse`: a closure from `(&Rejected, Protocol)` to a response.
+    pub fn refuse_with<Q>(self, refuse: Q) -> CircuitLayer<Http<C, Q>> {
+        self.map_observe(|Http { classify, .. }| Http { classify, refuse })
+    }
+}
+
+impl<C: Clone, R: Clone, B> Observe<Request<B>> for Http<C, R> {
+    type Call = HttpCall<C, R>;
+
+    fn begin(&self, request: &Request<B>) -> Self::Call {
+        HttpCall {
+            http: self.clone(),
+            protocol: Protocol::of(request.headers()),
+        }
+    }
+}
+
+/// An HTTP call under way.
+#[derive(Clone, Copy, Debug)]
+pub struct HttpCall<C, R> {
+    http: Http<C, R>,
+    protocol: Protocol,
+}
+
+impl<C, R, B, E> Watch<Response<B>, E> for HttpCall<C, R>
+where
+    C: ClassifyHttp<E>,
+    R: Refuse,
+    B: Body,
+    B::Data: From<Bytes>,
+{
+    type Response = Response<CircuitBody<B, C::End>>;
+    type Error = E;
+
+    fn end(self, result: Result<Response<B>, E>, permit: Permit) -> Result<Self::Response, E> {
+        let classify = self.http.classify;
+        let response = match result {
+            Ok(response) => response,
+            Err(error) => {
+                permit.record(classify.error(&error));
+                return Err(error);
+            }
+        };
+        match classify.head(response.status(), response.headers()) {
+            Classified::Now(verdict) => {
+                permit.record(verdict);
+                Ok(response.map(CircuitBody::told))
+            }
+            Classified::AtEnd(end) => {
+                Ok(response.map(|body| CircuitBody::watched(body, permit, end)))
+            }
+        }
+    }
+
+    fn refuse(self, rejected: Rejected) -> Result<Self::Response, E> {
+        let mut response = self.http.refuse.refuse(&rejected, self.protocol);
+        response.extensions_mut().insert(rejected);
+        Ok(response.map(CircuitBody::refusal))
+    }
+
+    fn unready(error: E) -> E {
+        error
+    }
+}

@@ -1,0 +1,45 @@
+//! How a rejection reads over HTTP.
+
+use ::http::{Response, StatusCode};
+use buttress_wire::grpc::Code;
+use buttress_wire::{Protocol, Refusal};
+use bytes::Bytes;
+use http_body_util::Full;
+
+use crate::error::Rejected;
+
+/// Writes the response to a rejected request. Implemented for closures.
+pub trait Refuse {
+    /// The response to a request that spoke `protocol`.
+    fn refuse(&self, rejected: &Rejected, protocol: Protocol) -> Response<Full<Bytes>>;
+}
+
+impl<F: Fn(&Rejected, Protocol) -> Response<Full<Bytes>>> Refuse for F {
+    fn refuse(&self, rejected: &Rejected, protocol: Protocol) -> Response<Full<Bytes>> {
+        self(rejected, protocol)
+    }
+}
+
+/// A 503 problem of the type `urn:buttress:problem:circuit-open`, with `Retry-After` where it is known. On a gRPC call `UNAVAILABLE`,
+/// with pushback. The breaker's name is not told: the client may be anybody.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Problems;
+
+const KIND: &str = "urn:buttress:problem:circuit-open";
+
+impl Refuse for Problems {
+    fn refuse(&self, rejected: &Rejected, protocol: Protocol) -> Response<Full<Bytes>> {
+        let refusal = Refusal::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            KIND,
+            "The service is not available",
+            Code::Unavailable,
+        )
+        .detail("a service that this request needs has failed of late; the request was not sent");
+        let refusal = match rejected.retry_after() {
+            Some(delay) => refusal.retry_after(delay),
+            None => refusal,
+        };
+        refusal.render(protocol)
+    }
+}

@@ -1,0 +1,254 @@
+//! The state word, and the slots of the probes: plain numbers.
+
+use std::time::Duration;
+
+use crate::clock::nanos;
+
+/// The state of a breaker.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+#[repr(u8)]
+pub enum State {
+    /// Calls pass and are counted.
+    Closed = 0,
+    /// Calls are rejected until the open time is over.
+    Open = 1,
+    /// A few calls pass to see whether the service is back.
+    HalfOpen = 2,
+    /// Calls are rejected until an operator says otherwise.
+    ForcedOpen = 3,
+    /// Calls pass and nothing is counted, until an operator says otherwise.
+    ForcedClosed = 4,
+    /// Calls pass and are counted; what would have opened the breaker is only told. Until an operator says otherwise.
+    MetricsOnly = 5,
+}
+
+impl State {
+    /// Whether only an operator ends it.
+    #[must_use]
+    pub fn is_manual(self) -> bool {
+        matches!(
+            self,
+            Self::ForcedOpen | Self::ForcedClosed | Self::MetricsOnly
+        )
+    }
+
+    fn from_tag(tag: u64) -> Self {
+        match tag {
+            1 => Self::Open,
+            2 => Self::HalfOpen,
+            3 => Self::ForcedOpen,
+            4 => Self::ForcedClosed,
+            5 => Self::MetricsOnly,
+            _ => Self::Closed,
+        }
+    }
+}
+
+const DEADLINE_BITS: u32 = 40;
+const GENERATION_BITS: u32 = 21;
+const DEADLINE_MAX: u64 = (1 << DEADLINE_BITS) - 1;
+const GENERATION_MASK: u32 = (1 << GENERATION_BITS) - 1;
+
+/// `[state: 3 | generation: 21 | deadline in ms: 40]`, read in one load, so that none of the three is ever that of another moment.
+///
+/// The generation changes with every transition and wraps around. The deadline is the end of the open time, or of the wait for probes,
+/// on the breaker's clock; 40 bits of milliseconds are 34 years.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Word(pub(crate) u64);
+
+impl Word {
+    pub(crate) const START: Self = Self(0);
+
+    fn new(state: State, generation: u32, deadline: u64) -> Self {
+        let tag = (state as u64) << (DEADLINE_BITS + GENERATION_BITS);
+        let generation = u64::from(generation & GENERATION_MASK) << DEADLINE_BITS;
+        Self(tag | generation | deadline.min(DEADLINE_MAX))
+    }
+
+    #[inline]
+    pub(crate) fn state(self) -> State {
+        State::from_tag(self.0 >> (DEADLINE_BITS + GENERATION_BITS))
+    }
+
+    #[inline]
+    pub(crate) fn generation(self) -> u32 {
+        (self.0 >> DEADLINE_BITS) as u32 & GENERATION_MASK
+    }
+
+    pub(crate) fn is_half_open(self) -> bool {
+        self.state() == State::HalfOpen
+    }
+
+    /// What remains until the deadline, in ms; `None` once it is reached.
+    pub(crate) fn remaining(self, now: u64) -> Option<u64> {
+        let left = (self.0 & DEADLINE_MAX).saturating_sub(whole_millis(now));
+        (left > 0).then_some(left)
+    }
+
+    /// The next generation.
+    pub(crate) fn next(self, state: State, deadline: u64) -> Self {
+        Self::new(state, self.generation().wrapping_add(1), deadline)
+    }
+
+    /// The same generation, until `deadline` or later.
+    pub(crate) fn until(self, deadline: u64) -> Self {
+        let deadline = deadline.max(self.0 & DEADLINE_MAX);
+        Self::new(self.state(), self.generation(), deadline)
+    }
+}
+
+/// `now` is rounded down and a deadline up, so that no open time is cut short.
+pub(crate) fn whole_millis(now: u64) -> u64 {
+    now / 1_000_000
+}
+
+/// The deadline `time` after `now`.
+pub(crate) fn deadline(now: u64, time: Duration) -> u64 {
+    now.saturating_add(nanos(time)).div_ceil(1_000_000)
+}
+
+/// The probes of one generation: slots taken, and how many of those succeeded and failed. The rest are under way.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Slots {
+    pub(crate) taken: u32,
+    pub(crate) succeeded: u32,
+    pub(crate) failed: u32,
+}
+
+/// What the probes say.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Finding {
+    Undecided,
+    Recovered,
+    StillDown,
+}
+
+const SLOT_BITS: u32 = 12;
+const SLOT_MASK: u64 = (1 << SLOT_BITS) - 1;
+
+impl Slots {
+    pub(crate) fn unpack(payload: u64) -> Self {
+        let field = |n: u32| (payload >> (n * SLOT_BITS) & SLOT_MASK) as u32;
+        Self {
+            taken: field(2),
+            succeeded: field(1),
+            failed: field(0),
+        }
+    }
+
+    pub(crate) fn pack(self) -> u64 {
+        u64::from(self.taken) << (2 * SLOT_BITS)
+            | u64::from(self.succeeded) << SLOT_BITS
+            | u64::from(self.failed)
+    }
+
+    pub(crate) fn take(self, count: u32) -> Option<Self> {
+        let taken = self.taken + 1;
+        (taken <= count).then_some(Self { taken, ..self })
+    }
+
+    pub(crate) fn give_back(self) -> Option<Self> {
+        let taken = self.taken.checked_sub(1)?;
+        Some(Self { taken, ..self })
+    }
+
+    pub(crate) fn conclude(self, success: bool) -> Self {
+        Self {
+            succeeded: self.succeeded + u32::from(success),
+            failed: self.failed + u32::from(!success),
+            ..self
+        }
+    }
+
+    /// Decides as soon as the probes that are still out cannot change it.
+    pub(crate) fn finding(self, count: u32, needed: u32) -> Finding {
+        if self.succeeded >= needed {
+            Finding::Recovered
+        } else if self.failed > count - needed {
+            Finding::StillDown
+        } else {
+            Finding::Undecided
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STATES: [State; 6] = [
+        State::Closed,
+        State::Open,
+        State::HalfOpen,
+        State::ForcedOpen,
+        State::ForcedClosed,
+        State::MetricsOnly,
+    ];
+
+    #[test]
+    fn a_word_gives_back_what_was_put_in() {
+        for state in STATES {
+            for deadline in [0, 1, 123_456_789, DEADLINE_MAX, u64::MAX] {
+                let word = Word::START.next(state, deadline);
+                assert_eq!(word.state(), state);
+                assert_eq!(word.generation(), 1);
+                let left = word.remaining(0).unwrap_or(0);
+                assert_eq!(left, deadline.min(DEADLINE_MAX));
+                assert_eq!(word.until(7).next(State::Open, 0).generation(), 2);
+            }
+        }
+    }
+
+    #[test]
+    fn generations_wrap_around() {
+        let last = Word::new(State::HalfOpen, GENERATION_MASK, 5);
+        let next = last.next(State::Closed, 0);
+        assert_eq!((next.state(), next.generation()), (State::Closed, 0));
+    }
+
+    #[test]
+    fn an_open_time_is_never_cut_short() {
+        let ms = 1_000_000;
+        for (now, time) in [(0, 1), (ms - 1, 1), (ms, 5), (7 * ms + 1, 3)] {
+            let word = Word::START.next(State::Open, deadline(now, Duration::from_millis(time)));
+            let end = now + time * ms;
+            assert!(word.remaining(end - 1).is_some());
+            assert_eq!(word.remaining(end.next_multiple_of(ms)), None);
+        }
+    }
+
+    #[test]
+    fn slots_decide_as_soon_as_it_is_certain() {
+        use Finding::{Recovered, StillDown, Undecided};
+        for (count, needed, succeeded, failed, finding) in [
+            (1, 1, 0, 0, Undecided),
+            (1, 1, 1, 0, Recovered),
+            (1, 1, 0, 1, StillDown),
+            (3, 2, 1, 1, Undecided),
+            (3, 2, 2, 0, Recovered),
+            (3, 2, 0, 2, StillDown),
+            (4095, 4095, 4094, 0, Undecided),
+            (4095, 4095, 4094, 1, StillDown),
+        ] {
+            let slots = Slots {
+                taken: succeeded + failed,
+                succeeded,
+                failed,
+            };
+            assert_eq!(Slots::unpack(slots.pack()), slots);
+            assert_eq!(slots.finding(count, needed), finding, "{slots:?}");
+        }
+    }
+
+    #[test]
+    fn no_more_slots_are_taken_than_there_are() {
+        let mut slots = Slots::default();
+        for _ in 0..3 {
+            slots = slots.take(3).unwrap();
+        }
+        assert_eq!(slots.take(3), None);
+        assert_eq!(slots.give_back().unwrap().take(3), Some(slots));
+        assert_eq!(Slots::default().give_back(), None);
+    }
+}

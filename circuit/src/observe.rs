@@ -1,0 +1,76 @@
+//! What a layer makes of requests, answers and rejections.
+
+use crate::error::{Error, Rejected};
+use crate::permit::Permit;
+use crate::verdict::{Classify, ErrIsFailure};
+
+/// Watches the calls of a [`Circuit`](crate::Circuit), and with [`Watch`] is the one extension point of the layer.
+///
+/// Most users want [`CircuitLayer::classify`](crate::CircuitLayer::classify) instead.
+pub trait Observe<Req> {
+    /// What is kept of a request until its answer comes.
+    type Call;
+
+    /// A request has come.
+    fn begin(&self, request: &Req) -> Self::Call;
+}
+
+/// Watches one call to its end.
+///
+/// It owns the [`Permit`] from the answer on, and may keep it for longer: until the end of a body, for example.
+pub trait Watch<Res, E>: Sized {
+    /// What the wrapped service answers.
+    type Response;
+    /// How the wrapped service fails.
+    type Error;
+
+    /// The call was answered. Whoever drops `permit` untold says that the caller went away.
+    ///
+    /// # Errors
+    ///
+    /// Those of the inner service, as a rule.
+    fn end(self, result: Result<Res, E>, permit: Permit) -> Result<Self::Response, Self::Error>;
+
+    /// The call was rejected, and the inner service was not called.
+    ///
+    /// # Errors
+    ///
+    /// The rejection, where it is no answer.
+    fn refuse(self, rejected: Rejected) -> Result<Self::Response, Self::Error>;
+
+    /// The inner service failed before any request. The breaker has counted it as a failure.
+    fn unready(error: E) -> Self::Error;
+}
+
+/// Records what a classifier says of each result. A rejection is an error: [`Error::Rejected`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Judge<C = ErrIsFailure>(pub(crate) C);
+
+impl<C: Clone, Req> Observe<Req> for Judge<C> {
+    type Call = Self;
+
+    fn begin(&self, _request: &Req) -> Self {
+        self.clone()
+    }
+}
+
+impl<C, Res, E> Watch<Res, E> for Judge<C>
+where
+    C: Classify<Res, E>,
+{
+    type Response = Res;
+    type Error = Error<E>;
+
+    fn end(self, result: Result<Res, E>, permit: Permit) -> Result<Res, Error<E>> {
+        permit.record(self.0.classify(&result));
+        result.map_err(Error::Inner)
+    }
+
+    fn refuse(self, rejected: Rejected) -> Result<Res, Error<E>> {
+        Err(Error::Rejected(rejected))
+    }
+
+    fn unready(error: E) -> Error<E> {
+        Error::Inner(error)
+    }
+}

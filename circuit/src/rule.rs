@@ -1,0 +1,137 @@
+//! A trip rule at work.
+
+use crate::clock::nanos;
+use crate::error::ConfigError;
+use crate::event::Reading;
+use crate::policy::{Rate, Ratio, RuleSpec, Subject};
+use crate::stamped::{Stamp, Stamped};
+use crate::window::{Counts, Tally};
+
+/// A finished call.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Call {
+    pub(crate) failed: bool,
+    /// Nanoseconds it took. Zero where no rule asks.
+    pub(crate) took: u64,
+    /// When it ended. Zero where no rule asks.
+    pub(crate) now: u64,
+}
+
+#[derive(Debug)]
+pub(crate) enum Rule {
+    Rate {
+        subject: Subject,
+        /// From how many nanoseconds on a call is slow.
+        slow_from: u64,
+        threshold: Ratio,
+        min_calls: u32,
+        counts: Counts,
+    },
+    Consecutive {
+        limit: u32,
+        run: Stamped,
+    },
+}
+
+impl Rule {
+    pub(crate) fn new(spec: &RuleSpec) -> Result<Self, ConfigError> {
+        match spec {
+            RuleSpec::Rate(rate) => Self::rate(rate),
+            RuleSpec::Consecutive(limit) => Ok(Self::Consecutive {
+                limit: *limit,
+                run: Stamped::new(),
+            }),
+        }
+    }
+
+    fn rate(rate: &Rate) -> Result<Self, ConfigError> {
+        Ok(Self::Rate {
+            subject: rate.subject,
+            slow_from: match rate.subject {
+                Subject::Failures => u64::MAX,
+                Subject::Slow(longer_than) => nanos(longer_than),
+            },
+            threshold: rate.threshold()?,
+            min_calls: rate.volume(),
+            counts: rate.window.build(),
+        })
+    }
+
+    /// Counts a call. What the rule then holds, if that trips it.
+    #[inline]
+    pub(crate) fn record(&self, generation: u32, call: Call) -> Option<Reading> {
+        match self {
+            Self::Rate {
+                subject,
+                slow_from,
+                threshold,
+                min_calls,
+                counts,
+            } => {
+                let hit = match subject {
+                    Subject::Failures => call.failed,
+                    Subject::Slow(_) => call.took >= *slow_from,
+                };
+                let tally = counts.record(generation, call.now, hit)?;
+                let trips =
+                    tally.total >= *min_calls && threshold.is_reached(tally.hits, tally.total);
+                trips.then(|| subject.reading(tally))
+            }
+            Self::Consecutive { limit, run } => {
+                let length = lengthen(run, generation, call.failed, *limit);
+                (length >= *limit).then_some(Reading::Consecutive(length))
+            }
+        }
+    }
+
+    /// What it holds.
+    pub(crate) fn reading(&self, generation: u32, now: u64) -> Reading {
+        match self {
+            Self::Rate {
+                subject, counts, ..
+            } => subject.reading(counts.tally(generation, now)),
+            Self::Consecutive { run, .. } => {
+                Reading::Consecutive(run.read(Stamp::new(generation.into())) as u32)
+            }
+        }
+    }
+
+    /// Whether it must be told when a call ended.
+    pub(crate) fn needs_time(&self) -> bool {
+        matches!(self, Self::Rate { counts, .. } if counts.needs_time())
+    }
+
+    /// From how many nanoseconds on a call is slow, if the rule asks.
+    pub(crate) fn slow_from(&self) -> Option<u64> {
+        match self {
+            Self::Rate {
+                subject: Subject::Slow(_),
+                slow_from,
+                ..
+            } => Some(*slow_from),
+            _ => None,
+        }
+    }
+}
+
+impl Subject {
+    fn reading(self, tally: Tally) -> Reading {
+        match self {
+            Self::Failures => Reading::FailureRate(tally),
+            Self::Slow(_) => Reading::SlowCalls(tally),
+        }
+    }
+}
+
+/// The length of the run of failures after one more call. A success writes only if there is a run to end.
+fn lengthen(run: &Stamped, generation: u32, failed: bool, limit: u32) -> u32 {
+    let stamp = Stamp::new(generation.into());
+    if !failed {
+        if run.read(stamp) != 0 {
+            run.update(stamp, |_| Some(0));
+        }
+        return 0;
+    }
+    let longer = run.update(stamp, |length| Some((length + 1).min(limit.into())));
+    longer.map_or(0, |change| change.after as u32)
+}

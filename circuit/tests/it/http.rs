@@ -1,0 +1,273 @@
+//! The layer around HTTP services.
+
+use std::convert::Infallible;
+
+use ::http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use buttress_circuit::http::{Protocol, ServerErrors};
+use buttress_circuit::{
+    Breaker, CircuitLayer, Reading, Reason, Rejected, State, Verdict, consecutive,
+};
+use bytes::Bytes;
+use http_body::{Body, Frame};
+use http_body_util::{BodyExt, Full};
+use testkit::body::{Hand, by_hand};
+use testkit::probe::ProbeError;
+use tokio_test::task;
+use tower::{Layer, ServiceExt, service_fn};
+
+use super::{builder, secs};
+
+fn fragile() -> Breaker {
+    builder().0.trip(consecutive(2)).build().unwrap()
+}
+
+fn get() -> Request<()> {
+    Request::new(())
+}
+
+fn grpc() -> Request<()> {
+    let builder = Request::post("/shop.Cart/Add").header("content-type", "application/grpc");
+    builder.body(()).unwrap()
+}
+
+#[tokio::test]
+async fn a_rejection_is_a_problem_and_the_error_type_stays() {
+    let breaker = fragile();
+    breaker.open_for(secs(7));
+    let service = CircuitLayer::http(breaker).layer(service_fn(async |_: Request<()>| {
+        Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
+    }));
+    let response: Result<_, Infallible> = service.oneshot(get()).await;
+    let response = response.unwrap();
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(
+        response.headers()["content-type"],
+        "application/problem+json"
+    );
+    assert_eq!(response.headers()["retry-after"], "7");
+    let rejected = response.extensions().get::<Rejected>().unwrap();
+    assert_eq!(rejected.reason(), Reason::Open);
+    let size = response.body().size_hint().exact().unwrap();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(size, body.len() as u64);
+    let text = std::str::from_utf8(&body).unwrap();
+    assert!(text.starts_with(r#"{"type":"urn:buttress:problem:circuit-open""#));
+    assert!(
+        !text.contains("test"),
+        "the breaker's name is our own affair"
+    );
+}
+
+#[tokio::test]
+async fn a_grpc_call_gets_unavailable_with_pushback() {
+    let breaker = fragile();
+    breaker.open_for(secs(7));
+    let service = CircuitLayer::http(breaker).layer(service_fn(async |_: Request<()>| {
+        Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
+    }));
+    let response = service.oneshot(grpc()).await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.headers()["grpc-status"], "14");
+    assert_eq!(response.headers()["grpc-retry-pushback-ms"], "7000");
+    assert!(response.body().is_end_stream());
+}
+
+#[tokio::test]
+async fn a_refusal_can_be_ones_own() {
+    let breaker = fragile();
+    breaker.force_open();
+    let layer =
+        CircuitLayer::http(breaker).refuse_with(|rejected: &Rejected, protocol: Protocol| {
+            let text = format!("{protocol:?} {:?}", rejected.retry_after());
+            Response::new(Full::new(Bytes::from(text)))
+        });
+    let service = layer.layer(service_fn(async |_: Request<()>| {
+        Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
+    }));
+    let response = service.oneshot(get()).await.unwrap();
+    assert!(response.extensions().get::<Rejected>().is_some());
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(body, "Http None");
+}
+
+/// Sends one request, whose answer has this head and a body that the test feeds.
+async fn exchange(
+    breaker: &Breaker,
+    classify: ServerErrors,
+    head: &[(&'static str, &'static str)],
+) -> (
+    impl Body<Data = Bytes, Error = ProbeError> + Unpin + use<>,
+    Hand,
+) {
+    let (body, hand) = by_hand();
+    let mut response = Response::new(body);
+    for &(name, value) in head {
+        response
+            .headers_mut()
+            .insert(name, HeaderValue::from_static(value));
+    }
+    let response = std::sync::Mutex::new(Some(response));
+    let service = CircuitLayer::http(breaker.clone())
+        .classify_http(classify)
+        .layer(service_fn(|_: Request<()>| {
+            let response = response.lock().unwrap().take();
+            std::future::ready(response.ok_or(ProbeError))
+        }));
+    let response: Response<_> = service.oneshot(get()).await.unwrap();
+    (response.into_body(), hand)
+}
+
+fn poll<B: Body + Unpin>(body: &mut B) -> Option<Result<Frame<B::Data>, B::Error>> {
+    match task::spawn(body.frame()).poll() {
+        std::task::Poll::Ready(frame) => frame,
+        std::task::Poll::Pending => panic!("no frame"),
+    }
+}
+
+fn failures(breaker: &Breaker) -> u32 {
+    match breaker.snapshot().rules[..] {
+        [Reading::Consecutive(failures)] => failures,
+        _ => unreachable!(),
+    }
+}
+
+const GRPC: &[(&str, &str)] = &[("content-type", "application/grpc")];
+
+#[tokio::test]
+async fn a_body_that_breaks_is_a_failure_if_asked_for() {
+    for (classify, expected) in [
+        (ServerErrors::default(), 0),
+        (ServerErrors::default().until_end_of_body(), 1),
+    ] {
+        let breaker = fragile();
+        let (mut body, hand) = exchange(&breaker, classify, &[]).await;
+        hand.data("a").fail();
+        assert!(poll(&mut body).unwrap().is_ok());
+        assert_eq!(failures(&breaker), 0);
+        assert!(poll(&mut body).unwrap().is_err());
+        assert_eq!(failures(&breaker), expected);
+    }
+}
+
+#[tokio::test]
+async fn the_status_of_a_grpc_call_is_in_its_trailers() {
+    for (status, expected) in [("0", 0), ("5", 0), ("14", 2), ("7", 1)] {
+        let breaker = builder().0.trip(consecutive(9)).build().unwrap();
+        breaker.try_acquire().unwrap().failure();
+        let (mut body, hand) = exchange(&breaker, ServerErrors::default(), GRPC).await;
+        let trailers = HeaderMap::from_iter([(
+            ::http::HeaderName::from_static("grpc-status"),
+            HeaderValue::from_static(status),
+        )]);
+        hand.data("a").trailers(trailers);
+        assert!(poll(&mut body).unwrap().unwrap().is_data());
+        assert_eq!(failures(&breaker), 1);
+        assert!(poll(&mut body).unwrap().unwrap().is_trailers());
+        assert_eq!(failures(&breaker), expected, "{status}");
+        drop(body);
+        assert_eq!(failures(&breaker), expected, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn a_grpc_stream_without_trailers_has_failed() {
+    let breaker = fragile();
+    let (mut body, hand) = exchange(&breaker, ServerErrors::default(), GRPC).await;
+    hand.data("a").end();
+    assert!(poll(&mut body).unwrap().is_ok());
+    assert!(poll(&mut body).is_none());
+    assert_eq!(failures(&breaker), 1);
+}
+
+#[tokio::test]
+async fn a_body_dropped_before_its_end_is_a_caller_who_went_away() {
+    let breaker = fragile();
+    breaker.try_acquire().unwrap().failure();
+    let (body, hand) = exchange(&breaker, ServerErrors::default().until_end_of_body(), &[]).await;
+    drop(body);
+    assert!(hand.is_dropped());
+    assert_eq!(failures(&breaker), 1);
+}
+
+#[tokio::test]
+async fn a_body_that_is_known_to_have_ended_counts_at_once() {
+    let until_end = ServerErrors::default().until_end_of_body();
+    for text in ["", "all in one frame"] {
+        let breaker = fragile();
+        breaker.try_acquire().unwrap().failure();
+        let service = CircuitLayer::http(breaker.clone())
+            .classify_http(until_end)
+            .layer(service_fn(async |_: Request<()>| {
+                Ok::<_, Infallible>(Response::new(Full::<Bytes>::from(text)))
+            }));
+        let mut body = service.oneshot(get()).await.unwrap().into_body();
+        if !text.is_empty() {
+            assert_eq!(failures(&breaker), 1);
+            assert!(poll(&mut body).unwrap().is_ok());
+        }
+        assert_eq!(failures(&breaker), 0, "a success ends the run");
+    }
+}
+
+#[tokio::test]
+async fn frames_hints_and_trailers_pass_through() {
+    let breaker = fragile();
+    let until_end = ServerErrors::default().until_end_of_body();
+    let (mut body, hand) = exchange(&breaker, until_end, &[]).await;
+    hand.announce(3).data("ab");
+    assert_eq!(body.size_hint().exact(), Some(3));
+    assert_eq!(poll(&mut body).unwrap().unwrap().into_data().unwrap(), "ab");
+    assert_eq!(body.size_hint().exact(), Some(1));
+    let mut next = task::spawn(body.frame());
+    assert!(next.poll().is_pending());
+    hand.data("c");
+    assert!(next.is_woken());
+}
+
+#[tokio::test]
+async fn server_errors_open_and_a_user_classifier_replaces_them() {
+    let answer = |status: StatusCode| {
+        service_fn(move |_: Request<()>| {
+            let mut response = Response::new(http_body_util::Empty::<Bytes>::new());
+            *response.status_mut() = status;
+            std::future::ready(Ok::<_, Infallible>(response))
+        })
+    };
+    let breaker = fragile();
+    let service = CircuitLayer::http(breaker.clone()).layer(answer(StatusCode::BAD_GATEWAY));
+    for _ in 0..2 {
+        assert_eq!(breaker.state(), State::Closed);
+        let response = service.clone().oneshot(get()).await.unwrap();
+        assert_eq!(response.status(), 502);
+    }
+    assert_eq!(breaker.state(), State::Open);
+
+    let breaker = fragile();
+    let service = CircuitLayer::http(breaker.clone())
+        .classify_http(OnlyTeapots)
+        .layer(answer(StatusCode::IM_A_TEAPOT));
+    for _ in 0..2 {
+        assert_eq!(breaker.state(), State::Closed);
+        service.clone().oneshot(get()).await.unwrap();
+    }
+    assert_eq!(breaker.state(), State::Open);
+}
+
+#[derive(Clone, Copy)]
+struct OnlyTeapots;
+
+impl<E> buttress_circuit::http::ClassifyHttp<E> for OnlyTeapots {
+    type End = fn(Option<&HeaderMap>) -> Verdict;
+
+    fn head(
+        &self,
+        status: StatusCode,
+        _: &HeaderMap,
+    ) -> buttress_circuit::http::Classified<Self::End> {
+        buttress_circuit::http::Classified::Now(if status == StatusCode::IM_A_TEAPOT {
+            Verdict::Failure
+        } else {
+            Verdict::Success
+        })
+    }
+}

@@ -1,0 +1,64 @@
+//! Tower's laws.
+
+use buttress_circuit::{Breaker, CircuitLayer, Probes, consecutive};
+
+use super::{builder, fail, secs};
+
+/// Half-open, with so many probes that it stays so.
+fn probing() -> Breaker {
+    let (builder, clock) = builder();
+    let builder = builder.trip(consecutive(1)).half_open(Probes::new(4095));
+    let breaker = builder.build().unwrap();
+    fail(&breaker, 1);
+    clock.advance(secs(60));
+    breaker
+}
+
+fn no_probe_is_out<O>(layer: &CircuitLayer<O>) {
+    assert_eq!(layer.breaker().snapshot().probes.in_flight, 0);
+}
+
+testkit::tower_laws! {
+    mod closed {
+        readiness: PassedOn,
+        layer: CircuitLayer::new(builder().0.build().unwrap()),
+        request: || (),
+        answer: |_probe, (): ()| Ok(()),
+        read: |(): ()| async {},
+        given_back: no_probe_is_out,
+    }
+}
+
+testkit::tower_laws! {
+    mod half_open {
+        readiness: PassedOn,
+        layer: CircuitLayer::new(probing()),
+        request: || (),
+        answer: |_probe, (): ()| Ok(()),
+        read: |(): ()| async {},
+        given_back: no_probe_is_out,
+    }
+}
+
+#[cfg(feature = "http")]
+mod http_layer {
+    use buttress_circuit::http::{CircuitBody, End, ServerErrors};
+    use http::{Request, Response};
+    use testkit::probe::ProbedBody;
+
+    use super::*;
+
+    testkit::tower_laws! {
+        mod half_open_until_the_end_of_the_body {
+            readiness: PassedOn,
+            layer: CircuitLayer::http(probing())
+                .classify_http(ServerErrors::default().until_end_of_body()),
+            request: || Request::new(()),
+            answer: |probe, _request: Request<()>| Ok(Response::new(probe.body(&["a", "b"]))),
+            read: |response: Response<CircuitBody<ProbedBody, End>>| async {
+                testkit::laws::read_body(response).await
+            },
+            given_back: no_probe_is_out,
+        }
+    }
+}

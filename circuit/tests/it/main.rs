@@ -1,0 +1,45 @@
+//! How the breaker and its layer behave, seen from outside.
+#![cfg(not(buttress_loom))]
+#![expect(clippy::unwrap_used, reason = "a helper of tests is a test")]
+
+mod budgets;
+mod cancelling;
+mod forcing;
+#[cfg(feature = "http")]
+mod http;
+mod laws;
+mod layering;
+mod probing;
+mod telling;
+mod tripping;
+
+use std::time::Duration;
+
+use buttress_circuit::{Breaker, Builder, ManualClock};
+
+#[global_allocator]
+static ALLOCATOR: testkit::alloc::Counting = testkit::alloc::Counting;
+
+/// A builder on a clock that a test moves.
+fn builder() -> (Builder, ManualClock) {
+    let clock = ManualClock::new();
+    (Breaker::builder("test").clock(&clock), clock)
+}
+
+const fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+const fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+#[track_caller]
+fn succeed(breaker: &Breaker, times: usize) {
+    (0..times).for_each(|_| breaker.try_acquire().unwrap().success());
+}
+
+#[track_caller]
+fn fail(breaker: &Breaker, times: usize) {
+    (0..times).for_each(|_| breaker.try_acquire().unwrap().failure());
+}

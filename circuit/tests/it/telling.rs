@@ -1,0 +1,133 @@
+//! What observers hear.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use buttress_circuit::{
+    Backoff, Breaker, Cause, Event, ManualClock, Probes, Reading, State, Transition, consecutive,
+};
+
+use super::{builder, fail, secs, succeed};
+
+type Log = Arc<Mutex<Vec<Transition>>>;
+
+/// A breaker that opens for ten seconds after one failure, and what it told.
+fn observed(
+    also: impl Fn(&Breaker, &Transition) + Send + Sync + 'static,
+) -> (Breaker, ManualClock, Log) {
+    let log = Log::default();
+    let (builder, clock) = builder();
+    let told = Arc::clone(&log);
+    let breaker = builder
+        .trip(consecutive(1))
+        .open_for(Backoff::constant(secs(10)))
+        .half_open(Probes::new(1))
+        .observer(move |event: &Event<'_>| {
+            if let Event::Transition(breaker, transition) = event {
+                told.lock().unwrap().push(*transition);
+                also(breaker, transition);
+            }
+        });
+    (breaker.build().unwrap(), clock, log)
+}
+
+fn path(log: &Log) -> Vec<(u32, State)> {
+    let log = log.lock().unwrap();
+    log.iter().map(|t| (t.generation, t.to)).collect()
+}
+
+#[test]
+fn one_event_per_transition_with_its_cause() {
+    let (breaker, clock, log) = observed(|_, _| {});
+    fail(&breaker, 1);
+    clock.advance(secs(10));
+    fail(&breaker, 1);
+    clock.advance(secs(10));
+    succeed(&breaker, 1);
+    breaker.force_open();
+    breaker.force_open();
+    let log = log.lock().unwrap();
+    let causes: Vec<_> = log.iter().map(|t| (t.from, t.to, t.cause)).collect();
+    assert_eq!(
+        causes,
+        [
+            (
+                State::Closed,
+                State::Open,
+                Cause::Tripped(Reading::Consecutive(1))
+            ),
+            (State::Open, State::HalfOpen, Cause::OpenTimeOver),
+            (State::HalfOpen, State::Open, Cause::ProbesFailed),
+            (State::Open, State::HalfOpen, Cause::OpenTimeOver),
+            (State::HalfOpen, State::Closed, Cause::ProbesSucceeded),
+            (State::Closed, State::ForcedOpen, Cause::Manual),
+        ]
+    );
+    assert_eq!(log[0].open_for, Some(secs(10)));
+    assert!(log.iter().zip(1..).all(|(t, n)| t.generation == n));
+}
+
+#[test]
+fn an_observer_may_call_any_method_and_hears_the_consequences_in_order() {
+    let telling = AtomicBool::new(false);
+    let (breaker, _clock, log) = observed(move |breaker, transition| {
+        assert!(
+            !telling.swap(true, Ordering::SeqCst),
+            "told within a telling"
+        );
+        let _ = (breaker.snapshot(), breaker.state(), breaker.try_acquire());
+        match transition.to {
+            State::Open => breaker.force_closed(),
+            State::ForcedClosed => breaker.auto(),
+            _ => {}
+        }
+        telling.store(false, Ordering::SeqCst);
+    });
+    fail(&breaker, 1);
+    let expected = [
+        (1, State::Open),
+        (2, State::ForcedClosed),
+        (3, State::Closed),
+    ];
+    assert_eq!(path(&log), expected);
+}
+
+#[test]
+fn an_observer_that_panics_does_not_silence_the_breaker() {
+    let (breaker, _clock, log) = observed(|_, transition| {
+        assert!(transition.to != State::Open, "expected");
+    });
+    let panicked = catch_unwind(AssertUnwindSafe(|| fail(&breaker, 1)));
+    assert!(panicked.is_err());
+    breaker.reset();
+    assert_eq!(path(&log), [(1, State::Open), (2, State::Closed)]);
+}
+
+#[test]
+fn a_slow_observer_loses_the_oldest() {
+    let (breaker, _clock, log) = observed(|breaker, transition| {
+        if transition.generation == 1 {
+            (0..300).for_each(|_| breaker.reset());
+        }
+    });
+    breaker.reset();
+    let heard = path(&log);
+    assert_eq!(heard.len(), 257);
+    assert_eq!(heard[1].0, 1 + 300 - 256 + 1);
+    assert_eq!(heard[256].0, 301);
+}
+
+#[test]
+fn the_error_says_which_breaker_and_why() {
+    let (breaker, clock, _log) = observed(|_, _| {});
+    let text = || breaker.try_acquire().unwrap_err().to_string();
+    breaker.force_open();
+    assert_eq!(text(), r#"circuit breaker "test" was forced open"#);
+    breaker.reset();
+    fail(&breaker, 1);
+    assert_eq!(text(), r#"circuit breaker "test" is open"#);
+    clock.advance(secs(10));
+    let _probe = breaker.try_acquire().unwrap();
+    assert_eq!(text(), r#"circuit breaker "test" is probing its service"#);
+}
