@@ -244,7 +244,7 @@ impl<St: Store> Keyed<St> {
                 Streaming::pass(ahead, body, tasks)
             }
             ReadyFrames::Some(ahead, body, recording) => {
-                Streaming::record(ahead, body, recording, held, tasks)
+                Streaming::record(ahead, body, *recording, held, tasks)
             }
         };
         Response::from_parts(head, IdempotentBody::streaming(body))
@@ -299,7 +299,7 @@ impl Whole {
 enum ReadyFrames<B> {
     All(Outcome),
     Broken(VecDeque<Frame<Bytes>>, Box<dyn Error + Send + Sync>),
-    Some(VecDeque<Frame<Bytes>>, Pin<Box<B>>, Recording),
+    Some(VecDeque<Frame<Bytes>>, Pin<Box<B>>, Box<Recording>),
     TooLarge(VecDeque<Frame<Bytes>>, Pin<Box<B>>),
 }
 
@@ -319,7 +319,7 @@ where
                 })
             });
             match polled.await {
-                None => return Self::Some(ahead, body, recording),
+                None => return Self::Some(ahead, body, Box::new(recording)),
                 Some(None) => break,
                 Some(Some(Err(error))) => return Self::Broken(ahead, error.into()),
                 Some(Some(Ok(frame))) => {
