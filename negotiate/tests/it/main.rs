@@ -1,0 +1,5 @@
+//! Behaviour, seen from outside. One module per subject.
+
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+mod vectors;

@@ -1,0 +1,1 @@
+//! Properties of the choice, against a naive reference.
