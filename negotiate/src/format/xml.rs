@@ -145,11 +145,11 @@ impl Write for Legal<'_> {
                 '\t' | '\n' | ' '..='\u{fffd}' | '\u{10000}'.. => continue,
                 _ => "\u{fffd}",
             };
-            self.0.extend_from_slice(text[done..at].as_bytes());
+            self.0.extend_from_slice(&text.as_bytes()[done..at]);
             self.0.extend_from_slice(instead.as_bytes());
             done = at + char.len_utf8();
         }
-        self.0.extend_from_slice(text[done..].as_bytes());
+        self.0.extend_from_slice(&text.as_bytes()[done..]);
         Ok(())
     }
 }

@@ -30,6 +30,11 @@ fn a_choice_allocates_nothing() {
             let headers = HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_static(field))]);
             let (spent, _) = count(|| offers.select(&headers).is_ok());
             assert_eq!(spent.count, 0, "{field:?}");
+            let (ranked, _) = count(|| offers.ranked(&headers).count());
+            assert_eq!(
+                ranked.count, 1,
+                "the list of ranked offers: the counter counts"
+            );
         }
     }
 }

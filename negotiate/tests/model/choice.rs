@@ -8,7 +8,7 @@ use proptest::sample::{select, subsequence};
 
 use crate::reference;
 
-const OFFERS: [&str; 12] = [
+const OFFERS: [&str; 13] = [
     "a/b",
     "a/c",
     "A/b;x=1",
@@ -16,6 +16,7 @@ const OFFERS: [&str; 12] = [
     "a/b;y=\"2\"",
     "b/b;charset=UTF-8",
     "b/*x",
+    "b/x*",
     "c/d",
     "c/e",
     "c/f",
@@ -42,7 +43,7 @@ fn weight() -> impl Strategy<Value = String> {
 /// A range that says something, without commas outside of quotes.
 fn range() -> impl Strategy<Value = String> {
     let essence = [
-        "*/*", "*", "a/*", "A/B", "a/b", "a/c", "b/*", "b/b", "b/*x", "c/d", "b/a", "z/z",
+        "*/*", "*", "a/*", "A/B", "a/b", "a/c", "b/*", "b/b", "b/*x", "b/x*", "c/d", "b/a", "z/z",
     ];
     let parameters = [
         "",
@@ -131,7 +132,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
-    fn it_is_what_the_plain_rules_say(field in noise(), types in subsequence(OFFERS.to_vec(), 1..12)) {
+    fn it_is_what_the_plain_rules_say(field in noise(), types in subsequence(OFFERS.to_vec(), 1..13)) {
         let expected = reference::choose(&field, &types);
         let best = offers(&types).select_field(&field).ok().map(|found| found.index());
         prop_assert_eq!(best, expected.1);
