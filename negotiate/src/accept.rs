@@ -254,7 +254,7 @@ const fn find(word: u64, byte: u8) -> u64 {
 
 /// The weight among the parameters of a range: the first `q`, wherever it stands (RFC 9110, 12.4.2; `accept-ext` is gone).
 /// `None`: a parameter is malformed, or the weight is.
-fn weight_of(tail: &[u8]) -> Option<QValue> {
+pub(crate) fn weight_of(tail: &[u8]) -> Option<QValue> {
     let mut weight = None;
     for parameter in parameters(tail) {
         let parameter = parameter.ok()?;

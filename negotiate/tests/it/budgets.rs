@@ -1,6 +1,6 @@
 //! What a choice may cost.
 
-use buttress_negotiate::{Json, Negotiated, Offers, ResponseFuture};
+use buttress_negotiate::{Charsets, Codings, Json, Languages, Negotiated, Offers, ResponseFuture};
 use http::{HeaderMap, HeaderValue, header};
 use testkit::alloc::{Counting, count};
 
@@ -37,6 +37,36 @@ fn a_choice_allocates_nothing() {
             );
         }
     }
+}
+
+#[test]
+fn a_choice_among_names_allocates_nothing() {
+    let names = ["gzip", "utf-8", "en-GB", "identity"];
+    let (codings, charsets) = (Codings::new(names), Charsets::new(names));
+    let languages = Languages::new(names);
+    let field = HeaderValue::from_static("x-gzip;q=0.5, utf-8;q=\"0.1\", en-GB-x-a, *;q=0");
+    let fields = [
+        header::ACCEPT_ENCODING,
+        header::ACCEPT_CHARSET,
+        header::ACCEPT_LANGUAGE,
+    ];
+    let headers: HeaderMap = fields
+        .map(|name| (name, field.clone()))
+        .into_iter()
+        .collect();
+    let (spent, chosen) = count(|| {
+        let languages = [languages.filter(&headers), languages.lookup(&headers)];
+        (
+            codings.select(&headers),
+            charsets.select(&headers),
+            languages,
+        )
+    });
+    assert_eq!(spent.count, 0);
+    assert_eq!(chosen.0.unwrap().name, "gzip");
+    assert_eq!(chosen.1.unwrap().name, "utf-8");
+    assert_eq!(chosen.2[0].unwrap().name, "utf-8");
+    assert_eq!(chosen.2[1].unwrap().name, "en-GB");
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! The cases of `tests/vectors`: what the RFCs decide, and our answers where they leave it open.
 
-use buttress_negotiate::{Offers, TieBreak};
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use buttress_negotiate::{Charsets, Codings, Languages, Offers, TieBreak};
+use http::header::{
+    ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE, HeaderMap, HeaderName, HeaderValue,
+};
 use serde_json::Value;
 
 const DECIDED: &str = include_str!("../vectors/negotiate.json");
@@ -97,4 +99,77 @@ fn headers(name: HeaderName, case: &Value) -> HeaderMap {
 
 fn strings(values: &[Value]) -> Vec<&str> {
     values.iter().map(|value| value.as_str().unwrap()).collect()
+}
+
+/// The names on offer that this field wants, the winner alone.
+fn name(case: &Value) -> Option<String> {
+    let names = strings(case["offers"].as_array().unwrap());
+    match (case["kind"].as_str().unwrap(), case["scheme"].as_str()) {
+        ("charset", _) => Charsets::new(names)
+            .select(&headers(ACCEPT_CHARSET, case))
+            .map(|c| c.name.to_owned()),
+        ("encoding", _) => Codings::new(names)
+            .select(&headers(ACCEPT_ENCODING, case))
+            .map(|c| c.name.to_owned()),
+        (_, Some("lookup")) => Languages::new(names)
+            .lookup(&headers(ACCEPT_LANGUAGE, case))
+            .map(|c| c.name.to_owned()),
+        _ => Languages::new(names)
+            .filter(&headers(ACCEPT_LANGUAGE, case))
+            .map(|c| c.name.to_owned()),
+    }
+}
+
+/// What each name gets when it is offered alone.
+fn check_weights(case: &Value) {
+    for (offer, quality) in case["expected"]["quality"]
+        .as_object()
+        .into_iter()
+        .flatten()
+    {
+        let (codings, charsets) = (Codings::new([&**offer]), Charsets::new([&**offer]));
+        let languages = Languages::new([&**offer]);
+        let chosen = match case["kind"].as_str().unwrap() {
+            "charset" => charsets.select(&headers(ACCEPT_CHARSET, case)),
+            "encoding" => codings.select(&headers(ACCEPT_ENCODING, case)),
+            _ => languages.filter(&headers(ACCEPT_LANGUAGE, case)),
+        };
+        let found = match chosen {
+            None => Value::from(0),
+            Some(chosen) => chosen
+                .weight
+                .map_or("default".into(), |weight| weight.thousandths().into()),
+        };
+        assert_eq!(found, *quality, "{offer}: {case}");
+    }
+}
+
+#[test]
+fn every_coding_charset_and_language_case_gets_its_weights_and_its_winner() {
+    for (kind, count) in [("encoding", 31), ("charset", 12), ("language", 37)] {
+        let cases: Vec<_> = cases(DECIDED, kind).collect();
+        assert_eq!(cases.len(), count);
+        for case in cases {
+            assert_eq!(
+                name(&case).as_deref(),
+                case["expected"]["best"].as_str(),
+                "{case}"
+            );
+            check_weights(&case);
+        }
+    }
+}
+
+#[test]
+fn every_open_coding_charset_and_language_case_gets_the_recommended_answer() {
+    for case in ["encoding", "charset", "language"]
+        .iter()
+        .flat_map(|kind| cases(POLICY, kind))
+    {
+        assert_eq!(
+            name(&case).as_deref(),
+            case["recommended"].as_str(),
+            "{case}"
+        );
+    }
 }
