@@ -121,7 +121,7 @@ impl<T> Reading<'_, T> {
     }
 
     /// Any elements, with parameters, quoted strings and all. One that is malformed costs only itself.
-    #[cold]
+    #[inline(never)]
     fn elements(&mut self, rest: &[u8]) -> Result<(), TooMany> {
         for element in elements(rest) {
             let position = self.count()?;

@@ -61,6 +61,7 @@ impl<F> NegotiateLayer<F> {
     }
 
     /// States how good the server's representation in the format called `name` is: the client's weight is multiplied by it.
+    /// A name that no format has changes nothing.
     pub fn quality(self, name: &str, quality: QValue) -> Self {
         self.set(|shared| {
             let variants = 0..shared.offers.len();
