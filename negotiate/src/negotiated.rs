@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, HeaderValue, VARY, X_CONTENT_TYPE_OPTIONS};
 use http::{Request, Response};
 use http_body_util::Full;
 use serde::Serialize;
@@ -113,6 +113,8 @@ impl<F: Formats> Negotiated<F> {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, self.content_type().clone());
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        // A cache between here and the layer has to know as well: it would give one form to all.
+        headers.insert(VARY, HeaderValue::from_static("accept"));
         if let Some(attachment) = &self.attachment {
             headers.insert(CONTENT_DISPOSITION, attachment.clone());
         }

@@ -73,7 +73,9 @@ async fn pay(
     let key = claim.map_or_else(random_key, |Extension(claim)| {
         claim.downstream_key("payment")
     });
-    let request = http::Request::post("").header("idempotency-key", key);
+    let request = http::Request::builder()
+        .method(http::Method::POST)
+        .header("idempotency-key", key);
     let sent = shop
         .payments
         .send(request, "/payments", cents.to_string())

@@ -88,7 +88,7 @@ pub(crate) async fn recommendations(
     Path(id): Path<String>,
 ) -> Response {
     let path = format!("/recommendations/{}", encode(&id));
-    let request = http::Request::get("");
+    let request = http::Request::builder();
     match shop.recommendations.send(request, &path, "").await {
         Ok(mut response) => {
             crate::router::note_rejection(&shop, &response);

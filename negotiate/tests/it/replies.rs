@@ -119,3 +119,13 @@ fn what_cannot_be_written_is_a_500_problem_that_does_not_tell_why() {
     assert_eq!(head.headers()["vary"], "accept");
     assert!(!body.contains("made of records"));
 }
+
+#[test]
+fn a_reply_tells_caches_inside_of_the_layer_that_it_varies() {
+    let (outside, _) = answer("text/csv", |n| {
+        let reply = n.rows(&SALES).unwrap();
+        assert_eq!(reply.headers()["vary"], "accept");
+        reply
+    });
+    assert_eq!(outside.headers()["vary"], "accept");
+}
