@@ -17,6 +17,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
     pub(crate) upstream: SocketAddr,
 
+    /// How many seconds a call of another service may take.
+    #[arg(long, value_name = "SECONDS", default_value_t = 3)]
+    timeout: u64,
+
     /// How many seconds what is under way may take at shutdown.
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     grace: u64,
@@ -27,6 +31,10 @@ pub(crate) struct Args {
 }
 
 impl Args {
+    pub(crate) fn timeout(&self) -> Duration {
+        Duration::from_secs(self.timeout)
+    }
+
     pub(crate) fn grace(&self) -> Duration {
         Duration::from_secs(self.grace)
     }

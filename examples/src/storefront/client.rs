@@ -34,7 +34,12 @@ pub(crate) struct Remote {
 
 impl Remote {
     /// dedup → retry → trace → circuit → timeout → concurrency limit → connection.
-    pub(crate) fn new(name: &'static str, address: SocketAddr, stats: &Arc<Stats>) -> Self {
+    pub(crate) fn new(
+        name: &'static str,
+        address: SocketAddr,
+        timeout: Duration,
+        stats: &Arc<Stats>,
+    ) -> Self {
         let breaker = breaker(name, stats);
         let connection = Client::builder(TokioExecutor::new()).build_http();
         let stack = ServiceBuilder::new()
@@ -43,7 +48,7 @@ impl Remote {
             .retry(SafeRetries::new())
             .layer(TraceLayer::client())
             .layer(CircuitLayer::http(breaker.clone()))
-            .timeout(Duration::from_secs(2))
+            .timeout(timeout)
             .concurrency_limit(64)
             .service(connection)
             .boxed_clone_sync();

@@ -137,6 +137,7 @@ fn upstream(shop: &Shop, name: &str) -> Value {
         let Conditions {
             failure_rate,
             latency_ms,
+            ..
         } = service.conditions();
         json!({
             "name": name, "failure_rate": failure_rate, "latency_ms": latency_ms,
@@ -145,7 +146,7 @@ fn upstream(shop: &Shop, name: &str) -> Value {
     })
 }
 
-/// Breaks or heals an upstream.
+/// Breaks or heals an upstream, or makes its calls wait.
 pub(crate) async fn treat(
     State(shop): State<Arc<Shop>>,
     Path((service, treatment)): Path<(String, String)>,
@@ -153,14 +154,16 @@ pub(crate) async fn treat(
     let Some(service) = shop.upstream.service(&service) else {
         return StatusCode::NOT_FOUND;
     };
-    let failure_rate = match &*treatment {
-        "break" => 1.0,
-        "heal" => 0.0,
+    let now = service.conditions();
+    service.set(match &*treatment {
+        "break" => Conditions {
+            failure_rate: 1.0,
+            ..now
+        },
+        "heal" => Conditions::default(),
+        "hold" => Conditions { held: true, ..now },
+        "release" => Conditions { held: false, ..now },
         _ => return StatusCode::NOT_FOUND,
-    };
-    service.set(Conditions {
-        failure_rate,
-        ..Conditions::default()
     });
     shop.stats.touch();
     StatusCode::NO_CONTENT

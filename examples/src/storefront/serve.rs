@@ -52,7 +52,12 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
         upstream::router(Arc::clone(&upstream)),
         upstream_stopping.clone(),
     ));
-    let shop = Arc::new(Shop::new(upstream, upstream_address, stopping.clone()));
+    let shop = Arc::new(Shop::new(
+        upstream,
+        upstream_address,
+        args.timeout(),
+        stopping.clone(),
+    ));
     let app = router::router(&shop, args.quiet);
     greet(address, upstream_address);
 

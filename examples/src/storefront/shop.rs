@@ -49,13 +49,14 @@ impl Shop {
     pub(crate) fn new(
         upstream: Arc<Upstream>,
         upstream_address: SocketAddr,
+        timeout: Duration,
         stopping: CancellationToken,
     ) -> Self {
         let stats = Arc::new(Stats::new());
         Self {
             catalogue: Catalogue::new(),
-            payments: Remote::new("payments", upstream_address, &stats),
-            recommendations: Remote::new("recommendations", upstream_address, &stats),
+            payments: Remote::new("payments", upstream_address, timeout, &stats),
+            recommendations: Remote::new("recommendations", upstream_address, timeout, &stats),
             upstream,
             pages: Pages::new(&stats),
             orders: Orders::new(&stats),

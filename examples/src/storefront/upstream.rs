@@ -12,6 +12,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 #[derive(Debug, Default)]
 pub(crate) struct Upstream {
@@ -20,9 +21,9 @@ pub(crate) struct Upstream {
     receipts: Mutex<Receipts>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Service {
-    conditions: Mutex<Conditions>,
+    conditions: watch::Sender<Conditions>,
     calls: AtomicU64,
 }
 
@@ -34,6 +35,9 @@ pub(crate) struct Conditions {
     pub(crate) failure_rate: f64,
     /// How long a call takes, at most a minute.
     pub(crate) latency_ms: u64,
+    /// Calls wait while it is true, so that it can be seen what happens meanwhile.
+    #[serde(default)]
+    pub(crate) held: bool,
 }
 
 impl Default for Conditions {
@@ -41,6 +45,7 @@ impl Default for Conditions {
         Self {
             failure_rate: 0.0,
             latency_ms: 15,
+            held: false,
         }
     }
 }
@@ -71,23 +76,17 @@ impl Upstream {
 
 impl Service {
     pub(crate) fn conditions(&self) -> Conditions {
-        *self
-            .conditions
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        *self.conditions.borrow()
     }
 
     pub(crate) fn set(&self, conditions: Conditions) {
         let failure_rate = conditions.failure_rate.clamp(0.0, 1.0);
         let latency_ms = conditions.latency_ms.min(60_000);
-        let conditions = Conditions {
+        self.conditions.send_replace(Conditions {
             failure_rate,
             latency_ms,
-        };
-        *self
-            .conditions
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = conditions;
+            ..conditions
+        });
     }
 
     pub(crate) fn calls(&self) -> u64 {
@@ -97,15 +96,22 @@ impl Service {
     /// Takes as long as it does, and fails as often as it does.
     async fn work(&self) -> Result<(), Response> {
         self.calls.fetch_add(1, Ordering::Relaxed);
-        let Conditions {
-            failure_rate,
-            latency_ms,
-        } = self.conditions();
-        tokio::time::sleep(Duration::from_millis(latency_ms)).await;
-        if fastrand::f64() < failure_rate {
+        tokio::time::sleep(Duration::from_millis(self.conditions().latency_ms)).await;
+        // The sender lives as long as we do.
+        let _ = self.conditions.subscribe().wait_for(|now| !now.held).await;
+        if fastrand::f64() < self.conditions().failure_rate {
             return Err((StatusCode::INTERNAL_SERVER_ERROR, "broken on purpose\n").into_response());
         }
         Ok(())
+    }
+}
+
+impl Default for Service {
+    fn default() -> Self {
+        Self {
+            conditions: watch::Sender::new(Conditions::default()),
+            calls: AtomicU64::new(0),
+        }
     }
 }
 

@@ -1,0 +1,82 @@
+use std::process::Stdio;
+
+use http_body_util::BodyExt;
+
+use crate::storefront::{LAMP, Storefront, program, within_reason};
+
+#[tokio::test]
+async fn sigterm_finishes_what_is_under_way_and_ends_the_streams() {
+    let mut shop = Storefront::start().await;
+    shop.payments_wait(true).await;
+    let mut events = shop
+        .open(shop.request("GET", "/events"), "")
+        .await
+        .into_body();
+    let stop = async {
+        shop.until("the order has begun", |now| {
+            now["idempotency"]["claimed"] == 1
+        })
+        .await;
+        shop.terminate();
+        shop.payments_wait(false).await;
+    };
+    let (order, ()) = tokio::join!(shop.order("k", LAMP), stop);
+    assert_eq!(order.status, 201, "it was begun, and is finished");
+    while let Some(frame) = within_reason(events.frame()).await {
+        assert!(frame.is_ok(), "a stream ends cleanly");
+    }
+    let ended = within_reason(shop.child.wait()).await.unwrap();
+    assert_eq!(ended.code(), Some(0));
+}
+
+#[tokio::test]
+async fn sigterm_also_waits_for_what_has_lost_its_caller() {
+    let mut shop = Storefront::start().await;
+    shop.payments_wait(true).await;
+    tokio::select! {
+        _ = shop.order("k", LAMP) => panic!("nobody waited for it"),
+        _ = shop.until("the order has begun", |now| now["idempotency"]["claimed"] == 1) => {}
+    }
+    shop.terminate();
+    shop.payments_wait(false).await;
+    let ended = within_reason(shop.child.wait()).await.unwrap();
+    assert_eq!(ended.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_is_a_clear_error() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    for flag in ["--listen", "--upstream"] {
+        let other = if flag == "--listen" {
+            "--upstream"
+        } else {
+            "--listen"
+        };
+        let mut command = program();
+        command
+            .args([flag, &address, other, "127.0.0.1:0"])
+            .stdout(Stdio::null());
+        let output = within_reason(command.output()).await.unwrap();
+        let words = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        assert!(words.contains(&address) && words.contains(flag), "{words}");
+        assert!(
+            words.contains("in use") && words.lines().count() == 1,
+            "{words}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_bad_flag_is_a_clear_error() {
+    for args in [&["--lisen", "x"][..], &["--listen", "nowhere"]] {
+        let output = within_reason(program().args(args).output()).await.unwrap();
+        let words = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        assert!(
+            words.contains("--listen"),
+            "it names the flag that there is: {words}"
+        );
+    }
+}
