@@ -3,12 +3,14 @@
 //! - [`tower_laws!`]: what every layer must hold, as a module of tests.
 //! - [`probe`]: a scripted service, its futures and its bodies, and who is awake.
 //! - [`body`]: a body that a test feeds by hand.
+//! - [`server`]: private Redis and Postgres servers, killable in a test.
 //! - [`alloc`]: allocations per call, as an assertion.
 
 pub mod alloc;
 pub mod body;
 pub mod laws;
 pub mod probe;
+pub mod server;
 
 #[doc(hidden)]
 pub mod __private {
