@@ -8,7 +8,7 @@ use crate::{Flights, Role, Snapshot, Waited};
 /// Two preemptions are where the bugs are; without a bound, a story with wakers in it never ends.
 fn explore(story: impl Fn() + Send + Sync + 'static) {
     let mut model = ::loom::model::Builder::new();
-    model.preemption_bound = Some(2);
+    model.preemption_bound = model.preemption_bound.or(Some(2));
     model.check(story);
 }
 

@@ -40,7 +40,7 @@ async fn read(mut reader: TapeReader<Late>) -> Vec<Bytes> {
 /// Two preemptions are where the bugs are; without a bound, a story with wakers in it never ends.
 fn explore(story: impl Fn() + Send + Sync + 'static) {
     let mut model = ::loom::model::Builder::new();
-    model.preemption_bound = Some(2);
+    model.preemption_bound = model.preemption_bound.or(Some(2));
     model.check(story);
 }
 
