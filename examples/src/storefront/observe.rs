@@ -150,5 +150,5 @@ pub(crate) fn traces(stats: &Arc<Stats>) -> impl Fn(&Finished<'_>) + Send + Sync
 }
 
 fn is_page(route: &str) -> bool {
-    matches!(route, "/" | "/style.css" | "/app.js")
+    matches!(route, "/" | "/style.css" | "/app.js" | "/favicon.ico")
 }

@@ -52,6 +52,11 @@ pub(crate) fn files() -> [(&'static str, MethodRouter); 3] {
     ]
 }
 
+/// There is no icon, and that is fine.
+pub(crate) async fn favicon() -> StatusCode {
+    StatusCode::NO_CONTENT
+}
+
 /// Everything the page shows, whenever something has changed, at most ten times a second.
 pub(crate) async fn stream(State(shop): State<Arc<Shop>>) -> Response {
     let changes = shop.stats.changes();

@@ -71,6 +71,7 @@ fn operations(shop: &Arc<Shop>) -> Router {
     Router::new()
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
+        .route("/favicon.ico", get(page::favicon))
         .route("/demo/stream", get(page::stream))
         .route("/demo/snapshot", get(page::snapshot_now))
         .route("/demo/catalogue/{what}", post(page::hold))
