@@ -9,7 +9,7 @@ use buttress_circuit::{
     Backoff, Breaker, CircuitLayer, Probes, Rejected, Window, consecutive, failure_rate,
 };
 use buttress_dedup::DedupLayer;
-use buttress_trace_ctx::TraceLayer;
+use buttress_trace_ctx::{Head, TraceLayer};
 use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body_util::Full;
@@ -20,6 +20,7 @@ use tower::retry::budget::{Budget, TpsBudget};
 use tower::util::BoxCloneSyncService;
 use tower::{BoxError, ServiceBuilder, ServiceExt};
 
+use crate::observe;
 use crate::stats::Stats;
 
 pub(crate) type Outgoing = Request<Full<Bytes>>;
@@ -46,7 +47,11 @@ impl Remote {
             .map_response(|response: Response<_>| response.map(Body::new))
             .layer(DedupLayer::http())
             .retry(SafeRetries::new())
-            .layer(TraceLayer::client())
+            .layer(
+                TraceLayer::client()
+                    .route(move |_: &Head<'_>| Some(name.into()))
+                    .sink(observe::traces(stats)),
+            )
             .layer(CircuitLayer::http(breaker.clone()))
             .timeout(timeout)
             .concurrency_limit(64)
@@ -96,7 +101,7 @@ fn breaker(name: &'static str, stats: &Arc<Stats>) -> Breaker {
         )
         .open_for(Backoff::constant(seconds(5)))
         .half_open(Probes::new(1).max_wait(seconds(5)))
-        .observer(crate::observe::breaker(stats))
+        .observer(observe::breaker(stats))
         .build()
         .expect("these settings are in range")
 }

@@ -104,10 +104,15 @@ fn idempotency_words(event: buttress_idempotency::Event) -> Option<&'static str>
 
 /// What the cache does.
 pub(crate) fn cache(stats: &Arc<Stats>) -> impl buttress_cache::Observer + use<> {
-    use buttress_cache::Event;
+    use buttress_cache::{Depth, Event};
     let stats = Arc::clone(stats);
     move |event: &Event<'_>| {
-        if let Event::Invalidated { .. } = event {
+        // Tags, that is: what an unsafe request takes by its address goes without saying.
+        if let Event::Invalidated {
+            depth: Depth::Expire,
+            ..
+        } = event
+        {
             stats.tell(
                 "cache",
                 "Something was changed: every stored page that shows it is gone, and no other.",
@@ -127,6 +132,11 @@ pub(crate) fn traces(stats: &Arc<Stats>) -> impl Fn(&Finished<'_>) + Send + Sync
         if path.starts_with("/demo") || finished.route.is_some_and(|route| is_page(route.as_str()))
         {
             return;
+        }
+        if finished.kind == Kind::Client {
+            let trace = finished.context.trace_id().to_string();
+            let service = finished.route.map_or("another", |route| route.as_str());
+            stats.tell("trace", format!("A request called the {service} service: a span of its own, in the caller's trace {}….", &trace[..8]));
         }
         stats.finished(Trace {
             at_ms: stats.now(),

@@ -21,6 +21,27 @@ async fn the_callers_trace_goes_through_to_the_upstream_and_into_the_log() {
     assert_eq!((sent[0], sent[1], sent[3]), ("00", TRACE, "01"));
     assert_ne!(sent[2], SPAN, "the call is a span of its own");
 
+    let now = shop
+        .until("both are finished", |now| now["trace"]["finished"] == 2)
+        .await;
+    let kinds: Vec<_> = now["trace"]["recent"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|t| &t["kind"])
+        .collect();
+    assert!(
+        kinds.contains(&&"client".into()) && kinds.contains(&&"server".into()),
+        "{kinds:?}"
+    );
+    assert!(
+        now["trace"]["recent"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|t| t["trace_id"] == TRACE)
+    );
+
     let line = shop.log_line(TRACE).await;
     assert_eq!(line["request_id"], "req-42");
     assert_eq!(line["parent_span_id"], SPAN);
