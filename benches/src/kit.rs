@@ -8,7 +8,7 @@ mod row;
 mod work;
 
 pub use calibration::{REFERENCE_NANOS, calibration};
-pub use drive::{body_to_end, call, now};
+pub use drive::{body_to_end, call};
 pub use measure::{Contest, Figures, Span, time};
 pub use report::{Line, Report, Verdict};
 pub use row::{Budget, Call, Memory, Row, Zero};

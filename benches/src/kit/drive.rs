@@ -7,19 +7,6 @@ use http::Response;
 use http_body::Body;
 use tower_service::Service;
 
-/// The output of a future that is ready when it is first polled.
-///
-/// # Panics
-///
-/// When it is not.
-pub fn now<F: Future>(future: F) -> F::Output {
-    let mut cx = Context::from_waker(Waker::noop());
-    match pin!(future).poll(&mut cx) {
-        Poll::Ready(output) => output,
-        Poll::Pending => panic!("a measured future had to wait"),
-    }
-}
-
 /// Makes the service ready and calls it, as a server does.
 ///
 /// # Panics
@@ -35,7 +22,11 @@ pub fn call<S: Service<Request>, Request>(
         Poll::Ready(ready) => ready?,
         Poll::Pending => panic!("a measured service was not ready"),
     }
-    now(service.call(request))
+    // Pinned where it was made, as in the state machine of a server: not moved once more.
+    match pin!(service.call(request)).poll(&mut cx) {
+        Poll::Ready(output) => output,
+        Poll::Pending => panic!("a measured future had to wait"),
+    }
 }
 
 /// Reads a body as a server does: until it says that there is nothing more. Returns the bytes that were in it.
