@@ -59,13 +59,7 @@ impl Contest {
 
 impl Competitor {
     fn new(mut work: Work) -> Self {
-        let mut times = 1;
-        let mut took = time(|| work.run(times));
-        while took < BATCH {
-            times *= 2;
-            took = time(|| work.run(times));
-        }
-        let times = (times as f64 * BATCH.div_duration_f64(took)).ceil() as u64;
+        let times = per_batch(&mut work);
         Self {
             work,
             times,
@@ -83,6 +77,19 @@ impl Competitor {
             nanos: self.fastest.as_nanos() as f64 / self.times as f64,
             allocations: self.work.allocations(),
         }
+    }
+}
+
+/// How many make a batch, found out in forty batches: the first calls are slow, and one that is interrupted must not decide.
+fn per_batch(work: &mut Work) -> u64 {
+    let mut times = 1;
+    loop {
+        let took = time(|| work.run(times));
+        if took >= BATCH * 40 {
+            let batches = took.div_duration_f64(BATCH);
+            return (times as f64 / batches).ceil() as u64;
+        }
+        times *= 2;
     }
 }
 
