@@ -98,18 +98,23 @@ impl Policy {
     pub fn accept<B>(&self, request: &mut Request<B>) -> TraceContext {
         let head = Head::of(request);
         let trust = self.trust.trust(&head);
-        let mut context = self.open(trust, &head);
+        let request_id = Received::read(head.headers, &self.request_id, trust);
+        let is_refused = matches!(request_id, Received::Refused);
+        let mut context = self.open(trust, &head, request_id.kept());
+        if is_refused {
+            request.headers_mut().remove(&self.request_id);
+        }
         if context.origin != Origin::Continued {
             propagate::strip(&*self.propagator, request.headers_mut());
         }
-        if let Some(id) = take_id(request.headers_mut(), &self.request_id, trust) {
-            context.request_id = id;
+        if let Some(name) = &self.correlation_id {
+            match Received::read(request.headers(), name, trust) {
+                Received::Absent => {}
+                Received::Kept(id) => context.set_correlation_id(id),
+                Received::Refused => drop(request.headers_mut().remove(name)),
+            }
         }
-        let correlation = self.correlation_id.as_ref();
-        match correlation.and_then(|name| take_id(request.headers_mut(), name, trust)) {
-            Some(id) => context.with_correlation_id(id),
-            None => context,
-        }
+        context
     }
 
     /// The context of an outgoing request: a new span below the one in the request's extensions, or below
@@ -118,7 +123,7 @@ impl Policy {
         let parent = request.extensions().get::<TraceContext>().cloned();
         match parent.or_else(current::current) {
             Some(parent) => parent.into_child(&*self.ids),
-            None => self.root(Origin::New, &Head::of(request)),
+            None => self.root(Origin::New, &Head::of(request), None),
         }
     }
 
@@ -131,29 +136,32 @@ impl Policy {
         }
     }
 
-    fn open(&self, trust: Trust, head: &Head<'_>) -> TraceContext {
-        match (self.propagator.extract(head.headers), trust) {
-            (Extracted::Nothing, _) => self.root(Origin::New, head),
-            (_, Trust::Ignore) => self.root(Origin::Ignored, head),
-            (Extracted::Invalid, _) => self.root(Origin::Invalid, head),
-            (Extracted::Remote(remote), Trust::Link) => {
-                self.root(Origin::Linked, head).with_link(link(&remote))
+    fn open(&self, trust: Trust, head: &Head<'_>, request_id: Option<RequestId>) -> TraceContext {
+        let origin = match (self.propagator.extract(head.headers), trust) {
+            (Extracted::Remote(remote), Trust::Continue) => {
+                let sampling = self.decide(remote.parent.trace_id, Some(&remote), *head);
+                return TraceContext::continuing(remote, sampling, &*self.ids, request_id);
             }
-            (Extracted::Remote(remote), Trust::Continue) => self.proceed(remote, head),
-        }
+            (Extracted::Remote(remote), Trust::Link) => {
+                let context = self.root(Origin::Linked, head, request_id);
+                return context.with_link(link(&remote));
+            }
+            (Extracted::Nothing, _) => Origin::New,
+            (_, Trust::Ignore) => Origin::Ignored,
+            (Extracted::Invalid, _) => Origin::Invalid,
+        };
+        self.root(origin, head, request_id)
     }
 
-    fn root(&self, origin: Origin, head: &Head<'_>) -> TraceContext {
-        let mut context = TraceContext::root(&*self.ids);
+    fn root(
+        &self,
+        origin: Origin,
+        head: &Head<'_>,
+        request_id: Option<RequestId>,
+    ) -> TraceContext {
+        let mut context = TraceContext::open(&*self.ids, request_id);
         context.origin = origin;
         context.sampling = self.decide(context.trace_id, None, *head);
-        context
-    }
-
-    fn proceed(&self, remote: Remote, head: &Head<'_>) -> TraceContext {
-        let mut context = TraceContext::continuing(remote.parent, &*self.ids);
-        context.sampling = self.decide(context.trace_id, Some(&remote), *head);
-        context.state = remote.state;
         context
     }
 
@@ -170,13 +178,28 @@ fn link(remote: &Remote) -> Link {
     }
 }
 
-/// The caller's id if it is valid and the caller is trusted; otherwise the field is removed.
-fn take_id(headers: &mut HeaderMap, name: &HeaderName, trust: Trust) -> Option<RequestId> {
-    match request_id::read(headers, name)? {
-        Ok(id) if trust == Trust::Continue => Some(id),
-        _ => {
-            headers.remove(name);
-            None
+/// What the caller sent as an id.
+enum Received {
+    Absent,
+    Kept(RequestId),
+    /// Not valid, or the caller is not trusted: to be removed from the request.
+    Refused,
+}
+
+impl Received {
+    #[inline]
+    fn read(headers: &HeaderMap, name: &HeaderName, trust: Trust) -> Self {
+        match request_id::read(headers, name) {
+            None => Self::Absent,
+            Some(Ok(id)) if trust == Trust::Continue => Self::Kept(id),
+            Some(_) => Self::Refused,
+        }
+    }
+
+    fn kept(self) -> Option<RequestId> {
+        match self {
+            Self::Kept(id) => Some(id),
+            Self::Absent | Self::Refused => None,
         }
     }
 }

@@ -40,7 +40,7 @@ where
         let context = self.shared.policy.accept(&mut request);
         request.extensions_mut().insert(context.clone());
         let mut exchange = Exchange::begin(&self.shared, context, &request);
-        let inner = exchange.enter(|| self.inner.call(request));
+        let inner = Some(exchange.enter(|| self.inner.call(request)));
         ResponseFuture::new(inner, exchange)
     }
 }
@@ -67,7 +67,7 @@ where
             parent.clone_from(&context);
         }
         let mut exchange = Exchange::begin(&self.shared, context, &request);
-        let inner = exchange.enter(|| self.inner.call(request));
+        let inner = Some(exchange.enter(|| self.inner.call(request)));
         ResponseFuture::new(inner, exchange)
     }
 }
