@@ -153,12 +153,7 @@ impl Policy {
         self.root(origin, head, request_id)
     }
 
-    fn root(
-        &self,
-        origin: Origin,
-        head: &Head<'_>,
-        request_id: Option<RequestId>,
-    ) -> TraceContext {
+    fn root(&self, origin: Origin, head: &Head<'_>, request_id: Option<RequestId>) -> TraceContext {
         let mut context = TraceContext::open(&*self.ids, request_id);
         context.origin = origin;
         context.sampling = self.decide(context.trace_id, None, *head);
