@@ -4,20 +4,25 @@ pub mod cache;
 pub mod circuit;
 pub mod dedup;
 mod http;
+pub mod idempotency;
+pub mod negotiate;
 pub mod trace_ctx;
 
 use crate::kit::Row;
 
 /// The rows that have a budget and nothing to measure yet.
-pub const NOT_YET: &[&str] = &[
-    "idempotency/replay/memory",
-    "negotiate/select/browser",
-    "stack/server",
-    "stack/gateway-hit",
-];
+pub const NOT_YET: &[&str] = &["stack/server", "stack/gateway-hit"];
 
 /// Every row, in the order of the budgets.
 #[must_use]
 pub fn all() -> Vec<Row> {
-    [circuit::ROWS, dedup::ROWS, cache::ROWS, trace_ctx::ROWS].concat()
+    [
+        circuit::ROWS,
+        dedup::ROWS,
+        idempotency::ROWS,
+        cache::ROWS,
+        negotiate::ROWS,
+        trace_ctx::ROWS,
+    ]
+    .concat()
 }

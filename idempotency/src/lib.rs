@@ -1,1 +1,32 @@
-//! Idempotency-Key for tower services: one effect per key, the first response replayed byte for byte.
+#![doc = include_str!("../README.md")]
+
+mod body;
+mod event;
+mod fingerprint;
+mod future;
+mod handler;
+mod held;
+mod key;
+mod layer;
+mod record;
+mod refusal;
+mod service;
+mod store;
+mod streaming;
+mod work;
+
+pub use body::{BodyError, IdempotentBody, RequestBody};
+pub use event::{Event, Observer};
+pub use fingerprint::Fingerprint;
+pub use future::ResponseFuture;
+pub use handler::Idempotency;
+pub use key::{RecordKey, Syntax};
+pub use layer::{IdempotencyLayer, OnStoreError, Scoped, Unscoped};
+pub use record::{Keep, NoEffect};
+pub use service::Idempotent;
+#[cfg(feature = "test-util")]
+pub use store::conformance;
+pub use store::{
+    Begin, BeginRequest, Claim, MemoryStore, MemoryStoreBuilder, Record, Recovery, Snapshot, Store,
+    StoreError, Token,
+};

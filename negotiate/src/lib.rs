@@ -1,1 +1,36 @@
-//! HTTP content negotiation for tower services: exact, allocation-free, streaming.
+#![cfg_attr(all(feature = "csv", feature = "xml"), doc = include_str!("../README.md"))]
+#![cfg_attr(
+    not(all(feature = "csv", feature = "xml")),
+    doc = "HTTP content negotiation for tower services: exact, allocation-free, streaming."
+)]
+
+mod accept;
+mod body;
+mod format;
+mod formats;
+mod future;
+mod layer;
+mod names;
+mod negotiated;
+mod offer;
+mod offers;
+mod service;
+mod shared;
+pub mod vary;
+mod weight;
+
+pub use body::NegotiateBody;
+#[cfg(feature = "csv")]
+pub use format::{Csv, CsvRows};
+pub use format::{EncodeError, Format, Json, JsonRows, MediaType, Record, RowEncoder};
+#[cfg(feature = "xml")]
+pub use format::{Xml, XmlRows};
+pub use formats::Formats;
+pub use future::ResponseFuture;
+pub use layer::{NegotiateLayer, Unacceptable};
+pub use names::{Charsets, Chosen, Codings, Languages};
+pub use negotiated::{Negotiated, OriginalAccept, Selected};
+pub use offer::InvalidOffer;
+pub use offers::{Limits, Match, NotAcceptable, Offers, TieBreak};
+pub use service::Negotiate;
+pub use weight::QValue;

@@ -123,6 +123,17 @@ pub struct ReplayBody {
     trailers: Option<Arc<HeaderMap>>,
 }
 
+impl ReplayBody {
+    /// A body of these bytes and trailers.
+    #[must_use]
+    pub fn new(data: Bytes, trailers: Option<HeaderMap>) -> Self {
+        Self {
+            data,
+            trailers: trailers.map(Arc::new),
+        }
+    }
+}
+
 impl Body for ReplayBody {
     type Data = Bytes;
     type Error = Infallible;

@@ -103,10 +103,16 @@ impl Recording {
     /// an abort.
     #[must_use]
     pub fn dropped(self) -> Outcome {
-        if self.announced == Some(self.seen) || self.overflowed() {
+        if self.is_whole() || self.overflowed() {
             return self.end();
         }
         Outcome::Aborted
+    }
+
+    /// Whether everything that was announced has been seen.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.announced == Some(self.seen)
     }
 
     /// Whether the body is larger than the limit.

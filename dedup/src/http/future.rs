@@ -12,6 +12,7 @@ use buttress_wire::{Protocol, Refusal, grpc::Code};
 use http::{HeaderMap, Request, Response, StatusCode, Version, response};
 use http_body::Body;
 use pin_project_lite::pin_project;
+use tower::util::Oneshot;
 use tower_service::Service;
 
 use super::Flight;
@@ -72,23 +73,11 @@ pin_project! {
     where
         S: Service<Request<ReqB>>,
     {
-        Alone { #[pin] call: Call<S, ReqB> },
+        Alone { #[pin] call: Oneshot<S, Request<ReqB>> },
         Follow { wait: Wait<HttpKey, Landed<B>>, own: Option<(S, Request<ReqB>)> },
         // In this order: the call is dropped before someone else is made the leader.
-        Lead { #[pin] call: Call<S, ReqB>, leader: Option<Leader<HttpKey, Landed<B>>> },
+        Lead { #[pin] call: Oneshot<S, Request<ReqB>>, leader: Option<Leader<HttpKey, Landed<B>>> },
         Respond { response: Option<Response<DedupBody<B>>> },
-    }
-}
-
-pin_project! {
-    /// Makes a service ready and calls it.
-    #[project = CallProjection]
-    enum Call<S, ReqB>
-    where
-        S: Service<Request<ReqB>>,
-    {
-        Ready { inner: S, request: Option<Request<ReqB>> },
-        Response { #[pin] future: S::Future },
     }
 }
 
@@ -154,18 +143,12 @@ where
 
     fn alone((inner, request): (S, Request<ReqB>)) -> Self {
         Self::Alone {
-            call: Call::Ready {
-                inner,
-                request: Some(request),
-            },
+            call: Oneshot::new(inner, request),
         }
     }
 
     fn lead((inner, request): (S, Request<ReqB>), leader: Leader<HttpKey, Landed<B>>) -> Self {
-        let call = Call::Ready {
-            inner,
-            request: Some(request),
-        };
+        let call = Oneshot::new(inner, request);
         Self::Lead {
             call,
             leader: Some(leader),
@@ -213,25 +196,6 @@ where
                     let response = response.expect("a future is not polled after it was ready");
                     return Poll::Ready(Ok(response));
                 }
-            }
-        }
-    }
-}
-
-impl<S, ReqB> Call<S, ReqB>
-where
-    S: Service<Request<ReqB>>,
-{
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<S::Response, S::Error>> {
-        loop {
-            match self.as_mut().project() {
-                CallProjection::Ready { inner, request } => {
-                    ready!(inner.poll_ready(cx))?;
-                    let request = request.take().expect("a service is called once");
-                    let future = inner.call(request);
-                    self.set(Self::Response { future });
-                }
-                CallProjection::Response { future } => return future.poll(cx),
             }
         }
     }

@@ -1,1 +1,0 @@
-//! Runnable apps that compose the crates.

@@ -1,0 +1,33 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::Parser;
+
+/// A small shop that shows six patterns of resilient services at work.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "storefront", version)]
+pub(crate) struct Args {
+    /// Where the shop listens; port 0 takes a free one.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    pub(crate) listen: SocketAddr,
+
+    /// Where the payment and recommendation services listen; port 0 takes a free one.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    pub(crate) upstream: SocketAddr,
+
+    /// How many seconds what is under way may take at shutdown.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    grace: u64,
+
+    /// Do not write a line for each request.
+    #[arg(long)]
+    pub(crate) quiet: bool,
+}
+
+impl Args {
+    pub(crate) fn grace(&self) -> Duration {
+        Duration::from_secs(self.grace)
+    }
+}

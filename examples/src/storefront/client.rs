@@ -1,0 +1,140 @@
+//! How the shop calls other services: one stack per service, in the order that ARCHITECTURE.md gives.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use buttress_circuit::{
+    Backoff, Breaker, CircuitLayer, Probes, Rejected, Window, consecutive, failure_rate,
+};
+use buttress_dedup::DedupLayer;
+use buttress_trace_ctx::TraceLayer;
+use bytes::Bytes;
+use http::{Method, Request, Response};
+use http_body_util::Full;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use tower::retry::Policy;
+use tower::retry::budget::{Budget, TpsBudget};
+use tower::util::BoxCloneSyncService;
+use tower::{BoxError, ServiceBuilder, ServiceExt};
+
+use crate::stats::Stats;
+
+pub(crate) type Outgoing = Request<Full<Bytes>>;
+
+/// A service elsewhere, behind its breaker.
+#[derive(Clone)]
+pub(crate) struct Remote {
+    pub(crate) breaker: Breaker,
+    address: SocketAddr,
+    stack: BoxCloneSyncService<Outgoing, Response<Body>, BoxError>,
+}
+
+impl Remote {
+    /// dedup → retry → trace → circuit → timeout → concurrency limit → connection.
+    pub(crate) fn new(name: &'static str, address: SocketAddr, stats: &Arc<Stats>) -> Self {
+        let breaker = breaker(name, stats);
+        let connection = Client::builder(TokioExecutor::new()).build_http();
+        let stack = ServiceBuilder::new()
+            .map_response(|response: Response<_>| response.map(Body::new))
+            .layer(DedupLayer::http())
+            .retry(SafeRetries::new())
+            .layer(TraceLayer::client())
+            .layer(CircuitLayer::http(breaker.clone()))
+            .timeout(Duration::from_secs(2))
+            .concurrency_limit(64)
+            .service(connection)
+            .boxed_clone_sync();
+        Self {
+            breaker,
+            address,
+            stack,
+        }
+    }
+
+    /// Sends a request to `path`.
+    pub(crate) async fn send(
+        &self,
+        request: http::request::Builder,
+        path: &str,
+        body: impl Into<Bytes>,
+    ) -> Result<Response<Body>, BoxError> {
+        let uri = format!("http://{}{path}", self.address);
+        let request = request.uri(uri).body(Full::new(body.into()))?;
+        self.stack.clone().oneshot(request).await
+    }
+}
+
+trait BoxedCloneSync<R>: tower::Service<R> + Sized {
+    fn boxed_clone_sync(self) -> BoxCloneSyncService<R, Self::Response, Self::Error>
+    where
+        Self: Clone + Send + Sync + 'static,
+        Self::Future: Send + 'static,
+    {
+        BoxCloneSyncService::new(self)
+    }
+}
+
+impl<S: tower::Service<R>, R> BoxedCloneSync<R> for S {}
+
+/// Opens after five failures in a row, or when half of ten calls within ten seconds fail.
+fn breaker(name: &'static str, stats: &Arc<Stats>) -> Breaker {
+    let seconds = Duration::from_secs;
+    Breaker::builder(name)
+        .trip(
+            failure_rate(0.5)
+                .over(Window::time(seconds(10)))
+                .min_calls(10)
+                .or(consecutive(5)),
+        )
+        .open_for(Backoff::constant(seconds(5)))
+        .half_open(Probes::new(1).max_wait(seconds(5)))
+        .observer(crate::observe::breaker(stats))
+        .build()
+        .expect("these settings are in range")
+}
+
+/// Retries safe requests once, within a budget. What the breaker refused is not retried: it would be refused again.
+#[derive(Clone)]
+struct SafeRetries {
+    budget: Arc<TpsBudget>,
+    tries_left: usize,
+}
+
+impl SafeRetries {
+    fn new() -> Self {
+        Self {
+            budget: Arc::default(),
+            tries_left: 1,
+        }
+    }
+}
+
+impl<B, E> Policy<Outgoing, Response<B>, E> for SafeRetries {
+    type Future = std::future::Ready<()>;
+
+    fn retry(
+        &mut self,
+        request: &mut Outgoing,
+        result: &mut Result<Response<B>, E>,
+    ) -> Option<Self::Future> {
+        let failed = match result {
+            Ok(response) if response.extensions().get::<Rejected>().is_some() => false,
+            Ok(response) => response.status().is_server_error(),
+            Err(_) => true,
+        };
+        if !failed {
+            self.budget.deposit();
+            return None;
+        }
+        let may = self.tries_left > 0 && request.method() == Method::GET && self.budget.withdraw();
+        self.tries_left = self.tries_left.saturating_sub(1);
+        may.then(|| std::future::ready(()))
+    }
+
+    fn clone_request(&mut self, request: &Outgoing) -> Option<Outgoing> {
+        Some(request.clone())
+    }
+}

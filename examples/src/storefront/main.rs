@@ -1,0 +1,38 @@
+//! The storefront: a small shop in which all six patterns do their work on real HTTP traffic.
+//!
+//! `cargo demo` runs it, without a server, an environment variable or a flag. Beside the shop it starts the two services that the
+//! shop calls, on a port of their own, so that they can be broken and healed. The page at `/` shows what happens.
+
+mod args;
+mod catalogue;
+mod client;
+mod events;
+mod health;
+mod observe;
+mod orders;
+mod page;
+mod products;
+mod reports;
+mod router;
+mod serve;
+mod shop;
+mod stats;
+mod tenant;
+mod upstream;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::Args;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match serve::run(Args::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            serve::complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}

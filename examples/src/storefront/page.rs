@@ -1,0 +1,240 @@
+//! The page at `/`, what it shows, and what its buttons do.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, Request, State};
+use axum::response::sse::Event;
+use axum::response::{IntoResponse, Response};
+use axum::routing::MethodRouter;
+use buttress_cache::http::CacheOutcome;
+use buttress_circuit::{Breaker, State as BreakerState};
+use buttress_dedup::http::Flight;
+use futures_util::stream::{self, FuturesUnordered, StreamExt};
+use http::StatusCode;
+use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap};
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+use crate::events::stream_response;
+use crate::shop::Shop;
+use crate::upstream::Conditions;
+
+/// The page and its files, which are part of the program.
+pub(crate) fn files() -> [(&'static str, MethodRouter); 3] {
+    let file = |content_type: &'static str, text: &'static str| {
+        let policy = "default-src 'self'; frame-ancestors 'none'";
+        let headers = [
+            (CONTENT_TYPE, content_type),
+            (CONTENT_SECURITY_POLICY, policy),
+        ];
+        axum::routing::get(move || async move { (headers, text) })
+    };
+    [
+        (
+            "/",
+            file("text/html; charset=utf-8", include_str!("page/index.html")),
+        ),
+        (
+            "/style.css",
+            file("text/css; charset=utf-8", include_str!("page/style.css")),
+        ),
+        (
+            "/app.js",
+            file(
+                "text/javascript; charset=utf-8",
+                include_str!("page/app.js"),
+            ),
+        ),
+    ]
+}
+
+/// Everything the page shows, whenever something has changed, at most ten times a second.
+pub(crate) async fn stream(State(shop): State<Arc<Shop>>) -> Response {
+    let changes = shop.stats.changes();
+    let stopping = shop.stopping.clone().cancelled_owned();
+    let snapshots = stream::unfold(
+        (shop, changes, true),
+        |(shop, mut changes, first)| async move {
+            if !first {
+                changes.changed().await.ok()?;
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            changes.mark_unchanged();
+            let event = Event::default()
+                .event("snapshot")
+                .json_data(snapshot(&shop))
+                .ok()?;
+            Some((event, (shop, changes, false)))
+        },
+    );
+    stream_response(snapshots.take_until(stopping))
+}
+
+pub(crate) async fn snapshot_now(State(shop): State<Arc<Shop>>) -> Json<Value> {
+    Json(snapshot(&shop))
+}
+
+fn snapshot(shop: &Shop) -> Value {
+    let state = shop.stats.state();
+    let cache = shop.pages.stored.snapshot();
+    let flights = shop.dedup.snapshot();
+    let mut dedup = json!(state.dedup);
+    dedup["flights"] = flights.flights.into();
+    dedup["waiters"] = flights.waiters.into();
+    let mut idempotency = json!(state.idempotency);
+    idempotency["keys"] = shop.orders.store.snapshot().keys.into();
+    idempotency["running"] = shop.orders.layer.tasks().running().into();
+    let breaker = |breaker: &Breaker| {
+        let rejected = state.rejected_by(&breaker.name().to_string());
+        describe(breaker, rejected)
+    };
+    json!({
+        "uptime_ms": shop.stats.now(),
+        "breakers": [breaker(&shop.payments.breaker), breaker(&shop.recommendations.breaker)],
+        "upstreams": (["payments", "recommendations"].map(|name| upstream(shop, name))),
+        "cache": {
+            "hits": cache.hits, "misses": cache.misses, "invalidations": cache.invalidations,
+            "entries": cache.entries, "weight": cache.weight,
+        },
+        "dedup": dedup,
+        "idempotency": idempotency,
+        "negotiate": state.negotiate,
+        "trace": { "finished": state.finished, "recent": state.traces },
+        "catalogue": {
+            "reads": shop.catalogue.reads(), "reports": shop.catalogue.reports(),
+            "held": shop.catalogue.is_held(),
+        },
+        "orders": shop.catalogue.order_count(),
+        "subscribers": shop.feed.listeners(),
+        "story": state.story,
+    })
+}
+
+fn describe(breaker: &Breaker, rejected: u64) -> Value {
+    let snapshot = breaker.snapshot();
+    let state = match snapshot.state {
+        BreakerState::Closed => "closed",
+        BreakerState::Open => "open",
+        BreakerState::HalfOpen => "half-open",
+        BreakerState::ForcedOpen => "forced-open",
+        BreakerState::ForcedClosed => "forced-closed",
+        BreakerState::MetricsOnly => "metrics-only",
+        _ => "unknown",
+    };
+    json!({
+        "name": snapshot.name.to_string(), "state": state, "openings": snapshot.openings,
+        "remaining_ms": snapshot.remaining.map(|left| left.as_millis() as u64),
+        "rejected": rejected,
+    })
+}
+
+fn upstream(shop: &Shop, name: &str) -> Value {
+    shop.upstream.service(name).map_or(Value::Null, |service| {
+        let Conditions {
+            failure_rate,
+            latency_ms,
+        } = service.conditions();
+        json!({
+            "name": name, "failure_rate": failure_rate, "latency_ms": latency_ms,
+            "calls": service.calls(),
+        })
+    })
+}
+
+/// Breaks or heals an upstream.
+pub(crate) async fn treat(
+    State(shop): State<Arc<Shop>>,
+    Path((service, treatment)): Path<(String, String)>,
+) -> StatusCode {
+    let Some(service) = shop.upstream.service(&service) else {
+        return StatusCode::NOT_FOUND;
+    };
+    let failure_rate = match &*treatment {
+        "break" => 1.0,
+        "heal" => 0.0,
+        _ => return StatusCode::NOT_FOUND,
+    };
+    service.set(Conditions {
+        failure_rate,
+        ..Conditions::default()
+    });
+    shop.stats.touch();
+    StatusCode::NO_CONTENT
+}
+
+/// Makes the catalogue's readers wait, or lets them go: so that it can be seen who waits.
+pub(crate) async fn hold(State(shop): State<Arc<Shop>>, Path(what): Path<String>) -> StatusCode {
+    match &*what {
+        "hold" => shop.catalogue.hold(true),
+        "release" => shop.catalogue.hold(false),
+        _ => return StatusCode::NOT_FOUND,
+    }
+    shop.stats.touch();
+    StatusCode::NO_CONTENT
+}
+
+const BURST: usize = 100;
+
+/// Sends a hundred identical requests for a page that is not stored, all at once, through all the layers.
+pub(crate) async fn burst(shop: Arc<Shop>, app: axum::Router, headers: HeaderMap) -> Response {
+    let path = format!("/search?q=light&burst={:x}", fastrand::u64(..));
+    let reads_before = shop.catalogue.reads();
+    let request = || {
+        let mut request = Request::get(&path).body(Body::empty())?;
+        for name in ["host", "x-tenant"] {
+            if let Some(value) = headers.get(name) {
+                request.headers_mut().insert(name, value.clone());
+            }
+        }
+        Ok::<_, http::Error>(request)
+    };
+    let requests: Result<Vec<_>, _> = (0..BURST).map(|_| request()).collect();
+    let Ok(requests) = requests else {
+        return StatusCode::BAD_REQUEST.into_response();
+    };
+    let answers = requests
+        .into_iter()
+        .map(|request| answer(app.clone(), request));
+    let answers: Vec<_> = answers.collect::<FuturesUnordered<_>>().collect().await;
+    let count = |how: Answered| answers.iter().filter(|answer| **answer == how).count();
+    let (led, joined, cached) = (
+        count(Answered::Led),
+        count(Answered::Joined),
+        count(Answered::Cached),
+    );
+    let reads = shop.catalogue.reads() - reads_before;
+    shop.stats.tell("dedup", format!(
+        "{BURST} identical requests came at once. {led} read the catalogue; {joined} joined it and got the same response as it streamed."
+    ));
+    Json(json!({
+        "requests": BURST, "reads": reads, "led": led, "joined": joined, "cached": cached,
+    }))
+    .into_response()
+}
+
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Answered {
+    Alone,
+    Cached,
+    Joined,
+    Led,
+}
+
+async fn answer(app: axum::Router, request: Request) -> Answered {
+    let Ok(response) = app.oneshot(request).await;
+    let (head, body) = response.into_parts();
+    let cached = head.extensions.get() == Some(&CacheOutcome::Hit);
+    let flight = head.extensions.get().copied();
+    // The whole body, as a client would.
+    let _ = body.collect().await;
+    match flight {
+        _ if cached => Answered::Cached,
+        Some(Flight::Led) => Answered::Led,
+        Some(Flight::Joined) => Answered::Joined,
+        _ => Answered::Alone,
+    }
+}

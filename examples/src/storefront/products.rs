@@ -1,0 +1,144 @@
+//! Pages of products: stored with tags, gone when what they show is changed.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::response::{IntoResponse, Response};
+use buttress_cache::http::{CacheInvalidate, CacheTags};
+use buttress_wire::{Refusal, grpc::Code};
+use http::{HeaderMap, StatusCode, header};
+use serde::Deserialize;
+
+use crate::events::Happening;
+use crate::shop::Shop;
+use crate::tenant::Tenant;
+
+/// For a minute, in every cache between here and the browser's own.
+const FRESH: (header::HeaderName, &str) = (header::CACHE_CONTROL, "public, s-maxage=60, max-age=0");
+
+pub(crate) async fn product(
+    State(shop): State<Arc<Shop>>,
+    tenant: Tenant,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    let Some(product) = shop.catalogue.product(&tenant, &id).await else {
+        return not_found(&headers);
+    };
+    let mut response = ([FRESH], Json(&product)).into_response();
+    response
+        .extensions_mut()
+        .insert(CacheTags::from_iter([tag(&tenant, product.id)]));
+    response
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Search {
+    #[serde(default)]
+    q: String,
+}
+
+pub(crate) async fn search(
+    State(shop): State<Arc<Shop>>,
+    tenant: Tenant,
+    Query(search): Query<Search>,
+) -> Response {
+    let found = shop.catalogue.search(&tenant, &search.q).await;
+    let tags = CacheTags::from_iter(found.iter().map(|product| tag(&tenant, product.id)));
+    let mut response = ([FRESH], Json(&found)).into_response();
+    response.extensions_mut().insert(tags);
+    response
+}
+
+#[derive(Deserialize)]
+pub(crate) struct NewPrice {
+    price_cents: u64,
+}
+
+/// Changes a price: first at the source, then in every page that shows it.
+pub(crate) async fn set_price(
+    State(shop): State<Arc<Shop>>,
+    tenant: Tenant,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    Json(new): Json<NewPrice>,
+) -> Response {
+    if !shop.catalogue.set_price(&tenant, &id, new.price_cents) {
+        return not_found(&headers);
+    }
+    shop.feed.publish(
+        &tenant,
+        Happening::Price {
+            product: id.clone(),
+            price_cents: new.price_cents,
+        },
+    );
+    let mut response =
+        Json(serde_json::json!({ "product": id, "price_cents": new.price_cents })).into_response();
+    response
+        .extensions_mut()
+        .insert(CacheInvalidate::from_iter([tag(&tenant, &id)]));
+    response
+}
+
+/// What else is bought with a product, from another service.
+pub(crate) async fn recommendations(
+    State(shop): State<Arc<Shop>>,
+    Path(id): Path<String>,
+) -> Response {
+    let path = format!("/recommendations/{}", encode(&id));
+    let request = http::Request::builder();
+    match shop.recommendations.send(request, &path, "").await {
+        Ok(mut response) => {
+            crate::router::note_rejection(&shop, &response);
+            // Its body streams through.
+            response.headers_mut().remove(header::CONTENT_LENGTH);
+            response
+        }
+        Err(error) => bad_gateway("recommendations", &error),
+    }
+}
+
+pub(crate) fn bad_gateway(service: &str, error: &tower::BoxError) -> Response {
+    Refusal::new(
+        StatusCode::BAD_GATEWAY,
+        "urn:buttress:problem:storefront-upstream",
+        "A service that is needed for this could not be reached",
+        Code::Unavailable,
+    )
+    .detail(format!("{service}: {error}"))
+    .response(&HeaderMap::new())
+    .into_response()
+}
+
+fn not_found(headers: &HeaderMap) -> Response {
+    Refusal::new(
+        StatusCode::NOT_FOUND,
+        "urn:buttress:problem:storefront-no-such-product",
+        "There is no such product",
+        Code::NotFound,
+    )
+    .response(headers)
+    .into_response()
+}
+
+pub(crate) fn tag(tenant: &Tenant, product: &str) -> String {
+    tenant.tag(&format!("product:{product}"))
+}
+
+/// A path segment that came decoded, encoded again.
+fn encode(segment: &str) -> String {
+    let plain =
+        |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~');
+    segment
+        .bytes()
+        .map(|b| {
+            if plain(&b) {
+                char::from(b).to_string()
+            } else {
+                format!("%{b:02X}")
+            }
+        })
+        .collect()
+}

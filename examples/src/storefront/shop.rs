@@ -1,0 +1,100 @@
+//! What the shop is made of.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use buttress_cache::Cache;
+use buttress_cache::http::{CachedResponse, HttpCacheLayer};
+use buttress_dedup::DedupLayer;
+use buttress_idempotency::{IdempotencyLayer, MemoryStore, Scoped};
+use tokio_util::sync::CancellationToken;
+
+use crate::catalogue::Catalogue;
+use crate::client::Remote;
+use crate::events::Feed;
+use crate::observe;
+use crate::stats::Stats;
+use crate::tenant;
+use crate::upstream::Upstream;
+
+pub(crate) struct Shop {
+    pub(crate) catalogue: Catalogue,
+    pub(crate) payments: Remote,
+    pub(crate) recommendations: Remote,
+    pub(crate) upstream: Arc<Upstream>,
+    pub(crate) pages: Pages,
+    pub(crate) orders: Orders,
+    pub(crate) dedup: DedupLayer<Body>,
+    pub(crate) feed: Feed,
+    pub(crate) stats: Arc<Stats>,
+    /// Ends the streams that would otherwise never end.
+    pub(crate) stopping: CancellationToken,
+}
+
+/// The HTTP cache: its store and its layer.
+pub(crate) struct Pages {
+    pub(crate) stored: Cache<CachedResponse>,
+    pub(crate) layer: HttpCacheLayer,
+}
+
+/// What makes orders happen once.
+pub(crate) struct Orders {
+    pub(crate) store: MemoryStore,
+    pub(crate) layer: IdempotencyLayer<MemoryStore, Scoped>,
+}
+
+impl Shop {
+    pub(crate) fn new(
+        upstream: Arc<Upstream>,
+        upstream_address: SocketAddr,
+        stopping: CancellationToken,
+    ) -> Self {
+        let stats = Arc::new(Stats::new());
+        Self {
+            catalogue: Catalogue::new(),
+            payments: Remote::new("payments", upstream_address, &stats),
+            recommendations: Remote::new("recommendations", upstream_address, &stats),
+            upstream,
+            pages: Pages::new(&stats),
+            orders: Orders::new(&stats),
+            dedup: flights(&stats),
+            feed: Feed::new(),
+            stats,
+            stopping,
+        }
+    }
+}
+
+impl Pages {
+    fn new(stats: &Arc<Stats>) -> Self {
+        let stored = CachedResponse::cache()
+            .max_weight(64 << 20)
+            .observer(observe::cache(stats))
+            .build();
+        let layer = HttpCacheLayer::new(stored.clone())
+            .name("storefront")
+            .x_cache(true)
+            .partition(tenant::partition);
+        Self { stored, layer }
+    }
+}
+
+impl Orders {
+    fn new(stats: &Arc<Stats>) -> Self {
+        let store = MemoryStore::builder().max_bytes(64 << 20).build();
+        let layer = IdempotencyLayer::new(store.clone())
+            .scope(tenant::partition)
+            .lease(Duration::from_secs(30))
+            .observer(observe::idempotency(stats));
+        Self { store, layer }
+    }
+}
+
+fn flights(stats: &Arc<Stats>) -> DedupLayer<Body> {
+    DedupLayer::http()
+        .key(|parts, key| Some(key.with(tenant::partition(parts))))
+        .wait_timeout(Duration::from_secs(10))
+        .observer(observe::dedup(stats))
+}

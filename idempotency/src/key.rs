@@ -1,0 +1,240 @@
+//! The `Idempotency-Key` field (draft-ietf-httpapi-idempotency-key-header-07, section 2.1), and what a record is filed under.
+
+use std::fmt;
+
+use buttress_wire::key::KeyBuilder;
+use buttress_wire::lex::trim_ows;
+use http::header::{HeaderMap, HeaderName};
+use http::request;
+
+/// How a key may be spelled.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Syntax {
+    /// As the draft says, a structured-field string, `"k"`; or bare, `k`, as most clients send it. Both are one key.
+    #[default]
+    Lenient,
+    /// Only as the draft says.
+    Strict,
+}
+
+/// Why a field is not a key.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum KeyError {
+    Malformed,
+    Repeated,
+    TooLong,
+}
+
+/// A client's key: 1 to 255 printable ASCII characters.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct ClientKey(Vec<u8>);
+
+/// Longer keys are refused before anything else is done with them.
+pub(crate) const MAX_KEY: usize = 255;
+
+impl ClientKey {
+    /// The key of a request: `None` when it has none.
+    pub(crate) fn of(
+        headers: &HeaderMap,
+        name: &HeaderName,
+        syntax: Syntax,
+    ) -> Result<Option<Self>, KeyError> {
+        let mut lines = headers.get_all(name).iter();
+        let Some(line) = lines.next() else {
+            return Ok(None);
+        };
+        if lines.next().is_some() {
+            return Err(KeyError::Repeated);
+        }
+        // Two quotes, and every character escaped, is the longest spelling of the longest key.
+        if line.len() > 2 * MAX_KEY + 2 {
+            return Err(KeyError::TooLong);
+        }
+        Self::parse(trim_ows(line.as_bytes()), syntax).map(Some)
+    }
+
+    fn parse(text: &[u8], syntax: Syntax) -> Result<Self, KeyError> {
+        let key = match text.strip_prefix(b"\"") {
+            Some(rest) => unquote(rest).ok_or(KeyError::Malformed)?,
+            None if syntax == Syntax::Strict => return Err(KeyError::Malformed),
+            None => bare(text).ok_or(KeyError::Malformed)?,
+        };
+        match key.len() {
+            0 => Err(KeyError::Malformed),
+            1..=MAX_KEY => Ok(Self(key)),
+            _ => Err(KeyError::TooLong),
+        }
+    }
+}
+
+/// The inside of a structured-field string, after its opening quote (RFC 9651, section 4.2.5). Parameters are not for a key.
+fn unquote(rest: &[u8]) -> Option<Vec<u8>> {
+    let mut key = Vec::with_capacity(rest.len());
+    let mut bytes = rest.iter().copied();
+    loop {
+        match bytes.next()? {
+            b'"' => return bytes.next().is_none().then_some(key),
+            b'\\' => match bytes.next()? {
+                byte @ (b'"' | b'\\') => key.push(byte),
+                _ => return None,
+            },
+            byte @ 0x20..=0x7e => key.push(byte),
+            _ => return None,
+        }
+    }
+}
+
+/// What cannot be anything but one key: no spaces, no separators, no quotes.
+fn bare(text: &[u8]) -> Option<Vec<u8>> {
+    let allowed =
+        |byte: &u8| matches!(byte, 0x21..=0x7e) && !matches!(byte, b'"' | b',' | b';' | b'\\');
+    text.iter().all(allowed).then(|| text.to_vec())
+}
+
+/// What a record is filed under: a keyed BLAKE3 of scope, method, path and the client's key. Nothing of them can be read from it, and
+/// no two of them can be made to meet.
+#[derive(Clone, Copy, Eq, Hash, PartialEq)]
+pub struct RecordKey([u8; 32]);
+
+impl RecordKey {
+    pub(crate) fn new(
+        secret: &[u8; 32],
+        scope: &[u8],
+        parts: &request::Parts,
+        key: &ClientKey,
+    ) -> Self {
+        let mut text = Vec::with_capacity(256);
+        KeyBuilder::new(&mut text)
+            .part(scope)
+            .part(parts.method.as_str())
+            .part(parts.uri.path())
+            .part(&key.0);
+        Self(*blake3::keyed_hash(secret, &text).as_bytes())
+    }
+
+    /// A key from its bytes, as a store keeps it.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// Its bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for RecordKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "RecordKey({})",
+            blake3::Hash::from_bytes(self.0).to_hex()
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    const NAME: HeaderName = HeaderName::from_static("idempotency-key");
+
+    fn parse(lines: &[&str], syntax: Syntax) -> Result<Option<Vec<u8>>, KeyError> {
+        let line = |line: &&str| (NAME, HeaderValue::from_str(line).unwrap());
+        let headers = lines.iter().map(line).collect();
+        ClientKey::of(&headers, &NAME, syntax).map(|key| key.map(|key| key.0))
+    }
+
+    #[track_caller]
+    fn check(line: &str, expected: Result<&str, KeyError>) {
+        let expected = expected.map(|key| Some(key.as_bytes().to_vec()));
+        assert_eq!(parse(&[line], Syntax::Lenient), expected, "{line:?}");
+    }
+
+    #[test]
+    fn quoted_and_bare_are_one_key() {
+        check("\"8e03978e-40d5\"", Ok("8e03978e-40d5"));
+        check("8e03978e-40d5", Ok("8e03978e-40d5"));
+        check(" 8e03978e-40d5 ", Ok("8e03978e-40d5"));
+        check(r#""a\"b\\c""#, Ok(r#"a"b\c"#));
+        check("\"a b\"", Ok("a b"));
+    }
+
+    #[test]
+    fn what_is_no_key_is_refused() {
+        for bad in [
+            "",
+            "\"\"",
+            "\"",
+            "\"a",
+            "\"a\"b",
+            "\"a\";p=1",
+            "a b",
+            "a,b",
+            "a\"b",
+            r#""\a""#,
+            "a;b",
+        ] {
+            check(bad, Err(KeyError::Malformed));
+        }
+        assert_eq!(parse(&["a", "a"], Syntax::Lenient), Err(KeyError::Repeated));
+        assert_eq!(parse(&[], Syntax::Lenient), Ok(None));
+        assert_eq!(parse(&["a"], Syntax::Strict), Err(KeyError::Malformed));
+        assert!(parse(&["\"a\""], Syntax::Strict).is_ok());
+    }
+
+    #[test]
+    fn a_key_has_255_characters_at_most() {
+        assert!(parse(&[&"k".repeat(255)], Syntax::Lenient).is_ok());
+        assert_eq!(
+            parse(&[&"k".repeat(256)], Syntax::Lenient),
+            Err(KeyError::TooLong)
+        );
+        assert_eq!(
+            parse(&[&"k".repeat(10_000)], Syntax::Lenient),
+            Err(KeyError::TooLong)
+        );
+        let escaped = format!("\"{}\"", "\\\"".repeat(255));
+        assert!(parse(&[&escaped], Syntax::Strict).is_ok());
+    }
+
+    #[test]
+    fn a_record_key_tells_scope_method_path_and_key_apart() {
+        let key = |scope: &str, method: &str, path: &str, key: &str| {
+            let request = http::Request::builder()
+                .method(method)
+                .uri(path)
+                .body(())
+                .unwrap();
+            let key = ClientKey(key.as_bytes().to_vec());
+            RecordKey::new(&[0; 32], scope.as_bytes(), &request.into_parts().0, &key)
+        };
+        let base = key("a", "POST", "/o", "k");
+        assert_eq!(
+            base,
+            key("a", "POST", "/o?x=1", "k"),
+            "the query is for the fingerprint"
+        );
+        for other in [
+            key("b", "POST", "/o", "k"),
+            key("a", "PATCH", "/o", "k"),
+            key("a", "POST", "/p", "k"),
+            key("a", "POST", "/o", "l"),
+            key("aP", "OST", "/o", "k"),
+        ] {
+            assert_ne!(base, other);
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_panic(bytes: Vec<u8>) {
+            let _ = ClientKey::parse(&bytes, Syntax::Lenient);
+            let _ = ClientKey::parse(&bytes, Syntax::Strict);
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! How a request is refused (draft-ietf-httpapi-idempotency-key-header-07, section 2.7).
+
+use std::time::Duration;
+
+use buttress_wire::{Refusal, grpc::Code};
+use http::StatusCode;
+
+use crate::key::KeyError;
+use crate::store::StoreError;
+
+pub(crate) fn key_missing() -> Refusal {
+    Refusal::new(
+        StatusCode::BAD_REQUEST,
+        "urn:buttress:problem:idempotency-key-missing",
+        "This request needs an idempotency key",
+        Code::InvalidArgument,
+    )
+}
+
+pub(crate) fn key_invalid(error: KeyError) -> Refusal {
+    let detail = match error {
+        KeyError::Malformed => "the key is neither a quoted string nor bare printable characters",
+        KeyError::Repeated => "there is more than one key",
+        KeyError::TooLong => "the key has more than 255 characters",
+    };
+    Refusal::new(
+        StatusCode::BAD_REQUEST,
+        "urn:buttress:problem:idempotency-key-invalid",
+        "The idempotency key cannot be read",
+        Code::InvalidArgument,
+    )
+    .detail(detail)
+}
+
+pub(crate) fn key_reused() -> Refusal {
+    Refusal::new(
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "urn:buttress:problem:idempotency-key-reused",
+        "The idempotency key was used for another request",
+        Code::InvalidArgument,
+    )
+}
+
+pub(crate) fn in_progress(lease_left: Duration) -> Refusal {
+    // The lease says when the key is free at the latest; most work is done long before.
+    let delay = lease_left.clamp(Duration::from_secs(1), Duration::from_secs(5));
+    Refusal::new(
+        StatusCode::CONFLICT,
+        "urn:buttress:problem:idempotency-in-progress",
+        "A request with this idempotency key is being processed",
+        Code::Aborted,
+    )
+    .retry_after(delay)
+}
+
+pub(crate) fn outcome_unknown() -> Refusal {
+    Refusal::new(
+        StatusCode::CONFLICT,
+        "urn:buttress:problem:idempotency-outcome-unknown",
+        "It is not known how the first request with this idempotency key ended",
+        Code::Aborted,
+    )
+}
+
+pub(crate) fn response_not_stored() -> Refusal {
+    Refusal::new(
+        StatusCode::CONFLICT,
+        "urn:buttress:problem:response-not-stored",
+        "The first request with this idempotency key was processed; its response was not kept",
+        Code::Aborted,
+    )
+}
+
+pub(crate) fn request_too_large(limit: usize) -> Refusal {
+    Refusal::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "urn:buttress:problem:idempotency-request-too-large",
+        "The body is too large for a request with an idempotency key",
+        Code::ResourceExhausted,
+    )
+    .with("limit", limit)
+}
+
+pub(crate) fn body_broke() -> Refusal {
+    Refusal::new(
+        StatusCode::BAD_REQUEST,
+        "urn:buttress:problem:idempotency-request-incomplete",
+        "The body of the request did not arrive whole",
+        Code::InvalidArgument,
+    )
+}
+
+pub(crate) fn store_failed(error: &StoreError) -> Refusal {
+    let kind = match error {
+        StoreError::Full => "urn:buttress:problem:idempotency-store-full",
+        _ => "urn:buttress:problem:idempotency-store-unavailable",
+    };
+    Refusal::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        kind,
+        "It cannot be made sure now that this request happens only once",
+        Code::Unavailable,
+    )
+    .retry_after(Duration::from_secs(5))
+}

@@ -1,0 +1,99 @@
+//! The service: always ready, and thin.
+
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::task::{Context, Poll};
+
+use buttress_wire::Protocol;
+use http::{Request, Response};
+use http_body::Body;
+use tower_service::Service;
+
+use crate::body::{IdempotentBody, RequestBody};
+use crate::future::ResponseFuture;
+use crate::key::ClientKey;
+use crate::layer::Shared;
+use crate::refusal;
+use crate::store::Store;
+use crate::work::{Keyed, Work};
+
+/// Made by [`IdempotencyLayer`](crate::IdempotencyLayer).
+pub struct Idempotent<S, St> {
+    inner: S,
+    shared: Arc<Shared<St>>,
+}
+
+impl<S, St> Idempotent<S, St> {
+    pub(crate) fn new(inner: S, shared: Arc<Shared<St>>) -> Self {
+        Self { inner, shared }
+    }
+}
+
+impl<S, St, ReqB, B> Service<Request<ReqB>> for Idempotent<S, St>
+where
+    S: Service<Request<RequestBody<ReqB>>, Response = Response<B>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Send,
+    St: Store,
+    ReqB: Body + Send + 'static,
+    ReqB::Data: Send,
+    ReqB::Error: Into<Box<dyn Error + Send + Sync>>,
+    B: Body + Send + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    type Response = Response<IdempotentBody<B>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S, ReqB, B>;
+
+    /// Always ready: a clone of the inner service is made ready when it is needed.
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<ReqB>) -> Self::Future {
+        let settings = &self.shared.settings;
+        let inner = self.inner.clone();
+        if !settings.methods.contains(request.method()) {
+            return ResponseFuture::pass(inner, request.map(RequestBody::own));
+        }
+        let protocol = Protocol::of(request.headers());
+        let key = match ClientKey::of(request.headers(), &settings.header, settings.syntax) {
+            Ok(Some(key)) => key,
+            Ok(None) if settings.required => {
+                return ResponseFuture::refuse(&refusal::key_missing(), protocol);
+            }
+            Ok(None) => return ResponseFuture::pass(inner, request.map(RequestBody::own)),
+            Err(error) => return ResponseFuture::refuse(&refusal::key_invalid(error), protocol),
+        };
+        let begun = Arc::new(AtomicBool::new(false));
+        let shared = Arc::clone(&self.shared);
+        let tasks = shared.tasks.clone();
+        let keyed = Keyed {
+            shared,
+            key,
+            begun: Arc::clone(&begun),
+            protocol,
+        };
+        let work = Work { inner, keyed };
+        ResponseFuture::work(Box::pin(work.run(request)), begun, tasks)
+    }
+}
+
+impl<S: Clone, St> Clone for Idempotent<S, St> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: self.inner.clone(),
+            shared: Arc::clone(&self.shared),
+        }
+    }
+}
+
+impl<S: fmt::Debug, St> fmt::Debug for Idempotent<S, St> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Idempotent")
+            .field("inner", &self.inner)
+            .finish_non_exhaustive()
+    }
+}

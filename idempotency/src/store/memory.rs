@@ -1,0 +1,174 @@
+//! The store of one process.
+
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::table::{Limits, Table};
+use super::{Begin, BeginRequest, Claim, Record, Store, StoreError};
+use crate::key::RecordKey;
+
+/// Claims and records in this process's memory; they end with it. A clone is the same store.
+///
+/// # Bounds
+///
+/// A key is never forgotten before its ttl. At the bound of bytes the oldest bodies become tombstones: a duplicate is then told that the
+/// response was not kept, and nothing is done twice. At the bound of keys, new ones are refused with [`StoreError::Full`].
+#[derive(Clone)]
+pub struct MemoryStore {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    tables: [Mutex<Table>; TABLES],
+    fence: AtomicU64,
+}
+
+/// Enough that two threads seldom meet.
+const TABLES: usize = 16;
+
+/// What a [`MemoryStore`] holds.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// Claims and records.
+    pub keys: usize,
+    /// Bytes of recorded responses.
+    pub bytes: usize,
+}
+
+impl MemoryStore {
+    /// A store of up to a million keys and 256 MiB of responses.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::builder().build()
+    }
+
+    /// Chooses bounds.
+    pub fn builder() -> MemoryStoreBuilder {
+        MemoryStoreBuilder::default()
+    }
+
+    /// What it holds.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        self.inner
+            .tables
+            .iter()
+            .map(lock)
+            .fold(Snapshot::default(), |sum, table| Snapshot {
+                keys: sum.keys + table.len(),
+                bytes: sum.bytes + table.bytes(),
+            })
+    }
+
+    fn table(&self, key: &RecordKey) -> MutexGuard<'_, Table> {
+        // The key is a hash already.
+        lock(&self.inner.tables[usize::from(key.as_bytes()[0]) % TABLES])
+    }
+}
+
+impl Store for MemoryStore {
+    async fn begin(&self, request: BeginRequest) -> Result<Begin, StoreError> {
+        let fence = self.inner.fence.fetch_add(1, Ordering::Relaxed) + 1;
+        self.table(&request.key)
+            .begin(&request, fence, Instant::now())
+    }
+
+    async fn renew(&self, claim: &Claim, lease: Duration) -> Result<(), StoreError> {
+        self.table(&claim.key).renew(claim, lease, Instant::now())
+    }
+
+    async fn complete(
+        &self,
+        claim: &Claim,
+        record: Record,
+        ttl: Duration,
+    ) -> Result<(), StoreError> {
+        let gone = self
+            .table(&claim.key)
+            .complete(claim, record, ttl, Instant::now());
+        gone.map(drop)
+    }
+
+    async fn abandon(&self, claim: &Claim) -> Result<(), StoreError> {
+        self.table(&claim.key).abandon(claim)
+    }
+
+    async fn purge(&self, limit: usize) -> Result<usize, StoreError> {
+        let now = Instant::now();
+        let mut purged = 0;
+        for table in &self.inner.tables {
+            purged += lock(table).purge(limit - purged, now);
+        }
+        Ok(purged)
+    }
+}
+
+/// Bounds of a [`MemoryStore`].
+#[derive(Clone, Copy, Debug)]
+#[must_use]
+pub struct MemoryStoreBuilder {
+    max_keys: NonZeroUsize,
+    max_bytes: usize,
+}
+
+impl MemoryStoreBuilder {
+    /// How many keys are remembered at most; kept to within one sixteenth per part of the table. Default: a million.
+    pub fn max_keys(self, max_keys: NonZeroUsize) -> Self {
+        Self { max_keys, ..self }
+    }
+
+    /// How many bytes of responses are kept at most; kept to within one sixteenth per part of the table. Default: 256 MiB.
+    pub fn max_bytes(self, max_bytes: usize) -> Self {
+        Self { max_bytes, ..self }
+    }
+
+    /// The store.
+    #[must_use]
+    pub fn build(self) -> MemoryStore {
+        let limits = Limits {
+            keys: self.max_keys.get().div_ceil(TABLES),
+            bytes: self.max_bytes.div_ceil(TABLES),
+        };
+        let tables = std::array::from_fn(|_| Mutex::new(Table::new(limits)));
+        MemoryStore {
+            inner: Arc::new(Inner {
+                tables,
+                fence: AtomicU64::new(0),
+            }),
+        }
+    }
+}
+
+impl Default for MemoryStoreBuilder {
+    fn default() -> Self {
+        const MILLION: NonZeroUsize = NonZeroUsize::new(1_000_000).unwrap();
+        Self {
+            max_keys: MILLION,
+            max_bytes: 256 << 20,
+        }
+    }
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryStore")
+            .field("snapshot", &self.snapshot())
+            .finish_non_exhaustive()
+    }
+}
+
+fn lock(table: &Mutex<Table>) -> MutexGuard<'_, Table> {
+    table.lock().unwrap_or_else(PoisonError::into_inner)
+}

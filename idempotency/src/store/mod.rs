@@ -1,0 +1,169 @@
+//! Where claims and records are kept.
+
+#[cfg(feature = "test-util")]
+pub mod conformance;
+mod memory;
+mod table;
+
+use std::error::Error;
+use std::fmt;
+use std::future::Future;
+use std::time::Duration;
+
+use buttress_wire::Recorded;
+
+pub use self::memory::{MemoryStore, MemoryStoreBuilder, Snapshot};
+use crate::fingerprint::Fingerprint;
+use crate::key::RecordKey;
+
+/// Keeps claims and records.
+///
+/// # What an implementer promises
+///
+/// - [`begin`](Self::begin) is **one atomic step**: look and claim, never look and then claim. Of any number of callers at most one gets
+///   [`Begin::Claimed`] for a key until its claim is completed, given back, or has outlived its lease.
+/// - Every other method acts only if the record still carries the claim's token, and says [`StoreError::Lost`] otherwise, having changed
+///   nothing. A zombie never overwrites.
+/// - `begin` and `complete` may be repeated with the same token after a lost reply: the second call finds what the first did.
+/// - Fences grow strictly with each claim of a key. Leases and ttls are measured by the store's own clock.
+/// - `purge` never takes a claim whose lease runs, nor a record before its ttl.
+///
+/// The suite in [`conformance`](crate::conformance) (feature `test-util`) checks it.
+pub trait Store: Send + Sync + 'static {
+    /// Claims a key, or tells what is known of it.
+    fn begin(
+        &self,
+        request: BeginRequest,
+    ) -> impl Future<Output = Result<Begin, StoreError>> + Send;
+
+    /// Makes the lease end so long from now. A zero lease says that the holder has gone without knowing how its work ended.
+    fn renew(
+        &self,
+        claim: &Claim,
+        lease: Duration,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Files the record; it is replayed for `ttl`.
+    fn complete(
+        &self,
+        claim: &Claim,
+        record: Record,
+        ttl: Duration,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Gives the claim back, as if it had never been: only for work that is known to have had no effect.
+    fn abandon(&self, claim: &Claim) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Deletes up to `limit` records that have outlived their ttl. Tells how many.
+    fn purge(&self, limit: usize) -> impl Future<Output = Result<usize, StoreError>> + Send;
+}
+
+/// What [`Store::begin`] is asked.
+#[derive(Clone, Debug)]
+pub struct BeginRequest {
+    /// The key.
+    pub key: RecordKey,
+    /// What the request says.
+    pub fingerprint: Fingerprint,
+    /// Who asks: random, new for each request.
+    pub token: Token,
+    /// How long the claim is good without being renewed.
+    pub lease: Duration,
+    /// How long a claim that is never completed is remembered.
+    pub ttl: Duration,
+    /// What to do about a claim whose holder is gone.
+    pub recovery: Recovery,
+}
+
+/// What becomes of a claim that has outlived its lease: its holder has crashed, or has said that it does not know.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Recovery {
+    /// The next request does the work again: at least once.
+    #[default]
+    Reexecute,
+    /// Requests are refused until somebody has looked: at most once.
+    Reject,
+}
+
+/// What [`Store::begin`] found.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Begin {
+    /// The key is the caller's now.
+    Claimed(Claim),
+    /// Somebody works on it, for so long at least.
+    InProgress(Duration),
+    /// The key stands for another request.
+    Mismatch,
+    /// Somebody worked on it and is gone, and nobody knows how far it came.
+    OutcomeUnknown,
+    /// It is done.
+    Replay(Record),
+}
+
+/// A key that is held.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Claim {
+    /// The key.
+    pub key: RecordKey,
+    /// Who holds it.
+    pub token: Token,
+    /// Grows with every claim of the key: hand it to what must not take orders from a zombie.
+    pub fence: u64,
+    /// How often the work has been begun, this time included.
+    pub attempt: u32,
+}
+
+/// Who holds a claim: 128 random bits.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Token(pub u128);
+
+impl Token {
+    pub(crate) fn random() -> Self {
+        Self(fastrand::u128(..))
+    }
+}
+
+/// What is kept of finished work.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Record {
+    /// The response, to be sent again.
+    Response(Recorded),
+    /// The work is done; its response was too large to keep, or had to make room.
+    Tombstone,
+}
+
+/// Why a store could not do as asked.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// What is stored cannot be read.
+    Corrupt(Box<dyn Error + Send + Sync>),
+    /// There is no room for another key.
+    Full,
+    /// The claim is somebody else's now, or gone.
+    Lost,
+    /// The store cannot be reached, or does not answer.
+    Unavailable(Box<dyn Error + Send + Sync>),
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Corrupt(_) => "a stored record cannot be read",
+            Self::Full => "the store has no room for another key",
+            Self::Lost => "the claim is no longer held",
+            Self::Unavailable(_) => "the store is not available",
+        })
+    }
+}
+
+impl Error for StoreError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Corrupt(error) | Self::Unavailable(error) => Some(&**error),
+            Self::Full | Self::Lost => None,
+        }
+    }
+}

@@ -1,0 +1,383 @@
+//! The plain machine of the memory store: one part of the table. No lock, no clock.
+//!
+//! ```text
+//!             begin              complete             ttl over
+//!  (nothing) ──────► Running ───────────────► Done ──────────────► (nothing)
+//!                    │  ▲ │                    │ no room for bodies
+//!            renew ──┘  │ └ abandon ► (nothing)▼
+//!        lease over: begin, Reexecute        Done(Tombstone)
+//! ```
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use buttress_wire::Recorded;
+use tokio::time::Instant;
+
+use super::{Begin, BeginRequest, Claim, Record, Recovery, StoreError, Token};
+use crate::fingerprint::Fingerprint;
+use crate::key::RecordKey;
+
+#[derive(Debug)]
+pub(super) struct Table {
+    entries: HashMap<RecordKey, Entry>,
+    /// Done entries, in the order in which they were done: the oldest bodies go first. An entry that was forgotten meanwhile is
+    /// skipped by its fence.
+    done: VecDeque<(RecordKey, u64)>,
+    bytes: usize,
+    limits: Limits,
+    /// Nothing is over before this: a full table is not searched in vain for each new key.
+    nothing_over_before: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub(super) keys: usize,
+    pub(super) bytes: usize,
+}
+
+#[derive(Debug)]
+struct Entry {
+    fingerprint: Fingerprint,
+    token: Token,
+    fence: u64,
+    attempt: u32,
+    expires: Instant,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Done(Record),
+    Running { lease_until: Instant },
+}
+
+impl Table {
+    pub(super) fn new(limits: Limits) -> Self {
+        Self {
+            entries: HashMap::new(),
+            done: VecDeque::new(),
+            bytes: 0,
+            limits,
+            nothing_over_before: None,
+        }
+    }
+
+    pub(super) fn begin(
+        &mut self,
+        request: &BeginRequest,
+        fence: u64,
+        now: Instant,
+    ) -> Result<Begin, StoreError> {
+        self.forget_if_over(&request.key, now);
+        if let Some(entry) = self.entries.get_mut(&request.key) {
+            return Ok(entry.begin(request, fence, now));
+        }
+        if self.entries.len() >= self.limits.keys && self.purge(self.limits.keys, now) == 0 {
+            return Err(StoreError::Full);
+        }
+        let entry = Entry::new(request, fence, now);
+        let claim = entry.claim(request.key);
+        self.will_be_over(entry.expires);
+        self.entries.insert(request.key, entry);
+        Ok(Begin::Claimed(claim))
+    }
+
+    pub(super) fn renew(
+        &mut self,
+        claim: &Claim,
+        lease: Duration,
+        now: Instant,
+    ) -> Result<(), StoreError> {
+        match &mut self.held(claim)?.state {
+            State::Running { lease_until } => *lease_until = now + lease,
+            State::Done(_) => return Err(StoreError::Lost),
+        }
+        Ok(())
+    }
+
+    /// Gives back what had to make room, to be dropped outside the lock.
+    pub(super) fn complete(
+        &mut self,
+        claim: &Claim,
+        record: Record,
+        ttl: Duration,
+        now: Instant,
+    ) -> Result<Vec<Record>, StoreError> {
+        let weight = weight(&record);
+        let entry = self.held(claim)?;
+        if matches!(entry.state, State::Done(_)) {
+            // The reply to the first call was lost; the record stands.
+            return Ok(vec![record]);
+        }
+        entry.state = State::Done(record);
+        entry.expires = now + ttl;
+        let (fence, expires) = (entry.fence, entry.expires);
+        self.will_be_over(expires);
+        self.bytes += weight;
+        self.done.push_back((claim.key, fence));
+        Ok(self.make_room())
+    }
+
+    pub(super) fn abandon(&mut self, claim: &Claim) -> Result<(), StoreError> {
+        if !matches!(self.held(claim)?.state, State::Running { .. }) {
+            return Err(StoreError::Lost);
+        }
+        self.entries.remove(&claim.key);
+        Ok(())
+    }
+
+    /// Forgets up to `limit` entries that are over.
+    pub(super) fn purge(&mut self, limit: usize, now: Instant) -> usize {
+        if self.nothing_over_before.is_none_or(|then| now < then) {
+            return 0;
+        }
+        let over = self.entries.iter().filter(|(_, entry)| entry.is_over(now));
+        let keys: Vec<_> = over.map(|(key, _)| *key).take(limit).collect();
+        keys.iter().for_each(|key| self.forget(key));
+        self.nothing_over_before = self.entries.values().map(|entry| entry.expires).min();
+        keys.len()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    fn will_be_over(&mut self, at: Instant) {
+        self.nothing_over_before = Some(self.nothing_over_before.map_or(at, |then| then.min(at)));
+    }
+
+    fn held(&mut self, claim: &Claim) -> Result<&mut Entry, StoreError> {
+        let entry = self.entries.get_mut(&claim.key).ok_or(StoreError::Lost)?;
+        if entry.token == claim.token {
+            Ok(entry)
+        } else {
+            Err(StoreError::Lost)
+        }
+    }
+
+    fn forget_if_over(&mut self, key: &RecordKey, now: Instant) {
+        if self
+            .entries
+            .get(key)
+            .is_some_and(|entry| entry.is_over(now))
+        {
+            self.forget(key);
+        }
+    }
+
+    fn forget(&mut self, key: &RecordKey) {
+        if let Some(Entry {
+            state: State::Done(record),
+            ..
+        }) = self.entries.remove(key)
+        {
+            self.bytes -= weight(&record);
+        }
+    }
+
+    /// An unexpired key is never forgotten, but its body may be: then a duplicate is told so, and nothing is done twice.
+    fn make_room(&mut self) -> Vec<Record> {
+        let mut gone = Vec::new();
+        while self.bytes > self.limits.bytes {
+            let Some((key, fence)) = self.done.pop_front() else {
+                break;
+            };
+            let Some(entry) = self.entries.get_mut(&key).filter(|e| e.fence == fence) else {
+                continue;
+            };
+            if let State::Done(record) = &mut entry.state {
+                let record = std::mem::replace(record, Record::Tombstone);
+                self.bytes -= weight(&record);
+                gone.push(record);
+            }
+        }
+        self.drop_dead_places();
+        gone
+    }
+
+    /// Places of entries that were forgotten would otherwise pile up while there is room for bodies.
+    fn drop_dead_places(&mut self) {
+        if self.done.len() > 2 * self.entries.len() + 16 {
+            let entries = &self.entries;
+            self.done
+                .retain(|(key, fence)| entries.get(key).is_some_and(|e| e.fence == *fence));
+        }
+    }
+}
+
+impl Entry {
+    fn new(request: &BeginRequest, fence: u64, now: Instant) -> Self {
+        Self {
+            fingerprint: request.fingerprint,
+            token: request.token,
+            fence,
+            attempt: 1,
+            expires: now + request.ttl,
+            state: State::Running {
+                lease_until: now + request.lease,
+            },
+        }
+    }
+
+    fn begin(&mut self, request: &BeginRequest, fence: u64, now: Instant) -> Begin {
+        if self.fingerprint != request.fingerprint {
+            return Begin::Mismatch;
+        }
+        let lease_until = match &self.state {
+            State::Done(record) => return Begin::Replay(record.clone()),
+            State::Running { lease_until } => *lease_until,
+        };
+        if self.token == request.token {
+            return Begin::Claimed(self.claim(request.key));
+        }
+        if lease_until > now {
+            return Begin::InProgress(lease_until - now);
+        }
+        match request.recovery {
+            Recovery::Reject => Begin::OutcomeUnknown,
+            Recovery::Reexecute => {
+                let attempt = self.attempt.saturating_add(1);
+                *self = Self {
+                    attempt,
+                    ..Self::new(request, fence, now)
+                };
+                Begin::Claimed(self.claim(request.key))
+            }
+        }
+    }
+
+    fn claim(&self, key: RecordKey) -> Claim {
+        Claim {
+            key,
+            token: self.token,
+            fence: self.fence,
+            attempt: self.attempt,
+        }
+    }
+
+    /// Past its ttl, and nobody works on it.
+    fn is_over(&self, now: Instant) -> bool {
+        let working = matches!(self.state, State::Running { lease_until } if lease_until > now);
+        self.expires <= now && !working
+    }
+}
+
+fn weight(record: &Record) -> usize {
+    match record {
+        Record::Response(recorded) => Recorded::weight(recorded),
+        Record::Tombstone => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use buttress_wire::Recorded;
+    use bytes::Bytes;
+    use http::{HeaderMap, StatusCode};
+
+    use super::*;
+
+    const LIMITS: Limits = Limits {
+        keys: 3,
+        bytes: 2000,
+    };
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn request(key: u8) -> BeginRequest {
+        BeginRequest {
+            key: RecordKey::from_bytes([key; 32]),
+            fingerprint: Fingerprint::from_bytes([0; 32]),
+            token: Token::random(),
+            lease: SECOND,
+            ttl: 10 * SECOND,
+            recovery: Recovery::Reexecute,
+        }
+    }
+
+    fn claim(table: &mut Table, key: u8, fence: u64, now: Instant) -> Claim {
+        match table.begin(&request(key), fence, now) {
+            Ok(Begin::Claimed(claim)) => claim,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn response(size: usize) -> Record {
+        let body = Bytes::from(vec![0; size]);
+        Record::Response(Recorded::new(StatusCode::OK, HeaderMap::new(), body, None))
+    }
+
+    #[test]
+    fn a_lease_that_is_over_is_taken_over_and_not_before() {
+        let (mut table, now) = (Table::new(LIMITS), Instant::now());
+        let first = claim(&mut table, 1, 1, now);
+        let early = table.begin(&request(1), 2, now + SECOND / 2).unwrap();
+        assert_eq!(early, Begin::InProgress(SECOND / 2));
+        table.renew(&first, SECOND, now + SECOND / 2).unwrap();
+        assert!(matches!(
+            table.begin(&request(1), 3, now + SECOND),
+            Ok(Begin::InProgress(_))
+        ));
+        let second = claim(&mut table, 1, 4, now + 2 * SECOND);
+        assert_eq!((second.attempt, second.fence), (2, 4));
+        assert!(matches!(table.abandon(&first), Err(StoreError::Lost)));
+    }
+
+    #[test]
+    fn at_the_bound_of_keys_new_ones_are_refused_until_some_are_over() {
+        let (mut table, now) = (Table::new(LIMITS), Instant::now());
+        (0..3).for_each(|key| drop(claim(&mut table, key, 1, now)));
+        assert!(matches!(
+            table.begin(&request(9), 2, now),
+            Err(StoreError::Full)
+        ));
+        assert!(matches!(
+            table.begin(&request(0), 2, now),
+            Ok(Begin::InProgress(_))
+        ));
+        claim(&mut table, 9, 3, now + 11 * SECOND);
+        assert_eq!(table.len(), 1);
+    }
+
+    #[test]
+    fn at_the_bound_of_bytes_the_oldest_bodies_go_and_their_keys_stay() {
+        let (mut table, now) = (Table::new(LIMITS), Instant::now());
+        for key in 0..3 {
+            let held = claim(&mut table, key, 1, now);
+            table
+                .complete(&held, response(700), 10 * SECOND, now)
+                .unwrap();
+            assert!(table.bytes() <= LIMITS.bytes);
+        }
+        let found = |table: &mut Table, key| table.begin(&request(key), 9, now).unwrap();
+        assert_eq!(found(&mut table, 0), Begin::Replay(Record::Tombstone));
+        assert_eq!(found(&mut table, 2), Begin::Replay(response(700)));
+    }
+
+    #[test]
+    fn a_record_is_over_after_its_ttl() {
+        let (mut table, now) = (Table::new(LIMITS), Instant::now());
+        let held = claim(&mut table, 1, 1, now);
+        table
+            .complete(&held, response(10), 10 * SECOND, now)
+            .unwrap();
+        assert_eq!(table.purge(9, now + 9 * SECOND), 0);
+        assert_eq!(table.purge(9, now + 10 * SECOND), 1);
+        assert_eq!((table.len(), table.bytes()), (0, 0));
+    }
+
+    #[test]
+    fn places_of_the_forgotten_do_not_pile_up() {
+        let (mut table, mut now) = (Table::new(LIMITS), Instant::now());
+        for fence in 0..1000 {
+            let held = claim(&mut table, 1, fence, now);
+            table.complete(&held, response(10), SECOND, now).unwrap();
+            now += 2 * SECOND;
+        }
+        assert!(table.done.len() < 100, "{}", table.done.len());
+    }
+}

@@ -1,0 +1,241 @@
+//! A body that is recorded while its reader takes its time.
+
+use std::collections::VecDeque;
+use std::error::Error;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use buttress_wire::tasks::Tasks;
+use buttress_wire::{Outcome, Recording, into_bytes};
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use tokio_util::sync::DropGuard;
+
+use crate::held::Held;
+use crate::store::{Record, Store};
+
+type BoxError = Box<dyn Error + Send + Sync>;
+type Filing = Pin<Box<dyn Future<Output = ()> + Send>>;
+type Finish = Box<dyn FnOnce(Outcome) -> Filing + Send>;
+
+/// Gives out frames as they come, and files the record before the last of them, or the end, is given out.
+///
+/// ```text
+///  Reading ── end ─────► Filing ──► (end)
+///     │ └── too large ─► Filing ──► Passing ──► (end)
+///     │ └── error ─────► Filing ──► (error)
+///     └──── dropped ───► a task reads on, and files
+/// ```
+pub(crate) struct Streaming<B> {
+    /// Frames that were there before anybody read.
+    ahead: VecDeque<Frame<Bytes>>,
+    state: State<B>,
+    tasks: Tasks,
+}
+
+enum State<B> {
+    Done,
+    Failed(BoxError),
+    Filing {
+        filing: Filing,
+        next: Box<Self>,
+        last: Option<Frame<Bytes>>,
+    },
+    Passing(Pin<Box<B>>),
+    Reading(Reading<B>),
+}
+
+/// The rest of a body, and what is to be done with it.
+struct Reading<B> {
+    body: Pin<Box<B>>,
+    recording: Recording,
+    finish: Finish,
+    heartbeat: DropGuard,
+    /// Made where it was known that the body may go to another task.
+    detach: fn(Self, &Tasks),
+}
+
+impl<B> Streaming<B>
+where
+    B: Body,
+    B::Error: Into<BoxError>,
+{
+    /// Goes on with `body` after the frames `ahead`, which are recorded already.
+    pub(crate) fn record<St: Store>(
+        ahead: VecDeque<Frame<Bytes>>,
+        body: Pin<Box<B>>,
+        recording: Recording,
+        held: Held<St>,
+        tasks: Tasks,
+    ) -> Self
+    where
+        B: Send + 'static,
+    {
+        let heartbeat = held.keep_alive_apart();
+        let finish: Finish = Box::new(move |outcome| Box::pin(finish(held, outcome)));
+        let detach = |rest: Reading<B>, tasks: &Tasks| tasks.spawn(rest.read_on());
+        let state = State::Reading(Reading {
+            body,
+            recording,
+            finish,
+            heartbeat,
+            detach,
+        });
+        Self {
+            ahead,
+            state,
+            tasks,
+        }
+    }
+
+    /// Goes on with `body`, of which no record is kept.
+    pub(crate) fn pass(ahead: VecDeque<Frame<Bytes>>, body: Pin<Box<B>>, tasks: Tasks) -> Self {
+        Self {
+            ahead,
+            state: State::Passing(body),
+            tasks,
+        }
+    }
+
+    /// Ends with an error.
+    pub(crate) fn fail(ahead: VecDeque<Frame<Bytes>>, error: BoxError, tasks: Tasks) -> Self {
+        Self {
+            ahead,
+            state: State::Failed(error),
+            tasks,
+        }
+    }
+
+    pub(crate) fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if let Some(frame) = self.ahead.pop_front() {
+            return Poll::Ready(Some(Ok(frame)));
+        }
+        loop {
+            match &mut self.state {
+                State::Done => return Poll::Ready(None),
+                State::Failed(_) => {
+                    let State::Failed(error) = std::mem::replace(&mut self.state, State::Done)
+                    else {
+                        unreachable!("it was matched just now")
+                    };
+                    return Poll::Ready(Some(Err(error)));
+                }
+                State::Passing(body) => {
+                    let frame = ready!(body.as_mut().poll_frame(cx));
+                    return Poll::Ready(frame.map(|f| f.map(into_bytes).map_err(Into::into)));
+                }
+                State::Filing { filing, next, last } => {
+                    ready!(filing.as_mut().poll(cx));
+                    let (next, last) = (std::mem::replace(&mut **next, State::Done), last.take());
+                    self.state = next;
+                    if let Some(frame) = last {
+                        return Poll::Ready(Some(Ok(frame)));
+                    }
+                }
+                State::Reading(reading) => {
+                    let frame = ready!(reading.body.as_mut().poll_frame(cx));
+                    if let Some(frame) = self.read(frame.map(|f| f.map(into_bytes))) {
+                        return Poll::Ready(Some(Ok(frame)));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Records what was read. Gives the frame, unless the record has to be filed first.
+    fn read(&mut self, frame: Option<Result<Frame<Bytes>, B::Error>>) -> Option<Frame<Bytes>> {
+        let State::Reading(mut reading) = std::mem::replace(&mut self.state, State::Done) else {
+            return None;
+        };
+        let (outcome, next, last) = match frame {
+            Some(Ok(frame)) if !reading.recording.frame(&frame) => {
+                (Outcome::Overflow, State::Passing(reading.body), Some(frame))
+            }
+            Some(Ok(frame)) if !reading.is_over() => {
+                self.state = State::Reading(reading);
+                return Some(frame);
+            }
+            Some(Ok(frame)) => (reading.recording.end(), State::Done, Some(frame)),
+            Some(Err(error)) => (Outcome::Aborted, State::Failed(error.into()), None),
+            None => (reading.recording.end(), State::Done, None),
+        };
+        let filing = (reading.finish)(outcome);
+        self.state = State::Filing {
+            filing,
+            next: Box::new(next),
+            last,
+        };
+        None
+    }
+}
+
+impl<B: Body> Streaming<B> {
+    pub(crate) fn size_hint(&self) -> SizeHint {
+        let ahead: u64 = self
+            .ahead
+            .iter()
+            .filter_map(|f| f.data_ref())
+            .map(|d| d.len() as u64)
+            .sum();
+        let exact = match &self.state {
+            State::Done => Some(0),
+            State::Passing(body) | State::Reading(Reading { body, .. }) => body.size_hint().exact(),
+            State::Failed(_) | State::Filing { .. } => None,
+        };
+        exact.map_or_else(SizeHint::default, |exact| {
+            SizeHint::with_exact(ahead + exact)
+        })
+    }
+}
+
+impl<B> Reading<B>
+where
+    B: Body,
+{
+    /// A reader may stop here: the body says that it is over, or has given all that it announced.
+    fn is_over(&self) -> bool {
+        self.body.is_end_stream() || self.recording.is_whole()
+    }
+
+    /// Reads the rest for the record alone.
+    async fn read_on(mut self) {
+        let outcome = loop {
+            let frame = std::future::poll_fn(|cx| self.body.as_mut().poll_frame(cx)).await;
+            match frame.map(|frame| frame.map(into_bytes)) {
+                Some(Ok(frame)) if !self.recording.frame(&frame) => break Outcome::Overflow,
+                Some(Ok(_)) if !self.is_over() => {}
+                Some(Err(_)) => break Outcome::Aborted,
+                Some(Ok(_)) | None => break self.recording.end(),
+            }
+        };
+        // Nothing more of it is wanted, and its record is filed under a lease that is still kept.
+        drop(self.body);
+        (self.finish)(outcome).await;
+        drop(self.heartbeat);
+    }
+}
+
+async fn finish<St: Store>(held: Held<St>, outcome: Outcome) {
+    let record = match outcome {
+        Outcome::Complete(recorded) => Record::Response(recorded),
+        Outcome::Overflow => Record::Tombstone,
+        // Dropping what is held says that nobody knows.
+        Outcome::Aborted => return,
+    };
+    // Its reader has the true response; what the store says about it is an event.
+    let _ = held.complete(record).await;
+}
+
+impl<B> Drop for Streaming<B> {
+    fn drop(&mut self) {
+        match std::mem::replace(&mut self.state, State::Done) {
+            State::Reading(reading) => (reading.detach)(reading, &self.tasks),
+            State::Filing { filing, .. } => self.tasks.spawn(filing),
+            State::Done | State::Failed(_) | State::Passing(_) => {}
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! Behaviour of the layer and of its store.
+#![allow(clippy::unwrap_used)]
+
+mod cancel;
+mod kit;
+mod laws;
+mod replay;
+mod store;
+mod streaming;

@@ -1,0 +1,219 @@
+//! Comma-separated values (RFC 4180).
+
+use serde::Serialize;
+
+use super::shape::{Shape, shape_of};
+use super::table::Table;
+use super::{EncodeError, Format, MediaType, Record, RowEncoder};
+
+/// CSV: `text/csv`, in UTF-8, with a header line, lines ended by CRLF.
+///
+/// It holds records and collections of records; a collection that is sent by [`Negotiated::rows`](crate::Negotiated::rows) has its header
+/// also when it is empty. Fields of nested structs and maps are columns called `outer.inner`. `None`, `()` and numbers that are none
+/// are empty cells. A list in a cell is an error, and so is a field without a column.
+///
+/// A string that a spreadsheet would take for a formula is led by an apostrophe. Numbers are left as they are.
+#[derive(Clone, Copy, Debug)]
+#[must_use]
+pub struct Csv {
+    defend: bool,
+}
+
+impl Csv {
+    /// With formulas defused.
+    pub const fn new() -> Self {
+        Self { defend: true }
+    }
+
+    /// Leaves strings that start like a formula as they are, for files that no spreadsheet will ever open.
+    pub const fn with_dangerous_formulas(self) -> Self {
+        Self { defend: false }
+    }
+}
+
+impl Default for Csv {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Format for Csv {
+    type Rows = CsvRows;
+
+    fn name(&self) -> &'static str {
+        "csv"
+    }
+
+    fn media_types(&self) -> &'static [MediaType] {
+        const { &[MediaType::new("text/csv;charset=utf-8;header=present")] }
+    }
+
+    fn encode<T: Serialize + ?Sized>(
+        &self,
+        value: &T,
+        out: &mut Vec<u8>,
+    ) -> Result<(), EncodeError> {
+        if shape_of(value) == Shape::Other {
+            return Err(EncodeError::new("a table is made of records"));
+        }
+        let mut table = Table::discover(value, self.defend)?;
+        table.header(out);
+        table.write(value, out)
+    }
+
+    fn rows(&self, columns: &'static [&'static str]) -> CsvRows {
+        CsvRows {
+            table: Table::new(columns, self.defend),
+        }
+    }
+
+    fn is_file(&self) -> bool {
+        true
+    }
+}
+
+/// Writes a header, and a line for each record.
+#[derive(Debug)]
+pub struct CsvRows {
+    table: Table,
+}
+
+impl RowEncoder for CsvRows {
+    fn begin(&mut self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        self.table.header(out);
+        Ok(())
+    }
+
+    fn row<T: Record>(&mut self, row: &T, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        self.table.write_record(row, out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn csv<T: Serialize + ?Sized>(value: &T) -> Result<String, EncodeError> {
+        let mut out = Vec::new();
+        Csv::new().encode(value, &mut out)?;
+        Ok(String::from_utf8(out).unwrap())
+    }
+
+    #[track_caller]
+    fn check<T: Serialize + ?Sized>(value: &T, expected: &str) {
+        assert_eq!(csv(value).unwrap(), expected);
+    }
+
+    #[derive(Clone, Default, Serialize)]
+    struct Row {
+        name: String,
+        units: Option<i32>,
+        place: Option<Place>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        note: Option<&'static str>,
+    }
+
+    #[derive(Clone, Serialize)]
+    struct Place {
+        city: &'static str,
+        at: f64,
+    }
+
+    impl Record for Row {
+        const COLUMNS: &'static [&'static str] =
+            &["units", "name", "place.city", "place.at", "note"];
+    }
+
+    fn row() -> Row {
+        Row {
+            name: "a".into(),
+            units: Some(-1),
+            place: Some(Place {
+                city: "Rome",
+                at: 0.5,
+            }),
+            note: None,
+        }
+    }
+
+    #[test]
+    fn records_have_a_header_and_nested_ones_are_flattened() {
+        let bare = Row {
+            note: Some("x"),
+            ..Row::default()
+        };
+        check(
+            &row(),
+            "name,units,place.city,place.at\r\na,-1,Rome,0.5\r\n",
+        );
+        check(
+            &[bare, row()],
+            "name,units,note,place.city,place.at\r\n,,x,,\r\na,-1,,Rome,0.5\r\n",
+        );
+        check(
+            &serde_json::json!({"b": 1, "a": {"c": true}}),
+            "a.c,b\r\ntrue,1\r\n",
+        );
+    }
+
+    #[test]
+    fn a_collection_has_its_columns_also_when_it_is_empty() {
+        let write = |rows: &[Row]| {
+            let (mut encoder, mut out) = (Csv::new().rows(Row::COLUMNS), Vec::new());
+            encoder.begin(&mut out).unwrap();
+            rows.iter()
+                .for_each(|row| encoder.row(row, &mut out).unwrap());
+            encoder.end(&mut out).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        let header = "units,name,place.city,place.at,note\r\n";
+        assert_eq!(write(&[]), header);
+        assert_eq!(
+            write(&[row(), Row::default()]),
+            format!("{header}-1,a,Rome,0.5,\r\n,,,,\r\n")
+        );
+    }
+
+    #[test]
+    fn strings_are_quoted_and_formulas_defused_but_numbers_are_numbers() {
+        let cell = |text: &str| {
+            csv(&[[("c", text)]
+                .into_iter()
+                .collect::<std::collections::BTreeMap<_, _>>()])
+            .unwrap()
+        };
+        for (text, expected) in [
+            ("plain", "plain"),
+            ("a,b", "\"a,b\""),
+            ("say \"hi\"", "\"say \"\"hi\"\"\""),
+            ("two\r\nlines", "\"two\r\nlines\""),
+            ("=1+1", "'=1+1"),
+            ("+1", "'+1"),
+            ("-1", "'-1"),
+            ("@x", "'@x"),
+            ("\tx", "'\tx"),
+            ("\rx", "\"'\rx\""),
+            ("＝1", "'＝1"),
+            ("a=1", "a=1"),
+            ("", "\"\""),
+        ] {
+            assert_eq!(cell(text), format!("c\r\n{expected}\r\n"), "{text:?}");
+        }
+        check(
+            &serde_json::json!({"n": -1, "f": -0.25}),
+            "f,n\r\n-0.25,-1\r\n",
+        );
+        check(&serde_json::json!({"=x": 1}), "'=x\r\n1\r\n");
+    }
+
+    #[test]
+    fn what_is_no_table_is_refused() {
+        let refused = |value: serde_json::Value| csv(&value).is_err();
+        assert!(refused(serde_json::json!(1)));
+        assert!(refused(serde_json::json!([1, 2])));
+        assert!(refused(serde_json::json!([[1], [2]])));
+        assert!(refused(serde_json::json!({"list": [1]})));
+        assert!(refused(serde_json::json!({"a": {"b": 1}, "a.b": 2})));
+        assert!(refused(serde_json::json!([{"a": 1}, {"a": {"b": 2}}])));
+    }
+}

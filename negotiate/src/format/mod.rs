@@ -1,0 +1,218 @@
+//! The ways to write a value.
+
+#[cfg(feature = "csv")]
+mod csv;
+mod json;
+#[cfg(any(feature = "csv", feature = "xml"))]
+mod shape;
+#[cfg(feature = "csv")]
+mod table;
+#[cfg(feature = "xml")]
+mod xml;
+
+use std::error::Error;
+use std::fmt;
+
+use buttress_wire::Refusal;
+use buttress_wire::grpc::Code;
+use bytes::Bytes;
+use http::{HeaderMap, Response, StatusCode};
+use http_body_util::Full;
+use serde::Serialize;
+
+#[cfg(feature = "csv")]
+pub use self::csv::{Csv, CsvRows};
+pub use self::json::{Json, JsonRows};
+#[cfg(feature = "xml")]
+pub use self::xml::{Xml, XmlRows};
+
+/// A way to write values.
+///
+/// Formats are put together as a tuple, `(Json, Csv::new())`, the server's favourite first; what is chosen is called directly, without
+/// a virtual call.
+///
+/// ```
+/// use buttress_negotiate::{EncodeError, Format, MediaType, Record, RowEncoder};
+/// use serde::Serialize;
+///
+/// /// JSON for people.
+/// #[derive(Debug)]
+/// struct Pretty;
+///
+/// impl Format for Pretty {
+///     type Rows = PrettyRows;
+///
+///     fn name(&self) -> &'static str {
+///         "txt"
+///     }
+///     fn media_types(&self) -> &'static [MediaType] {
+///         const { &[MediaType::new("text/plain;charset=utf-8")] }
+///     }
+///     fn encode<T: Serialize + ?Sized>(&self, value: &T, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+///         serde_json::to_writer_pretty(out, value).map_err(EncodeError::new)
+///     }
+///     fn rows(&self, _columns: &'static [&'static str]) -> PrettyRows {
+///         PrettyRows
+///     }
+/// }
+///
+/// #[derive(Debug)]
+/// struct PrettyRows;
+///
+/// impl RowEncoder for PrettyRows {
+///     fn row<T: Record>(&mut self, row: &T, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+///         Pretty.encode(row, out)?;
+///         out.push(b'\n');
+///         Ok(())
+///     }
+/// }
+/// ```
+pub trait Format: Send + Sync + 'static {
+    /// Writes a collection, record by record.
+    type Rows: RowEncoder;
+
+    /// A short name, unique among formats: the extension of a file in it.
+    fn name(&self) -> &'static str;
+
+    /// What it is called, the best name first. Each of them is offered.
+    fn media_types(&self) -> &'static [MediaType];
+
+    /// Appends `value` to `out`. What is appended before an error is thrown away.
+    ///
+    /// # Errors
+    ///
+    /// The format has no way to write this value.
+    fn encode<T: Serialize + ?Sized>(
+        &self,
+        value: &T,
+        out: &mut Vec<u8>,
+    ) -> Result<(), EncodeError>;
+
+    /// Starts a collection of records with these columns.
+    fn rows(&self, columns: &'static [&'static str]) -> Self::Rows;
+
+    /// Whether it is for files rather than for programs and windows. Only such a format is sent as an attachment.
+    fn is_file(&self) -> bool {
+        false
+    }
+}
+
+/// A record, whose columns are known also where there is none.
+///
+/// ```
+/// #[derive(serde::Serialize)]
+/// struct Sale {
+///     day: String,
+///     units: u32,
+/// }
+///
+/// impl buttress_negotiate::Record for Sale {
+///     const COLUMNS: &'static [&'static str] = &["day", "units"];
+/// }
+/// ```
+pub trait Record: Serialize {
+    /// The names of its fields as `serde` writes them, in the order of a table's columns. A field of a nested struct is called
+    /// `outer.inner`. A record may leave fields out, and may have none that is not listed.
+    const COLUMNS: &'static [&'static str];
+}
+
+/// Writes a collection, record by record, so that it can be sent while it is made.
+pub trait RowEncoder: Send {
+    /// What stands before the first record, also where there is none.
+    ///
+    /// # Errors
+    ///
+    /// The format has no way to write this collection.
+    fn begin(&mut self, _out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        Ok(())
+    }
+
+    /// Appends a record. What is appended before an error is to be thrown away.
+    ///
+    /// # Errors
+    ///
+    /// The format has no way to write this record.
+    fn row<T: Record>(&mut self, row: &T, out: &mut Vec<u8>) -> Result<(), EncodeError>;
+
+    /// What stands after the last record.
+    ///
+    /// # Errors
+    ///
+    /// The format has no way to end this collection.
+    fn end(&mut self, _out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        Ok(())
+    }
+}
+
+/// A media type that a format is served as.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct MediaType {
+    offered: &'static str,
+    sent: &'static str,
+}
+
+impl MediaType {
+    /// Offered, and sent as `Content-Type`.
+    ///
+    /// That it is one is seen when a layer is made.
+    #[must_use]
+    pub const fn new(media_type: &'static str) -> Self {
+        Self {
+            offered: media_type,
+            sent: media_type,
+        }
+    }
+
+    /// Offered with parameters that are not sent: `application/json` has no charset, and clients ask for it with one.
+    #[must_use]
+    pub const fn offered_as(self, offered: &'static str) -> Self {
+        Self { offered, ..self }
+    }
+
+    /// What ranges are held against.
+    #[must_use]
+    pub const fn offered(&self) -> &'static str {
+        self.offered
+    }
+
+    /// The `Content-Type`.
+    #[must_use]
+    pub const fn sent(&self) -> &'static str {
+        self.sent
+    }
+}
+
+/// A value that cannot be written in the format that was chosen.
+#[derive(Debug)]
+pub struct EncodeError(Box<dyn Error + Send + Sync>);
+
+impl EncodeError {
+    /// For a reason, or because of another error.
+    pub fn new(reason: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self(reason.into())
+    }
+
+    /// A 500 problem. The reason is not in it: it is the server's own.
+    #[must_use]
+    pub fn response(&self) -> Response<Full<Bytes>> {
+        Refusal::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "urn:buttress:negotiate:not-encodable",
+            "The answer could not be written in the format that was chosen",
+            Code::Internal,
+        )
+        .response(&HeaderMap::new())
+    }
+}
+
+impl fmt::Display for EncodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the value cannot be written in the format that was chosen")
+    }
+}
+
+impl Error for EncodeError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&*self.0)
+    }
+}

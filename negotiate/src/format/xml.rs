@@ -1,0 +1,229 @@
+//! XML 1.0.
+
+use std::fmt::{self, Write};
+
+use serde::Serialize;
+use serde::ser::{SerializeStruct, Serializer};
+
+use super::shape::{Shape, shape_of};
+use super::{EncodeError, Format, MediaType, Record, RowEncoder};
+
+const DECLARATION: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>";
+
+/// XML: `application/xml`, also under its other name, `text/xml`.
+///
+/// There is one root element, whatever the value is; each member of a collection is an element in it. Every string gives a
+/// well-formed document: what XML cannot hold (most control characters, U+FFFE, U+FFFF) is replaced by U+FFFD. A key that is no XML
+/// name is an error.
+#[derive(Clone, Copy, Debug)]
+pub struct Xml {
+    root: &'static str,
+    item: &'static str,
+}
+
+impl Xml {
+    /// With a root element of this name. Members of a collection are called `item`.
+    ///
+    /// # Panics
+    ///
+    /// `root` is not an ASCII XML name: letters, digits, `_`, `-` and `.`, the first a letter or `_`.
+    #[must_use]
+    pub const fn root(root: &'static str) -> Self {
+        assert!(is_name(root), "the root element's name is no XML name");
+        Self { root, item: "item" }
+    }
+
+    /// Names the members of a collection.
+    ///
+    /// # Panics
+    ///
+    /// `item` is not an ASCII XML name; see [`root`](Self::root).
+    #[must_use]
+    pub const fn item(self, item: &'static str) -> Self {
+        assert!(is_name(item), "an element's name is no XML name");
+        Self { item, ..self }
+    }
+}
+
+impl Format for Xml {
+    type Rows = XmlRows;
+
+    fn name(&self) -> &'static str {
+        "xml"
+    }
+
+    fn media_types(&self) -> &'static [MediaType] {
+        const {
+            &[
+                MediaType::new("application/xml").offered_as("application/xml;charset=utf-8"),
+                MediaType::new("text/xml;charset=utf-8"),
+            ]
+        }
+    }
+
+    fn encode<T: Serialize + ?Sized>(
+        &self,
+        value: &T,
+        out: &mut Vec<u8>,
+    ) -> Result<(), EncodeError> {
+        out.extend_from_slice(DECLARATION.as_bytes());
+        match shape_of(value) {
+            Shape::Sequence => element(
+                self.root,
+                &Members {
+                    item: self.item,
+                    value,
+                },
+                out,
+            ),
+            Shape::Record | Shape::Other => element(self.root, value, out),
+        }
+    }
+
+    fn rows(&self, _columns: &'static [&'static str]) -> XmlRows {
+        XmlRows { xml: *self }
+    }
+}
+
+/// Writes the members of one root element.
+#[derive(Debug)]
+pub struct XmlRows {
+    xml: Xml,
+}
+
+impl RowEncoder for XmlRows {
+    fn begin(&mut self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        out.extend_from_slice(DECLARATION.as_bytes());
+        out.extend_from_slice(format!("<{}>", self.xml.root).as_bytes());
+        Ok(())
+    }
+
+    fn row<T: Record>(&mut self, row: &T, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        element(self.xml.item, row, out)
+    }
+
+    fn end(&mut self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        out.extend_from_slice(format!("</{}>", self.xml.root).as_bytes());
+        Ok(())
+    }
+}
+
+/// Writes `value` as one element.
+fn element<T: Serialize + ?Sized>(
+    name: &str,
+    value: &T,
+    out: &mut Vec<u8>,
+) -> Result<(), EncodeError> {
+    quick_xml::se::to_writer_with_root(Legal(out), name, value).map_err(EncodeError::new)?;
+    Ok(())
+}
+
+/// A sequence as a struct with one field: a field's sequence is written as elements of its name, and a bare one would be many roots.
+struct Members<'a, T: ?Sized> {
+    item: &'static str,
+    value: &'a T,
+}
+
+impl<T: Serialize + ?Sized> Serialize for Members<'_, T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut root = serializer.serialize_struct("root", 1)?;
+        root.serialize_field(self.item, self.value)?;
+        root.end()
+    }
+}
+
+/// Lets through what XML 1.0 can hold (section 2.2, `Char`). Markup is always legal, so that only text is ever changed.
+struct Legal<'a>(&'a mut Vec<u8>);
+
+impl Write for Legal<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let mut done = 0;
+        for (at, char) in text.char_indices() {
+            // A parser would read a bare carriage return as a line feed (section 2.11).
+            let instead = match char {
+                '\r' => "&#13;",
+                '\t' | '\n' | ' '..='\u{fffd}' | '\u{10000}'.. => continue,
+                _ => "\u{fffd}",
+            };
+            self.0.extend_from_slice(&text.as_bytes()[done..at]);
+            self.0.extend_from_slice(instead.as_bytes());
+            done = at + char.len_utf8();
+        }
+        self.0.extend_from_slice(&text.as_bytes()[done..]);
+        Ok(())
+    }
+}
+
+const fn is_name(name: &str) -> bool {
+    let bytes = name.as_bytes();
+    let mut at = 0;
+    while at < bytes.len() {
+        let fits = match bytes[at] {
+            b'A'..=b'Z' | b'a'..=b'z' | b'_' => true,
+            b'0'..=b'9' | b'-' | b'.' => at > 0,
+            _ => false,
+        };
+        if !fits {
+            return false;
+        }
+        at += 1;
+    }
+    !bytes.is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn xml<T: Serialize + ?Sized>(value: &T) -> String {
+        let mut out = Vec::new();
+        Xml::root("all")
+            .item("one")
+            .encode(value, &mut out)
+            .unwrap();
+        let text = String::from_utf8(out).unwrap();
+        text.strip_prefix(DECLARATION).unwrap().to_owned()
+    }
+
+    #[derive(Serialize)]
+    struct Row {
+        name: &'static str,
+        tags: Vec<u8>,
+    }
+
+    #[test]
+    fn every_value_has_one_root() {
+        let row = || Row {
+            name: "<&>",
+            tags: vec![1, 2],
+        };
+        let inside = "<name>&lt;&amp;&gt;</name><tags>1</tags><tags>2</tags>";
+        assert_eq!(xml(&row()), format!("<all>{inside}</all>"));
+        assert_eq!(
+            xml(&[row(), row()]),
+            format!("<all><one>{inside}</one><one>{inside}</one></all>")
+        );
+        assert_eq!(xml::<[Row]>(&[]), "<all/>");
+        assert_eq!(
+            xml(&Some(vec![1, 2])),
+            "<all><one>1</one><one>2</one></all>"
+        );
+        assert_eq!(xml("text"), "<all>text</all>");
+        assert_eq!(xml(&()), "<all/>");
+    }
+
+    #[test]
+    fn what_xml_cannot_hold_is_replaced() {
+        assert_eq!(
+            xml("a\0b\u{b}c\u{fffe}d\u{ffff}\u{1f600}"),
+            "<all>a\u{fffd}b\u{fffd}c\u{fffd}d\u{fffd}\u{1f600}</all>"
+        );
+        assert_eq!(xml("a\tb\nc\rd"), "<all>a\tb\nc&#13;d</all>");
+    }
+
+    #[test]
+    fn a_key_that_is_no_name_is_an_error() {
+        let map = std::collections::BTreeMap::from([("a><evil", 1)]);
+        assert!(Xml::root("all").encode(&map, &mut Vec::new()).is_err());
+    }
+}

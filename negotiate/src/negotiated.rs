@@ -1,0 +1,208 @@
+//! The choice, as handlers and other layers see it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, HeaderValue, VARY, X_CONTENT_TYPE_OPTIONS};
+use http::{Request, Response};
+use http_body_util::Full;
+use serde::Serialize;
+
+use crate::format::{EncodeError, Record};
+use crate::formats::Formats;
+use crate::shared::Shared;
+
+/// What was chosen for a request: in its extensions, under the type of the layer's formats.
+///
+/// ```
+/// use buttress_negotiate::{Json, Negotiated};
+/// use http::{Request, Response};
+/// # type Body = http_body_util::Full<bytes::Bytes>;
+///
+/// fn report(request: &Request<()>) -> Option<Response<Body>> {
+///     let negotiated = Negotiated::<(Json,)>::of(request)?;
+///     Some(negotiated.reply(&["a", "b"]).unwrap_or_else(|error| error.response()))
+/// }
+/// ```
+pub struct Negotiated<F> {
+    shared: Arc<Shared<F>>,
+    chosen: usize,
+    attachment: Option<HeaderValue>,
+}
+
+impl<F> Negotiated<F> {
+    pub(crate) fn new(shared: Arc<Shared<F>>, chosen: usize) -> Self {
+        Self {
+            shared,
+            chosen,
+            attachment: None,
+        }
+    }
+
+    /// The `Content-Type` of the answer.
+    #[must_use]
+    pub fn content_type(&self) -> &HeaderValue {
+        &self.shared.variant(self.chosen).content_type
+    }
+
+    /// The short name of the format: `"json"`, `"csv"`, …
+    #[must_use]
+    pub fn format(&self) -> &'static str {
+        self.shared.variant(self.chosen).name
+    }
+
+    /// Names the file, without its extension, that the answer is saved as, if its format is one for files (CSV is).
+    ///
+    /// What a file name should not have in it becomes `_`: everything but ASCII letters, digits, `-`, `_` and inner dots. A name is
+    /// never taken from the request's path, so that no link can make a browser save a program.
+    #[must_use]
+    pub fn attachment(mut self, stem: &str) -> Self {
+        let variant = self.shared.variant(self.chosen);
+        if variant.is_file {
+            self.attachment = content_disposition(stem, variant.name);
+        }
+        self
+    }
+}
+
+impl<F: Formats> Negotiated<F> {
+    /// The choice that a layer with these formats made for `request`. `None`: there is no such layer.
+    #[must_use]
+    pub fn of<B>(request: &Request<B>) -> Option<Self> {
+        request.extensions().get::<Self>().cloned()
+    }
+
+    /// A response with this value.
+    ///
+    /// # Errors
+    ///
+    /// The format has no way to write it; [`EncodeError::response`] is a 500 problem.
+    pub fn reply<T>(&self, value: &T) -> Result<Response<Full<Bytes>>, EncodeError>
+    where
+        T: Serialize + ?Sized,
+    {
+        let place = self.shared.variant(self.chosen).place;
+        self.shared
+            .formats
+            .encode(place, value)
+            .map(|body| self.respond(body))
+    }
+
+    /// A response with this collection. A table has its header also when there are no records.
+    ///
+    /// # Errors
+    ///
+    /// The format has no way to write one of them; [`EncodeError::response`] is a 500 problem.
+    pub fn rows<'a, T>(
+        &self,
+        rows: impl IntoIterator<Item = &'a T>,
+    ) -> Result<Response<Full<Bytes>>, EncodeError>
+    where
+        T: Record + 'a,
+    {
+        let place = self.shared.variant(self.chosen).place;
+        self.shared
+            .formats
+            .encode_rows(place, rows.into_iter())
+            .map(|body| self.respond(body))
+    }
+
+    fn respond(&self, body: Vec<u8>) -> Response<Full<Bytes>> {
+        let mut response = Response::new(Full::from(body));
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, self.content_type().clone());
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        // A cache between here and the layer has to know as well: it would give one form to all.
+        headers.insert(VARY, HeaderValue::from_static("accept"));
+        if let Some(attachment) = &self.attachment {
+            headers.insert(CONTENT_DISPOSITION, attachment.clone());
+        }
+        response
+    }
+}
+
+/// RFC 6266. The name is all tokens and dots, so that quoting cannot go wrong.
+fn content_disposition(stem: &str, extension: &str) -> Option<HeaderValue> {
+    let safe = |c: char| match c {
+        '-' | '_' | '.' => c,
+        c if c.is_ascii_alphanumeric() => c,
+        _ => '_',
+    };
+    let stem: String = stem.trim_matches('.').chars().map(safe).collect();
+    let stem = if stem.is_empty() { "download" } else { &stem };
+    HeaderValue::try_from(format!("attachment; filename=\"{stem}.{extension}\"")).ok()
+}
+
+impl<F> Clone for Negotiated<F> {
+    fn clone(&self) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+            chosen: self.chosen,
+            attachment: self.attachment.clone(),
+        }
+    }
+}
+
+impl<F> fmt::Debug for Negotiated<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Negotiated")
+            .field("content_type", self.content_type())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What was chosen for the request that a response answers: in the response's extensions.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Selected {
+    pub(crate) content_type: HeaderValue,
+    pub(crate) format: &'static str,
+}
+
+impl Selected {
+    /// The `Content-Type` that was chosen. An error may be answered in another one.
+    #[must_use]
+    pub fn content_type(&self) -> &HeaderValue {
+        &self.content_type
+    }
+
+    /// The short name of the format: `"json"`, `"csv"`, …
+    #[must_use]
+    pub fn format(&self) -> &'static str {
+        self.format
+    }
+}
+
+/// The lines of `Accept` as the client sent them: in the request's extensions, since the field now names the choice alone.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct OriginalAccept(pub(crate) Vec<HeaderValue>);
+
+impl OriginalAccept {
+    /// The lines in order; none, if there was no such field.
+    #[must_use]
+    pub fn lines(&self) -> &[HeaderValue] {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::content_disposition;
+
+    #[test]
+    fn a_file_name_is_harmless_whatever_it_is_made_from() {
+        for (stem, expected) in [
+            ("sales-2026.10", "sales-2026.10"),
+            ("a\"; filename=evil.bat; \"", "a___filename_evil.bat___"),
+            ("../../etc/passwd", "_.._etc_passwd"),
+            ("\r\nset-cookie", "__set-cookie"),
+            ("été", "_t_"),
+            ("", "download"),
+            ("..", "download"),
+        ] {
+            let found = content_disposition(stem, "csv").unwrap();
+            let expected = format!("attachment; filename=\"{expected}.csv\"");
+            assert_eq!(found, expected.as_str(), "{stem:?}");
+        }
+    }
+}

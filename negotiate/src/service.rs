@@ -1,0 +1,84 @@
+//! The service.
+
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use buttress_wire::Protocol;
+use bytes::Bytes;
+use http::header::ACCEPT;
+use http::{Request, Response};
+use http_body::Body;
+use tower_service::Service;
+
+use crate::body::NegotiateBody;
+use crate::formats::Formats;
+use crate::future::ResponseFuture;
+use crate::negotiated::{Negotiated, OriginalAccept};
+use crate::shared::Shared;
+
+/// Made by [`NegotiateLayer`](crate::NegotiateLayer). A clone costs one reference count beyond the inner service's.
+///
+/// It is ready when the inner service is.
+pub struct Negotiate<S, F> {
+    inner: S,
+    shared: Arc<Shared<F>>,
+}
+
+impl<S, F> Negotiate<S, F> {
+    pub(crate) fn new(inner: S, shared: Arc<Shared<F>>) -> Self {
+        Self { inner, shared }
+    }
+}
+
+impl<S, F, A, B> Service<Request<A>> for Negotiate<S, F>
+where
+    S: Service<Request<A>, Response = Response<B>>,
+    F: Formats,
+    B: Body<Data = Bytes>,
+{
+    type Response = Response<NegotiateBody<B>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future, F>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<A>) -> Self::Future {
+        let Ok(chosen) = self.shared.choose(request.headers()) else {
+            return ResponseFuture::refused(&self.shared, Protocol::of(request.headers()));
+        };
+        self.tell(&mut request, chosen);
+        let inner = self.inner.call(request);
+        ResponseFuture::chosen(inner, Arc::clone(&self.shared), chosen)
+    }
+}
+
+impl<S, F: Formats> Negotiate<S, F> {
+    /// Leaves the choice in the request.
+    fn tell<A>(&self, request: &mut Request<A>, chosen: usize) {
+        let original = request.headers().get_all(ACCEPT).iter().cloned().collect();
+        let accept = self.shared.variant(chosen).accept.clone();
+        request.headers_mut().insert(ACCEPT, accept);
+        let negotiated = Negotiated::new(Arc::clone(&self.shared), chosen);
+        let extensions = request.extensions_mut();
+        extensions.insert(negotiated);
+        // Of two such layers, the outer one saw what the client sent.
+        extensions.get_or_insert_with(|| OriginalAccept(original));
+    }
+}
+
+impl<S: Clone, F> Clone for Negotiate<S, F> {
+    fn clone(&self) -> Self {
+        Self::new(self.inner.clone(), Arc::clone(&self.shared))
+    }
+}
+
+impl<S: fmt::Debug, F> fmt::Debug for Negotiate<S, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Negotiate")
+            .field("inner", &self.inner)
+            .finish_non_exhaustive()
+    }
+}

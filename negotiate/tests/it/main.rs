@@ -1,0 +1,10 @@
+//! Behaviour, seen from outside. One module per subject.
+
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+mod budgets;
+mod laws;
+mod layer;
+#[cfg(all(feature = "csv", feature = "xml"))]
+mod replies;
+mod vectors;

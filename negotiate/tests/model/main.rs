@@ -1,0 +1,8 @@
+//! Properties of the choice, against a naive reference; and of what is written, against other readers.
+
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+mod choice;
+#[cfg(all(feature = "csv", feature = "xml"))]
+mod formats;
+mod reference;
