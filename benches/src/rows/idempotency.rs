@@ -54,5 +54,8 @@ fn order() -> Request<Body> {
 
 fn runtime() -> Runtime {
     let mut builder = Builder::new_current_thread();
-    builder.enable_time().build().expect("a runtime without I/O")
+    builder
+        .enable_time()
+        .build()
+        .expect("a runtime without I/O")
 }

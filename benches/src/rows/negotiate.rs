@@ -33,7 +33,12 @@ pub const ROWS: &[Row] = &[
 ];
 
 fn offers() -> Offers<u8> {
-    let types = ["application/json", "text/csv", "text/html", "application/xml"];
+    let types = [
+        "application/json",
+        "text/csv",
+        "text/html",
+        "application/xml",
+    ];
     Offers::new(types.into_iter().zip(0..)).expect("media types")
 }
 
