@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{mem, sync::Arc};
 
 use crate::{Flags, IdGenerator, Remote, RequestId, SpanId, TraceId, TraceParent, TraceState};
 
@@ -102,10 +102,10 @@ impl TraceContext {
         }
     }
 
-    /// The first span of ours in a trace that somebody else began.
+    /// The first span of ours in a trace that somebody else began, whose state it takes over.
     #[inline]
     pub(crate) fn continuing(
-        remote: Remote,
+        remote: &mut Remote,
         sampling: Sampling,
         ids: &dyn IdGenerator,
         request_id: Option<RequestId>,
@@ -117,7 +117,7 @@ impl TraceContext {
             sampling,
             random: remote.parent.flags.is_random(),
             origin: Origin::Continued,
-            state: remote.state,
+            state: mem::take(&mut remote.state),
             request_id: request_id.unwrap_or_else(|| ids.request_id()),
             rare: None,
         }

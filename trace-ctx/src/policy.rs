@@ -98,20 +98,22 @@ impl Policy {
     pub fn accept<B>(&self, request: &mut Request<B>) -> TraceContext {
         let head = Head::of(request);
         let trust = self.trust.trust(&head);
-        let request_id = Received::read(head.headers, &self.request_id, trust);
-        let is_refused = matches!(request_id, Received::Refused);
-        let mut context = self.open(trust, &head, request_id.kept());
-        if is_refused {
+        let mut refused = false;
+        let request_id = received(head.headers, &self.request_id, trust, &mut refused);
+        let mut context = self.open(trust, &head, request_id);
+        if refused {
             request.headers_mut().remove(&self.request_id);
         }
         if context.origin != Origin::Continued {
             propagate::strip(&*self.propagator, request.headers_mut());
         }
         if let Some(name) = &self.correlation_id {
-            match Received::read(request.headers(), name, trust) {
-                Received::Absent => {}
-                Received::Kept(id) => context.set_correlation_id(id),
-                Received::Refused => drop(request.headers_mut().remove(name)),
+            let mut refused = false;
+            if let Some(id) = received(request.headers(), name, trust, &mut refused) {
+                context.set_correlation_id(id);
+            }
+            if refused {
+                request.headers_mut().remove(name);
             }
         }
         context
@@ -137,14 +139,16 @@ impl Policy {
     }
 
     fn open(&self, trust: Trust, head: &Head<'_>, request_id: Option<RequestId>) -> TraceContext {
-        let origin = match (self.propagator.extract(head.headers), trust) {
+        // Looked at where it is: moving something that big out of an enum costs more than reading it.
+        let mut extracted = self.propagator.extract(head.headers);
+        let origin = match (&mut extracted, trust) {
             (Extracted::Remote(remote), Trust::Continue) => {
-                let sampling = self.decide(remote.parent.trace_id, Some(&remote), *head);
+                let sampling = self.decide(remote.parent.trace_id, Some(remote), *head);
                 return TraceContext::continuing(remote, sampling, &*self.ids, request_id);
             }
             (Extracted::Remote(remote), Trust::Link) => {
                 let context = self.root(Origin::Linked, head, request_id);
-                return context.with_link(link(&remote));
+                return context.with_link(link(remote));
             }
             (Extracted::Nothing, _) => Origin::New,
             (_, Trust::Ignore) => Origin::Ignored,
@@ -173,30 +177,17 @@ fn link(remote: &Remote) -> Link {
     }
 }
 
-/// What the caller sent as an id.
-enum Received {
-    Absent,
-    Kept(RequestId),
-    /// Not valid, or the caller is not trusted: to be removed from the request.
-    Refused,
-}
-
-impl Received {
-    #[inline]
-    fn read(headers: &HeaderMap, name: &HeaderName, trust: Trust) -> Self {
-        match request_id::read(headers, name) {
-            None => Self::Absent,
-            Some(Ok(id)) if trust == Trust::Continue => Self::Kept(id),
-            Some(_) => Self::Refused,
-        }
-    }
-
-    fn kept(self) -> Option<RequestId> {
-        match self {
-            Self::Kept(id) => Some(id),
-            Self::Absent | Self::Refused => None,
-        }
-    }
+/// The caller's id if it is valid and the caller is trusted. Anything else is `refused`: to be removed from the request.
+fn received(
+    headers: &HeaderMap,
+    name: &HeaderName,
+    trust: Trust,
+    refused: &mut bool,
+) -> Option<RequestId> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next()?;
+    *refused = trust != Trust::Continue || values.next().is_some() || !request_id::is_valid(first);
+    (!*refused).then(|| RequestId::trusted(first))
 }
 
 impl fmt::Debug for Policy {
