@@ -63,7 +63,13 @@ where
             Err(_) => exchange.finish(Outcome::Error),
         }
         let exchange = this.exchange.take().expect("just borrowed");
-        Poll::Ready(result.map(|response| response.map(|body| TraceBody::new(body, exchange))))
+        Poll::Ready(match result {
+            Ok(response) => {
+                let (head, body) = response.into_parts();
+                Ok(Response::from_parts(head, TraceBody::new(body, exchange)))
+            }
+            Err(error) => Err(error),
+        })
     }
 }
 

@@ -99,7 +99,8 @@ impl Policy {
         let head = Head::of(request);
         let trust = self.trust.trust(&head);
         let mut refused = false;
-        let request_id = received(head.headers, &self.request_id, trust, &mut refused);
+        let keep = trust == Trust::Continue;
+        let request_id = request_id::read(head.headers, &self.request_id, keep, &mut refused);
         let mut context = self.open(trust, &head, request_id);
         if refused {
             request.headers_mut().remove(&self.request_id);
@@ -109,7 +110,7 @@ impl Policy {
         }
         if let Some(name) = &self.correlation_id {
             let mut refused = false;
-            if let Some(id) = received(request.headers(), name, trust, &mut refused) {
+            if let Some(id) = request_id::read(request.headers(), name, keep, &mut refused) {
                 context.set_correlation_id(id);
             }
             if refused {
@@ -175,19 +176,6 @@ fn link(remote: &Remote) -> Link {
         trace_id: remote.parent.trace_id,
         span_id: remote.parent.span_id,
     }
-}
-
-/// The caller's id if it is valid and the caller is trusted. Anything else is `refused`: to be removed from the request.
-fn received(
-    headers: &HeaderMap,
-    name: &HeaderName,
-    trust: Trust,
-    refused: &mut bool,
-) -> Option<RequestId> {
-    let mut values = headers.get_all(name).iter();
-    let first = values.next()?;
-    *refused = trust != Trust::Continue || values.next().is_some() || !request_id::is_valid(first);
-    (!*refused).then(|| RequestId::trusted(first))
 }
 
 impl fmt::Debug for Policy {

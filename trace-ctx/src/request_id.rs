@@ -1,6 +1,6 @@
 use std::{error::Error, fmt};
 
-use http::HeaderValue;
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::{hex, traceparent::visible_ascii};
 
@@ -40,7 +40,7 @@ impl RequestId {
 
     /// Takes over a field value that [is valid](is_valid).
     #[inline]
-    pub(crate) fn trusted(value: &HeaderValue) -> Self {
+    fn trusted(value: &HeaderValue) -> Self {
         Self(Repr::Received(value.clone()))
     }
 
@@ -77,8 +77,21 @@ impl std::str::FromStr for RequestId {
     }
 }
 
+/// The one id in these headers, if it is valid and to be kept. Anything else is `refused`, also two of them: to be removed.
+pub(crate) fn read(
+    headers: &HeaderMap,
+    name: &HeaderName,
+    keep: bool,
+    refused: &mut bool,
+) -> Option<RequestId> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next()?;
+    *refused = !keep || values.next().is_some() || !is_valid(first);
+    (!*refused).then(|| RequestId::trusted(first))
+}
+
 /// Whether it matches `[A-Za-z0-9._~+/=:-]{1,128}`.
-pub(crate) fn is_valid(value: &HeaderValue) -> bool {
+fn is_valid(value: &HeaderValue) -> bool {
     let id = value.as_bytes();
     (1..=RequestId::MAX_LEN).contains(&id.len()) && id.iter().all(|byte| ALLOWED[*byte as usize])
 }
@@ -152,14 +165,19 @@ mod tests {
     }
 
     #[test]
-    fn two_ids_are_none() {
+    fn two_ids_are_refused_and_so_is_one_not_to_be_kept() {
         let name = HeaderName::from_static("x-request-id");
         let mut headers = HeaderMap::new();
-        assert!(read(&headers, &name).is_none());
+        let read = |headers: &HeaderMap, keep| {
+            let mut refused = false;
+            (super::read(headers, &name, keep, &mut refused), refused)
+        };
+        assert_eq!(read(&headers, true), (None, false));
         headers.append(&name, HeaderValue::from_static("one"));
-        assert_eq!(read(&headers, &name), Some(Ok("one".parse().unwrap())));
+        assert_eq!(read(&headers, true), (Some("one".parse().unwrap()), false));
+        assert_eq!(read(&headers, false), (None, true));
         headers.append(&name, HeaderValue::from_static("one"));
-        assert_eq!(read(&headers, &name), Some(Err(InvalidRequestId(()))));
+        assert_eq!(read(&headers, true), (None, true));
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! The choice among four media types.
 
-use buttress_negotiate::Offers;
+use std::hint::black_box;
+
+use buttress_negotiate::{Match, Offers};
 use http::{HeaderMap, HeaderValue, header};
 
 use crate::kit::{Budget, Call, Row, Work, Zero};
@@ -17,7 +19,8 @@ pub const ROWS: &[Row] = &[
         zero: Zero::Beside(|| Work::new(|| BROWSER)),
         work: || {
             let offers = offers();
-            Work::new(move || chosen(offers.select_field(std::hint::black_box(BROWSER.as_bytes()))))
+            assert_eq!(chosen(offers.select_field(BROWSER.as_bytes())), 2);
+            Work::new(move || chosen(offers.select_field(black_box(BROWSER.as_bytes()))))
         },
     }),
     Row::Call(Call {
@@ -42,7 +45,7 @@ fn offers() -> Offers<u8> {
     Offers::new(types.into_iter().zip(0..)).expect("media types")
 }
 
-fn chosen<E>(found: Result<buttress_negotiate::Match<'_, u8>, E>) -> usize {
+fn chosen<E>(found: Result<Match<'_, u8>, E>) -> usize {
     match found {
         Ok(found) => found.index(),
         Err(_) => unreachable!("a browser takes anything"),

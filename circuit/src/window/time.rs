@@ -68,7 +68,7 @@ impl TimeWindow {
     /// millionth.
     #[inline]
     fn bucket(&self, now: u64) -> u64 {
-        (u128::from(now) * u128::from(self.rate) >> 64) as u64
+        ((u128::from(now) * u128::from(self.rate)) >> 64) as u64
     }
 
     #[inline]
