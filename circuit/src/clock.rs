@@ -52,6 +52,10 @@ impl Clock {
     #[inline]
     pub(crate) fn now(&self) -> u64 {
         match &self.0 {
+            Source::System(origin) => {
+                let elapsed = origin.elapsed();
+                elapsed.as_secs() * 1_000_000_000 + u64::from(elapsed.subsec_nanos())
+            }
             #[cfg(feature = "quanta")]
             Source::Quanta { clock, origin } => clock.delta_as_nanos(*origin, clock.raw()),
             _ => self.ask(),
@@ -62,14 +66,9 @@ impl Clock {
     #[inline(never)]
     fn ask(&self) -> u64 {
         match &self.0 {
-            Source::System(origin) => {
-                let elapsed = origin.elapsed();
-                elapsed.as_secs() * 1_000_000_000 + u64::from(elapsed.subsec_nanos())
-            }
-            #[cfg(feature = "quanta")]
-            Source::Quanta { .. } => unreachable!("read in `now`"),
             Source::Manual(clock) => clock.0.load(Ordering::Acquire),
             Source::Custom(elapsed) => nanos(elapsed()),
+            _ => unreachable!("read in `now`"),
         }
     }
 }
