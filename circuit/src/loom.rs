@@ -37,7 +37,7 @@ fn run(one: impl FnOnce() + Send + 'static, other: impl FnOnce()) {
 #[test]
 fn loom_a_recycled_bucket_holds_only_its_own_lap() {
     loom::model(|| {
-        let window = loom::sync::Arc::new(TimeWindow::new(Duration::from_nanos(16)));
+        let window = loom::sync::Arc::new(TimeWindow::new(Duration::from_nanos(32)));
         let old = loom::sync::Arc::clone(&window);
         window.record(0, 0, true);
         run(
@@ -45,11 +45,11 @@ fn loom_a_recycled_bucket_holds_only_its_own_lap() {
                 old.record(0, 0, true);
             },
             || {
-                window.record(0, 16, true);
-                window.record(0, 16, false);
+                window.record(0, 32, true);
+                window.record(0, 32, false);
             },
         );
-        assert_eq!(window.tally(0, 16), Tally { hits: 1, total: 2 });
+        assert_eq!(window.tally(0, 32), Tally { hits: 1, total: 2 });
     });
 }
 

@@ -1,6 +1,6 @@
-use std::sync::Arc;
+use std::{mem, sync::Arc};
 
-use crate::{Flags, IdGenerator, RequestId, SpanId, TraceId, TraceParent, TraceState};
+use crate::{Flags, IdGenerator, Remote, RequestId, SpanId, TraceId, TraceParent, TraceState};
 
 /// Where one request stands in its trace: what logs, records and outgoing calls carry.
 ///
@@ -83,6 +83,12 @@ impl TraceContext {
     /// A new trace with its first span and a new request id. Nothing is decided about sampling yet.
     #[must_use]
     pub fn root(ids: &dyn IdGenerator) -> Self {
+        Self::open(ids, None)
+    }
+
+    /// A new trace, for the request with this id or with a new one.
+    #[inline]
+    pub(crate) fn open(ids: &dyn IdGenerator, request_id: Option<RequestId>) -> Self {
         Self {
             trace_id: ids.trace_id(),
             span_id: ids.span_id(),
@@ -91,22 +97,28 @@ impl TraceContext {
             random: ids.is_random(),
             origin: Origin::New,
             state: TraceState::default(),
-            request_id: ids.request_id(),
+            request_id: request_id.unwrap_or_else(|| ids.request_id()),
             rare: None,
         }
     }
 
-    /// The first span of ours in a trace that somebody else began.
-    pub(crate) fn continuing(parent: TraceParent, ids: &dyn IdGenerator) -> Self {
+    /// The first span of ours in a trace that somebody else began, whose state it takes over.
+    #[inline]
+    pub(crate) fn continuing(
+        remote: &mut Remote,
+        sampling: Sampling,
+        ids: &dyn IdGenerator,
+        request_id: Option<RequestId>,
+    ) -> Self {
         Self {
-            trace_id: parent.trace_id,
+            trace_id: remote.parent.trace_id,
             span_id: ids.span_id(),
-            parent_id: Some(parent.span_id),
-            sampling: Sampling::Defer,
-            random: parent.flags.is_random(),
+            parent_id: Some(remote.parent.span_id),
+            sampling,
+            random: remote.parent.flags.is_random(),
             origin: Origin::Continued,
-            state: TraceState::default(),
-            request_id: ids.request_id(),
+            state: mem::take(&mut remote.state),
+            request_id: request_id.unwrap_or_else(|| ids.request_id()),
             rare: None,
         }
     }
@@ -140,17 +152,22 @@ impl TraceContext {
 
     /// The same context as part of the business transaction with this id.
     #[must_use]
-    pub fn with_correlation_id(self, correlation_id: RequestId) -> Self {
-        self.with_rare(|rare| rare.correlation_id = Some(correlation_id))
-    }
-
-    pub(crate) fn with_link(self, link: Link) -> Self {
-        self.with_rare(|rare| rare.link = Some(link))
-    }
-
-    fn with_rare(mut self, change: impl FnOnce(&mut Rare)) -> Self {
-        change(Arc::make_mut(self.rare.get_or_insert_default()));
+    pub fn with_correlation_id(mut self, correlation_id: RequestId) -> Self {
+        self.set_correlation_id(correlation_id);
         self
+    }
+
+    pub(crate) fn set_correlation_id(&mut self, correlation_id: RequestId) {
+        self.rare_mut().correlation_id = Some(correlation_id);
+    }
+
+    pub(crate) fn with_link(mut self, link: Link) -> Self {
+        self.rare_mut().link = Some(link);
+        self
+    }
+
+    fn rare_mut(&mut self) -> &mut Rare {
+        Arc::make_mut(self.rare.get_or_insert_default())
     }
 
     /// The trace.

@@ -66,15 +66,17 @@ impl<K: Sink> Exchange<K> {
     /// Runs a piece of the request: with its context current and in the scope of the sink's span.
     #[inline]
     pub(crate) fn enter<R>(&mut self, run: impl FnOnce() -> R) -> R {
+        self.enter_with((), |()| run())
+    }
+
+    /// The same for a piece that takes something big, which would be copied if `run` captured it.
+    #[inline]
+    pub(crate) fn enter_with<T, R>(&mut self, input: T, run: impl FnOnce(T) -> R) -> R {
         let _entered = Entered::new(&mut self.context);
-        let Some(record) = &mut self.record else {
-            return run();
-        };
-        // If `run` unwinds, this is what our drop will find.
-        let on_drop = mem::replace(&mut record.on_drop, Outcome::Panic);
-        let output = self.shared.sink.in_scope(&mut record.span, run);
-        record.on_drop = on_drop;
-        output
+        match &mut self.record {
+            None => run(input),
+            Some(record) => record.in_scope(&*self.shared.sink, || run(input)),
+        }
     }
 
     /// The response is there.
@@ -157,6 +159,14 @@ impl<P> Record<P> {
             expected: None,
             on_drop: Outcome::FutureDropped,
         }
+    }
+
+    fn in_scope<R>(&mut self, sink: &impl Sink<Span = P>, run: impl FnOnce() -> R) -> R {
+        // If `run` unwinds, this is what the drop of the exchange will find.
+        let on_drop = mem::replace(&mut self.on_drop, Outcome::Panic);
+        let output = sink.in_scope(&mut self.span, run);
+        self.on_drop = on_drop;
+        output
     }
 
     fn on_head<B: Body>(&mut self, response: &Response<B>) {

@@ -36,9 +36,10 @@ pin_project! {
 }
 
 impl<F, K: Sink> ResponseFuture<F, K> {
-    pub(crate) fn new(inner: F, exchange: Exchange<K>) -> Self {
+    #[inline]
+    pub(crate) fn new(inner: Option<F>, exchange: Exchange<K>) -> Self {
         Self {
-            inner: Some(inner),
+            inner,
             exchange: Some(exchange),
         }
     }
@@ -56,17 +57,18 @@ where
         let this = self.project();
         let inner = this.inner.as_pin_mut().expect("present until dropped");
         let exchange = this.exchange.as_mut().expect("polled after it was ready");
-        let result = ready!(exchange.enter(|| inner.poll(cx)));
-        let mut exchange = this.exchange.take().expect("just borrowed");
+        let mut result = ready!(exchange.enter(|| inner.poll(cx)));
+        match &mut result {
+            Ok(response) => exchange.on_head(response),
+            Err(_) => exchange.finish(Outcome::Error),
+        }
+        let exchange = this.exchange.take().expect("just borrowed");
         Poll::Ready(match result {
-            Ok(mut response) => {
-                exchange.on_head(&mut response);
-                Ok(response.map(|body| TraceBody::new(body, exchange)))
+            Ok(response) => {
+                let (head, body) = response.into_parts();
+                Ok(Response::from_parts(head, TraceBody::new(body, exchange)))
             }
-            Err(error) => {
-                exchange.finish(Outcome::Error);
-                Err(error)
-            }
+            Err(error) => Err(error),
         })
     }
 }

@@ -98,18 +98,26 @@ impl Policy {
     pub fn accept<B>(&self, request: &mut Request<B>) -> TraceContext {
         let head = Head::of(request);
         let trust = self.trust.trust(&head);
-        let mut context = self.open(trust, &head);
+        let mut refused = false;
+        let keep = trust == Trust::Continue;
+        let request_id = request_id::read(head.headers, &self.request_id, keep, &mut refused);
+        let mut context = self.open(trust, &head, request_id);
+        if refused {
+            request.headers_mut().remove(&self.request_id);
+        }
         if context.origin != Origin::Continued {
             propagate::strip(&*self.propagator, request.headers_mut());
         }
-        if let Some(id) = take_id(request.headers_mut(), &self.request_id, trust) {
-            context.request_id = id;
+        if let Some(name) = &self.correlation_id {
+            let mut refused = false;
+            if let Some(id) = request_id::read(request.headers(), name, keep, &mut refused) {
+                context.set_correlation_id(id);
+            }
+            if refused {
+                request.headers_mut().remove(name);
+            }
         }
-        let correlation = self.correlation_id.as_ref();
-        match correlation.and_then(|name| take_id(request.headers_mut(), name, trust)) {
-            Some(id) => context.with_correlation_id(id),
-            None => context,
-        }
+        context
     }
 
     /// The context of an outgoing request: a new span below the one in the request's extensions, or below
@@ -118,7 +126,7 @@ impl Policy {
         let parent = request.extensions().get::<TraceContext>().cloned();
         match parent.or_else(current::current) {
             Some(parent) => parent.into_child(&*self.ids),
-            None => self.root(Origin::New, &Head::of(request)),
+            None => self.root(Origin::New, &Head::of(request), None),
         }
     }
 
@@ -131,29 +139,29 @@ impl Policy {
         }
     }
 
-    fn open(&self, trust: Trust, head: &Head<'_>) -> TraceContext {
-        match (self.propagator.extract(head.headers), trust) {
-            (Extracted::Nothing, _) => self.root(Origin::New, head),
-            (_, Trust::Ignore) => self.root(Origin::Ignored, head),
-            (Extracted::Invalid, _) => self.root(Origin::Invalid, head),
-            (Extracted::Remote(remote), Trust::Link) => {
-                self.root(Origin::Linked, head).with_link(link(&remote))
+    fn open(&self, trust: Trust, head: &Head<'_>, request_id: Option<RequestId>) -> TraceContext {
+        // Looked at where it is: moving something that big out of an enum costs more than reading it.
+        let mut extracted = self.propagator.extract(head.headers);
+        let origin = match (&mut extracted, trust) {
+            (Extracted::Remote(remote), Trust::Continue) => {
+                let sampling = self.decide(remote.parent.trace_id, Some(remote), *head);
+                return TraceContext::continuing(remote, sampling, &*self.ids, request_id);
             }
-            (Extracted::Remote(remote), Trust::Continue) => self.proceed(remote, head),
-        }
+            (Extracted::Remote(remote), Trust::Link) => {
+                let context = self.root(Origin::Linked, head, request_id);
+                return context.with_link(link(remote));
+            }
+            (Extracted::Nothing, _) => Origin::New,
+            (_, Trust::Ignore) => Origin::Ignored,
+            (Extracted::Invalid, _) => Origin::Invalid,
+        };
+        self.root(origin, head, request_id)
     }
 
-    fn root(&self, origin: Origin, head: &Head<'_>) -> TraceContext {
-        let mut context = TraceContext::root(&*self.ids);
+    fn root(&self, origin: Origin, head: &Head<'_>, request_id: Option<RequestId>) -> TraceContext {
+        let mut context = TraceContext::open(&*self.ids, request_id);
         context.origin = origin;
         context.sampling = self.decide(context.trace_id, None, *head);
-        context
-    }
-
-    fn proceed(&self, remote: Remote, head: &Head<'_>) -> TraceContext {
-        let mut context = TraceContext::continuing(remote.parent, &*self.ids);
-        context.sampling = self.decide(context.trace_id, Some(&remote), *head);
-        context.state = remote.state;
         context
     }
 
@@ -167,17 +175,6 @@ fn link(remote: &Remote) -> Link {
     Link {
         trace_id: remote.parent.trace_id,
         span_id: remote.parent.span_id,
-    }
-}
-
-/// The caller's id if it is valid and the caller is trusted; otherwise the field is removed.
-fn take_id(headers: &mut HeaderMap, name: &HeaderName, trust: Trust) -> Option<RequestId> {
-    match request_id::read(headers, name)? {
-        Ok(id) if trust == Trust::Continue => Some(id),
-        _ => {
-            headers.remove(name);
-            None
-        }
     }
 }
 

@@ -40,8 +40,8 @@ where
         let context = self.shared.policy.accept(&mut request);
         request.extensions_mut().insert(context.clone());
         let mut exchange = Exchange::begin(&self.shared, context, &request);
-        let inner = exchange.enter(|| self.inner.call(request));
-        ResponseFuture::new(inner, exchange)
+        let inner = exchange.enter_with(request, |request| self.inner.call(request));
+        ResponseFuture::new(Some(inner), exchange)
     }
 }
 
@@ -67,8 +67,8 @@ where
             parent.clone_from(&context);
         }
         let mut exchange = Exchange::begin(&self.shared, context, &request);
-        let inner = exchange.enter(|| self.inner.call(request));
-        ResponseFuture::new(inner, exchange)
+        let inner = exchange.enter_with(request, |request| self.inner.call(request));
+        ResponseFuture::new(Some(inner), exchange)
     }
 }
 

@@ -17,7 +17,8 @@ pub(super) const MAX_TOTAL: u32 = (BUCKETS * COUNT_MAX / 2) as u32;
 /// after a transition, finds the numbers of another stamp and starts from zero. Nobody ever sweeps.
 #[derive(Debug)]
 pub(crate) struct TimeWindow {
-    width: u64,
+    /// Buckets per nanosecond, times 2^64: a multiplication takes a fifth of the time of a division.
+    rate: u64,
     /// The first bucket from which on no hit is in sight. Only while one is must a success look at the sum.
     hits_until: AtomicU64,
     buckets: [Stamped; BUCKETS as usize],
@@ -25,8 +26,10 @@ pub(crate) struct TimeWindow {
 
 impl TimeWindow {
     pub(crate) fn new(time: Duration) -> Self {
+        // One nanosecond would be a rate of 2^64. `Window` asks for far more.
+        let width = (time.as_nanos() as u64 / BUCKETS).max(2);
         Self {
-            width: (time.as_nanos() as u64 / BUCKETS).max(1),
+            rate: u64::MAX / width + 1,
             hits_until: AtomicU64::new(0),
             buckets: std::array::from_fn(|_| Stamped::new()),
         }
@@ -34,7 +37,7 @@ impl TimeWindow {
 
     #[inline]
     pub(crate) fn record(&self, generation: u32, now: u64, hit: bool) -> Option<Tally> {
-        let bucket = now / self.width;
+        let bucket = self.bucket(now);
         if hit {
             // Before the count: a success that is counted later must know that there is a hit to look for.
             self.hits_until.fetch_max(bucket + BUCKETS, AcqRel);
@@ -46,7 +49,7 @@ impl TimeWindow {
     }
 
     pub(crate) fn tally(&self, generation: u32, now: u64) -> Tally {
-        self.sum(generation, now / self.width)
+        self.sum(generation, self.bucket(now))
     }
 
     #[inline(never)]
@@ -59,6 +62,13 @@ impl TimeWindow {
             tally.total += (counts & COUNT_MAX) as u32;
         }
         tally
+    }
+
+    /// The rate is rounded up, so that no bucket is longer than a sixteenth of the window. A day's is shorter by less than a
+    /// millionth.
+    #[inline]
+    fn bucket(&self, now: u64) -> u64 {
+        ((u128::from(now) * u128::from(self.rate)) >> 64) as u64
     }
 
     #[inline]

@@ -1,0 +1,7 @@
+//! Criterion on `rows/dedup.rs`.
+
+mod support;
+
+fn main() {
+    support::bench(benches::rows::dedup::ROWS);
+}

@@ -1,0 +1,248 @@
+//! What the rows came to, and whether it was promised.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::{Budget, Call, Contest, Figures, Memory, REFERENCE_NANOS, Row, Span, calibration};
+
+/// All rows, measured.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// What the calibration took here and now.
+    pub calibration_nanos: f64,
+    /// What it took on the machine of the budgets.
+    pub reference_nanos: f64,
+    /// By how much budgets of time are longer here. Never below one: a fast machine excuses nothing.
+    pub scale: f64,
+    /// The rows.
+    pub lines: Vec<Line>,
+    /// What has a budget and cannot be measured yet.
+    pub not_yet: Vec<&'static str>,
+}
+
+/// A row, measured.
+#[derive(Clone, Debug, Serialize)]
+pub struct Line {
+    /// Of the row.
+    pub id: &'static str,
+    /// `ns` or `B`.
+    pub unit: &'static str,
+    /// What the budget is for: without the bare service where the budget says "over".
+    pub measured: f64,
+    /// What was promised, scaled.
+    pub budget: Option<f64>,
+    /// The bare service in the same run.
+    pub bare: Option<f64>,
+    /// Whether `bare` was taken away.
+    pub is_over_bare: bool,
+    /// Of one call.
+    pub allocations: Option<u64>,
+    /// What was promised.
+    pub allocation_budget: Option<u64>,
+    /// What came of it.
+    pub verdict: Verdict,
+}
+
+/// What came of a promise.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// Kept.
+    Pass,
+    /// Broken.
+    Miss,
+    /// Nothing was promised; shown to compare with.
+    Shown,
+}
+
+/// How often the rows are gone through. A slow second then spoils a part of each of them and not all of one.
+const PASSES: u32 = 5;
+
+impl Report {
+    /// Measures the rows, each for this long in all, and calls `progress` before each step with how far it has come.
+    pub fn measure(
+        rows: &[Row],
+        not_yet: &[&'static str],
+        span: Span,
+        mut progress: impl FnMut(u32, &str),
+    ) -> Self {
+        let mut contests: Vec<_> = rows.iter().map(Row::contest).collect();
+        for pass in 0..PASSES {
+            for (row, contest) in rows.iter().zip(&mut contests) {
+                let percent = 100 * pass / PASSES;
+                if let Some(contest) = contest {
+                    progress(percent, row.id());
+                    contest.run(Span(span.0 / PASSES));
+                }
+            }
+        }
+        Self::of(rows, contests, not_yet)
+    }
+
+    fn of(rows: &[Row], contests: Vec<Option<Contest>>, not_yet: &[&'static str]) -> Self {
+        let figures: Vec<_> = contests
+            .into_iter()
+            .map(|contest| contest.map(|mut contest| contest.figures()))
+            .collect();
+        let calibrations = figures.iter().flatten().map(|figures| figures[0].nanos);
+        let calibration_nanos = calibrations.fold(f64::INFINITY, f64::min);
+        let scale = scale(calibration_nanos);
+        let lines = rows.iter().zip(&figures);
+        Self {
+            calibration_nanos,
+            reference_nanos: REFERENCE_NANOS,
+            scale,
+            lines: lines
+                .map(|(row, figures)| row.line(figures.as_deref(), scale))
+                .collect(),
+            not_yet: not_yet.to_vec(),
+        }
+    }
+
+    /// Whether every promise was kept.
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
+        self.lines.iter().all(|line| line.verdict != Verdict::Miss)
+    }
+}
+
+fn scale(calibration_nanos: f64) -> f64 {
+    let scale = calibration_nanos / REFERENCE_NANOS;
+    // Also where nothing was calibrated: no row is about time.
+    if scale.is_finite() {
+        scale.max(1.0)
+    } else {
+        1.0
+    }
+}
+
+impl Row {
+    /// The calibration, the bare service and the call, in this order.
+    fn contest(&self) -> Option<Contest> {
+        match self {
+            Self::Call(call) => Some(Contest::new([
+                calibration(),
+                call.zero.work(),
+                (call.work)(),
+            ])),
+            Self::Memory(_) => None,
+        }
+    }
+
+    fn line(&self, figures: Option<&[Figures]>, scale: f64) -> Line {
+        match (self, figures) {
+            (Self::Call(call), Some(&[_, bare, all])) => call.line(bare, all, scale),
+            (Self::Memory(memory), _) => memory.line(),
+            (Self::Call(_), _) => unreachable!("a call has three figures"),
+        }
+    }
+}
+
+impl Call {
+    fn line(&self, bare: Figures, all: Figures, scale: f64) -> Line {
+        let share = self.zero.share();
+        let measured = all.nanos - share * bare.nanos;
+        let over = share > 0.0;
+        let allocations = all.allocations - if over { bare.allocations } else { 0 };
+        Line {
+            id: self.id,
+            unit: "ns",
+            measured,
+            budget: self.budget.map(|budget| budget.nanos * scale),
+            bare: Some(bare.nanos),
+            is_over_bare: over,
+            allocations: Some(allocations),
+            allocation_budget: self.budget.map(|budget| budget.allocations),
+            verdict: Verdict::of(self.budget, measured / scale, allocations),
+        }
+    }
+}
+
+impl Memory {
+    fn line(&self) -> Line {
+        let measured = (self.bytes)();
+        Line {
+            id: self.id,
+            unit: "B",
+            measured: measured as f64,
+            budget: Some(self.budget as f64),
+            bare: None,
+            is_over_bare: false,
+            allocations: None,
+            allocation_budget: None,
+            verdict: Verdict::kept(measured <= self.budget),
+        }
+    }
+}
+
+impl Verdict {
+    fn of(budget: Option<Budget>, nanos: f64, allocations: u64) -> Self {
+        budget.map_or(Self::Shown, |budget| {
+            Self::kept(nanos <= budget.nanos && allocations <= budget.allocations)
+        })
+    }
+
+    fn kept(kept: bool) -> Self {
+        if kept { Self::Pass } else { Self::Miss }
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Miss => "MISS",
+            Self::Shown => "-",
+        }
+    }
+}
+
+/// A table.
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "{:<34} {:>12} {:>12} {:>12} {:>7} {:>7}  verdict",
+            "row", "measured", "budget", "bare", "allocs", "budget"
+        )?;
+        for line in &self.lines {
+            writeln!(f, "{line}")?;
+        }
+        for row in &self.not_yet {
+            writeln!(f, "{row:<34} not yet")?;
+        }
+        write!(
+            f,
+            "\ncalibration {:.1} ns, reference {:.1} ns: budgets of time x {:.2}",
+            self.calibration_nanos, self.reference_nanos, self.scale
+        )
+    }
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let amount = |value: f64| match self.unit {
+            "B" => format!("{value:.0} B"),
+            unit => format!("{value:.1} {unit}"),
+        };
+        let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".into());
+        let minus = if self.is_over_bare { "- " } else { "" };
+        write!(
+            f,
+            "{:<34} {:>12} {:>12} {:>12} {:>7} {:>7}  {}",
+            self.id,
+            amount(self.measured),
+            or_dash(self.budget.map(amount)),
+            or_dash(self.bare.map(|bare| format!("{minus}{}", amount(bare)))),
+            or_dash(self.allocations.map(|count| count.to_string())),
+            or_dash(self.allocation_budget.map(|count| count.to_string())),
+            self.verdict.as_str(),
+        )
+    }
+}
+
+/// What measuring takes, for who waits for it.
+impl Span {
+    /// Enough for stable figures, and the table in well under a minute.
+    pub const DEFAULT: Self = Self(Duration::from_millis(1500));
+}

@@ -1,0 +1,93 @@
+//! A breaker around a service that is ready and answers at once.
+
+use std::future::{Ready, ready};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use buttress_circuit::{Breaker, CircuitLayer, Clock, Window, failure_rate};
+use testkit::alloc::count;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::kit::{Budget, Call, Memory, Row, Work, Zero, call};
+
+/// A time window of ten seconds, by both clocks.
+pub const ROWS: &[Row] = &[
+    Row::Call(Call {
+        id: "circuit/closed/ours-time",
+        budget: Some(Budget::new(20.0, 0)),
+        zero: Zero::Beside(bare),
+        work: || closed(Clock::quanta()),
+    }),
+    Row::Call(Call {
+        id: "circuit/closed/ours-time-std",
+        budget: Some(Budget::new(45.0, 0)),
+        zero: Zero::Beside(bare),
+        work: || closed(Clock::system()),
+    }),
+    Row::Call(Call {
+        id: "circuit/open/ours",
+        budget: Some(Budget::new(15.0, 0)),
+        zero: Zero::Beside(bare),
+        work: || open(Clock::quanta()),
+    }),
+    Row::Call(Call {
+        id: "circuit/open/ours-std",
+        budget: Some(Budget::new(40.0, 0)),
+        zero: Zero::Beside(bare),
+        work: || open(Clock::system()),
+    }),
+    Row::Call(Call {
+        id: "circuit/closed/permit",
+        budget: None,
+        zero: Zero::Beside(bare),
+        work: || {
+            let breaker = breaker(Clock::quanta());
+            Work::new(move || breaker.try_acquire().map(|permit| permit.success()))
+        },
+    }),
+    Row::Memory(Memory {
+        id: "circuit/memory/breaker",
+        budget: 1024,
+        bytes: || count(|| breaker(Clock::quanta())).0.bytes,
+    }),
+];
+
+fn closed(clock: Clock) -> Work {
+    let mut service = CircuitLayer::new(breaker(clock)).layer(Echo);
+    Work::new(move || call(&mut service, 7))
+}
+
+fn open(clock: Clock) -> Work {
+    let breaker = breaker(clock);
+    breaker.open_for(Duration::from_hours(24));
+    let mut service = CircuitLayer::new(breaker).layer(Echo);
+    Work::new(move || call(&mut service, 7))
+}
+
+fn bare() -> Work {
+    Work::new(|| call(&mut Echo, 7))
+}
+
+fn breaker(clock: Clock) -> Breaker {
+    let rate = failure_rate(0.5).over(Window::time(Duration::from_secs(10)));
+    let builder = Breaker::builder("bench").trip(rate).clock(clock);
+    builder.build().expect("settings that make sense")
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Echo;
+
+impl Service<u64> for Echo {
+    type Response = u64;
+    type Error = u64;
+    type Future = Ready<Result<u64, u64>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), u64>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: u64) -> Self::Future {
+        ready(Ok(request))
+    }
+}
