@@ -88,16 +88,19 @@ impl<V: Send + Sync + 'static> Cache<V> {
     /// The value under `key`, if it is fresh.
     #[must_use]
     pub fn get(&self, key: impl AsRef<[u8]>) -> Option<Hit<V>> {
-        self.with_key(key.as_ref(), |key| {
-            let hit = self
-                .look_up(key, Instant::now())
-                .and_then(|(usable, entry, age)| {
-                    (usable == Usable::Fresh).then_some(Hit {
-                        entry,
-                        state: State::Fresh,
-                        age,
-                    })
-                });
+        self.get_at(key.as_ref(), Instant::now())
+    }
+
+    /// The same, by a clock that was read already.
+    pub(crate) fn get_at(&self, key: &[u8], now: Instant) -> Option<Hit<V>> {
+        self.with_key(key, |key| {
+            let hit = self.look_up(key, now).and_then(|(usable, entry, age)| {
+                (usable == Usable::Fresh).then_some(Hit {
+                    entry,
+                    state: State::Fresh,
+                    age,
+                })
+            });
             let event = if hit.is_some() {
                 Event::Hit { key }
             } else {

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use tower_service::Service;
 
 use super::body::CacheBody;
-use super::key::{selecting, variant, write_primary};
+use super::key::{selecting, write_primary, write_variant};
 use super::layer::Shared;
 use super::status::{CacheOutcome, Forwarded, tell};
 use super::storability::{Asked, Times, storable};
@@ -186,7 +186,9 @@ impl Miss {
             outcome,
             place.is_some(),
         );
-        head.extensions.insert(outcome);
+        if shared.extension {
+            head.extensions.insert(outcome);
+        }
         let body = match place.zip(recording) {
             None => CacheBody::pass(body),
             Some((place, recording)) => {
@@ -216,7 +218,8 @@ impl Miss {
             delay,
         )?;
         let variant = selecting(&head.headers).map(|selecting| {
-            let key = variant(&self.primary, &selecting, &self.request);
+            let mut key = Vec::new();
+            write_variant(&mut key, &self.primary, &selecting, &self.request);
             (selecting, key)
         });
         Some(self.at(head, variant, received, times))

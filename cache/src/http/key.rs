@@ -1,5 +1,6 @@
 //! What a stored response is found by: its target, and the request fields it varies by (RFC 9111, sections 2 and 4.1).
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use buttress_wire::fields::list;
@@ -13,15 +14,37 @@ pub(super) fn write_primary(key: &mut Vec<u8>, partition: &[u8], parts: &request
 }
 
 /// The secondary key of a request: the primary one, and what the request says in the selecting fields.
-pub(super) fn variant(primary: &[u8], selecting: &[HeaderName], request: &HeaderMap) -> Vec<u8> {
-    let mut key = primary.to_vec();
-    let mut builder = KeyBuilder::new(&mut key);
+pub(super) fn write_variant(
+    key: &mut Vec<u8>,
+    primary: &[u8],
+    selecting: &[HeaderName],
+    request: &HeaderMap,
+) {
+    key.extend_from_slice(primary);
+    let mut builder = KeyBuilder::new(key);
     builder.part("vary");
     for name in selecting {
         builder.part(name.as_str()).field(request, name);
     }
-    key
 }
+
+/// Runs `f` with an empty buffer that this thread keeps: a hit writes its keys without allocating.
+pub(super) fn with_buffer<T>(f: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+    thread_local! {
+        static BUFFERS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+    }
+    // Taken out, so that `f` may come back here.
+    let mut buffer = BUFFERS.with_borrow_mut(Vec::pop).unwrap_or_default();
+    buffer.clear();
+    let result = f(&mut buffer);
+    if buffer.capacity() <= KEPT {
+        BUFFERS.with_borrow_mut(|buffers| buffers.push(buffer));
+    }
+    result
+}
+
+/// A larger buffer than this is for a rare request, and given back.
+const KEPT: usize = 16 * 1024;
 
 /// The selecting fields of a response, each once, in order. `None` when there are none; a name that no field can have selects
 /// nothing.

@@ -45,6 +45,7 @@ pub(super) struct Shared {
     pub(super) max_object: usize,
     pub(super) name: Arc<str>,
     pub(super) x_cache: bool,
+    pub(super) extension: bool,
 }
 
 impl HttpCacheLayer {
@@ -58,6 +59,7 @@ impl HttpCacheLayer {
             max_object: 8 << 20,
             name: "buttress".into(),
             x_cache: false,
+            extension: false,
         };
         Self {
             shared: Arc::new(shared),
@@ -111,6 +113,12 @@ impl HttpCacheLayer {
     /// Whether responses also tell in `X-Cache`: `HIT-MEMORY`, `MISS`, `BYPASS`. Default: no.
     pub fn x_cache(self, x_cache: bool) -> Self {
         self.set(|shared| shared.x_cache = x_cache)
+    }
+
+    /// Puts the [`CacheOutcome`](super::CacheOutcome) into the extensions of every response, for layers outside. It costs a hit
+    /// three allocations.
+    pub fn response_extension(self) -> Self {
+        self.set(|shared| shared.extension = true)
     }
 
     fn set(mut self, change: impl FnOnce(&mut Shared)) -> Self {

@@ -1,6 +1,5 @@
 //! The service: always ready; a hit is an answer at once.
 
-use std::cell::RefCell;
 use std::error::Error;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -15,7 +14,7 @@ use tower_service::Service;
 use super::body::CacheBody;
 use super::conditional::{is_not_modified, not_modified_headers};
 use super::future::{Miss, ResponseFuture};
-use super::key::write_primary;
+use super::key::{with_buffer, write_primary};
 use super::layer::Shared;
 use super::reuse::Wish;
 use super::status::{CacheOutcome, Forwarded};
@@ -51,35 +50,38 @@ where
 
     fn call(&mut self, request: Request<ReqB>) -> Self::Future {
         let (parts, body) = request.into_parts();
-        let decision = with_primary_key(&self.shared, &parts, |key| self.decide(&parts, key));
+        let decision = with_buffer(|key| {
+            write_primary(key, &self.shared.partition(&parts), &parts);
+            self.decide(&parts, key)
+        });
         let (why, primary) = match decision {
-            Decision::Answer(response) => return ResponseFuture::answer(*response),
-            Decision::Forward(why, primary) => (why, primary),
+            Ok(response) => return ResponseFuture::answer(response),
+            Err(forward) => forward,
         };
         let miss = Miss::new(&self.shared, &parts, primary, why);
         ResponseFuture::forward(self.inner.clone(), Request::from_parts(parts, body), miss)
     }
 }
 
-enum Decision<B> {
-    Answer(Box<Response<CacheBody<B>>>),
-    Forward(Forwarded, Vec<u8>),
-}
-
 impl<S> HttpCache<S> {
-    fn decide<B>(&self, parts: &request::Parts, primary: &[u8]) -> Decision<B> {
+    /// The answer from the store; else why the request is forwarded, and its primary key.
+    fn decide<B>(
+        &self,
+        parts: &request::Parts,
+        primary: &[u8],
+    ) -> Result<Response<CacheBody<B>>, (Forwarded, Vec<u8>)> {
         if let Some(why) = passes_by(parts) {
-            return Decision::Forward(why, primary.to_vec());
+            return Err((why, primary.to_vec()));
         }
         let wish = Wish::of(&parts.headers);
-        let why = match find(&self.shared.cache, primary, &parts.headers) {
+        let now = Instant::now();
+        let why = match find(&self.shared.cache, primary, &parts.headers, now) {
             Found::Response(hit) => {
                 let Kind::Response(stored) = &hit.0 else {
                     unreachable!("find resolves variants")
                 };
-                let now = Instant::now();
                 if wish.is_met_by(stored.age(now), stored.left(now)) {
-                    return Decision::Answer(Box::new(answer(parts, stored, now)));
+                    return Ok(self.answer(parts, stored, now));
                 }
                 Forwarded::Request
             }
@@ -87,9 +89,39 @@ impl<S> HttpCache<S> {
             Found::OtherVariant => Forwarded::VaryMiss,
         };
         if wish.is_only_if_cached() {
-            return Decision::Answer(Box::new(gateway_timeout(&parts.headers)));
+            return Ok(gateway_timeout(&parts.headers));
         }
-        Decision::Forward(why, primary.to_vec())
+        Err((why, primary.to_vec()))
+    }
+
+    fn answer<B>(
+        &self,
+        parts: &request::Parts,
+        stored: &Stored,
+        now: Instant,
+    ) -> Response<CacheBody<B>> {
+        let recorded = &stored.recorded;
+        let not_modified = is_not_modified(&parts.headers, recorded.headers());
+        let mut response = if not_modified {
+            let mut response = Response::new(CacheBody::refusal(Default::default()));
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            *response.headers_mut() = not_modified_headers(recorded.headers());
+            response
+        } else if parts.method == Method::HEAD {
+            recorded
+                .response()
+                .map(|_| CacheBody::refusal(Default::default()))
+        } else {
+            recorded.response().map(CacheBody::hit)
+        };
+        // It is there already: an insertion might make room for one more before it looks.
+        if let Some(age) = response.headers_mut().get_mut(AGE) {
+            *age = age_value(stored.age(now).as_secs());
+        }
+        if self.shared.extension {
+            response.extensions_mut().insert(CacheOutcome::Hit);
+        }
+        response
     }
 }
 
@@ -104,28 +136,6 @@ fn passes_by(parts: &request::Parts) -> Option<Forwarded> {
         || headers.contains_key(http::header::IF_MATCH)
         || headers.contains_key(http::header::IF_UNMODIFIED_SINCE);
     bypass.then_some(Forwarded::Bypass)
-}
-
-fn answer<B>(parts: &request::Parts, stored: &Stored, now: Instant) -> Response<CacheBody<B>> {
-    let recorded = &stored.recorded;
-    let not_modified = is_not_modified(&parts.headers, recorded.headers());
-    let mut response = if not_modified {
-        let mut response = Response::new(CacheBody::refusal(Default::default()));
-        *response.status_mut() = StatusCode::NOT_MODIFIED;
-        *response.headers_mut() = not_modified_headers(recorded.headers());
-        response
-    } else if parts.method == Method::HEAD {
-        recorded
-            .response()
-            .map(|_| CacheBody::refusal(Default::default()))
-    } else {
-        recorded.response().map(CacheBody::hit)
-    };
-    response
-        .headers_mut()
-        .insert(AGE, age_value(stored.age(now).as_secs()));
-    response.extensions_mut().insert(CacheOutcome::Hit);
-    response
 }
 
 /// The value of `Age`. The first minutes are made once, since every hit needs one.
@@ -153,20 +163,6 @@ fn gateway_timeout<B>(request: &HeaderMap) -> Response<CacheBody<B>> {
     )
     .response(request)
     .map(CacheBody::refusal)
-}
-
-/// Runs `f` with the primary key, which is written into a buffer that this thread keeps.
-fn with_primary_key<T>(shared: &Shared, parts: &request::Parts, f: impl FnOnce(&[u8]) -> T) -> T {
-    thread_local! {
-        static KEY: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-    }
-    // Taken out, so that a callback of the user's may come back here.
-    let mut key = KEY.take();
-    key.clear();
-    write_primary(&mut key, &shared.partition(parts), parts);
-    let result = f(&key);
-    KEY.set(key);
-    result
 }
 
 impl<S: std::fmt::Debug> std::fmt::Debug for HttpCache<S> {

@@ -2,7 +2,8 @@
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
-/// What the cache did; in the extensions of every response that passed it.
+/// What the cache did; in the extensions of responses, if the layer is asked to
+/// [put it there](super::HttpCacheLayer::response_extension).
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum CacheOutcome {

@@ -8,7 +8,7 @@ use http::HeaderMap;
 use http::header::{AGE, HeaderName, HeaderValue};
 use tokio::time::Instant;
 
-use super::key::variant;
+use super::key::{with_buffer, write_variant};
 use super::status::{CacheOutcome, tell};
 use super::storability::Times;
 use crate::{Builder, Cache, Stamp};
@@ -86,17 +86,23 @@ pub(super) enum Found {
     Response(crate::Hit<CachedResponse>),
 }
 
-pub(super) fn find(cache: &Cache<CachedResponse>, primary: &[u8], request: &HeaderMap) -> Found {
-    let Some(hit) = cache.get(primary) else {
+pub(super) fn find(
+    cache: &Cache<CachedResponse>,
+    primary: &[u8],
+    request: &HeaderMap,
+    now: Instant,
+) -> Found {
+    let Some(hit) = cache.get_at(primary, now) else {
         return Found::Nothing;
     };
     let Kind::Variants(selecting) = &hit.0 else {
         return Found::Response(hit);
     };
-    match cache.get(variant(primary, selecting, request)) {
-        Some(hit) => Found::Response(hit),
-        None => Found::OtherVariant,
-    }
+    let variant = with_buffer(|key| {
+        write_variant(key, primary, selecting, request);
+        cache.get_at(key, now)
+    });
+    variant.map_or(Found::OtherVariant, Found::Response)
 }
 
 /// Where a response is to be stored, and what is known of it before its body is there.

@@ -34,7 +34,7 @@ fn with(set: impl FnOnce(HttpCacheLayer) -> HttpCacheLayer) -> Test {
     let cache = CachedResponse::cache().build();
     let answer: Answer = Box::new(|_| text("fresh", &[("cache-control", "max-age=60")]));
     Test {
-        layer: set(HttpCacheLayer::new(cache.clone())),
+        layer: set(HttpCacheLayer::new(cache.clone()).response_extension()),
         cache,
         answer: Arc::new(Mutex::new(answer)),
         calls: Arc::default(),

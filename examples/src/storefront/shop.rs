@@ -77,6 +77,7 @@ impl Pages {
         let layer = HttpCacheLayer::new(stored.clone())
             .name("storefront")
             .x_cache(true)
+            .response_extension()
             .partition(tenant::partition);
         Self { stored, layer }
     }
