@@ -1,6 +1,6 @@
 //! What makes a second request under one key the same request.
 
-use buttress_wire::key::KeyBuilder;
+use buttress_wire::key::{KeyBuilder, Write};
 use http::header::CONTENT_TYPE;
 use http::request;
 
@@ -10,20 +10,14 @@ pub struct Fingerprint([u8; 32]);
 
 impl Fingerprint {
     pub(crate) fn new(parts: &request::Parts, body: &[u8]) -> Self {
-        let mut head = Vec::with_capacity(128);
-        KeyBuilder::new(&mut head)
+        let mut hash = Hash(blake3::Hasher::new());
+        KeyBuilder::new(&mut hash)
             .part(parts.method.as_str())
             .part(parts.uri.path())
             .optional(parts.uri.query())
             .field(&parts.headers, &CONTENT_TYPE)
-            .part((body.len() as u64).to_be_bytes());
-        Self(
-            *blake3::Hasher::new()
-                .update(&head)
-                .update(body)
-                .finalize()
-                .as_bytes(),
-        )
+            .part(body);
+        Self(hash.finish())
     }
 
     /// A fingerprint from its bytes, as a store keeps it.
@@ -36,6 +30,21 @@ impl Fingerprint {
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
+    }
+}
+
+/// BLAKE3, as a key can be written to it.
+pub(crate) struct Hash(pub(crate) blake3::Hasher);
+
+impl Hash {
+    pub(crate) fn finish(&self) -> [u8; 32] {
+        *self.0.finalize().as_bytes()
+    }
+}
+
+impl Write for Hash {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
     }
 }
 

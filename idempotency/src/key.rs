@@ -7,6 +7,8 @@ use buttress_wire::lex::trim_ows;
 use http::header::{HeaderMap, HeaderName};
 use http::request;
 
+use crate::fingerprint::Hash;
+
 /// How a key may be spelled.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Syntax {
@@ -26,8 +28,11 @@ pub(crate) enum KeyError {
 }
 
 /// A client's key: 1 to 255 printable ASCII characters.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct ClientKey(Vec<u8>);
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ClientKey {
+    bytes: [u8; MAX_KEY],
+    len: usize,
+}
 
 /// Longer keys are refused before anything else is done with them.
 pub(crate) const MAX_KEY: usize = 255;
@@ -54,41 +59,56 @@ impl ClientKey {
     }
 
     fn parse(text: &[u8], syntax: Syntax) -> Result<Self, KeyError> {
-        let key = match text.strip_prefix(b"\"") {
-            Some(rest) => unquote(rest).ok_or(KeyError::Malformed)?,
-            None if syntax == Syntax::Strict => return Err(KeyError::Malformed),
-            None => bare(text).ok_or(KeyError::Malformed)?,
+        let mut key = Self {
+            bytes: [0; MAX_KEY],
+            len: 0,
         };
-        match key.len() {
-            0 => Err(KeyError::Malformed),
-            1..=MAX_KEY => Ok(Self(key)),
-            _ => Err(KeyError::TooLong),
+        match text.strip_prefix(b"\"") {
+            Some(rest) => key.unquote(rest)?,
+            None if syntax == Syntax::Strict => return Err(KeyError::Malformed),
+            None => key.bare(text)?,
+        }
+        if key.len == 0 {
+            Err(KeyError::Malformed)
+        } else {
+            Ok(key)
         }
     }
-}
 
-/// The inside of a structured-field string, after its opening quote (RFC 9651, section 4.2.5). Parameters are not for a key.
-fn unquote(rest: &[u8]) -> Option<Vec<u8>> {
-    let mut key = Vec::with_capacity(rest.len());
-    let mut bytes = rest.iter().copied();
-    loop {
-        match bytes.next()? {
-            b'"' => return bytes.next().is_none().then_some(key),
-            b'\\' => match bytes.next()? {
-                byte @ (b'"' | b'\\') => key.push(byte),
-                _ => return None,
-            },
-            byte @ 0x20..=0x7e => key.push(byte),
-            _ => return None,
+    /// Takes the inside of a structured-field string, after its opening quote (RFC 9651, section 4.2.5). Parameters are not for a key.
+    fn unquote(&mut self, rest: &[u8]) -> Result<(), KeyError> {
+        let mut bytes = rest.iter().copied();
+        loop {
+            match bytes.next().ok_or(KeyError::Malformed)? {
+                b'"' if bytes.next().is_none() => return Ok(()),
+                b'\\' => match bytes.next() {
+                    Some(byte @ (b'"' | b'\\')) => self.push(byte)?,
+                    _ => return Err(KeyError::Malformed),
+                },
+                byte @ 0x20..=0x7e if byte != b'"' => self.push(byte)?,
+                _ => return Err(KeyError::Malformed),
+            }
         }
     }
-}
 
-/// What cannot be anything but one key: no spaces, no separators, no quotes.
-fn bare(text: &[u8]) -> Option<Vec<u8>> {
-    let allowed =
-        |byte: &u8| matches!(byte, 0x21..=0x7e) && !matches!(byte, b'"' | b',' | b';' | b'\\');
-    text.iter().all(allowed).then(|| text.to_vec())
+    /// Takes what cannot be anything but one key: no spaces, no separators, no quotes.
+    fn bare(&mut self, text: &[u8]) -> Result<(), KeyError> {
+        text.iter().try_for_each(|byte| match byte {
+            b'"' | b',' | b';' | b'\\' => Err(KeyError::Malformed),
+            0x21..=0x7e => self.push(*byte),
+            _ => Err(KeyError::Malformed),
+        })
+    }
+
+    fn push(&mut self, byte: u8) -> Result<(), KeyError> {
+        *self.bytes.get_mut(self.len).ok_or(KeyError::TooLong)? = byte;
+        self.len += 1;
+        Ok(())
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
 }
 
 /// What a record is filed under: a keyed BLAKE3 of scope, method, path and the client's key. Nothing of them can be read from it, and
@@ -103,13 +123,13 @@ impl RecordKey {
         parts: &request::Parts,
         key: &ClientKey,
     ) -> Self {
-        let mut text = Vec::with_capacity(256);
-        KeyBuilder::new(&mut text)
+        let mut hash = Hash(blake3::Hasher::new_keyed(secret));
+        KeyBuilder::new(&mut hash)
             .part(scope)
             .part(parts.method.as_str())
             .part(parts.uri.path())
-            .part(&key.0);
-        Self(*blake3::keyed_hash(secret, &text).as_bytes())
+            .part(key.as_bytes());
+        Self(hash.finish())
     }
 
     /// A key from its bytes, as a store keeps it.
@@ -146,7 +166,7 @@ mod tests {
     fn parse(lines: &[&str], syntax: Syntax) -> Result<Option<Vec<u8>>, KeyError> {
         let line = |line: &&str| (NAME, HeaderValue::from_str(line).unwrap());
         let headers = lines.iter().map(line).collect();
-        ClientKey::of(&headers, &NAME, syntax).map(|key| key.map(|key| key.0))
+        ClientKey::of(&headers, &NAME, syntax).map(|key| key.map(|key| key.as_bytes().to_vec()))
     }
 
     #[track_caller]
@@ -210,7 +230,7 @@ mod tests {
                 .uri(path)
                 .body(())
                 .unwrap();
-            let key = ClientKey(key.as_bytes().to_vec());
+            let key = ClientKey::parse(key.as_bytes(), Syntax::Lenient).unwrap();
             RecordKey::new(&[0; 32], scope.as_bytes(), &request.into_parts().0, &key)
         };
         let base = key("a", "POST", "/o", "k");

@@ -16,22 +16,33 @@ use http::request::Parts;
 /// assert_ne!(key("ab", "c"), key("a", "bc"));
 /// ```
 #[derive(Debug)]
-pub struct KeyBuilder<'a> {
-    key: &'a mut Vec<u8>,
+pub struct KeyBuilder<'a, K = Vec<u8>> {
+    key: &'a mut K,
 }
 
-impl<'a> KeyBuilder<'a> {
+/// What a key is written to: a buffer, or a hash of one.
+pub trait Write {
+    /// Takes the next bytes.
+    fn write(&mut self, bytes: &[u8]);
+}
+
+impl Write for Vec<u8> {
+    fn write(&mut self, bytes: &[u8]) {
+        self.extend_from_slice(bytes);
+    }
+}
+
+impl<'a, K: Write> KeyBuilder<'a, K> {
     /// Appends to `key`.
-    pub fn new(key: &'a mut Vec<u8>) -> Self {
+    pub fn new(key: &'a mut K) -> Self {
         Self { key }
     }
 
     /// Appends a part.
     pub fn part(&mut self, part: impl AsRef<[u8]>) -> &mut Self {
         let part = part.as_ref();
-        self.key
-            .extend_from_slice(&(part.len() as u64).to_be_bytes());
-        self.key.extend_from_slice(part);
+        self.key.write(&(part.len() as u64).to_be_bytes());
+        self.key.write(part);
         self
     }
 
@@ -54,7 +65,7 @@ impl<'a> KeyBuilder<'a> {
     pub fn field(&mut self, headers: &HeaderMap, name: &HeaderName) -> &mut Self {
         let lines = headers.get_all(name);
         self.key
-            .push(u8::try_from(lines.iter().count()).unwrap_or(u8::MAX));
+            .write(&[u8::try_from(lines.iter().count()).unwrap_or(u8::MAX)]);
         for line in lines {
             self.part(line.as_bytes());
         }
@@ -63,7 +74,7 @@ impl<'a> KeyBuilder<'a> {
 
     /// Appends a part that may be absent, which is not the same as empty: `/a` is not `/a?`.
     pub fn optional(&mut self, part: Option<impl AsRef<[u8]>>) -> &mut Self {
-        self.key.push(u8::from(part.is_some()));
+        self.key.write(&[u8::from(part.is_some())]);
         match part {
             Some(part) => self.part(part),
             None => self,

@@ -11,11 +11,11 @@ pub(super) fn is_not_modified(request: &HeaderMap, stored: &HeaderMap) -> bool {
             .get(header::ETAG)
             .is_some_and(|etag| matches_any(request, etag));
     }
-    let since = date(request, header::IF_MODIFIED_SINCE);
+    let Some(since) = date(request, header::IF_MODIFIED_SINCE) else {
+        return false;
+    };
     let modified = date(stored, header::LAST_MODIFIED).or_else(|| date(stored, header::DATE));
-    since
-        .zip(modified)
-        .is_some_and(|(since, modified)| modified <= since)
+    modified.is_some_and(|modified| modified <= since)
 }
 
 /// By weak comparison (8.8.3.2).
