@@ -94,13 +94,7 @@ impl<V: Send + Sync + 'static> Cache<V> {
     /// The same, by a clock that was read already.
     pub(crate) fn get_at(&self, key: &[u8], now: Instant) -> Option<Hit<V>> {
         self.with_key(key, |key| {
-            let hit = self.look_up(key, now).and_then(|(usable, entry, age)| {
-                (usable == Usable::Fresh).then_some(Hit {
-                    entry,
-                    state: State::Fresh,
-                    age,
-                })
-            });
+            let hit = self.fresh(key, now);
             let event = if hit.is_some() {
                 Event::Hit { key }
             } else {
@@ -108,6 +102,21 @@ impl<V: Send + Sync + 'static> Cache<V> {
             };
             self.inner.counters.emit(event);
             hit
+        })
+    }
+
+    /// The same, and nobody hears of it.
+    #[cfg(feature = "http")]
+    pub(crate) fn peek(&self, key: &[u8], now: Instant) -> Option<Hit<V>> {
+        self.with_key(key, |key| self.fresh(key, now))
+    }
+
+    fn fresh(&self, key: &[u8], now: Instant) -> Option<Hit<V>> {
+        let (usable, entry, age) = self.look_up(key, now)?;
+        (usable == Usable::Fresh).then_some(Hit {
+            entry,
+            state: State::Fresh,
+            age,
         })
     }
 

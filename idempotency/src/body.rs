@@ -5,7 +5,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use buttress_wire::{ReplayBody, into_bytes};
+use buttress_wire::{BodyError, ReplayBody, into_bytes};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
@@ -76,11 +76,8 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let frame = match self.project().kind.project() {
-            KindProjection::Pass { body } => ready!(body.poll_frame(cx)).map(|frame| {
-                frame
-                    .map(into_bytes)
-                    .map_err(|error| BodyError(error.into()))
-            }),
+            KindProjection::Pass { body } => ready!(body.poll_frame(cx))
+                .map(|frame| frame.map(into_bytes).map_err(|error| BodyError::new(error))),
             KindProjection::Recorded { body } => {
                 ready!(body.poll_frame(cx)).map(|frame| frame.map_err(|never| match never {}))
             }
@@ -88,7 +85,7 @@ where
                 ready!(body.poll_frame(cx)).map(|frame| frame.map_err(|never| match never {}))
             }
             KindProjection::Streaming { body } => {
-                ready!(body.poll_frame(cx)).map(|frame| frame.map_err(BodyError))
+                ready!(body.poll_frame(cx)).map(|frame| frame.map_err(BodyError::new))
             }
         };
         Poll::Ready(frame)
@@ -122,22 +119,6 @@ impl<B> fmt::Debug for IdempotentBody<B> {
             Kind::Refusal { .. } => "IdempotentBody::Refusal",
             Kind::Streaming { .. } => "IdempotentBody::Streaming",
         })
-    }
-}
-
-/// The inner body broke off. Its error is the source.
-#[derive(Debug)]
-pub struct BodyError(Box<dyn Error + Send + Sync>);
-
-impl fmt::Display for BodyError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the body broke")
-    }
-}
-
-impl Error for BodyError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&*self.0)
     }
 }
 

@@ -15,7 +15,9 @@ mod store;
 mod streaming;
 mod work;
 
-pub use body::{BodyError, IdempotentBody, RequestBody};
+pub use buttress_wire::BodyError;
+
+pub use body::{IdempotentBody, RequestBody};
 pub use event::{Event, Observer};
 pub use fingerprint::Fingerprint;
 pub use future::ResponseFuture;

@@ -1,6 +1,6 @@
 //! What is recorded of a response, and what a replay looks like.
 
-use buttress_wire::fields::end_to_end;
+use buttress_wire::fields::{OF_ONE_EXCHANGE, end_to_end};
 use http::header::{self, HeaderMap, HeaderName};
 use http::{StatusCode, response};
 
@@ -37,20 +37,10 @@ pub(crate) fn default_keep(head: &response::Parts) -> Keep {
 /// The fields that are replayed: those of the response, without what belongs to one connection, one exchange, one moment or one
 /// client.
 pub(crate) fn recorded_headers(headers: &HeaderMap) -> HeaderMap {
-    const FRESH_EACH_TIME: [HeaderName; 9] = [
-        header::AGE,
-        header::DATE,
-        header::SET_COOKIE,
-        HeaderName::from_static("server-timing"),
-        HeaderName::from_static("traceparent"),
-        HeaderName::from_static("tracestate"),
-        HeaderName::from_static("x-correlation-id"),
-        HeaderName::from_static("x-request-id"),
-        HeaderName::from_static("x-trace-id"),
-    ];
+    const OF_ONE_MOMENT: [HeaderName; 3] = [header::AGE, header::DATE, header::SET_COOKIE];
     let mut recorded = end_to_end(headers);
-    FRESH_EACH_TIME
-        .iter()
-        .for_each(|name| drop(recorded.remove(name)));
+    for name in OF_ONE_MOMENT.into_iter().chain(OF_ONE_EXCHANGE) {
+        recorded.remove(name);
+    }
     recorded
 }

@@ -65,7 +65,7 @@ pub(crate) fn outcome_unknown() -> Refusal {
 pub(crate) fn response_not_stored() -> Refusal {
     Refusal::new(
         StatusCode::CONFLICT,
-        "urn:buttress:problem:response-not-stored",
+        "urn:buttress:problem:idempotency-response-not-stored",
         "The first request with this idempotency key was processed; its response was not kept",
         Code::Aborted,
     )

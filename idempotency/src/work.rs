@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 
-use buttress_wire::fields::is_event_stream;
+use buttress_wire::fields::{announced_length, is_event_stream};
 use buttress_wire::{Outcome, Protocol, Recorded, Recording, Refusal, ReplayBody, into_bytes};
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, HeaderValue};
+use http::header::HeaderValue;
 use http::{Request, Response, request, response};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -230,7 +230,7 @@ impl<St: Store> Keyed<St> {
     {
         let limit = self.shared.settings.max_recorded_body;
         let recording = Recording::new(head.status, recorded_headers(&head.headers), limit)
-            .announced(announced(&head, &body));
+            .announced(announced_length(&head.headers, body.size_hint().exact()));
         let tasks = self.shared.tasks.clone();
         let body = match ReadyFrames::read(Box::pin(body), recording).await {
             ReadyFrames::All(Outcome::Complete(recorded)) => {
@@ -334,15 +334,4 @@ where
         }
         Self::All(recording.end())
     }
-}
-
-/// How long the body will be.
-fn announced(head: &response::Parts, body: &impl Body) -> Option<u64> {
-    let length = head
-        .headers
-        .get(CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok());
-    length
-        .and_then(|length| length.parse().ok())
-        .or_else(|| body.size_hint().exact())
 }

@@ -85,7 +85,7 @@ impl<F> Shared<F> {
         });
         let mut response = Refusal::new(
             StatusCode::NOT_ACCEPTABLE,
-            "urn:buttress:problem:not-acceptable",
+            "urn:buttress:problem:negotiate-not-acceptable",
             "No representation is acceptable",
             Code::InvalidArgument,
         )

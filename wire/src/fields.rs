@@ -39,6 +39,25 @@ pub fn is_hop_by_hop(name: &HeaderName) -> bool {
     HOP_BY_HOP.contains(&name.as_str())
 }
 
+/// Fields that tell one exchange from another: trace context, request ids, timings. They are not given to somebody else, and not
+/// sent again.
+pub const OF_ONE_EXCHANGE: [HeaderName; 6] = [
+    HeaderName::from_static("server-timing"),
+    HeaderName::from_static("traceparent"),
+    HeaderName::from_static("tracestate"),
+    HeaderName::from_static("x-correlation-id"),
+    HeaderName::from_static("x-request-id"),
+    HeaderName::from_static("x-trace-id"),
+];
+
+/// How long a response's body says that it will be: by its `Content-Length`, else by its exact size hint.
+pub fn announced_length(headers: &HeaderMap, size_hint: Option<u64>) -> Option<u64> {
+    let length = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok());
+    length.and_then(|length| length.parse().ok()).or(size_hint)
+}
+
 /// Whether a response with these headers is a stream of Server-Sent Events: a conversation with one client, without an end to wait
 /// for.
 #[must_use]

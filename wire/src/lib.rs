@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 
 #[cfg(feature = "record")]
+mod body_error;
+#[cfg(feature = "record")]
 mod codec;
 pub mod fields;
 pub mod grpc;
@@ -20,6 +22,8 @@ pub mod tape;
 #[cfg(feature = "tasks")]
 pub mod tasks;
 
+#[cfg(feature = "record")]
+pub use body_error::BodyError;
 #[cfg(feature = "record")]
 pub use codec::DecodeError;
 pub use problem::{PROBLEM_JSON, Problem};

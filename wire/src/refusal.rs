@@ -112,13 +112,15 @@ impl Refusal {
         self.render(Protocol::of(request))
     }
 
-    /// The response in `protocol`. It says `no-store`: a refusal is about one moment.
+    /// The response in `protocol`, with the [`Problem`] in its extensions. It says `no-store`: a refusal is about one moment.
     #[must_use]
     pub fn render(&self, protocol: Protocol) -> Response<Full<Bytes>> {
-        match protocol {
+        let mut response = match protocol {
             Protocol::Grpc => self.trailers_only(),
             Protocol::Http => self.problem_response(),
-        }
+        };
+        response.extensions_mut().insert(self.problem.clone());
+        response
     }
 
     fn problem_response(&self) -> Response<Full<Bytes>> {

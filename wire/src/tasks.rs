@@ -130,10 +130,17 @@ impl Future for Drain {
             return Poll::Ready(());
         }
         let id = self.id;
-        match state.drains.iter_mut().find(|(of, _)| *of == id) {
-            Some((_, waker)) => waker.clone_from(cx.waker()),
-            None => state.drains.push((id, cx.waker().clone())),
-        }
+        let waker = cx.waker().clone();
+        let replaced = match state.drains.iter_mut().find(|(of, _)| *of == id) {
+            Some((_, kept)) => Some(std::mem::replace(kept, waker)),
+            None => {
+                state.drains.push((id, waker));
+                None
+            }
+        };
+        drop(state);
+        // A waker's drop may run a user's code; not under our lock.
+        drop(replaced);
         Poll::Pending
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use buttress_wire::{Outcome, Recorder, ReplayBody, into_bytes};
+use buttress_wire::{BodyError, Outcome, Recorder, ReplayBody, into_bytes};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
@@ -50,6 +50,11 @@ impl<B> CacheBody<B> {
         }
     }
 
+    /// Of a response that has none, like a 304, or to a `HEAD`.
+    pub(super) fn empty() -> Self {
+        Self::refusal(Full::default())
+    }
+
     pub(super) fn refusal(body: Full<Bytes>) -> Self {
         Self {
             kind: BodyKind::Refusal { body },
@@ -79,16 +84,13 @@ where
             BodyProjection::Hit { body } => {
                 ready!(body.poll_frame(cx)).map(|frame| frame.map_err(|never| match never {}))
             }
-            BodyProjection::Pass { body } => ready!(body.poll_frame(cx)).map(|frame| {
-                frame
-                    .map(into_bytes)
-                    .map_err(|error| BodyError(error.into()))
-            }),
+            BodyProjection::Pass { body } => ready!(body.poll_frame(cx))
+                .map(|frame| frame.map(into_bytes).map_err(|error| BodyError::new(error))),
             BodyProjection::Refusal { body } => {
                 ready!(body.poll_frame(cx)).map(|frame| frame.map_err(|never| match never {}))
             }
             BodyProjection::Store { body } => ready!(body.poll_frame(cx))
-                .map(|frame| frame.map_err(|error| BodyError(error.into()))),
+                .map(|frame| frame.map_err(|error| BodyError::new(error))),
         };
         Poll::Ready(frame)
     }
@@ -120,21 +122,5 @@ impl<B> fmt::Debug for CacheBody<B> {
             BodyKind::Refusal { .. } => "CacheBody::Refusal",
             BodyKind::Store { .. } => "CacheBody::Store",
         })
-    }
-}
-
-/// The inner body broke off. Its error is the source.
-#[derive(Debug)]
-pub struct BodyError(Box<dyn Error + Send + Sync>);
-
-impl fmt::Display for BodyError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the body broke")
-    }
-}
-
-impl Error for BodyError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&*self.0)
     }
 }

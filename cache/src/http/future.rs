@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use buttress_wire::fields::{end_to_end, is_event_stream};
+use buttress_wire::fields::{announced_length, end_to_end, is_event_stream};
 use buttress_wire::{Outcome, Recorder, Recording};
 use http::header::{self, HeaderMap};
 use http::uri::Uri;
@@ -177,7 +177,7 @@ impl Miss {
         let recording = place.as_ref().map(|_| {
             let headers = end_to_end(&head.headers);
             Recording::new(head.status, headers, shared.max_object)
-                .announced(announced(&head.headers, &body))
+                .announced(announced_length(&head.headers, body.size_hint().exact()))
         });
         tell(
             &mut head.headers,
@@ -314,16 +314,6 @@ impl UnsafeTarget {
         };
         own.eq_ignore_ascii_case(authority.as_bytes())
     }
-}
-
-/// How long the body will be: what is cut short of it is not the response.
-fn announced(headers: &HeaderMap, body: &impl Body) -> Option<u64> {
-    let length = headers
-        .get(header::CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok());
-    length
-        .and_then(|length| length.parse().ok())
-        .or_else(|| body.size_hint().exact())
 }
 
 impl<S, ReqB, B> fmt::Debug for ResponseFuture<S, ReqB, B>

@@ -13,12 +13,13 @@ mod status;
 mod storability;
 mod store;
 
-pub use self::body::{BodyError, CacheBody};
+pub use self::body::CacheBody;
 pub use self::future::ResponseFuture;
 pub use self::layer::HttpCacheLayer;
 pub use self::service::HttpCache;
 pub use self::status::{CacheOutcome, Forwarded};
 pub use self::store::CachedResponse;
+pub use buttress_wire::BodyError;
 
 /// Tags of a response, put into its extensions by a handler: it goes when one of them is invalidated.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]

@@ -103,14 +103,12 @@ impl<S> HttpCache<S> {
         let recorded = &stored.recorded;
         let not_modified = is_not_modified(&parts.headers, recorded.headers());
         let mut response = if not_modified {
-            let mut response = Response::new(CacheBody::refusal(Default::default()));
+            let mut response = Response::new(CacheBody::empty());
             *response.status_mut() = StatusCode::NOT_MODIFIED;
             *response.headers_mut() = not_modified_headers(recorded.headers());
             response
         } else if parts.method == Method::HEAD {
-            recorded
-                .response()
-                .map(|_| CacheBody::refusal(Default::default()))
+            recorded.response().map(|_| CacheBody::empty())
         } else {
             recorded.response().map(CacheBody::hit)
         };

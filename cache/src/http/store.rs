@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::key::{with_buffer, write_variant};
 use super::status::{CacheOutcome, tell};
 use super::storability::Times;
-use crate::{Builder, Cache, Stamp};
+use crate::{Builder, Cache, Event, Stamp};
 
 /// What an [`HttpCacheLayer`](super::HttpCacheLayer) keeps. Its cache is yours: invalidate its tags, look at its snapshot.
 #[derive(Clone, Debug)]
@@ -92,10 +92,13 @@ pub(super) fn find(
     request: &HeaderMap,
     now: Instant,
 ) -> Found {
-    let Some(hit) = cache.get_at(primary, now) else {
+    // The marker of a target with variants is not a hit: one event per request.
+    let Some(hit) = cache.peek(primary, now) else {
+        cache.emit(Event::Miss { key: primary });
         return Found::Nothing;
     };
     let Kind::Variants(selecting) = &hit.0 else {
+        cache.emit(Event::Hit { key: primary });
         return Found::Response(hit);
     };
     let variant = with_buffer(|key| {

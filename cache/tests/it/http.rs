@@ -178,6 +178,12 @@ async fn variants_are_kept_apart_by_the_fields_they_vary_by() {
         hit.is(greeting);
     }
     assert_eq!(test.calls(), 2);
+    let snapshot = test.cache.snapshot();
+    assert_eq!(
+        (snapshot.hits, snapshot.misses),
+        (2, 2),
+        "one event per request"
+    );
 }
 
 #[tokio::test]

@@ -1,12 +1,11 @@
 //! The body of a response that may be somebody else's.
 
 use std::error::Error;
-use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use buttress_wire::into_bytes;
-use buttress_wire::tape::{TapeError, TapeReader};
+use buttress_wire::tape::TapeReader;
+use buttress_wire::{BodyError, into_bytes};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
@@ -71,11 +70,11 @@ where
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let frame = match self.project().kind.project() {
             KindProjection::Own { body } => std::task::ready!(body.poll_frame(cx))
-                .map(|frame| frame.map(into_bytes).map_err(BodyError::own)),
+                .map(|frame| frame.map(into_bytes).map_err(BodyError::new)),
             KindProjection::Refusal { body } => std::task::ready!(body.poll_frame(cx))
                 .map(|frame| frame.map_err(|never| match never {})),
             KindProjection::Shared { reader } => std::task::ready!(reader.poll_frame(cx))
-                .map(|frame| frame.map_err(|error| BodyError(Cause::Shared(error)))),
+                .map(|frame| frame.map_err(|error| BodyError::new(error))),
         };
         Poll::Ready(frame)
     }
@@ -93,46 +92,6 @@ where
             Kind::Own { body } => body.size_hint(),
             Kind::Refusal { body } => body.size_hint(),
             Kind::Shared { reader } => reader.size_hint(),
-        }
-    }
-}
-
-/// Why a body broke off. Its source is the inner body's error.
-#[derive(Debug)]
-pub struct BodyError(Cause);
-
-#[derive(Debug)]
-enum Cause {
-    Own(Box<dyn Error + Send + Sync>),
-    Shared(TapeError),
-}
-
-impl BodyError {
-    /// Whether this reader was cut off, since it held up those it shared the body with for too long.
-    #[must_use]
-    pub fn is_lagged(&self) -> bool {
-        matches!(&self.0, Cause::Shared(error) if error.is_lagged())
-    }
-
-    fn own(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self(Cause::Own(error.into()))
-    }
-}
-
-impl fmt::Display for BodyError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Cause::Own(_) => f.write_str("the body broke"),
-            Cause::Shared(error) => error.fmt(f),
-        }
-    }
-}
-
-impl Error for BodyError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match &self.0 {
-            Cause::Own(error) => Some(&**error),
-            Cause::Shared(error) => error.source(),
         }
     }
 }

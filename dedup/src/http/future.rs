@@ -326,7 +326,7 @@ fn own<B>(mut response: Response<B>, flight: Flight) -> Response<B> {
 fn refuse<B>(refusal: &Refusal, protocol: Protocol) -> Response<DedupBody<B>> {
     own(
         refusal.render(protocol).map(DedupBody::refusal),
-        Flight::Joined,
+        Flight::Refused,
     )
 }
 

@@ -1,8 +1,8 @@
 //! Which responses may be given to somebody else.
 
-use buttress_wire::fields::{is_event_stream, list};
+use buttress_wire::fields::{OF_ONE_EXCHANGE, is_event_stream, list};
 use buttress_wire::lex::Directive;
-use http::header::{self, HeaderMap, HeaderName};
+use http::header::{self, HeaderMap};
 use http::{StatusCode, response};
 
 use super::key::covers;
@@ -42,18 +42,10 @@ fn forbids(element: &[u8]) -> bool {
 
 /// The headers for a follower: those of the response, without what is about the leader's own exchange.
 pub(super) fn headers_for_followers(headers: &HeaderMap) -> HeaderMap {
-    const OF_ONE_EXCHANGE: [HeaderName; 6] = [
-        HeaderName::from_static("server-timing"),
-        HeaderName::from_static("traceparent"),
-        HeaderName::from_static("tracestate"),
-        HeaderName::from_static("x-correlation-id"),
-        HeaderName::from_static("x-request-id"),
-        HeaderName::from_static("x-trace-id"),
-    ];
     let mut headers = headers.clone();
-    OF_ONE_EXCHANGE
-        .iter()
-        .for_each(|name| drop(headers.remove(name)));
+    for name in OF_ONE_EXCHANGE {
+        headers.remove(name);
+    }
     headers
 }
 

@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use clap::Parser;
@@ -20,6 +21,10 @@ pub(crate) struct Args {
     /// How many seconds a call of another service may take.
     #[arg(long, value_name = "SECONDS", default_value_t = 3)]
     timeout: u64,
+
+    /// How many order keys are remembered.
+    #[arg(long, value_name = "NUMBER", default_value = "100000")]
+    pub(crate) max_keys: NonZeroUsize,
 
     /// How many seconds what is under way may take at shutdown.
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]

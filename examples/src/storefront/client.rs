@@ -1,10 +1,12 @@
-//! How the shop calls other services: one stack per service, in the order that ARCHITECTURE.md gives.
+//! How the shop calls other services: one stack per service, in the order that ARCHITECTURE.md gives. A call is its tenant's: it
+//! carries `x-tenant`, by which stored responses and flights are kept apart.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
+use buttress_cache::http::{CachedResponse, HttpCacheLayer};
 use buttress_circuit::{
     Backoff, Breaker, CircuitLayer, Probes, Rejected, Window, consecutive, failure_rate,
 };
@@ -22,6 +24,7 @@ use tower::{BoxError, ServiceBuilder, ServiceExt};
 
 use crate::observe;
 use crate::stats::Stats;
+use crate::tenant::{self, Tenant};
 
 pub(crate) type Outgoing = Request<Full<Bytes>>;
 
@@ -34,7 +37,7 @@ pub(crate) struct Remote {
 }
 
 impl Remote {
-    /// dedup → retry → trace → circuit → timeout → concurrency limit → connection.
+    /// cache → dedup → retry → trace → circuit → timeout → concurrency limit → connection.
     pub(crate) fn new(
         name: &'static str,
         address: SocketAddr,
@@ -45,7 +48,10 @@ impl Remote {
         let connection = Client::builder(TokioExecutor::new()).build_http();
         let stack = ServiceBuilder::new()
             .map_response(|response: Response<_>| response.map(Body::new))
-            .layer(DedupLayer::http())
+            .layer(
+                HttpCacheLayer::new(CachedResponse::cache().build()).partition(tenant::partition),
+            )
+            .layer(DedupLayer::http().key(|parts, key| Some(key.with(tenant::partition(parts)))))
             .retry(SafeRetries::new())
             .layer(
                 TraceLayer::client()
@@ -64,15 +70,17 @@ impl Remote {
         }
     }
 
-    /// Sends a request to `path`.
+    /// Sends a tenant's request to `path`.
     pub(crate) async fn send(
         &self,
+        tenant: &Tenant,
         request: http::request::Builder,
         path: &str,
         body: impl Into<Bytes>,
     ) -> Result<Response<Body>, BoxError> {
         let uri = format!("http://{}{path}", self.address);
-        let request = request.uri(uri).body(Full::new(body.into()))?;
+        let request = request.uri(uri).header(tenant::HEADER, tenant.as_str());
+        let request = request.body(Full::new(body.into()))?;
         self.stack.clone().oneshot(request).await
     }
 }

@@ -40,7 +40,7 @@ pub(crate) async fn place(
         return unprocessable();
     };
     let total = price * u64::from(new.quantity);
-    let payment = match pay(&shop, claim, total).await {
+    let payment = match pay(&shop, &tenant, claim, total).await {
         Ok(payment) => payment,
         Err(refused) => return *refused,
     };
@@ -67,6 +67,7 @@ pub(crate) async fn list(State(shop): State<Arc<Shop>>, tenant: Tenant) -> Respo
 /// The number of the payment, or the response that says why there is none.
 async fn pay(
     shop: &Shop,
+    tenant: &Tenant,
     claim: Option<Extension<Idempotency>>,
     cents: u64,
 ) -> Result<String, Box<Response>> {
@@ -78,7 +79,7 @@ async fn pay(
         .header("idempotency-key", key);
     let sent = shop
         .payments
-        .send(request, "/payments", cents.to_string())
+        .send(tenant, request, "/payments", cents.to_string())
         .await;
     let response = sent.map_err(|error| nothing_done(bad_gateway("payments", &error)))?;
     note_rejection(shop, &response);
@@ -111,7 +112,7 @@ fn nothing_done(mut response: Response) -> Box<Response> {
 fn unprocessable() -> Response {
     let mut response = Refusal::new(
         StatusCode::UNPROCESSABLE_ENTITY,
-        "urn:buttress:problem:storefront-order",
+        "urn:storefront:problem:order",
         "An order is for one of our products, and for 1 to 100 of it",
         Code::InvalidArgument,
     )

@@ -17,6 +17,7 @@ use http::StatusCode;
 use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
+use tokio::sync::watch;
 use tower::ServiceExt;
 
 use crate::events::stream_response;
@@ -65,7 +66,7 @@ pub(crate) async fn stream(State(shop): State<Arc<Shop>>) -> Response {
         (shop, changes, true),
         |(shop, mut changes, first)| async move {
             if !first {
-                changes.changed().await.ok()?;
+                next_change(&shop, &mut changes).await?;
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
             changes.mark_unchanged();
@@ -77,6 +78,18 @@ pub(crate) async fn stream(State(shop): State<Arc<Shop>>) -> Response {
         },
     );
     stream_response(snapshots.take_until(stopping))
+}
+
+/// Waits for a change. That an open breaker's time is over is one that nobody tells: it is looked for once a second.
+async fn next_change(shop: &Shop, changes: &mut watch::Receiver<u64>) -> Option<()> {
+    let open = |breaker: &Breaker| breaker.state() == BreakerState::Open;
+    if !open(&shop.payments.breaker) && !open(&shop.recommendations.breaker) {
+        return changes.changed().await.ok();
+    }
+    match tokio::time::timeout(Duration::from_secs(1), changes.changed()).await {
+        Ok(changed) => changed.ok(),
+        Err(_) => Some(()),
+    }
 }
 
 pub(crate) async fn snapshot_now(State(shop): State<Arc<Shop>>) -> Json<Value> {

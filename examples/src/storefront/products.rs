@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use buttress_cache::http::{CacheInvalidate, CacheTags};
 use buttress_wire::{Refusal, grpc::Code};
 use http::{HeaderMap, StatusCode, header};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
 use crate::events::Happening;
@@ -85,11 +86,12 @@ pub(crate) async fn set_price(
 /// What else is bought with a product, from another service.
 pub(crate) async fn recommendations(
     State(shop): State<Arc<Shop>>,
+    tenant: Tenant,
     Path(id): Path<String>,
 ) -> Response {
     let path = format!("/recommendations/{}", encode(&id));
     let request = http::Request::builder();
-    match shop.recommendations.send(request, &path, "").await {
+    match shop.recommendations.send(&tenant, request, &path, "").await {
         Ok(mut response) => {
             crate::router::note_rejection(&shop, &response);
             // Its body streams through.
@@ -103,7 +105,7 @@ pub(crate) async fn recommendations(
 pub(crate) fn bad_gateway(service: &str, error: &tower::BoxError) -> Response {
     Refusal::new(
         StatusCode::BAD_GATEWAY,
-        "urn:buttress:problem:storefront-upstream",
+        "urn:storefront:problem:upstream",
         "A service that is needed for this could not be reached",
         Code::Unavailable,
     )
@@ -115,7 +117,7 @@ pub(crate) fn bad_gateway(service: &str, error: &tower::BoxError) -> Response {
 fn not_found(headers: &HeaderMap) -> Response {
     Refusal::new(
         StatusCode::NOT_FOUND,
-        "urn:buttress:problem:storefront-no-such-product",
+        "urn:storefront:problem:no-such-product",
         "There is no such product",
         Code::NotFound,
     )
@@ -128,17 +130,11 @@ pub(crate) fn tag(tenant: &Tenant, product: &str) -> String {
 }
 
 /// A path segment that came decoded, encoded again.
-fn encode(segment: &str) -> String {
-    let plain =
-        |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~');
-    segment
-        .bytes()
-        .map(|b| {
-            if plain(&b) {
-                char::from(b).to_string()
-            } else {
-                format!("%{b:02X}")
-            }
-        })
-        .collect()
+fn encode(segment: &str) -> impl std::fmt::Display {
+    const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
+        .remove(b'-')
+        .remove(b'_')
+        .remove(b'.')
+        .remove(b'~');
+    utf8_percent_encode(segment, UNRESERVED)
 }

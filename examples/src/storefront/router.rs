@@ -90,6 +90,7 @@ fn traced(app: Router, shop: &Arc<Shop>, quiet: bool) -> Router {
     app.layer(
         TraceLayer::server()
             .echo_request_id()
+            .server_timing()
             .echo_trace_id(HeaderName::from_static("x-trace-id"))
             .route(route)
             .sink((lines, observe::traces(&shop.stats))),
@@ -99,7 +100,7 @@ fn traced(app: Router, shop: &Arc<Shop>, quiet: bool) -> Router {
 async fn not_found(headers: HeaderMap) -> Response {
     Refusal::new(
         StatusCode::NOT_FOUND,
-        "urn:buttress:problem:storefront-no-such-page",
+        "urn:storefront:problem:no-such-page",
         "There is nothing here",
         Code::NotFound,
     )

@@ -16,6 +16,7 @@ use crate::{router, upstream};
 /// Why the storefront could not run.
 #[derive(Debug)]
 pub(crate) enum Failure {
+    GaveUp(Duration),
     Listen(&'static str, SocketAddr, io::Error),
     Serve(io::Error),
 }
@@ -31,6 +32,9 @@ impl fmt::Display for Failure {
             }
             Self::Listen(flag, address, error) => {
                 write!(f, "cannot listen on {address} ({flag}): {error}")
+            }
+            Self::GaveUp(grace) => {
+                write!(f, "gave up on what was still under way after {grace:?}")
             }
             Self::Serve(error) => write!(f, "the server broke: {error}"),
         }
@@ -55,7 +59,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
     let shop = Arc::new(Shop::new(
         upstream,
         upstream_address,
-        args.timeout(),
+        &args,
         stopping.clone(),
     ));
     let app = router::router(&shop, args.quiet);
@@ -88,12 +92,7 @@ async fn finish(
     };
     match tokio::time::timeout(grace, all).await {
         Ok(served) => served,
-        Err(_) => {
-            say(format_args!(
-                "gave up on what was still under way after {grace:?}"
-            ));
-            Ok(())
-        }
+        Err(_) => Err(Failure::GaveUp(grace)),
     }
 }
 

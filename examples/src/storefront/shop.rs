@@ -11,6 +11,7 @@ use buttress_dedup::DedupLayer;
 use buttress_idempotency::{IdempotencyLayer, MemoryStore, Scoped};
 use tokio_util::sync::CancellationToken;
 
+use crate::args::Args;
 use crate::catalogue::Catalogue;
 use crate::client::Remote;
 use crate::events::Feed;
@@ -49,17 +50,22 @@ impl Shop {
     pub(crate) fn new(
         upstream: Arc<Upstream>,
         upstream_address: SocketAddr,
-        timeout: Duration,
+        args: &Args,
         stopping: CancellationToken,
     ) -> Self {
         let stats = Arc::new(Stats::new());
         Self {
             catalogue: Catalogue::new(),
-            payments: Remote::new("payments", upstream_address, timeout, &stats),
-            recommendations: Remote::new("recommendations", upstream_address, timeout, &stats),
+            payments: Remote::new("payments", upstream_address, args.timeout(), &stats),
+            recommendations: Remote::new(
+                "recommendations",
+                upstream_address,
+                args.timeout(),
+                &stats,
+            ),
             upstream,
             pages: Pages::new(&stats),
-            orders: Orders::new(&stats),
+            orders: Orders::new(args, &stats),
             dedup: flights(&stats),
             feed: Feed::new(),
             stats,
@@ -84,8 +90,11 @@ impl Pages {
 }
 
 impl Orders {
-    fn new(stats: &Arc<Stats>) -> Self {
-        let store = MemoryStore::builder().max_bytes(64 << 20).build();
+    fn new(args: &Args, stats: &Arc<Stats>) -> Self {
+        let store = MemoryStore::builder()
+            .max_keys(args.max_keys)
+            .max_bytes(64 << 20)
+            .build();
         let layer = IdempotencyLayer::new(store.clone())
             .scope(tenant::partition)
             .lease(Duration::from_secs(30))

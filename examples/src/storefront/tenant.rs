@@ -38,7 +38,7 @@ pub(crate) async fn check(request: Request, next: Next) -> Response {
     }
     Refusal::new(
         StatusCode::BAD_REQUEST,
-        "urn:buttress:problem:storefront-tenant",
+        "urn:storefront:problem:tenant",
         "The tenant's name cannot be read",
         Code::InvalidArgument,
     )
@@ -55,7 +55,7 @@ impl<S: Sync> FromRequestParts<S> for Tenant {
     }
 }
 
-const HEADER: &str = "x-tenant";
+pub(crate) const HEADER: &str = "x-tenant";
 
 fn name(headers: &HeaderMap) -> &str {
     match headers.get(HEADER) {

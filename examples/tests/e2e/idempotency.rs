@@ -72,3 +72,26 @@ async fn an_order_that_could_not_be_paid_for_can_be_tried_again_under_its_key() 
         (201, "")
     );
 }
+
+#[tokio::test]
+async fn when_no_more_keys_can_be_remembered_orders_are_refused_and_the_shop_is_not_ready() {
+    let shop = Storefront::start_with(&["--max-keys", "1"]).await;
+    let mut refused = None;
+    for n in 0..1000 {
+        let answer = shop.order(&n.to_string(), LAMP).await;
+        if answer.status == 503 {
+            refused = Some(answer);
+        }
+        let ready = shop.get("/health/ready").await;
+        if refused.is_some() && ready.status == 503 {
+            assert!(
+                ready.json()["reasons"][0]
+                    .as_str()
+                    .unwrap()
+                    .contains("store")
+            );
+            return assert!(!refused.unwrap().field("retry-after").is_empty());
+        }
+    }
+    panic!("a thousand keys were remembered");
+}

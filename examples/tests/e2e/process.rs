@@ -30,6 +30,19 @@ async fn sigterm_finishes_what_is_under_way_and_ends_the_streams() {
 }
 
 #[tokio::test]
+async fn what_takes_too_long_at_the_end_is_given_up_and_said() {
+    let mut shop = Storefront::start_with(&["--grace", "0"]).await;
+    shop.payments_wait(true).await;
+    tokio::select! {
+        _ = shop.order("k", LAMP) => panic!("nobody waited for it"),
+        _ = shop.until("the order has begun", |now| now["idempotency"]["claimed"] == 1) => {}
+    }
+    shop.terminate();
+    let ended = within_reason(shop.child.wait()).await.unwrap();
+    assert_eq!(ended.code(), Some(1));
+}
+
+#[tokio::test]
 async fn sigterm_also_waits_for_what_has_lost_its_caller() {
     let mut shop = Storefront::start().await;
     shop.payments_wait(true).await;
@@ -38,6 +51,11 @@ async fn sigterm_also_waits_for_what_has_lost_its_caller() {
         _ = shop.until("the order has begun", |now| now["idempotency"]["claimed"] == 1) => {}
     }
     shop.terminate();
+    shop.log("stopping").await;
+    assert!(
+        shop.child.try_wait().unwrap().is_none(),
+        "it waits for the order"
+    );
     shop.payments_wait(false).await;
     let ended = within_reason(shop.child.wait()).await.unwrap();
     assert_eq!(ended.code(), Some(0));

@@ -1,7 +1,6 @@
 //! A storefront of one's own, and a client for it.
 
 use std::process::Stdio;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,6 +13,7 @@ use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
+use tokio::sync::watch;
 
 /// The program itself, on free ports. It is killed when this is dropped.
 pub(crate) struct Storefront {
@@ -23,7 +23,7 @@ pub(crate) struct Storefront {
     /// What it printed when it started.
     pub(crate) greeting: Vec<String>,
     /// What it has printed since.
-    lines: Arc<Mutex<Vec<String>>>,
+    lines: watch::Receiver<Vec<String>>,
     client: Client<HttpConnector, Full<Bytes>>,
 }
 
@@ -59,15 +59,13 @@ pub(crate) fn program() -> Command {
 
 impl Storefront {
     pub(crate) async fn start() -> Self {
+        Self::start_with(&["--grace", "60"]).await
+    }
+
+    pub(crate) async fn start_with(args: &[&str]) -> Self {
         let mut child = program()
-            .args([
-                "--listen",
-                "127.0.0.1:0",
-                "--timeout",
-                "60",
-                "--grace",
-                "60",
-            ])
+            .args(["--listen", "127.0.0.1:0", "--timeout", "60"])
+            .args(args)
             .stdout(Stdio::piped())
             .spawn()
             .expect("the storefront starts");
@@ -78,8 +76,8 @@ impl Storefront {
             line.split_whitespace().nth(1).unwrap().to_owned()
         };
         let (url, upstream) = (address("storefront:"), address("upstreams:"));
-        let lines = Arc::default();
-        tokio::spawn(keep_reading(output, Arc::clone(&lines)));
+        let (said, lines) = watch::channel(Vec::new());
+        tokio::spawn(keep_reading(output, said));
         let client = Client::builder(TokioExecutor::new()).build_http();
         Self {
             child,
@@ -200,22 +198,21 @@ impl Storefront {
 
     /// The log line of the request with this trace id: it may be written a moment after its response was read.
     pub(crate) async fn log_line(&self, trace_id: &str) -> Value {
-        let found = async {
-            loop {
-                let line = self
-                    .lines
-                    .lock()
-                    .unwrap()
-                    .iter()
-                    .find(|l| l.contains(trace_id))
-                    .cloned();
-                match line {
-                    Some(line) => return serde_json::from_str(&line).expect("a line is JSON"),
-                    None => tokio::task::yield_now().await,
-                }
-            }
-        };
-        within_reason(found).await
+        serde_json::from_str(&self.log(trace_id).await).expect("a line is JSON")
+    }
+
+    /// The first line with these words in it, once it is there.
+    pub(crate) async fn log(&self, words: &str) -> String {
+        let mut lines = self.lines.clone();
+        let found = |lines: &Vec<String>| lines.iter().any(|line| line.contains(words));
+        let lines = within_reason(lines.wait_for(found))
+            .await
+            .expect("it goes on");
+        lines
+            .iter()
+            .find(|line| line.contains(words))
+            .cloned()
+            .expect("it was found")
     }
 
     /// Tells the process to stop.
@@ -252,8 +249,8 @@ async fn read_greeting(output: &mut Lines<BufReader<ChildStdout>>) -> Vec<String
     }
 }
 
-async fn keep_reading(mut output: Lines<BufReader<ChildStdout>>, lines: Arc<Mutex<Vec<String>>>) {
+async fn keep_reading(mut output: Lines<BufReader<ChildStdout>>, said: watch::Sender<Vec<String>>) {
     while let Ok(Some(line)) = output.next_line().await {
-        lines.lock().unwrap().push(line);
+        said.send_modify(|lines| lines.push(line));
     }
 }

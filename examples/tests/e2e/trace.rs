@@ -16,6 +16,12 @@ async fn the_callers_trace_goes_through_to_the_upstream_and_into_the_log() {
         (TRACE, "req-42")
     );
 
+    let timing = answer.field("server-timing");
+    assert!(
+        timing.contains(TRACE) && !timing.contains(SPAN),
+        "a new span: {timing}"
+    );
+
     let body = answer.json();
     let sent: Vec<_> = body["traceparent"].as_str().unwrap().split('-').collect();
     assert_eq!((sent[0], sent[1], sent[3]), ("00", TRACE, "01"));

@@ -87,7 +87,7 @@ async fn at_the_cap_a_body_is_recorded_and_over_it_a_repetition_is_refused() {
                 assert!(again.is_replay(), "{size}");
             } else {
                 assert_eq!(again.status, StatusCode::CONFLICT);
-                assert_eq!(again.problem(), "response-not-stored");
+                assert_eq!(again.problem(), "idempotency-response-not-stored");
             }
             assert_eq!(shop.effects(), 1, "never a second execution");
         }
@@ -124,7 +124,7 @@ async fn an_event_stream_is_not_recorded_and_not_repeated() {
     assert!(hand.is_dropped(), "nobody reads on in secret");
     assert_eq!(
         shop.send(order("k", "")).await.problem(),
-        "response-not-stored"
+        "idempotency-response-not-stored"
     );
 }
 

@@ -197,7 +197,7 @@ impl EncodeError {
     pub fn response(&self) -> Response<Full<Bytes>> {
         Refusal::new(
             StatusCode::INTERNAL_SERVER_ERROR,
-            "urn:buttress:problem:not-encodable",
+            "urn:buttress:problem:negotiate-not-encodable",
             "The answer could not be written in the format that was chosen",
             Code::Internal,
         )

@@ -54,6 +54,7 @@ impl<T: Clone> Window<T> {
     }
 
     #[cfg(test)]
+    #[cfg(not(buttress_loom))]
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
