@@ -32,7 +32,7 @@ impl Clock {
         Self(Source::System(Instant::now()))
     }
 
-    /// The processor's time stamp counter, read in a third of the time. The first one in a process takes a moment to calibrate.
+    /// The processor's time stamp counter, read in less than half the time. The first one in a process takes a moment to calibrate.
     #[cfg(feature = "quanta")]
     #[must_use]
     pub fn quanta() -> Self {

@@ -111,8 +111,8 @@ impl ClientKey {
     }
 }
 
-/// What a record is filed under: a keyed BLAKE3 of scope, method, path and the client's key. Nothing of them can be read from it, and
-/// no two of them can be made to meet.
+/// What a record is filed under: a keyed BLAKE3 of scope, method, path and the client's key. No two of them can be made to meet. With a
+/// [secret of yours](crate::IdempotencyLayer::secret) nothing of them can be guessed from it.
 #[derive(Clone, Copy, Eq, Hash, PartialEq)]
 pub struct RecordKey([u8; 32]);
 

@@ -115,7 +115,8 @@ impl HttpCacheLayer {
         self.set(|shared| shared.x_cache = x_cache)
     }
 
-    /// Puts the [`CacheOutcome`](super::CacheOutcome) into the extensions of every response, for layers outside. It costs a hit
+    /// Puts the [`CacheOutcome`](super::CacheOutcome) into the extensions of every response that was stored or forwarded,
+    /// for layers outside. It costs a hit
     /// three allocations.
     pub fn response_extension(self) -> Self {
         self.set(|shared| shared.extension = true)
