@@ -3,7 +3,9 @@
 use std::any::Any;
 use std::fmt;
 use std::future::{Future, IntoFuture};
+use std::hash::{BuildHasher, RandomState};
 use std::marker::PhantomData;
+use std::num::NonZeroUsize;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +19,7 @@ use crate::entry::{Entry, Hit, Lifetime, State, Usable};
 use crate::error::FillError;
 use crate::event::{Event, Snapshot};
 use crate::fill::{Fill, Said};
-use crate::invalidation::{Depth, InvalidationClock, Name, Slot, Stamp};
+use crate::invalidation::{Depth, InvalidationClock, Name, Slot, Stamp, Validity};
 use crate::l1::L1;
 
 /// A cache of values by key, with tags and dependencies, that never serves what was invalidated before the call began.
@@ -55,6 +57,8 @@ struct Inner<V> {
     flights: Flights<Arc<[u8]>, Filled<V>>,
     settings: Settings<V>,
     counters: Counters,
+    /// Names partitions.
+    partitions: RandomState,
 }
 
 /// What a fill came to, for those who waited for it.
@@ -75,9 +79,11 @@ impl<V: Send + Sync + 'static> Cache<V> {
         let inner = Inner {
             l1: L1::new(settings.max_weight),
             clock: InvalidationClock::new(settings.slots),
-            flights: Flights::new(),
+            // A waiter is a caller's own future: there are never more of them than callers.
+            flights: Flights::builder().max_waiters(NonZeroUsize::MAX).build(),
             settings,
             counters,
+            partitions: RandomState::new(),
         };
         Self {
             inner: Arc::new(inner),
@@ -201,11 +207,15 @@ impl<V: Send + Sync + 'static> Cache<V> {
     /// A view whose keys are its own: a tenant's, a namespace's. Tags are shared by all partitions.
     #[must_use]
     pub fn partition(&self, name: impl AsRef<[u8]>) -> Self {
-        // Length first, so that no name and key can be read as another pair.
-        let name = name.as_ref();
-        let mut prefix = self.partition.as_deref().unwrap_or_default().to_vec();
-        prefix.extend_from_slice(&(name.len() as u64).to_be_bytes());
-        prefix.extend_from_slice(name);
+        // A hash that only this cache can make: no key of another partition, or of none, can be made to begin with it.
+        let parent = self.partition.as_deref().unwrap_or_default();
+        let half = |side: u8| {
+            self.inner
+                .partitions
+                .hash_one((side, parent, name.as_ref()))
+                .to_be_bytes()
+        };
+        let prefix = [half(0), half(1)].concat();
         Self {
             inner: Arc::clone(&self.inner),
             partition: Some(prefix.into()),
@@ -245,7 +255,13 @@ impl<V: Send + Sync + 'static> Cache<V> {
         let settings = &self.inner.settings;
         let mut slots = said.slots;
         slots.push(self.clock().slot(Name::Key(key)));
-        let ttl = settings.jittered(said.ttl.unwrap_or(settings.ttl));
+        // Nobody but its own caller may have a value that was outrun.
+        let ttl = if said.outrun {
+            Duration::ZERO
+        } else {
+            said.ttl.unwrap_or(settings.ttl)
+        };
+        let ttl = settings.jittered(ttl);
         let lifetime = Lifetime {
             ttl,
             grace: said.grace.unwrap_or(settings.grace),
@@ -261,6 +277,9 @@ impl<V: Send + Sync + 'static> Cache<V> {
             weight,
         };
         let entry = Arc::new(entry);
+        if said.outrun {
+            return entry;
+        }
         // Unconditionally: if something newer was stored meanwhile, the later of the two is read, and each is valid or not by its
         // own stamp.
         self.inner.l1.insert(Arc::clone(key), Arc::clone(&entry));
@@ -285,9 +304,14 @@ impl<V> Cache<V> {
 impl<V: Send + Sync + 'static> Cache<V> {
     /// The slots by which the value under `key` goes.
     pub(crate) fn slots_of(&self, key: &[u8]) -> Vec<Slot> {
+        self.dependency(key).0
+    }
+
+    /// The same, and when that value was born, if there is one.
+    pub(crate) fn dependency(&self, key: &[u8]) -> (Vec<Slot>, Option<Stamp>) {
         self.with_key(key, |key| match self.inner.l1.get(key) {
-            Some(entry) => entry.slots.to_vec(),
-            None => vec![self.clock().slot(Name::Key(key))],
+            Some(entry) => (entry.slots.to_vec(), Some(entry.stamp)),
+            None => (vec![self.clock().slot(Name::Key(key))], None),
         })
     }
 }
@@ -384,7 +408,7 @@ where
     }
 }
 
-/// How often a follower may find that what it waited for was invalidated, before it fills for itself alone.
+/// How often a follower may find that what it waited for began too early for it, before it fills for itself alone.
 const MAX_FLIGHTS: usize = 3;
 
 impl<V, F, Fut, E> GetOrSet<V, F, E>
@@ -396,6 +420,7 @@ where
 {
     async fn run(self) -> Result<Option<Hit<V>>, FillError<E>> {
         let inner = Arc::clone(&self.cache.inner);
+        let asked = self.cache.stamp();
         for _ in 0..MAX_FLIGHTS {
             let stale = match self.cache.look_up(&self.key, Instant::now()) {
                 Some((Usable::Fresh, entry, age)) => {
@@ -422,7 +447,7 @@ where
                     }
                 }
             };
-            if let Some(result) = self.accept(filled, stale) {
+            if let Some(result) = self.accept(filled, stale, asked) {
                 return result;
             }
         }
@@ -475,9 +500,9 @@ where
             state: State::Stale,
             age: *age,
         });
-        let fill = Fill::new(&self.cache, stale, self.said);
         // Before the source is read: this is what makes a late fill harmless.
         let stamp = self.cache.stamp();
+        let fill = Fill::new(&self.cache, stale, self.said, stamp);
         let result = (self.fill)(fill.clone()).await;
         let key = &self.key;
         self.cache.emit(if result.is_ok() {
@@ -504,12 +529,15 @@ where
         &self,
         filled: Filled<V>,
         stale: Option<(Usable, Arc<Entry<V>>, Duration)>,
+        asked: Stamp,
     ) -> Option<Result<Option<Hit<V>>, FillError<E>>> {
         let clock = self.cache.clock();
+        // Nothing was invalidated between this call and that fill: whatever has happened since, it is no older than its answer may be.
+        let current = |stamp: Stamp| stamp.epoch == asked.epoch && stamp.born >= asked.born;
         match filled {
             Filled::Value(entry) => {
                 let now = Instant::now();
-                let fresh = entry.usable(clock, now) == Usable::Fresh;
+                let fresh = current(entry.stamp) || entry.usable(clock, now) == Usable::Fresh;
                 let age = now.saturating_duration_since(entry.stored);
                 fresh.then_some(Ok(Some(Hit {
                     entry,
@@ -519,7 +547,7 @@ where
             }
             Filled::Nothing(stamp) => {
                 let slot = clock.slot(Name::Key(&self.key));
-                let valid = clock.check(stamp, &[slot]) == crate::invalidation::Validity::Valid;
+                let valid = current(stamp) || clock.check(stamp, &[slot]) == Validity::Valid;
                 valid.then_some(Ok(None))
             }
             Filled::Failed(error) => {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::cache::Cache;
 use crate::entry::Hit;
-use crate::invalidation::{Name, Slot};
+use crate::invalidation::{Name, Slot, Stamp};
 
 /// Handed to the closure of [`Cache::get_or_set`]: what it finds out while it reads the source, it says here. A clone is the
 /// same fill.
@@ -13,6 +13,8 @@ pub struct Fill<V> {
     cache: Cache<V>,
     stale: Option<Hit<V>>,
     said: Arc<Mutex<Said>>,
+    /// When it began.
+    stamp: Stamp,
 }
 
 /// What has been said of a value so far.
@@ -21,14 +23,17 @@ pub(crate) struct Said {
     pub(crate) ttl: Option<Duration>,
     pub(crate) grace: Option<Duration>,
     pub(crate) slots: Vec<Slot>,
+    /// A dependency was filled anew while this fill ran: it may have read the old one, and is not stored.
+    pub(crate) outrun: bool,
 }
 
 impl<V: Send + Sync + 'static> Fill<V> {
-    pub(crate) fn new(cache: &Cache<V>, stale: Option<Hit<V>>, said: Said) -> Self {
+    pub(crate) fn new(cache: &Cache<V>, stale: Option<Hit<V>>, said: Said, stamp: Stamp) -> Self {
         Self {
             cache: cache.clone(),
             stale,
             said: Arc::new(Mutex::new(said)),
+            stamp,
         }
     }
 
@@ -55,10 +60,16 @@ impl<V: Send + Sync + 'static> Fill<V> {
         self.say(|said| said.push(slot))
     }
 
-    /// The value goes when the one under `key` is removed or expired, or would go by a tag of that one, if it is cached now.
+    /// The value goes when the one under `key` is removed or expired, or would go by a tag of that one. Only what is cached now has tags to
+    /// go by; and if it was filled anew since this fill began, which may have read the one before, this value is not stored.
     pub fn depends_on(&self, key: impl AsRef<[u8]>) -> &Self {
-        let slots = self.cache.slots_of(key.as_ref());
-        self.say(|said| slots.into_iter().for_each(|slot| said.push(slot)))
+        let (slots, born) = self.cache.dependency(key.as_ref());
+        let outrun =
+            born.is_some_and(|of| of.epoch != self.stamp.epoch || of.born > self.stamp.born);
+        self.say(|said| {
+            slots.into_iter().for_each(|slot| said.push(slot));
+            said.outrun |= outrun;
+        })
     }
 
     pub(crate) fn said(&self) -> Said {
@@ -88,6 +99,7 @@ impl<V> Clone for Fill<V> {
             cache: self.cache.clone(),
             stale: self.stale.clone(),
             said: Arc::clone(&self.said),
+            stamp: self.stamp,
         }
     }
 }

@@ -46,8 +46,16 @@ impl<'a, K: Write> KeyBuilder<'a, K> {
         self
     }
 
-    /// Appends what a request is for: scheme, authority, path and query. HTTP/2 has the authority in the target, HTTP/1.1 in `Host`.
+    /// Appends what a request is for: scheme, authority, path and query.
+    ///
+    /// HTTP/2 has scheme and authority in the target, HTTP/1.1 has the authority in `Host` and leaves the scheme to the connection: it is taken for
+    /// `http`. The authority is compared as RFC 9110, 4.2.3 says: without regard to case, and without the scheme's own port.
     pub fn target(&mut self, parts: &Parts) -> &mut Self {
+        self.target_as(parts.uri.scheme_str().unwrap_or("http"), parts)
+    }
+
+    /// The same, as if it had come under this scheme.
+    pub fn target_as(&mut self, scheme: &str, parts: &Parts) -> &mut Self {
         let authority = match parts.uri.authority() {
             Some(authority) => authority.as_str().as_bytes(),
             None => parts
@@ -55,10 +63,29 @@ impl<'a, K: Write> KeyBuilder<'a, K> {
                 .get(HOST)
                 .map_or(&b""[..], |host| host.as_bytes()),
         };
-        self.part(parts.uri.scheme_str().unwrap_or_default())
-            .part(authority)
+        // Of the scheme it came by, whatever it is to be compared as.
+        let port: &[u8] = if parts.uri.scheme_str() == Some("https") {
+            b":443"
+        } else {
+            b":80"
+        };
+        let authority = authority.strip_suffix(port).unwrap_or(authority);
+        self.part(scheme)
+            .lower_case(authority)
             .part(parts.uri.path())
             .optional(parts.uri.query())
+    }
+
+    fn lower_case(&mut self, part: &[u8]) -> &mut Self {
+        self.key.write(&(part.len() as u64).to_be_bytes());
+        for chunk in part.chunks(64) {
+            let mut lower = [0; 64];
+            let lower = &mut lower[..chunk.len()];
+            lower.copy_from_slice(chunk);
+            lower.make_ascii_lowercase();
+            self.key.write(lower);
+        }
+        self
     }
 
     /// Appends all lines of one field, in order. An absent one costs a byte.
@@ -79,5 +106,42 @@ impl<'a, K: Write> KeyBuilder<'a, K> {
             Some(part) => self.part(part),
             None => self,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    fn target(uri: &str, host: &str) -> Vec<u8> {
+        let request = Request::get(uri).header("host", host).body(()).unwrap();
+        let mut key = Vec::new();
+        KeyBuilder::new(&mut key).target(&request.into_parts().0);
+        key
+    }
+
+    #[test]
+    fn every_spelling_of_one_target_is_one_key() {
+        let one = target("/a?b", "shop");
+        for other in [
+            target("/a?b", "Shop"),
+            target("/a?b", "shop:80"),
+            target("http://SHOP/a?b", "ignored"),
+            target("http://shop:80/a?b", ""),
+        ] {
+            assert_eq!(one, other);
+        }
+        for other in [
+            target("https://shop/a?b", ""),
+            target("/a?b", "shop:8080"),
+            target("/A?b", "shop"),
+            target("/a?B", "shop"),
+            target("/a", "shop"),
+        ] {
+            assert_ne!(one, other);
+        }
+        assert_eq!(target("https://shop:443/", ""), target("https://shop/", ""));
     }
 }

@@ -85,12 +85,13 @@ where
                 ready!(body.poll_frame(cx)).map(|frame| frame.map_err(|never| match never {}))
             }
             BodyProjection::Pass { body } => ready!(body.poll_frame(cx))
-                .map(|frame| frame.map(into_bytes).map_err(|error| BodyError::new(error))),
+                .map(|frame| frame.map(into_bytes).map_err(BodyError::new)),
             BodyProjection::Refusal { body } => {
                 ready!(body.poll_frame(cx)).map(|frame| frame.map_err(|never| match never {}))
             }
-            BodyProjection::Store { body } => ready!(body.poll_frame(cx))
-                .map(|frame| frame.map_err(|error| BodyError::new(error))),
+            BodyProjection::Store { body } => {
+                ready!(body.poll_frame(cx)).map(|frame| frame.map_err(BodyError::new))
+            }
         };
         Poll::Ready(frame)
     }

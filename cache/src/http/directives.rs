@@ -42,7 +42,7 @@ impl Directives {
             b"max-age" => shorten(&mut self.max_age, argument),
             b"max-stale" => self.max_stale = true,
             b"min-fresh" => self.min_fresh = self.min_fresh.max(Some(seconds(argument))),
-            b"must-revalidate" | b"proxy-revalidate" => self.must_revalidate = true,
+            b"must-revalidate" => self.must_revalidate = true,
             // With field names it is about these fields only; taking it for the whole response is allowed (5.2.2.4, 5.2.2.7).
             b"no-cache" => self.no_cache = true,
             b"no-store" => self.no_store = true,
@@ -61,7 +61,8 @@ impl Directives {
                 .get(..name.len())
                 .is_some_and(|s| s.eq_ignore_ascii_case(name.as_bytes()))
         };
-        self.no_store |= starts("no-store");
+        // A quoted string that is not closed takes what follows with it: anything may have been forbidden there.
+        self.no_store |= starts("no-store") || element.contains(&b'"');
         self.private |= starts("private");
         self.no_cache |= starts("no-cache");
         if starts("max-age") {
@@ -137,5 +138,7 @@ mod tests {
         }
         assert!(of(&["no-store;x"]).no_store);
         assert!(of(&["private=\"never ends"]).private);
+        assert!(of(&["max-age=60, ext=\"oops, private, no-store"]).no_store);
+        assert!(!of(&["max-age=60, proxy-revalidate"]).must_revalidate);
     }
 }

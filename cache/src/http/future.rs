@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use buttress_dedup::http::Flight;
 use buttress_wire::fields::{announced_length, end_to_end, is_event_stream};
 use buttress_wire::{Outcome, Recorder, Recording};
 use http::header::{self, HeaderMap};
@@ -18,7 +19,7 @@ use tokio::time::Instant;
 use tower_service::Service;
 
 use super::body::CacheBody;
-use super::key::{selecting, write_primary, write_variant};
+use super::key::{either_scheme, selecting, write_variant};
 use super::layer::Shared;
 use super::status::{CacheOutcome, Forwarded, tell};
 use super::storability::{Asked, Times, storable};
@@ -31,7 +32,8 @@ pin_project! {
     ///
     /// # Cancellation
     ///
-    /// Dropping it drops the inner call; nothing is stored or invalidated.
+    /// Dropping it drops the inner call, and nothing is stored. An unsafe call that was begun may have had its effect: its target is
+    /// invalidated then, as after an error.
     pub struct ResponseFuture<S, ReqB, B>
     where
         S: Service<Request<ReqB>>,
@@ -50,7 +52,7 @@ pin_project! {
         Answer { response: Option<Response<CacheBody<B>>> },
         // ## Ready => Call
         Ready { inner: S, forward: Option<(Request<ReqB>, Miss)> },
-        Call { #[pin] future: S::Future, miss: Option<Miss> },
+        Call { #[pin] future: S::Future, miss: Begun },
     }
 }
 
@@ -99,14 +101,28 @@ where
                     let future = inner.call(request);
                     state.set(State::Call {
                         future,
-                        miss: Some(miss),
+                        miss: Begun(Some(miss)),
                     });
                 }
                 StateProjection::Call { future, miss } => {
                     let response = ready!(future.poll(cx))?;
-                    return Poll::Ready(Ok(miss.take().expect(DONE).respond(response)));
+                    return Poll::Ready(Ok(miss.0.take().expect(DONE).respond(response)));
                 }
             }
+        }
+    }
+}
+
+/// A miss whose inner call has begun. If its response is never seen, an unsafe one takes its target out of the store: what has been done is
+/// not known, and it costs a miss.
+struct Begun(Option<Miss>);
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        if let Some(miss) = self.0.take()
+            && miss.unsafe_target.is_some()
+        {
+            miss.remove_target();
         }
     }
 }
@@ -205,7 +221,10 @@ impl Miss {
 
     /// Where the response is to be stored, if it may be.
     fn place(self, head: &response::Parts) -> Option<Place> {
-        if self.why == Forwarded::Bypass || is_event_stream(&head.headers) {
+        // A response that was joined inside of us was begun for somebody else, perhaps before what has been invalidated since, and has
+        // lost its tags: whoever led stores it.
+        let joined = head.extensions.get() == Some(&Flight::Joined);
+        if self.why == Forwarded::Bypass || joined || is_event_stream(&head.headers) {
             return None;
         }
         let received = Instant::now();
@@ -267,17 +286,24 @@ impl Miss {
         if head.status.is_client_error() {
             return;
         }
-        self.shared.cache.remove(&self.primary);
+        self.remove_target();
         for name in [header::LOCATION, header::CONTENT_LOCATION] {
-            let named = head
-                .headers
-                .get(name)
-                .and_then(|value| target.resolve(value.to_str().ok()?));
-            if let Some(parts) = named {
-                let mut key = Vec::new();
-                write_primary(&mut key, &self.shared.partition(&parts), &parts);
-                self.shared.cache.remove(&key);
+            let value = head.headers.get(name).and_then(|value| value.to_str().ok());
+            if let Some(parts) = value.and_then(|value| target.resolve(value)) {
+                self.remove(&parts);
             }
+        }
+    }
+
+    fn remove_target(&self) {
+        if let Some(target) = &self.unsafe_target {
+            self.remove(&target.parts);
+        }
+    }
+
+    fn remove(&self, parts: &request::Parts) {
+        for key in either_scheme(&self.shared.partition(parts), parts) {
+            self.shared.cache.remove(key);
         }
     }
 }

@@ -13,6 +13,17 @@ pub(super) fn write_primary(key: &mut Vec<u8>, partition: &[u8], parts: &request
     KeyBuilder::new(key).part(partition).target(parts);
 }
 
+/// The primary keys of a target under either scheme: an unsafe request may come by another protocol version than what was stored.
+pub(super) fn either_scheme(partition: &[u8], parts: &request::Parts) -> [Vec<u8>; 2] {
+    ["http", "https"].map(|scheme| {
+        let mut key = Vec::new();
+        KeyBuilder::new(&mut key)
+            .part(partition)
+            .target_as(scheme, parts);
+        key
+    })
+}
+
 /// The secondary key of a request: the primary one, and what the request says in the selecting fields.
 pub(super) fn write_variant(
     key: &mut Vec<u8>,
@@ -79,7 +90,7 @@ mod tests {
             primary("", "/a/", "h"),
             primary("", "/A", "h"),
             primary("", "/a", "i"),
-            primary("", "http://h/a", "h"),
+            primary("", "https://h/a", "h"),
         ] {
             assert_ne!(base, other);
         }

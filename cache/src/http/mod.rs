@@ -33,6 +33,9 @@ impl<T: Into<String>> FromIterator<T> for CacheTags {
 
 /// Tags to invalidate, put into the extensions of a response by a handler that has changed something. Honoured whatever the method,
 /// unless the response is a server error.
+///
+/// It needs the response to come by: where the work may go on without its client (idempotency), or a response is replayed, let the
+/// handler call [`Cache::invalidate`](crate::Cache::invalidate) itself.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct CacheInvalidate(pub Vec<String>);
 

@@ -36,6 +36,7 @@ impl<S> HttpCache<S> {
 impl<S, ReqB, B> Service<Request<ReqB>> for HttpCache<S>
 where
     S: Service<Request<ReqB>, Response = Response<B>> + Clone,
+    ReqB: Body,
     B: Body,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
@@ -50,9 +51,10 @@ where
 
     fn call(&mut self, request: Request<ReqB>) -> Self::Future {
         let (parts, body) = request.into_parts();
+        let has_body = !body.is_end_stream();
         let decision = with_buffer(|key| {
             write_primary(key, &self.shared.partition(&parts), &parts);
-            self.decide(&parts, key)
+            self.decide(&parts, has_body, key)
         });
         let (why, primary) = match decision {
             Ok(response) => return ResponseFuture::answer(response),
@@ -68,12 +70,18 @@ impl<S> HttpCache<S> {
     fn decide<B>(
         &self,
         parts: &request::Parts,
+        has_body: bool,
         primary: &[u8],
     ) -> Result<Response<CacheBody<B>>, (Forwarded, Vec<u8>)> {
-        if let Some(why) = passes_by(parts) {
-            return Err((why, primary.to_vec()));
-        }
         let wish = Wish::of(&parts.headers);
+        if let Some(why) = passes_by(parts, has_body) {
+            return match why {
+                Forwarded::Bypass if wish.is_only_if_cached() => {
+                    Ok(gateway_timeout(&parts.headers))
+                }
+                _ => Err((why, primary.to_vec())),
+            };
+        }
         let now = Instant::now();
         let why = match find(&self.shared.cache, primary, &parts.headers, now) {
             Found::Response(hit) => {
@@ -101,7 +109,9 @@ impl<S> HttpCache<S> {
         now: Instant,
     ) -> Response<CacheBody<B>> {
         let recorded = &stored.recorded;
-        let not_modified = is_not_modified(&parts.headers, recorded.headers());
+        // Of any other response a condition says nothing (RFC 9110, 13.2.1).
+        let not_modified =
+            recorded.status().is_success() && is_not_modified(&parts.headers, recorded.headers());
         let mut response = if not_modified {
             let mut response = Response::new(CacheBody::empty());
             *response.status_mut() = StatusCode::NOT_MODIFIED;
@@ -124,12 +134,14 @@ impl<S> HttpCache<S> {
 }
 
 /// Why a request is not answered from the store, whatever is in it.
-fn passes_by(parts: &request::Parts) -> Option<Forwarded> {
+fn passes_by(parts: &request::Parts, has_body: bool) -> Option<Forwarded> {
     if !matches!(parts.method, Method::GET | Method::HEAD) {
         return Some(Forwarded::Method);
     }
     let headers = &parts.headers;
-    let bypass = headers.contains_key(http::header::RANGE)
+    // A body is not in the key, although the answer may depend on it.
+    let bypass = has_body
+        || headers.contains_key(http::header::RANGE)
         || headers.contains_key(http::header::UPGRADE)
         || headers.contains_key(http::header::IF_MATCH)
         || headers.contains_key(http::header::IF_UNMODIFIED_SINCE);

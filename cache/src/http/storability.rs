@@ -2,7 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use buttress_wire::fields::list_contains;
+use buttress_wire::fields::list;
+use buttress_wire::lex::is_token;
 use http::header::{self, HeaderMap};
 use http::{Method, StatusCode, response};
 
@@ -13,7 +14,8 @@ use super::freshness::{initial_age, lifetime};
 #[derive(Debug)]
 pub(super) struct Asked {
     pub(super) method: Method,
-    pub(super) authorized: bool,
+    /// It says who asks: with `Authorization` or `Cookie`.
+    pub(super) personal: bool,
     pub(super) no_store: bool,
     pub(super) ranged: bool,
 }
@@ -22,7 +24,8 @@ impl Asked {
     pub(super) fn of(method: &Method, headers: &HeaderMap) -> Self {
         Self {
             method: method.clone(),
-            authorized: headers.contains_key(header::AUTHORIZATION),
+            personal: headers.contains_key(header::AUTHORIZATION)
+                || headers.contains_key(header::COOKIE),
             no_store: Directives::of(headers).no_store,
             ranged: headers.contains_key(header::RANGE),
         }
@@ -68,10 +71,11 @@ pub(super) fn storable(
         || directives.private
         // It would have to be validated before each use, which this cache leaves to its client and its origin.
         || directives.no_cache
-        || list_contains(&head.headers, header::VARY, "*")
+        // `*`, and what is no field name: nobody knows what it varies by.
+        || list(&head.headers, header::VARY).any(|name| name == b"*" || !is_token(name))
         || (head.headers.contains_key(header::SET_COOKIE) && !rules.allow_set_cookie)
         || head.headers.contains_key(header::CONTENT_RANGE)
-        || (asked.authorized && !allows_authorized(&directives));
+        || (asked.personal && !allows_personal(&directives));
     if forbidden || !is_complete(head.status) {
         return None;
     }
@@ -87,8 +91,8 @@ pub(super) fn storable(
     })
 }
 
-/// A response to a request with `Authorization` is its owner's, unless it says otherwise (3.5).
-fn allows_authorized(directives: &Directives) -> bool {
+/// A response to a request with `Authorization` is its owner's, unless it says otherwise (3.5). We take a `Cookie` for the same.
+fn allows_personal(directives: &Directives) -> bool {
     directives.public || directives.s_maxage.is_some() || directives.must_revalidate
 }
 
@@ -151,6 +155,7 @@ mod tests {
         check(&[], &[("cache-control", "max-age=60, private")], false);
         check(&[], &[("cache-control", "max-age=60, no-cache")], false);
         check(&[], &[FRESH, ("vary", "accept, *")], false);
+        check(&[], &[FRESH, ("vary", "x-v;q=1")], false);
         check(&[], &[FRESH, ("set-cookie", "a=1")], false);
         check(&[], &[FRESH, ("content-range", "bytes 0-1/2")], false);
         check(&[], &[FRESH, ("age", "60")], false);
@@ -162,6 +167,12 @@ mod tests {
     #[test]
     fn an_authorized_response_needs_a_word_for_it() {
         check(&[BEARER], &[FRESH], false);
+        check(&[("cookie", "session=1")], &[FRESH], false);
+        check(
+            &[BEARER],
+            &[("cache-control", "max-age=60, proxy-revalidate")],
+            false,
+        );
         check(&[BEARER], &[("cache-control", "max-age=60, public")], true);
         check(&[BEARER], &[("cache-control", "s-maxage=60")], true);
         check(

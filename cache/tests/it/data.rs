@@ -122,6 +122,9 @@ async fn partitions_do_not_meet() {
     assert_eq!(*bob.get("k").unwrap(), 2);
     fill(&cache.partition("a").partition("b"), "k", 3).await;
     assert!(cache.partition("ab").get("k").is_none());
+    // Nor can a key be made that reads as another partition's.
+    let forged = [&1_u64.to_be_bytes()[..], b"bk"].concat();
+    assert!(cache.partition("a").get(forged).is_none());
 }
 
 #[tokio::test(start_paused = true)]
@@ -212,4 +215,27 @@ async fn the_weight_is_bounded() {
     let snapshot = cache.snapshot();
     assert!(snapshot.weight <= 100_000, "{snapshot:?}");
     assert!(snapshot.entries > 10, "{snapshot:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn however_many_call_at_once_the_source_is_read_once_also_without_a_ttl() {
+    for ttl in [Duration::ZERO, SECOND] {
+        let cache = Cache::builder().ttl(ttl).build();
+        let calls: Vec<_> = (0..3000)
+            .map(|_| {
+                let cache = cache.clone();
+                tokio::spawn(async move {
+                    let filled = cache.get_or_set("k", |_: Fill<u32>| async {
+                        tokio::time::sleep(SECOND).await;
+                        Ok::<_, Infallible>(Some(1))
+                    });
+                    *filled.await.unwrap().unwrap()
+                })
+            })
+            .collect();
+        for call in calls {
+            assert_eq!(call.await.unwrap(), 1);
+        }
+        assert_eq!(cache.snapshot().fills, 1, "{ttl:?}");
+    }
 }

@@ -9,12 +9,14 @@ use buttress_cache::Cache;
 use buttress_cache::http::{
     CacheBody, CacheInvalidate, CacheOutcome, CacheTags, CachedResponse, Forwarded, HttpCacheLayer,
 };
-use http_body_util::{BodyExt, Either, Full};
+use buttress_dedup::DedupLayer;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Either, Empty, Full};
 use testkit::body::{Hand, HandBody, by_hand};
 use tokio::time::advance;
 use tower::{Layer, Service, service_fn};
 
-type Req = Request<()>;
+type Req = Request<Empty<Bytes>>;
 type Body = Either<Full<bytes::Bytes>, HandBody>;
 type Answer = Box<dyn Fn(&Req) -> Response<Body> + Send>;
 
@@ -120,7 +122,7 @@ fn get(path: &str, fields: &[(&str, &str)]) -> Req {
     for (name, value) in fields {
         request = request.header(*name, *value);
     }
-    request.body(()).unwrap()
+    request.body(Empty::new()).unwrap()
 }
 
 #[tokio::test(start_paused = true)]
@@ -148,7 +150,10 @@ async fn another_path_query_or_host_is_another_response() {
     for path in ["/a", "/a?page=1", "/a?page=2", "/b"] {
         assert_eq!(test.get(path).await.outcome(), MISS);
     }
-    let other = Request::get("/a").header("host", "other").body(()).unwrap();
+    let other = Request::get("/a")
+        .header("host", "other")
+        .body(Empty::new())
+        .unwrap();
     assert_eq!(test.send(other).await.outcome(), MISS);
     assert_eq!(test.get("/a").await.outcome(), CacheOutcome::Hit);
 }
@@ -193,8 +198,13 @@ async fn removing_a_target_removes_all_its_variants() {
     for accept in ["a/a", "b/b"] {
         test.send(get("/a", &[("accept", accept)])).await;
     }
-    test.send(Request::put("/a").header("host", "shop").body(()).unwrap())
-        .await;
+    test.send(
+        Request::put("/a")
+            .header("host", "shop")
+            .body(Empty::new())
+            .unwrap(),
+    )
+    .await;
     for accept in ["a/a", "b/b"] {
         let seen = test.send(get("/a", &[("accept", accept)])).await;
         assert_ne!(seen.outcome(), CacheOutcome::Hit);
@@ -268,7 +278,7 @@ async fn tags_from_a_handler_invalidate_what_has_them_and_nothing_else() {
     test.send(
         Request::post("/products")
             .header("host", "shop")
-            .body(())
+            .body(Empty::new())
             .unwrap(),
     )
     .await;
@@ -321,7 +331,7 @@ async fn an_unsafe_request_takes_its_target_and_what_it_names() {
         test.send(
             Request::post("/orders")
                 .header("host", "shop")
-                .body(())
+                .body(Empty::new())
                 .unwrap(),
         )
     };
@@ -382,7 +392,10 @@ async fn head_is_answered_from_get() {
         &[("cache-control", "max-age=60"), ("content-length", "4")],
     );
     test.get("/a").await;
-    let head = Request::head("/a").header("host", "shop").body(()).unwrap();
+    let head = Request::head("/a")
+        .header("host", "shop")
+        .body(Empty::new())
+        .unwrap();
     let seen = test.send(head).await;
     assert_eq!(seen.outcome(), CacheOutcome::Hit);
     assert_eq!(seen.field("content-length"), "4");
@@ -491,4 +504,123 @@ async fn a_range_passes_and_is_not_stored() {
         let seen = test.send(get("/a", &[("range", "bytes=0-1")])).await;
         assert_eq!(seen.outcome(), CacheOutcome::Forwarded(Forwarded::Bypass));
     }
+}
+
+/// The order of ARCHITECTURE.md: the cache outside, single flight inside.
+async fn through_both(
+    layer: &HttpCacheLayer,
+    dedup: &DedupLayer<Full<Bytes>>,
+    gate: &Arc<tokio::sync::Semaphore>,
+    body: &'static str,
+) -> Response<CacheBody<buttress_dedup::http::DedupBody<Full<Bytes>>>> {
+    let gate = Arc::clone(gate);
+    let origin = service_fn(move |_: Req| {
+        let gate = Arc::clone(&gate);
+        async move {
+            gate.acquire().await.unwrap().forget();
+            let mut response = Response::new(Full::from(body));
+            response
+                .headers_mut()
+                .insert("cache-control", "max-age=60".parse().unwrap());
+            response
+                .extensions_mut()
+                .insert(CacheTags::from_iter(["t"]));
+            Ok::<_, Infallible>(response)
+        }
+    });
+    layer
+        .layer(dedup.layer(origin))
+        .call(get("/a", &[]))
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn what_was_joined_inside_is_not_stored_and_cannot_outlive_an_invalidation() {
+    let cache = CachedResponse::cache().build();
+    let layer = HttpCacheLayer::new(cache.clone());
+    let dedup = DedupLayer::http();
+    let gate = Arc::new(tokio::sync::Semaphore::new(0));
+    let leader = through_both(&layer, &dedup, &gate, "old");
+    // It begins after the invalidation, and joins a flight from before it.
+    let follower = async {
+        tokio::task::yield_now().await;
+        cache.invalidate(["t"]);
+        through_both(&layer, &dedup, &gate, "never asked").await
+    };
+    let open = async {
+        while dedup.snapshot().waiters == 0 {
+            tokio::task::yield_now().await;
+        }
+        gate.add_permits(1);
+    };
+    let (leader, follower, ()) = tokio::join!(leader, follower, open);
+    for response in [follower, leader] {
+        assert_eq!(
+            response.into_body().collect().await.unwrap().to_bytes(),
+            "old"
+        );
+    }
+    gate.add_permits(1);
+    let after = through_both(&layer, &dedup, &gate, "new").await;
+    assert_eq!(after.into_body().collect().await.unwrap().to_bytes(), "new");
+}
+
+#[tokio::test]
+async fn an_unsafe_call_whose_end_nobody_sees_takes_its_target() {
+    let test = test();
+    test.get("/a").await;
+    let pending = service_fn(|_: Req| std::future::pending::<Result<Response<Body>, Infallible>>());
+    let put = Request::put("/a")
+        .header("host", "shop")
+        .body(Empty::new())
+        .unwrap();
+    let mut call = tokio_test::task::spawn(test.layer.layer(pending).call(put));
+    assert!(call.poll().is_pending());
+    assert!(
+        test.get("/a").await.outcome() == CacheOutcome::Hit,
+        "it has not ended"
+    );
+    drop(call);
+    assert_eq!(test.get("/a").await.outcome(), MISS);
+}
+
+#[tokio::test]
+async fn an_unsafe_request_by_another_protocol_version_takes_the_same_target() {
+    let test = test();
+    for put in ["http://Shop/a", "https://shop:443/a", "http://shop:80/a"] {
+        test.get("/a").await;
+        test.send(Request::put(put).body(Empty::new()).unwrap())
+            .await;
+        assert_eq!(test.get("/a").await.outcome(), MISS, "{put}");
+    }
+}
+
+#[tokio::test]
+async fn conditions_are_about_success_alone() {
+    let test = test();
+    test.answers(|_| {
+        let fields = [("cache-control", "max-age=60"), ("etag", "\"1\"")];
+        let mut response = text("gone", &fields);
+        *response.status_mut() = StatusCode::NOT_FOUND;
+        response
+    });
+    test.get("/a").await;
+    let seen = test.send(get("/a", &[("if-none-match", "*")])).await;
+    assert_eq!(
+        (seen.outcome(), seen.head.status),
+        (CacheOutcome::Hit, StatusCode::NOT_FOUND)
+    );
+}
+
+#[tokio::test]
+async fn a_session_is_not_given_to_others() {
+    let test = test();
+    test.send(get("/me", &[("cookie", "session=alice")])).await;
+    assert_eq!(
+        test.send(get("/me", &[("cookie", "session=bob")]))
+            .await
+            .outcome(),
+        MISS
+    );
 }

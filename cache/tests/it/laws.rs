@@ -2,19 +2,21 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ::http::{Request, Response};
 use buttress_cache::http::{CacheBody, CachedResponse, HttpCacheLayer};
+use bytes::Bytes;
+use http_body_util::Empty;
 use testkit::laws::read_body;
 use testkit::probe::{Probe, ProbeError, ProbedBody};
 
-fn storable(probe: &Probe, _: Request<()>) -> Result<Response<ProbedBody>, ProbeError> {
+fn storable(probe: &Probe, _: Request<Empty<Bytes>>) -> Result<Response<ProbedBody>, ProbeError> {
     let response = Response::builder().header("cache-control", "max-age=60");
     Ok(response.body(probe.body(&["a", "b"])).unwrap())
 }
 
 /// Each time for something that is not stored yet.
-fn unseen() -> Request<()> {
+fn unseen() -> Request<Empty<Bytes>> {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     Request::get(format!("/{}", NEXT.fetch_add(1, Ordering::SeqCst)))
-        .body(())
+        .body(Empty::new())
         .unwrap()
 }
 
@@ -33,7 +35,7 @@ testkit::tower_laws! {
     mod a_request_that_passes {
         readiness: Always,
         layer: HttpCacheLayer::new(CachedResponse::cache().build()),
-        request: || Request::post("/").body(()).unwrap(),
+        request: || Request::post("/").body(Empty::new()).unwrap(),
         answer: storable,
         read: |response: Response<CacheBody<ProbedBody>>| read_body(response),
         given_back: |_: &HttpCacheLayer| {},

@@ -121,3 +121,32 @@ async fn a_dropped_fill_is_taken_over_by_one_who_waits() {
     assert_eq!(value(&mut second), 2);
     assert_eq!(cache.snapshot().filling, 0);
 }
+
+#[tokio::test]
+async fn a_value_whose_dependency_was_filled_anew_meanwhile_is_not_stored() {
+    let cache = cache();
+    let product = |tag: &'static str, value| {
+        cache.get_or_set("product", move |fill: Fill<u32>| async move {
+            fill.tag(tag);
+            Ok::<_, Infallible>(Some(value))
+        })
+    };
+    product("cat7", 1).await.unwrap();
+    let (send, receive) = oneshot::channel();
+    let page = cache.get_or_set("page", |fill: Fill<u32>| async move {
+        let old = receive.await.unwrap();
+        fill.depends_on("product");
+        Ok::<_, Infallible>(Some(old))
+    });
+    let mut page = task::spawn(page.into_future());
+    assert_pending!(page.poll());
+    cache.invalidate(["cat7"]);
+    product("cat9", 2).await.unwrap();
+    send.send(1).unwrap();
+    assert_eq!(
+        *assert_ready!(page.poll()).unwrap().unwrap(),
+        1,
+        "its caller began before"
+    );
+    assert!(cache.get("page").is_none());
+}

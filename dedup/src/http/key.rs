@@ -92,7 +92,7 @@ mod tests {
             key("/a?", &[]),
             key("/a?b", &[]),
             key("/b", &[]),
-            key("http://h/a", &[]),
+            key("https://h/a", &[]),
             key("/a", &[("host", "h")]),
             key("/a", &[("accept", "text/html")]),
             key("/a", &[("accept", "text/html"), ("accept", "a/b")]),

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Extension, State};
 use axum::response::{IntoResponse, Response};
-use buttress_cache::http::CacheInvalidate;
 use buttress_circuit::Rejected;
 use buttress_idempotency::{Idempotency, NoEffect};
 use buttress_wire::{Refusal, grpc::Code};
@@ -52,12 +51,10 @@ pub(crate) async fn place(
             product: order.product.clone(),
         },
     );
+    // Here and not by an extension of the response: the client may have gone, and the response with it.
+    shop.pages.stored.invalidate([tenant.tag("sales")]);
     let location = [(header::LOCATION, format!("/orders/{}", order.id))];
-    let mut response = (StatusCode::CREATED, location, Json(order)).into_response();
-    response
-        .extensions_mut()
-        .insert(CacheInvalidate::from_iter([tenant.tag("sales")]));
-    response
+    (StatusCode::CREATED, location, Json(order)).into_response()
 }
 
 pub(crate) async fn list(State(shop): State<Arc<Shop>>, tenant: Tenant) -> Response {

@@ -58,7 +58,7 @@ pub(crate) async fn favicon() -> StatusCode {
     StatusCode::NO_CONTENT
 }
 
-/// Everything the page shows, whenever something has changed, at most ten times a second.
+/// Everything the page shows, once a second, and whenever something has changed, at most ten times a second.
 pub(crate) async fn stream(State(shop): State<Arc<Shop>>) -> Response {
     let changes = shop.stats.changes();
     let stopping = shop.stopping.clone().cancelled_owned();
@@ -66,7 +66,7 @@ pub(crate) async fn stream(State(shop): State<Arc<Shop>>) -> Response {
         (shop, changes, true),
         |(shop, mut changes, first)| async move {
             if !first {
-                next_change(&shop, &mut changes).await?;
+                next_change(&mut changes).await?;
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
             changes.mark_unchanged();
@@ -80,12 +80,8 @@ pub(crate) async fn stream(State(shop): State<Arc<Shop>>) -> Response {
     stream_response(snapshots.take_until(stopping))
 }
 
-/// Waits for a change. That an open breaker's time is over is one that nobody tells: it is looked for once a second.
-async fn next_change(shop: &Shop, changes: &mut watch::Receiver<u64>) -> Option<()> {
-    let open = |breaker: &Breaker| breaker.state() == BreakerState::Open;
-    if !open(&shop.payments.breaker) && !open(&shop.recommendations.breaker) {
-        return changes.changed().await.ok();
-    }
+/// Waits for a change, or for a second: what upstreams count, and that an open breaker's time is over, is told by nobody.
+async fn next_change(changes: &mut watch::Receiver<u64>) -> Option<()> {
     match tokio::time::timeout(Duration::from_secs(1), changes.changed()).await {
         Ok(changed) => changed.ok(),
         Err(_) => Some(()),
