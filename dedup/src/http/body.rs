@@ -73,8 +73,9 @@ where
                 .map(|frame| frame.map(into_bytes).map_err(BodyError::new)),
             KindProjection::Refusal { body } => std::task::ready!(body.poll_frame(cx))
                 .map(|frame| frame.map_err(|never| match never {})),
-            KindProjection::Shared { reader } => std::task::ready!(reader.poll_frame(cx))
-                .map(|frame| frame.map_err(|error| BodyError::new(error))),
+            KindProjection::Shared { reader } => {
+                std::task::ready!(reader.poll_frame(cx)).map(|frame| frame.map_err(BodyError::new))
+            }
         };
         Poll::Ready(frame)
     }
