@@ -7,15 +7,16 @@ use std::num::NonZeroUsize;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry as Slot;
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 
 use crate::event::{Event, Observer};
-use crate::queue::{Found, Queue};
+use crate::line::Line;
+use crate::queue::Found;
 use crate::sync::{Mutex, MutexGuard, lock};
 
 /// Concurrent calls by key: whoever comes first leads, whoever comes while it runs follows and gets the same value.
@@ -66,7 +67,7 @@ struct Entry<K, V> {
     /// Of this flight, never used again: a late hand cannot touch a newer flight of the same key.
     id: u64,
     /// Made when the first follower comes.
-    queue: Option<Arc<Mutex<Queue<V>>>>,
+    line: Option<Arc<Line<V>>>,
     /// What newcomers get at once; see [`Leader::land`].
     landed: Option<Arc<V>>,
     joinable: bool,
@@ -124,8 +125,8 @@ impl<K: Eq + Hash, V> Flights<K, V> {
         let role = self.inner.join(key, hash);
         let role = match role {
             Joined::Leads(id) => Role::Leader(Leader::new(&self.inner, hash, id)),
-            Joined::Follows(id, queue, ticket) => {
-                Role::Follower(Wait::new(&self.inner, hash, id, queue, ticket))
+            Joined::Follows(id, line, ticket) => {
+                Role::Follower(Wait::new(&self.inner, hash, id, line, ticket))
             }
             // Cloned here and not inside, where the lock is held.
             Joined::Landed(value) => Role::Landed(V::clone(&value)),
@@ -156,8 +157,8 @@ impl<K: Eq + Hash, V> Flights<K, V> {
         for shard in &self.inner.shards {
             let shard = lock(shard);
             snapshot.flights += shard.len();
-            let queues = shard.iter().filter_map(|entry| entry.queue.as_ref());
-            snapshot.waiters += queues.map(|queue| lock(queue).len()).sum::<usize>();
+            let lines = shard.iter().filter_map(|entry| entry.line.as_ref());
+            snapshot.waiters += lines.map(|line| line.len()).sum::<usize>();
         }
         snapshot
     }
@@ -261,7 +262,7 @@ impl fmt::Debug for FlightsBuilder {
 }
 
 enum Joined<V> {
-    Follows(u64, Arc<Mutex<Queue<V>>>, u64),
+    Follows(u64, Arc<Line<V>>, u64),
     Full,
     Landed(Arc<V>),
     Leads(u64),
@@ -281,7 +282,7 @@ impl<K: Eq + Hash, V> Inner<K, V> {
                     key,
                     hash,
                     id,
-                    queue: None,
+                    line: None,
                     landed: None,
                     joinable: true,
                 });
@@ -294,16 +295,12 @@ impl<K: Eq + Hash, V> Inner<K, V> {
         if let Some(value) = &entry.landed {
             return Joined::Landed(Arc::clone(value));
         }
-        let queue = entry
-            .queue
-            .get_or_insert_with(|| Arc::new(Mutex::new(Queue::new())));
-        let mut waiters = lock(queue);
-        if waiters.len() >= self.limits.waiters {
+        let line = entry.line.get_or_insert_with(|| Arc::new(Line::new()));
+        if line.len() >= self.limits.waiters {
             return Joined::Full;
         }
-        let ticket = waiters.enter(self.limits.wait_timeout.map(|after| Instant::now() + after));
-        drop(waiters);
-        Joined::Follows(entry.id, Arc::clone(queue), ticket)
+        let ticket = line.enter(self.limits.wait_timeout.map(|after| Instant::now() + after));
+        Joined::Follows(entry.id, Arc::clone(line), ticket)
     }
 
     /// The leader of a flight is gone without a value: someone else leads, or the flight is over.
@@ -313,11 +310,8 @@ impl<K: Eq + Hash, V> Inner<K, V> {
             return;
         };
         // Nobody can come while the shard is locked, so "nobody is left" stays true.
-        let promoted = entry
-            .get()
-            .queue
-            .as_ref()
-            .and_then(|queue| lock(queue).promote());
+        let line = entry.get().line.as_ref();
+        let promoted = line.and_then(|line| line.promote());
         match promoted {
             Some(waker) => {
                 drop(shard);
@@ -381,8 +375,8 @@ impl<K: Eq + Hash, V> Leader<K, V> {
             .inner
             .take()
             .and_then(|inner| inner.remove(self.hash, self.id));
-        if let Some(queue) = entry.and_then(|entry| entry.queue) {
-            publish(&queue, value);
+        if let Some(line) = entry.and_then(|entry| entry.line) {
+            line.publish(value);
         }
     }
 
@@ -391,14 +385,14 @@ impl<K: Eq + Hash, V> Leader<K, V> {
     pub fn land(mut self, value: V, newcomers: V) -> Landing<K, V> {
         let newcomers = Arc::new(newcomers);
         let inner = self.inner.take();
-        let queue = inner.as_ref().and_then(|inner| {
+        let line = inner.as_ref().and_then(|inner| {
             let mut shard = inner.shard(self.hash);
             let entry = shard.find_mut(self.hash, |entry| entry.id == self.id)?;
             entry.landed = Some(newcomers);
-            entry.queue.take()
+            entry.line.take()
         });
-        if let Some(queue) = queue {
-            publish(&queue, value);
+        if let Some(line) = line {
+            line.publish(value);
         }
         Landing {
             inner,
@@ -446,55 +440,24 @@ impl<K: Eq + Hash, V> Drop for Landing<K, V> {
 #[must_use = "futures do nothing unless polled"]
 pub struct Wait<K: Eq + Hash, V> {
     inner: Arc<Inner<K, V>>,
-    queue: Arc<Mutex<Queue<V>>>,
+    line: Arc<Line<V>>,
     hash: u64,
     id: u64,
     ticket: u64,
-    /// Only the first in the queue has one.
-    watch: Option<Pin<Box<Sleep>>>,
     done: bool,
 }
 
 impl<K: Eq + Hash, V> Wait<K, V> {
-    fn new(
-        inner: &Arc<Inner<K, V>>,
-        hash: u64,
-        id: u64,
-        queue: Arc<Mutex<Queue<V>>>,
-        ticket: u64,
-    ) -> Self {
+    fn new(inner: &Arc<Inner<K, V>>, hash: u64, id: u64, line: Arc<Line<V>>, ticket: u64) -> Self {
         let inner = Arc::clone(inner);
         Self {
             inner,
-            queue,
+            line,
             hash,
             id,
             ticket,
-            watch: None,
             done: false,
         }
-    }
-
-    fn look(&mut self, waker: &Waker) -> (Found<V>, Option<Instant>) {
-        let mut queue = lock(&self.queue);
-        let (found, replaced) = queue.look(self.ticket, waker, Instant::now);
-        let until = queue.watches_until(self.ticket);
-        drop(queue);
-        drop(replaced);
-        (found, until)
-    }
-
-    /// Whoever is first in the queue now has to watch the clock.
-    fn hand_over_watch(&self) {
-        let next = lock(&self.queue).next_watch();
-        next.into_iter().for_each(Waker::wake);
-    }
-
-    fn watch(&mut self, until: Instant, cx: &mut Context<'_>) -> Poll<()> {
-        let sleep = self
-            .watch
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
-        sleep.as_mut().poll(cx)
     }
 }
 
@@ -506,26 +469,17 @@ impl<K: Eq + Hash, V: Clone> Future for Wait<K, V> {
     /// When it is polled after it was ready.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Waited<K, V>> {
         assert!(!self.done, "a wait was polled after it was ready");
-        loop {
-            let waited = match self.look(cx.waker()) {
-                (Found::Wait, None) => return Poll::Pending,
-                (Found::Wait, Some(until)) => {
-                    std::task::ready!(self.watch(until, cx));
-                    continue;
-                }
-                (Found::Value(value), _) => Waited::Value(V::clone(&value)),
-                (Found::Promoted, _) => {
-                    Waited::Promoted(Leader::new(&self.inner, self.hash, self.id))
-                }
-                (Found::TimedOut, _) => Waited::TimedOut,
-            };
-            self.done = true;
-            if matches!(waited, Waited::TimedOut) {
+        let found = ready!(self.line.poll(self.ticket, cx));
+        self.done = true;
+        Poll::Ready(match (found, self.line.value()) {
+            (Found::Promoted, _) => Waited::Promoted(Leader::new(&self.inner, self.hash, self.id)),
+            (Found::Landed, Some(value)) => Waited::Value(V::clone(value)),
+            (Found::TimedOut, _) => {
                 self.inner.emit(Event::TimedOut);
+                Waited::TimedOut
             }
-            self.hand_over_watch();
-            return Poll::Ready(waited);
-        }
+            (Found::Landed | Found::Wait, _) => unreachable!("it waits until there is a value"),
+        })
     }
 }
 
@@ -534,23 +488,14 @@ impl<K: Eq + Hash, V> Drop for Wait<K, V> {
         if self.done {
             return;
         }
-        let (promoted, waker) = lock(&self.queue).leave(self.ticket);
-        drop(waker);
-        if promoted {
+        if self.line.leave(self.ticket) {
             self.inner.abandon(self.hash, self.id);
         }
-        self.hand_over_watch();
     }
 }
 
-/// A `Wait` holds nothing that a move would break: its timer is in a box of its own.
+/// A `Wait` holds nothing that a move would break.
 impl<K: Eq + Hash, V> Unpin for Wait<K, V> {}
-
-fn publish<V>(queue: &Mutex<Queue<V>>, value: V) {
-    let value = Arc::new(value);
-    let wakers = lock(queue).publish(value);
-    wakers.into_iter().for_each(Waker::wake);
-}
 
 impl<K: Eq + Hash, V> Default for Flights<K, V> {
     fn default() -> Self {

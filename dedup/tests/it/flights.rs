@@ -167,7 +167,7 @@ async fn followers_time_out_each_at_its_own_time() {
     tokio::time::advance(Duration::from_secs(2)).await;
     assert!(first.is_woken());
     assert!(matches!(assert_ready!(first.poll()), Waited::TimedOut));
-    assert!(second.is_woken(), "it watches the clock now");
+    assert!(second.is_woken(), "it sets the clock anew");
     assert_pending!(second.poll());
     tokio::time::advance(Duration::from_secs(2)).await;
     assert!(!second.is_woken());
@@ -179,7 +179,7 @@ async fn followers_time_out_each_at_its_own_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn when_the_one_that_watches_the_clock_is_dropped_the_next_does() {
+async fn when_the_one_that_set_the_clock_is_dropped_the_others_still_time_out() {
     let flights = Flights::builder()
         .wait_timeout(Duration::from_secs(5))
         .build();
@@ -188,9 +188,58 @@ async fn when_the_one_that_watches_the_clock_is_dropped_the_next_does() {
     assert_pending!(first.poll());
     assert_pending!(second.poll());
     drop(first);
+    assert!(!second.is_woken(), "the clock is not the first one's");
+    tokio::time::advance(Duration::from_secs(6)).await;
     assert!(second.is_woken());
+    assert!(matches!(assert_ready!(second.poll()), Waited::TimedOut));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_follower_times_out_although_the_first_was_never_polled() {
+    let flights = Flights::builder()
+        .wait_timeout(Duration::from_secs(5))
+        .build();
+    let _leader = lead(&flights);
+    let _unpolled = follow(&flights);
+    let mut second = follow(&flights);
     assert_pending!(second.poll());
     tokio::time::advance(Duration::from_secs(6)).await;
     assert!(second.is_woken());
     assert!(matches!(assert_ready!(second.poll()), Waited::TimedOut));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_follower_times_out_although_those_before_it_are_busy() {
+    let flights = Flights::builder()
+        .wait_timeout(Duration::from_secs(5))
+        .build();
+    let _leader = lead(&flights);
+    let (mut set_the_clock, mut busy) = (follow(&flights), follow(&flights));
+    assert_pending!(set_the_clock.poll());
+    assert_pending!(busy.poll());
+    tokio::time::advance(Duration::from_secs(3)).await;
+    let mut last = follow(&flights);
+    assert_pending!(last.poll());
+    tokio::time::advance(Duration::from_secs(3)).await;
+    assert!(busy.is_woken() && last.is_woken());
+    assert_pending!(last.poll());
+    tokio::time::advance(Duration::from_secs(3)).await;
+    assert!(last.is_woken());
+    assert!(matches!(assert_ready!(last.poll()), Waited::TimedOut));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_came_earlier_and_is_polled_later_times_out_in_time() {
+    let flights = Flights::builder()
+        .wait_timeout(Duration::from_secs(5))
+        .build();
+    let _leader = lead(&flights);
+    let mut first = follow(&flights);
+    tokio::time::advance(Duration::from_secs(3)).await;
+    let mut second = follow(&flights);
+    assert_pending!(second.poll());
+    assert_pending!(first.poll());
+    tokio::time::advance(Duration::from_secs(2)).await;
+    assert!(first.is_woken());
+    assert!(matches!(assert_ready!(first.poll()), Waited::TimedOut));
 }
