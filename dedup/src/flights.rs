@@ -11,7 +11,6 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use hashbrown::HashTable;
-use hashbrown::hash_table::Entry as Slot;
 use tokio::time::Instant;
 
 use crate::event::{Event, Observer};
@@ -59,6 +58,7 @@ struct Limits {
     flights_per_shard: usize,
     waiters: usize,
     wait_timeout: Option<Duration>,
+    landed_for: Duration,
 }
 
 struct Entry<K, V> {
@@ -69,8 +69,16 @@ struct Entry<K, V> {
     /// Made when the first follower comes.
     line: Option<Arc<Line<V>>>,
     /// What newcomers get at once; see [`Leader::land`].
-    landed: Option<Arc<V>>,
+    landed: Option<Landed<V>>,
     joinable: bool,
+}
+
+struct Landed<V> {
+    value: Arc<V>,
+    /// `None` is for ever.
+    until: Option<Instant>,
+    /// How many more may have it.
+    room: usize,
 }
 
 /// Enough that two threads seldom meet, few enough that an idle table is small.
@@ -181,6 +189,7 @@ pub struct FlightsBuilder {
     max_flights: NonZeroUsize,
     max_waiters: NonZeroUsize,
     wait_timeout: Option<Duration>,
+    landed_for: Duration,
     observer: Option<Arc<dyn Observer>>,
 }
 
@@ -193,7 +202,8 @@ impl FlightsBuilder {
         }
     }
 
-    /// How many followers one flight may have; over it, [`Role::Full`].
+    /// How many followers one flight may have; over it, [`Role::Full`]. Once it has [landed](Leader::land), as many newcomers again
+    /// may join it; who comes after them starts a new flight.
     pub fn max_waiters(self, max_waiters: NonZeroUsize) -> Self {
         Self {
             max_waiters,
@@ -207,6 +217,12 @@ impl FlightsBuilder {
             wait_timeout: Some(timeout),
             ..self
         }
+    }
+
+    /// For how long a flight that has [landed](Leader::land) can be joined, if its [`Landing`] lives for so long; who comes later
+    /// starts a new flight. Measured by tokio's clock. Default: 1 s.
+    pub fn landed_for(self, landed_for: Duration) -> Self {
+        Self { landed_for, ..self }
     }
 
     /// Who hears of it.
@@ -224,6 +240,7 @@ impl FlightsBuilder {
             flights_per_shard: self.max_flights.get().div_ceil(SHARDS),
             waiters: self.max_waiters.get(),
             wait_timeout: self.wait_timeout,
+            landed_for: self.landed_for,
         };
         let inner = Inner {
             shards: std::array::from_fn(|_| Mutex::new(HashTable::new())),
@@ -246,6 +263,7 @@ impl Default for FlightsBuilder {
             max_flights: FLIGHTS,
             max_waiters: WAITERS,
             wait_timeout: None,
+            landed_for: Duration::from_secs(1),
             observer: None,
         }
     }
@@ -257,6 +275,7 @@ impl fmt::Debug for FlightsBuilder {
             .field("max_flights", &self.max_flights)
             .field("max_waiters", &self.max_waiters)
             .field("wait_timeout", &self.wait_timeout)
+            .field("landed_for", &self.landed_for)
             .finish_non_exhaustive()
     }
 }
@@ -271,36 +290,40 @@ enum Joined<V> {
 impl<K: Eq + Hash, V> Inner<K, V> {
     fn join(&self, key: K, hash: u64) -> Joined<V> {
         let mut shard = self.shard(hash);
-        let full = shard.len() >= self.limits.flights_per_shard;
         let same = |entry: &Entry<K, V>| entry.joinable && entry.key == key;
-        match shard.entry(hash, same, |entry| entry.hash) {
-            Slot::Occupied(entry) => self.follow(entry.into_mut()),
-            Slot::Vacant(_) if full => Joined::Full,
-            Slot::Vacant(slot) => {
-                let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-                slot.insert(Entry {
-                    key,
-                    hash,
-                    id,
-                    line: None,
-                    landed: None,
-                    joinable: true,
-                });
-                Joined::Leads(id)
+        if let Some(entry) = shard.find_mut(hash, same) {
+            if let Some(joined) = self.follow(entry) {
+                return joined;
             }
+            entry.joinable = false;
         }
+        if shard.len() >= self.limits.flights_per_shard {
+            return Joined::Full;
+        }
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let entry = Entry {
+            key,
+            hash,
+            id,
+            line: None,
+            landed: None,
+            joinable: true,
+        };
+        shard.insert_unique(hash, entry, |entry| entry.hash);
+        Joined::Leads(id)
     }
 
-    fn follow(&self, entry: &mut Entry<K, V>) -> Joined<V> {
-        if let Some(value) = &entry.landed {
-            return Joined::Landed(Arc::clone(value));
+    /// `None` when the flight has landed and takes no newcomers any more.
+    fn follow(&self, entry: &mut Entry<K, V>) -> Option<Joined<V>> {
+        if let Some(landed) = &mut entry.landed {
+            return landed.take(Instant::now()).map(Joined::Landed);
         }
         let line = entry.line.get_or_insert_with(|| Arc::new(Line::new()));
         if line.len() >= self.limits.waiters {
-            return Joined::Full;
+            return Some(Joined::Full);
         }
         let ticket = line.enter(self.limits.wait_timeout.map(|after| Instant::now() + after));
-        Joined::Follows(entry.id, Arc::clone(line), ticket)
+        Some(Joined::Follows(entry.id, Arc::clone(line), ticket))
     }
 
     /// The leader of a flight is gone without a value: someone else leads, or the flight is over.
@@ -333,7 +356,26 @@ impl<K: Eq + Hash, V> Inner<K, V> {
     }
 }
 
+impl<V> Landed<V> {
+    /// The value for one more newcomer. `None` when it is too old, or when too many have it.
+    fn take(&mut self, now: Instant) -> Option<Arc<V>> {
+        if self.until.is_some_and(|until| until <= now) {
+            return None;
+        }
+        self.room = self.room.checked_sub(1)?;
+        Some(Arc::clone(&self.value))
+    }
+}
+
 impl<K, V> Inner<K, V> {
+    fn land(&self, value: V) -> Landed<V> {
+        Landed {
+            value: Arc::new(value),
+            until: Instant::now().checked_add(self.limits.landed_for),
+            room: self.limits.waiters,
+        }
+    }
+
     fn shard(&self, hash: u64) -> MutexGuard<'_, HashTable<Entry<K, V>>> {
         // The table uses the low and the top bits.
         lock(&self.shards[(hash >> 32) as usize % SHARDS])
@@ -382,13 +424,17 @@ impl<K: Eq + Hash, V> Leader<K, V> {
 
     /// Gives `value` to everyone who waits, and `newcomers` to whoever joins while the [`Landing`] lives: for values that
     /// are still under way themselves, like a stream that can be joined near its start.
+    ///
+    /// Newcomers come to an end while the landing lives, so that one who holds it for long does not keep an old value in use:
+    /// after [`landed_for`](FlightsBuilder::landed_for), or when [`max_waiters`](FlightsBuilder::max_waiters) of them have joined,
+    /// whoever comes starts a new flight.
     pub fn land(mut self, value: V, newcomers: V) -> Landing<K, V> {
-        let newcomers = Arc::new(newcomers);
         let inner = self.inner.take();
+        let landed = inner.as_ref().map(|inner| inner.land(newcomers));
         let line = inner.as_ref().and_then(|inner| {
             let mut shard = inner.shard(self.hash);
             let entry = shard.find_mut(self.hash, |entry| entry.id == self.id)?;
-            entry.landed = Some(newcomers);
+            entry.landed = landed;
             entry.line.take()
         });
         if let Some(line) = line {
@@ -410,7 +456,7 @@ impl<K: Eq + Hash, V> Drop for Leader<K, V> {
     }
 }
 
-/// Keeps a landed flight joinable; made by [`Leader::land`].
+/// Keeps a landed flight joinable, within its bounds; made by [`Leader::land`].
 ///
 /// # Cancellation
 ///

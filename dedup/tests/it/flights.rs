@@ -141,8 +141,8 @@ fn who_comes_after_forget_starts_anew_and_the_others_get_their_value() {
     is_idle(&flights);
 }
 
-#[test]
-fn a_landed_flight_can_be_joined_until_its_landing_is_dropped() {
+#[tokio::test(start_paused = true)]
+async fn a_landed_flight_can_be_joined_until_its_landing_is_dropped() {
     let flights = Flights::new();
     let leader = lead(&flights);
     let mut wait = follow(&flights);
@@ -152,6 +152,35 @@ fn a_landed_flight_can_be_joined_until_its_landing_is_dropped() {
     drop(landing);
     is_idle(&flights);
     drop(lead(&flights));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_landed_flight_is_not_joined_when_it_is_old() {
+    let flights = Flights::builder()
+        .landed_for(Duration::from_secs(3))
+        .build();
+    let old = lead(&flights).land(1, 1);
+    tokio::time::advance(Duration::from_millis(2999)).await;
+    assert!(matches!(flights.join("k"), Role::Landed(1)));
+    tokio::time::advance(Duration::from_millis(1)).await;
+    let new = lead(&flights).land(2, 2);
+    assert!(matches!(flights.join("k"), Role::Landed(2)));
+    drop(old);
+    assert!(matches!(flights.join("k"), Role::Landed(2)));
+    drop(new);
+    is_idle(&flights);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_landed_flight_has_room_for_as_many_newcomers_as_followers() {
+    let two = NonZeroUsize::new(2).unwrap();
+    let flights = Flights::builder().max_waiters(two).build();
+    let old = lead(&flights).land(1, 1);
+    assert!(matches!(flights.join("k"), Role::Landed(1)));
+    assert!(matches!(flights.join("k"), Role::Landed(1)));
+    let new = lead(&flights);
+    drop((old, new));
+    is_idle(&flights);
 }
 
 #[tokio::test(start_paused = true)]
