@@ -61,6 +61,14 @@ struct Limits {
     landed_for: Duration,
 }
 
+impl Limits {
+    /// When a follower that comes now gives up. `None` is never.
+    fn deadline(&self) -> Option<Instant> {
+        self.wait_timeout
+            .and_then(|after| Instant::now().checked_add(after))
+    }
+}
+
 struct Entry<K, V> {
     key: K,
     hash: u64,
@@ -322,7 +330,7 @@ impl<K: Eq + Hash, V> Inner<K, V> {
         if line.len() >= self.limits.waiters {
             return Some(Joined::Full);
         }
-        let ticket = line.enter(self.limits.wait_timeout.map(|after| Instant::now() + after));
+        let ticket = line.enter(self.limits.deadline());
         Some(Joined::Follows(entry.id, Arc::clone(line), ticket))
     }
 
@@ -338,8 +346,9 @@ impl<K: Eq + Hash, V> Inner<K, V> {
         match promoted {
             Some(waker) => {
                 drop(shard);
-                self.emit(Event::Promoted);
+                // In this order: an observer that panics leaves nobody asleep.
                 waker.into_iter().for_each(Waker::wake);
+                self.emit(Event::Promoted);
             }
             None => {
                 let (gone, _) = entry.remove();

@@ -251,7 +251,6 @@ impl<B> Shared<B> {
 
     pub(super) fn remember_private(&self, key_hash: u64) {
         self.private.remember(key_hash);
-        self.emit(Event::Private);
     }
 
     pub(super) fn hash(&self, key: &HttpKey) -> u64 {

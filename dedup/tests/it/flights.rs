@@ -1,7 +1,7 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use buttress_dedup::{Flights, Leader, Role, Snapshot, Wait, Waited};
+use buttress_dedup::{Event, Flights, Leader, Role, Snapshot, Wait, Waited};
 use tokio_test::task::{self, Spawn};
 use tokio_test::{assert_pending, assert_ready};
 
@@ -96,6 +96,31 @@ fn a_panic_of_the_leader_promotes() {
     }));
     assert!(panicked.is_err());
     assert!(matches!(assert_ready!(wait.poll()), Waited::Promoted(_)));
+}
+
+#[test]
+fn an_observer_that_panics_leaves_no_follower_asleep() {
+    let flights = Flights::builder()
+        .observer(|event: &Event| assert_ne!(*event, Event::Promoted, "on purpose"))
+        .build();
+    let leader = lead(&flights);
+    let mut wait = follow(&flights);
+    assert_pending!(wait.poll());
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(leader)));
+    assert!(panicked.is_err());
+    assert!(wait.is_woken());
+    assert!(matches!(assert_ready!(wait.poll()), Waited::Promoted(_)));
+    is_idle(&flights);
+}
+
+#[test]
+fn a_timeout_beyond_the_end_of_the_clock_is_none() {
+    let flights = Flights::builder().wait_timeout(Duration::MAX).build();
+    let leader = lead(&flights);
+    let mut wait = follow(&flights);
+    assert_pending!(wait.poll());
+    leader.complete(1);
+    assert!(matches!(assert_ready!(wait.poll()), Waited::Value(1)));
 }
 
 #[test]
