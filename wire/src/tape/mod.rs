@@ -36,7 +36,7 @@ use crate::sync::{Mutex, MutexGuard};
 ///
 /// - Every reader gets every frame once and in order, then the trailers, the end, or the error. A reader that is cut off gets an
 ///   error after a prefix; never a frame too few or one twice.
-/// - At most the window and one frame are kept. When the window is full, the body is not polled until the slowest reader moves on,
+/// - At most the window and one frame are kept, and never more than 4096 frames. When the window is full, the body is not polled until the slowest reader moves on,
 ///   leaves, or is cut off as [`Laggards`] says.
 /// - Whichever reader is polled polls the body, outside every lock, with a waker that wakes all of them: so no reader depends on
 ///   another one's task.
