@@ -7,15 +7,15 @@ use std::num::NonZeroUsize;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use hashbrown::HashTable;
-use hashbrown::hash_table::Entry as Slot;
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 
 use crate::event::{Event, Observer};
-use crate::queue::{Found, Queue};
+use crate::line::Line;
+use crate::queue::Found;
 use crate::sync::{Mutex, MutexGuard, lock};
 
 /// Concurrent calls by key: whoever comes first leads, whoever comes while it runs follows and gets the same value.
@@ -58,6 +58,15 @@ struct Limits {
     flights_per_shard: usize,
     waiters: usize,
     wait_timeout: Option<Duration>,
+    landed_for: Duration,
+}
+
+impl Limits {
+    /// When a follower that comes now gives up. `None` is never.
+    fn deadline(&self) -> Option<Instant> {
+        self.wait_timeout
+            .and_then(|after| Instant::now().checked_add(after))
+    }
 }
 
 struct Entry<K, V> {
@@ -66,10 +75,18 @@ struct Entry<K, V> {
     /// Of this flight, never used again: a late hand cannot touch a newer flight of the same key.
     id: u64,
     /// Made when the first follower comes.
-    queue: Option<Arc<Mutex<Queue<V>>>>,
+    line: Option<Arc<Line<V>>>,
     /// What newcomers get at once; see [`Leader::land`].
-    landed: Option<Arc<V>>,
+    landed: Option<Landed<V>>,
     joinable: bool,
+}
+
+struct Landed<V> {
+    value: Arc<V>,
+    /// `None` is for ever.
+    until: Option<Instant>,
+    /// How many more may have it.
+    room: usize,
 }
 
 /// Enough that two threads seldom meet, few enough that an idle table is small.
@@ -124,8 +141,8 @@ impl<K: Eq + Hash, V> Flights<K, V> {
         let role = self.inner.join(key, hash);
         let role = match role {
             Joined::Leads(id) => Role::Leader(Leader::new(&self.inner, hash, id)),
-            Joined::Follows(id, queue, ticket) => {
-                Role::Follower(Wait::new(&self.inner, hash, id, queue, ticket))
+            Joined::Follows(id, line, ticket) => {
+                Role::Follower(Wait::new(&self.inner, hash, id, line, ticket))
             }
             // Cloned here and not inside, where the lock is held.
             Joined::Landed(value) => Role::Landed(V::clone(&value)),
@@ -156,8 +173,8 @@ impl<K: Eq + Hash, V> Flights<K, V> {
         for shard in &self.inner.shards {
             let shard = lock(shard);
             snapshot.flights += shard.len();
-            let queues = shard.iter().filter_map(|entry| entry.queue.as_ref());
-            snapshot.waiters += queues.map(|queue| lock(queue).len()).sum::<usize>();
+            let lines = shard.iter().filter_map(|entry| entry.line.as_ref());
+            snapshot.waiters += lines.map(|line| line.len()).sum::<usize>();
         }
         snapshot
     }
@@ -180,6 +197,7 @@ pub struct FlightsBuilder {
     max_flights: NonZeroUsize,
     max_waiters: NonZeroUsize,
     wait_timeout: Option<Duration>,
+    landed_for: Duration,
     observer: Option<Arc<dyn Observer>>,
 }
 
@@ -192,7 +210,8 @@ impl FlightsBuilder {
         }
     }
 
-    /// How many followers one flight may have; over it, [`Role::Full`].
+    /// How many followers one flight may have; over it, [`Role::Full`]. Once it has [landed](Leader::land), as many newcomers again
+    /// may join it; who comes after them starts a new flight.
     pub fn max_waiters(self, max_waiters: NonZeroUsize) -> Self {
         Self {
             max_waiters,
@@ -206,6 +225,12 @@ impl FlightsBuilder {
             wait_timeout: Some(timeout),
             ..self
         }
+    }
+
+    /// For how long a flight that has [landed](Leader::land) can be joined, if its [`Landing`] lives for so long; who comes later
+    /// starts a new flight. Measured by tokio's clock. Default: 1 s.
+    pub fn landed_for(self, landed_for: Duration) -> Self {
+        Self { landed_for, ..self }
     }
 
     /// Who hears of it.
@@ -223,6 +248,7 @@ impl FlightsBuilder {
             flights_per_shard: self.max_flights.get().div_ceil(SHARDS),
             waiters: self.max_waiters.get(),
             wait_timeout: self.wait_timeout,
+            landed_for: self.landed_for,
         };
         let inner = Inner {
             shards: std::array::from_fn(|_| Mutex::new(HashTable::new())),
@@ -245,6 +271,7 @@ impl Default for FlightsBuilder {
             max_flights: FLIGHTS,
             max_waiters: WAITERS,
             wait_timeout: None,
+            landed_for: Duration::from_secs(1),
             observer: None,
         }
     }
@@ -256,12 +283,13 @@ impl fmt::Debug for FlightsBuilder {
             .field("max_flights", &self.max_flights)
             .field("max_waiters", &self.max_waiters)
             .field("wait_timeout", &self.wait_timeout)
+            .field("landed_for", &self.landed_for)
             .finish_non_exhaustive()
     }
 }
 
 enum Joined<V> {
-    Follows(u64, Arc<Mutex<Queue<V>>>, u64),
+    Follows(u64, Arc<Line<V>>, u64),
     Full,
     Landed(Arc<V>),
     Leads(u64),
@@ -270,40 +298,40 @@ enum Joined<V> {
 impl<K: Eq + Hash, V> Inner<K, V> {
     fn join(&self, key: K, hash: u64) -> Joined<V> {
         let mut shard = self.shard(hash);
-        let full = shard.len() >= self.limits.flights_per_shard;
         let same = |entry: &Entry<K, V>| entry.joinable && entry.key == key;
-        match shard.entry(hash, same, |entry| entry.hash) {
-            Slot::Occupied(entry) => self.follow(entry.into_mut()),
-            Slot::Vacant(_) if full => Joined::Full,
-            Slot::Vacant(slot) => {
-                let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-                slot.insert(Entry {
-                    key,
-                    hash,
-                    id,
-                    queue: None,
-                    landed: None,
-                    joinable: true,
-                });
-                Joined::Leads(id)
+        if let Some(entry) = shard.find_mut(hash, same) {
+            if let Some(joined) = self.follow(entry) {
+                return joined;
             }
+            entry.joinable = false;
         }
-    }
-
-    fn follow(&self, entry: &mut Entry<K, V>) -> Joined<V> {
-        if let Some(value) = &entry.landed {
-            return Joined::Landed(Arc::clone(value));
-        }
-        let queue = entry
-            .queue
-            .get_or_insert_with(|| Arc::new(Mutex::new(Queue::new())));
-        let mut waiters = lock(queue);
-        if waiters.len() >= self.limits.waiters {
+        if shard.len() >= self.limits.flights_per_shard {
             return Joined::Full;
         }
-        let ticket = waiters.enter(self.limits.wait_timeout.map(|after| Instant::now() + after));
-        drop(waiters);
-        Joined::Follows(entry.id, Arc::clone(queue), ticket)
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let entry = Entry {
+            key,
+            hash,
+            id,
+            line: None,
+            landed: None,
+            joinable: true,
+        };
+        shard.insert_unique(hash, entry, |entry| entry.hash);
+        Joined::Leads(id)
+    }
+
+    /// `None` when the flight has landed and takes no newcomers any more.
+    fn follow(&self, entry: &mut Entry<K, V>) -> Option<Joined<V>> {
+        if let Some(landed) = &mut entry.landed {
+            return landed.take(Instant::now()).map(Joined::Landed);
+        }
+        let line = entry.line.get_or_insert_with(|| Arc::new(Line::new()));
+        if line.len() >= self.limits.waiters {
+            return Some(Joined::Full);
+        }
+        let ticket = line.enter(self.limits.deadline());
+        Some(Joined::Follows(entry.id, Arc::clone(line), ticket))
     }
 
     /// The leader of a flight is gone without a value: someone else leads, or the flight is over.
@@ -313,16 +341,14 @@ impl<K: Eq + Hash, V> Inner<K, V> {
             return;
         };
         // Nobody can come while the shard is locked, so "nobody is left" stays true.
-        let promoted = entry
-            .get()
-            .queue
-            .as_ref()
-            .and_then(|queue| lock(queue).promote());
+        let line = entry.get().line.as_ref();
+        let promoted = line.and_then(|line| line.promote());
         match promoted {
             Some(waker) => {
                 drop(shard);
-                self.emit(Event::Promoted);
+                // In this order: an observer that panics leaves nobody asleep.
                 waker.into_iter().for_each(Waker::wake);
+                self.emit(Event::Promoted);
             }
             None => {
                 let (gone, _) = entry.remove();
@@ -339,7 +365,26 @@ impl<K: Eq + Hash, V> Inner<K, V> {
     }
 }
 
+impl<V> Landed<V> {
+    /// The value for one more newcomer. `None` when it is too old, or when too many have it.
+    fn take(&mut self, now: Instant) -> Option<Arc<V>> {
+        if self.until.is_some_and(|until| until <= now) {
+            return None;
+        }
+        self.room = self.room.checked_sub(1)?;
+        Some(Arc::clone(&self.value))
+    }
+}
+
 impl<K, V> Inner<K, V> {
+    fn land(&self, value: V) -> Landed<V> {
+        Landed {
+            value: Arc::new(value),
+            until: Instant::now().checked_add(self.limits.landed_for),
+            room: self.limits.waiters,
+        }
+    }
+
     fn shard(&self, hash: u64) -> MutexGuard<'_, HashTable<Entry<K, V>>> {
         // The table uses the low and the top bits.
         lock(&self.shards[(hash >> 32) as usize % SHARDS])
@@ -381,24 +426,28 @@ impl<K: Eq + Hash, V> Leader<K, V> {
             .inner
             .take()
             .and_then(|inner| inner.remove(self.hash, self.id));
-        if let Some(queue) = entry.and_then(|entry| entry.queue) {
-            publish(&queue, value);
+        if let Some(line) = entry.and_then(|entry| entry.line) {
+            line.publish(value);
         }
     }
 
     /// Gives `value` to everyone who waits, and `newcomers` to whoever joins while the [`Landing`] lives: for values that
     /// are still under way themselves, like a stream that can be joined near its start.
+    ///
+    /// Newcomers come to an end while the landing lives, so that one who holds it for long does not keep an old value in use:
+    /// after [`landed_for`](FlightsBuilder::landed_for), or when [`max_waiters`](FlightsBuilder::max_waiters) of them have joined,
+    /// whoever comes starts a new flight.
     pub fn land(mut self, value: V, newcomers: V) -> Landing<K, V> {
-        let newcomers = Arc::new(newcomers);
         let inner = self.inner.take();
-        let queue = inner.as_ref().and_then(|inner| {
+        let landed = inner.as_ref().map(|inner| inner.land(newcomers));
+        let line = inner.as_ref().and_then(|inner| {
             let mut shard = inner.shard(self.hash);
             let entry = shard.find_mut(self.hash, |entry| entry.id == self.id)?;
-            entry.landed = Some(newcomers);
-            entry.queue.take()
+            entry.landed = landed;
+            entry.line.take()
         });
-        if let Some(queue) = queue {
-            publish(&queue, value);
+        if let Some(line) = line {
+            line.publish(value);
         }
         Landing {
             inner,
@@ -416,7 +465,7 @@ impl<K: Eq + Hash, V> Drop for Leader<K, V> {
     }
 }
 
-/// Keeps a landed flight joinable; made by [`Leader::land`].
+/// Keeps a landed flight joinable, within its bounds; made by [`Leader::land`].
 ///
 /// # Cancellation
 ///
@@ -446,55 +495,24 @@ impl<K: Eq + Hash, V> Drop for Landing<K, V> {
 #[must_use = "futures do nothing unless polled"]
 pub struct Wait<K: Eq + Hash, V> {
     inner: Arc<Inner<K, V>>,
-    queue: Arc<Mutex<Queue<V>>>,
+    line: Arc<Line<V>>,
     hash: u64,
     id: u64,
     ticket: u64,
-    /// Only the first in the queue has one.
-    watch: Option<Pin<Box<Sleep>>>,
     done: bool,
 }
 
 impl<K: Eq + Hash, V> Wait<K, V> {
-    fn new(
-        inner: &Arc<Inner<K, V>>,
-        hash: u64,
-        id: u64,
-        queue: Arc<Mutex<Queue<V>>>,
-        ticket: u64,
-    ) -> Self {
+    fn new(inner: &Arc<Inner<K, V>>, hash: u64, id: u64, line: Arc<Line<V>>, ticket: u64) -> Self {
         let inner = Arc::clone(inner);
         Self {
             inner,
-            queue,
+            line,
             hash,
             id,
             ticket,
-            watch: None,
             done: false,
         }
-    }
-
-    fn look(&mut self, waker: &Waker) -> (Found<V>, Option<Instant>) {
-        let mut queue = lock(&self.queue);
-        let (found, replaced) = queue.look(self.ticket, waker, Instant::now);
-        let until = queue.watches_until(self.ticket);
-        drop(queue);
-        drop(replaced);
-        (found, until)
-    }
-
-    /// Whoever is first in the queue now has to watch the clock.
-    fn hand_over_watch(&self) {
-        let next = lock(&self.queue).next_watch();
-        next.into_iter().for_each(Waker::wake);
-    }
-
-    fn watch(&mut self, until: Instant, cx: &mut Context<'_>) -> Poll<()> {
-        let sleep = self
-            .watch
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
-        sleep.as_mut().poll(cx)
     }
 }
 
@@ -506,26 +524,17 @@ impl<K: Eq + Hash, V: Clone> Future for Wait<K, V> {
     /// When it is polled after it was ready.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Waited<K, V>> {
         assert!(!self.done, "a wait was polled after it was ready");
-        loop {
-            let waited = match self.look(cx.waker()) {
-                (Found::Wait, None) => return Poll::Pending,
-                (Found::Wait, Some(until)) => {
-                    std::task::ready!(self.watch(until, cx));
-                    continue;
-                }
-                (Found::Value(value), _) => Waited::Value(V::clone(&value)),
-                (Found::Promoted, _) => {
-                    Waited::Promoted(Leader::new(&self.inner, self.hash, self.id))
-                }
-                (Found::TimedOut, _) => Waited::TimedOut,
-            };
-            self.done = true;
-            if matches!(waited, Waited::TimedOut) {
+        let found = ready!(self.line.poll(self.ticket, cx));
+        self.done = true;
+        Poll::Ready(match (found, self.line.value()) {
+            (Found::Promoted, _) => Waited::Promoted(Leader::new(&self.inner, self.hash, self.id)),
+            (Found::Landed, Some(value)) => Waited::Value(V::clone(value)),
+            (Found::TimedOut, _) => {
                 self.inner.emit(Event::TimedOut);
+                Waited::TimedOut
             }
-            self.hand_over_watch();
-            return Poll::Ready(waited);
-        }
+            (Found::Landed | Found::Wait, _) => unreachable!("it waits until there is a value"),
+        })
     }
 }
 
@@ -534,23 +543,14 @@ impl<K: Eq + Hash, V> Drop for Wait<K, V> {
         if self.done {
             return;
         }
-        let (promoted, waker) = lock(&self.queue).leave(self.ticket);
-        drop(waker);
-        if promoted {
+        if self.line.leave(self.ticket) {
             self.inner.abandon(self.hash, self.id);
         }
-        self.hand_over_watch();
     }
 }
 
-/// A `Wait` holds nothing that a move would break: its timer is in a box of its own.
+/// A `Wait` holds nothing that a move would break.
 impl<K: Eq + Hash, V> Unpin for Wait<K, V> {}
-
-fn publish<V>(queue: &Mutex<Queue<V>>, value: V) {
-    let value = Arc::new(value);
-    let wakers = lock(queue).publish(value);
-    wakers.into_iter().for_each(Waker::wake);
-}
 
 impl<K: Eq + Hash, V> Default for Flights<K, V> {
     fn default() -> Self {

@@ -4,6 +4,7 @@ mod event;
 mod flights;
 #[cfg(feature = "http")]
 pub mod http;
+mod line;
 #[cfg(test)]
 #[cfg(buttress_loom)]
 mod loom;

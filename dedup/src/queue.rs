@@ -1,7 +1,6 @@
 //! The plain machine of those who wait for one flight.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::task::Waker;
 
 use tokio::time::Instant;
@@ -12,16 +11,18 @@ use tokio::time::Instant;
 ///            promote            poll of the promoted
 ///  waiting ─────────► promoted ──────────────────────► (leads, no longer here)
 ///     │  ◄──── the promoted leaves: someone else ────┘
-///     └─ publish ─► landed: everyone reads the value
+///     └─ publish ─► landed: everyone may read the value
 /// ```
 #[derive(Debug)]
-pub(crate) struct Queue<V> {
+pub(crate) struct Queue {
     waiters: VecDeque<Option<Waiter>>,
     /// The ticket of `waiters[0]`.
     base: u64,
     live: usize,
     promoted: Option<u64>,
-    value: Option<Arc<V>>,
+    landed: bool,
+    /// When the alarm goes off that wakes everyone; never later than the first of those asleep gives up.
+    alarm: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -32,25 +33,26 @@ struct Waiter {
 
 /// What a waiter finds when it looks.
 #[derive(Debug)]
-pub(crate) enum Found<V> {
+pub(crate) enum Found {
+    /// The result is there.
+    Landed,
     /// It leads now, and has left the queue.
     Promoted,
     /// It has waited long enough, and has left the queue.
     TimedOut,
-    /// The result.
-    Value(Arc<V>),
     /// Nothing yet.
     Wait,
 }
 
-impl<V> Queue<V> {
+impl Queue {
     pub(crate) fn new() -> Self {
         Self {
             waiters: VecDeque::new(),
             base: 0,
             live: 0,
             promoted: None,
-            value: None,
+            landed: false,
+            alarm: None,
         }
     }
 
@@ -76,9 +78,9 @@ impl<V> Queue<V> {
         ticket: u64,
         waker: &Waker,
         now: impl FnOnce() -> Instant,
-    ) -> (Found<V>, Option<Waker>) {
-        if let Some(value) = &self.value {
-            return (Found::Value(Arc::clone(value)), None);
+    ) -> (Found, Option<Waker>) {
+        if self.landed {
+            return (Found::Landed, None);
         }
         if self.promoted == Some(ticket) {
             self.promoted = None;
@@ -110,30 +112,44 @@ impl<V> Queue<V> {
         Some(waiter.and_then(|waiter| waiter.waker.take()))
     }
 
-    /// Everyone gets `value`. Gives the wakers to wake.
-    pub(crate) fn publish(&mut self, value: Arc<V>) -> Vec<Waker> {
-        self.value = Some(value);
+    /// The result is there. Gives the wakers to wake.
+    pub(crate) fn land(&mut self) -> Vec<Waker> {
+        self.landed = true;
+        self.asleep()
+    }
+
+    /// The holder of `ticket` falls asleep. Tells when the alarm has to be set to, if it would go off too late for this one: then
+    /// it counts as set.
+    pub(crate) fn set_alarm(&mut self, ticket: u64) -> Option<Instant> {
+        let deadline = self.deadline(ticket)?;
+        if self.is_alarm_by(deadline) {
+            return None;
+        }
+        self.alarm = Some(deadline);
+        self.alarm
+    }
+
+    /// Whether the alarm is set to `deadline` still, and not to another time.
+    pub(crate) fn is_alarm_at(&self, deadline: Instant) -> bool {
+        self.alarm == Some(deadline)
+    }
+
+    /// The alarm goes off. Gives the wakers to wake: whoever falls asleep again sets it again.
+    pub(crate) fn ring(&mut self) -> Vec<Waker> {
+        self.alarm = None;
+        self.asleep()
+    }
+
+    fn is_alarm_by(&self, deadline: Instant) -> bool {
+        self.alarm.is_some_and(|alarm| alarm <= deadline)
+    }
+
+    fn asleep(&mut self) -> Vec<Waker> {
         self.waiters
             .iter_mut()
             .flatten()
             .filter_map(|waiter| waiter.waker.take())
             .collect()
-    }
-
-    /// When the holder of `ticket` gives up, if it is the one whose turn it is to watch the clock: the first in the queue, who
-    /// came first and so gives up first.
-    pub(crate) fn watches_until(&self, ticket: u64) -> Option<Instant> {
-        if self.first() == Some(ticket) {
-            self.deadline(ticket)
-        } else {
-            None
-        }
-    }
-
-    /// The waker of the first in the queue, who has to take over the watch.
-    pub(crate) fn next_watch(&self) -> Option<Waker> {
-        let first = self.waiters.front()?.as_ref()?;
-        first.deadline.and_then(|_| first.waker.clone())
     }
 
     fn first(&self) -> Option<u64> {
@@ -176,13 +192,13 @@ impl<V> Queue<V> {
 mod tests {
     use super::*;
 
-    fn queue(waiters: usize) -> Queue<&'static str> {
+    fn queue(waiters: usize) -> Queue {
         let mut queue = Queue::new();
         (0..waiters).for_each(|ticket| assert_eq!(queue.enter(None), ticket as u64));
         queue
     }
 
-    fn look(queue: &mut Queue<&'static str>, ticket: u64) -> Found<&'static str> {
+    fn look(queue: &mut Queue, ticket: u64) -> Found {
         queue.look(ticket, Waker::noop(), Instant::now).0
     }
 
@@ -207,11 +223,11 @@ mod tests {
     }
 
     #[test]
-    fn everyone_reads_the_value() {
+    fn everyone_finds_that_it_has_landed() {
         let mut queue = queue(2);
-        assert_eq!(queue.publish(Arc::new("v")).len(), 0, "nobody is asleep");
+        assert_eq!(queue.land().len(), 0, "nobody is asleep");
         for ticket in [0, 1] {
-            assert!(matches!(look(&mut queue, ticket), Found::Value(v) if *v == "v"));
+            assert!(matches!(look(&mut queue, ticket), Found::Landed));
         }
     }
 
@@ -227,17 +243,24 @@ mod tests {
     }
 
     #[test]
-    fn only_the_first_watches_the_clock() {
-        let mut queue = Queue::<()>::new();
+    fn the_alarm_is_set_by_whoever_it_would_wake_too_late() {
+        let mut queue = Queue::new();
         let soon = Instant::now() + std::time::Duration::from_secs(1);
-        queue.enter(Some(soon));
-        queue.enter(Some(soon));
-        assert_eq!(queue.watches_until(0), Some(soon));
-        assert_eq!(queue.watches_until(1), None);
-        assert!(matches!(
-            queue.look(0, Waker::noop(), || soon).0,
-            Found::TimedOut
-        ));
-        assert_eq!(queue.watches_until(1), Some(soon));
+        let later = soon + std::time::Duration::from_secs(1);
+        let tickets = [soon, later, later].map(|deadline| queue.enter(Some(deadline)));
+        assert_eq!(
+            queue.set_alarm(tickets[1]),
+            Some(later),
+            "the first sleeps not"
+        );
+        assert_eq!(queue.set_alarm(tickets[2]), None);
+        assert_eq!(queue.set_alarm(tickets[0]), Some(soon));
+        assert!(queue.is_alarm_at(soon) && !queue.is_alarm_at(later));
+        let (found, _) = queue.look(tickets[2], Waker::noop(), || soon);
+        assert!(matches!(found, Found::Wait));
+        assert_eq!(queue.ring().len(), 1, "one is asleep");
+        let (found, _) = queue.look(tickets[0], Waker::noop(), || soon);
+        assert!(matches!(found, Found::TimedOut));
+        assert_eq!(queue.set_alarm(tickets[1]), Some(later));
     }
 }

@@ -215,8 +215,8 @@ where
     let response = match result {
         Ok(response) => response,
         Err(error) => {
-            shared.emit(Event::Failed);
             leader.complete(Landed::Failed);
+            shared.emit(Event::Failed);
             return Err(error);
         }
     };
@@ -224,6 +224,7 @@ where
     if shared.share(&parts) == Share::Private {
         shared.remember_private(key_hash);
         leader.complete(Landed::Private);
+        shared.emit(Event::Private);
         return Ok(own(
             Response::from_parts(parts, DedupBody::own(body)),
             Flight::Alone,

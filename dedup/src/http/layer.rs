@@ -26,6 +26,9 @@ use crate::flights::{Flights, FlightsBuilder, Snapshot};
 /// The inner service is cloned for each call and made ready inside the response future: the layer is always ready, so that
 /// joining a flight does not wait behind a saturated backend.
 ///
+/// A response whose body is under way is joined by newcomers only when it is young ([`landed_for`](Self::landed_for)) and has room:
+/// a client that does not read its body does not keep an old answer in use.
+///
 /// Place it inside of layers that add per-request headers or extensions (trace context, request ids): followers get neither the leader's
 /// extensions nor its ids, and those layers give each its own.
 #[must_use]
@@ -136,7 +139,8 @@ impl<B> DedupLayer<B> {
         self.set(|_| {})
     }
 
-    /// How many followers one flight may have. Default: 1024.
+    /// How many followers one flight may have, and how many newcomers may join its response after its head is there; who comes after
+    /// those starts a new flight. Default: 1024.
     pub fn max_waiters(mut self, max: NonZeroUsize) -> Self {
         self.flights = self.flights.max_waiters(max);
         self.set(|_| {})
@@ -146,6 +150,12 @@ impl<B> DedupLayer<B> {
     /// takes.
     pub fn wait_timeout(mut self, timeout: Duration) -> Self {
         self.flights = self.flights.wait_timeout(timeout);
+        self.set(|_| {})
+    }
+
+    /// For how long after its head is there a response can be joined, while the start of its body is still kept. Default: 1 s.
+    pub fn landed_for(mut self, landed_for: Duration) -> Self {
+        self.flights = self.flights.landed_for(landed_for);
         self.set(|_| {})
     }
 
@@ -241,7 +251,6 @@ impl<B> Shared<B> {
 
     pub(super) fn remember_private(&self, key_hash: u64) {
         self.private.remember(key_hash);
-        self.emit(Event::Private);
     }
 
     pub(super) fn hash(&self, key: &HttpKey) -> u64 {

@@ -1,6 +1,6 @@
 //! Which responses may be given to somebody else.
 
-use buttress_wire::fields::{OF_ONE_EXCHANGE, is_event_stream, list};
+use buttress_wire::fields::{OF_ONE_EXCHANGE, end_to_end, is_event_stream, list};
 use buttress_wire::lex::Directive;
 use http::header::{self, HeaderMap};
 use http::{StatusCode, response};
@@ -40,9 +40,10 @@ fn forbids(element: &[u8]) -> bool {
         .is_none_or(|directive| directive.is("private") || directive.is("no-store"))
 }
 
-/// The headers for a follower: those of the response, without what is about the leader's own exchange.
+/// The headers for a follower: those of the response, without what is about the leader's own exchange or its connection (RFC 9110,
+/// section 7.6.1).
 pub(super) fn headers_for_followers(headers: &HeaderMap) -> HeaderMap {
-    let mut headers = headers.clone();
+    let mut headers = end_to_end(headers);
     for name in OF_ONE_EXCHANGE {
         headers.remove(name);
     }
@@ -54,6 +55,23 @@ mod tests {
     use http::Response;
 
     use super::*;
+
+    #[test]
+    fn followers_get_no_field_of_the_leaders_connection() {
+        let fields = [
+            ("connection", "close, x-hop"),
+            ("keep-alive", "timeout=5"),
+            ("x-hop", "1"),
+            ("etag", "\"1\""),
+        ];
+        let head = fields
+            .iter()
+            .fold(Response::builder(), |head, (name, value)| {
+                head.header(*name, *value)
+            });
+        let headers = headers_for_followers(head.body(()).unwrap().headers());
+        assert_eq!(headers.keys().collect::<Vec<_>>(), ["etag"]);
+    }
 
     #[track_caller]
     fn check(fields: &[(&str, &str)], expected: Share) {

@@ -1,7 +1,7 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use buttress_dedup::{Flights, Leader, Role, Snapshot, Wait, Waited};
+use buttress_dedup::{Event, Flights, Leader, Role, Snapshot, Wait, Waited};
 use tokio_test::task::{self, Spawn};
 use tokio_test::{assert_pending, assert_ready};
 
@@ -99,6 +99,31 @@ fn a_panic_of_the_leader_promotes() {
 }
 
 #[test]
+fn an_observer_that_panics_leaves_no_follower_asleep() {
+    let flights = Flights::builder()
+        .observer(|event: &Event| assert_ne!(*event, Event::Promoted, "on purpose"))
+        .build();
+    let leader = lead(&flights);
+    let mut wait = follow(&flights);
+    assert_pending!(wait.poll());
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(leader)));
+    assert!(panicked.is_err());
+    assert!(wait.is_woken());
+    assert!(matches!(assert_ready!(wait.poll()), Waited::Promoted(_)));
+    is_idle(&flights);
+}
+
+#[test]
+fn a_timeout_beyond_the_end_of_the_clock_is_none() {
+    let flights = Flights::builder().wait_timeout(Duration::MAX).build();
+    let leader = lead(&flights);
+    let mut wait = follow(&flights);
+    assert_pending!(wait.poll());
+    leader.complete(1);
+    assert!(matches!(assert_ready!(wait.poll()), Waited::Value(1)));
+}
+
+#[test]
 fn when_everyone_goes_nothing_is_left() {
     let flights = Flights::new();
     let leader = lead(&flights);
@@ -141,8 +166,8 @@ fn who_comes_after_forget_starts_anew_and_the_others_get_their_value() {
     is_idle(&flights);
 }
 
-#[test]
-fn a_landed_flight_can_be_joined_until_its_landing_is_dropped() {
+#[tokio::test(start_paused = true)]
+async fn a_landed_flight_can_be_joined_until_its_landing_is_dropped() {
     let flights = Flights::new();
     let leader = lead(&flights);
     let mut wait = follow(&flights);
@@ -152,6 +177,35 @@ fn a_landed_flight_can_be_joined_until_its_landing_is_dropped() {
     drop(landing);
     is_idle(&flights);
     drop(lead(&flights));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_landed_flight_is_not_joined_when_it_is_old() {
+    let flights = Flights::builder()
+        .landed_for(Duration::from_secs(3))
+        .build();
+    let old = lead(&flights).land(1, 1);
+    tokio::time::advance(Duration::from_millis(2999)).await;
+    assert!(matches!(flights.join("k"), Role::Landed(1)));
+    tokio::time::advance(Duration::from_millis(1)).await;
+    let new = lead(&flights).land(2, 2);
+    assert!(matches!(flights.join("k"), Role::Landed(2)));
+    drop(old);
+    assert!(matches!(flights.join("k"), Role::Landed(2)));
+    drop(new);
+    is_idle(&flights);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_landed_flight_has_room_for_as_many_newcomers_as_followers() {
+    let two = NonZeroUsize::new(2).unwrap();
+    let flights = Flights::builder().max_waiters(two).build();
+    let old = lead(&flights).land(1, 1);
+    assert!(matches!(flights.join("k"), Role::Landed(1)));
+    assert!(matches!(flights.join("k"), Role::Landed(1)));
+    let new = lead(&flights);
+    drop((old, new));
+    is_idle(&flights);
 }
 
 #[tokio::test(start_paused = true)]
@@ -167,7 +221,7 @@ async fn followers_time_out_each_at_its_own_time() {
     tokio::time::advance(Duration::from_secs(2)).await;
     assert!(first.is_woken());
     assert!(matches!(assert_ready!(first.poll()), Waited::TimedOut));
-    assert!(second.is_woken(), "it watches the clock now");
+    assert!(second.is_woken(), "it sets the clock anew");
     assert_pending!(second.poll());
     tokio::time::advance(Duration::from_secs(2)).await;
     assert!(!second.is_woken());
@@ -179,7 +233,7 @@ async fn followers_time_out_each_at_its_own_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn when_the_one_that_watches_the_clock_is_dropped_the_next_does() {
+async fn when_the_one_that_set_the_clock_is_dropped_the_others_still_time_out() {
     let flights = Flights::builder()
         .wait_timeout(Duration::from_secs(5))
         .build();
@@ -188,9 +242,58 @@ async fn when_the_one_that_watches_the_clock_is_dropped_the_next_does() {
     assert_pending!(first.poll());
     assert_pending!(second.poll());
     drop(first);
+    assert!(!second.is_woken(), "the clock is not the first one's");
+    tokio::time::advance(Duration::from_secs(6)).await;
     assert!(second.is_woken());
+    assert!(matches!(assert_ready!(second.poll()), Waited::TimedOut));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_follower_times_out_although_the_first_was_never_polled() {
+    let flights = Flights::builder()
+        .wait_timeout(Duration::from_secs(5))
+        .build();
+    let _leader = lead(&flights);
+    let _unpolled = follow(&flights);
+    let mut second = follow(&flights);
     assert_pending!(second.poll());
     tokio::time::advance(Duration::from_secs(6)).await;
     assert!(second.is_woken());
     assert!(matches!(assert_ready!(second.poll()), Waited::TimedOut));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_follower_times_out_although_those_before_it_are_busy() {
+    let flights = Flights::builder()
+        .wait_timeout(Duration::from_secs(5))
+        .build();
+    let _leader = lead(&flights);
+    let (mut set_the_clock, mut busy) = (follow(&flights), follow(&flights));
+    assert_pending!(set_the_clock.poll());
+    assert_pending!(busy.poll());
+    tokio::time::advance(Duration::from_secs(3)).await;
+    let mut last = follow(&flights);
+    assert_pending!(last.poll());
+    tokio::time::advance(Duration::from_secs(3)).await;
+    assert!(busy.is_woken() && last.is_woken());
+    assert_pending!(last.poll());
+    tokio::time::advance(Duration::from_secs(3)).await;
+    assert!(last.is_woken());
+    assert!(matches!(assert_ready!(last.poll()), Waited::TimedOut));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_came_earlier_and_is_polled_later_times_out_in_time() {
+    let flights = Flights::builder()
+        .wait_timeout(Duration::from_secs(5))
+        .build();
+    let _leader = lead(&flights);
+    let mut first = follow(&flights);
+    tokio::time::advance(Duration::from_secs(3)).await;
+    let mut second = follow(&flights);
+    assert_pending!(second.poll());
+    assert_pending!(first.poll());
+    tokio::time::advance(Duration::from_secs(2)).await;
+    assert!(first.is_woken());
+    assert!(matches!(assert_ready!(first.poll()), Waited::TimedOut));
 }

@@ -128,7 +128,7 @@ async fn a_hundred_requests_are_one_call() {
     assert_eq!(test.layer.snapshot(), Default::default());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_body_is_shared_as_it_streams_and_can_be_joined_near_its_start() {
     let test = test(DedupLayer::http());
     let mut leader = test.get("/a");
@@ -152,6 +152,20 @@ async fn the_body_is_shared_as_it_streams_and_can_be_joined_near_its_start() {
     drop((first, second));
     assert_eq!(test.backend.calls(), 1);
     assert_eq!(test.layer.snapshot(), Default::default());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_nobody_reads_does_not_keep_an_old_answer_in_use() {
+    let test = test(DedupLayer::http());
+    let mut held = test.get("/a");
+    test.backend.respond(|_| {}).data("old").end();
+    let _held = response(&mut held);
+    tokio::time::advance(Duration::from_secs(3600)).await;
+    let mut anew = test.get("/a");
+    test.backend.respond(|_| {}).data("new").end();
+    let anew = response(&mut anew);
+    assert_eq!(flight(&anew), Flight::Led);
+    assert_eq!(text(anew).await, "new");
 }
 
 #[tokio::test]

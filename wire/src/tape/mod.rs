@@ -15,6 +15,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -36,7 +37,7 @@ use crate::sync::{Mutex, MutexGuard};
 ///
 /// - Every reader gets every frame once and in order, then the trailers, the end, or the error. A reader that is cut off gets an
 ///   error after a prefix; never a frame too few or one twice.
-/// - At most the window and one frame are kept. When the window is full, the body is not polled until the slowest reader moves on,
+/// - At most the window and one frame are kept, and never more than 4096 frames. When the window is full, the body is not polled until the slowest reader moves on,
 ///   leaves, or is cut off as [`Laggards`] says.
 /// - Whichever reader is polled polls the body, outside every lock, with a waker that wakes all of them: so no reader depends on
 ///   another one's task.
@@ -79,6 +80,8 @@ struct Shared<B> {
     wakers: Arc<Wakers>,
     /// `wakers` again, as the waker that the body is polled with.
     waker: Waker,
+    /// What stalls are measured by, if they are.
+    clock: Option<fn() -> Instant>,
 }
 
 struct State<B> {
@@ -90,6 +93,8 @@ struct State<B> {
     fetched: u64,
     /// A reader found the window full and waits for room.
     blocked: bool,
+    /// Since when nobody does any more: for whoever takes the body next, to tell the stall.
+    unblocked_at: Option<Instant>,
     joinable: bool,
     on_closed: Option<Box<dyn FnOnce() + Send>>,
     next_id: u64,
@@ -128,6 +133,7 @@ where
         let wakers = Arc::new(Wakers::default());
         let ended = body.is_end_stream();
         let total = body.size_hint().exact();
+        let clock = laggards.clock();
         let driver = Driver {
             body: Box::pin(body),
             stall: Stall::new(laggards),
@@ -142,6 +148,7 @@ where
             total,
             fetched: 0,
             blocked: false,
+            unblocked_at: None,
             joinable: !ended,
             on_closed: None,
             next_id: 1,
@@ -152,6 +159,7 @@ where
             state: Mutex::new(state),
             wakers,
             waker,
+            clock,
         });
         let reader = TapeReader {
             shared: Arc::clone(&shared),
@@ -265,7 +273,7 @@ where
                 let wake = state.unblock();
                 drop(state);
                 if wake {
-                    shared.wakers.wake_all();
+                    shared.unblocked();
                 }
                 return Step::Frame(self.give(item));
             }
@@ -390,6 +398,19 @@ impl<B> Shared<B> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Nobody is held up any more: stops the stall's clock, and wakes those who were.
+    fn unblocked(&self) {
+        // A user's clock: not under our lock.
+        if let Some(now) = self.clock {
+            let at = now();
+            let mut state = self.lock();
+            if !state.blocked {
+                state.unblocked_at = Some(at);
+            }
+        }
+        self.wakers.wake_all();
+    }
+
     /// The stream is over; everybody but the reader `awake` is told.
     fn end(&self, result: Result<(), TapeError>, awake: u64) {
         let mut state = self.lock();
@@ -426,17 +447,21 @@ impl<B> State<B> {
         }
         // Before the body is polled, so that a wake in the middle of the poll is not lost.
         wakers.sleep(id, waker);
-        let Source::Idle(driver) = std::mem::replace(&mut self.source, Source::Taken) else {
+        let Source::Idle(mut driver) = std::mem::replace(&mut self.source, Source::Taken) else {
             return Step::Sleep;
         };
         wakers.expect();
+        if let Some(at) = self.unblocked_at.take() {
+            driver.stall.ended(at);
+        }
         self.blocked = !self.window.has_room();
         Step::Drive(driver, if self.blocked { Room::None } else { Room::Some })
     }
 
-    /// Whether someone who waits for room has to be woken.
+    /// Whether someone who waited for room has it now, or is gone.
     fn unblock(&mut self) -> bool {
-        let freed = self.blocked && self.window.is_front_unneeded();
+        let freed =
+            self.blocked && (self.window.is_front_unneeded() || !self.window.has_reader_at_end());
         self.blocked &= !freed;
         freed
     }
@@ -485,7 +510,7 @@ impl<B> Drop for TapeReader<B> {
         call(closed);
         self.shared.wakers.forget(self.id);
         if wake {
-            self.shared.wakers.wake_all();
+            self.shared.unblocked();
         }
     }
 }

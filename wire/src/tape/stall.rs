@@ -35,6 +35,16 @@ pub enum Laggards {
     },
 }
 
+impl Laggards {
+    /// Reads the clock, if there is one.
+    pub(super) fn clock(&self) -> Option<fn() -> Instant> {
+        match self {
+            Self::CutOff => None,
+            Self::HoldUp { timer, .. } => Some(timer.now),
+        }
+    }
+}
+
 /// The time that has been spent waiting for laggards on one tape.
 pub(super) enum Stall {
     Never,
@@ -47,6 +57,8 @@ pub(super) enum Stall {
 
 pub(super) struct Waiting {
     since: Instant,
+    /// When it came to an end, if it has.
+    until: Option<Instant>,
     sleep: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
@@ -62,8 +74,22 @@ impl Stall {
         }
     }
 
+    /// Nobody has been held up since `at`. Only notes it: it may be called under a lock.
+    pub(super) fn ended(&mut self, at: Instant) {
+        if let Self::Within {
+            waiting: Some(waiting),
+            ..
+        } = self
+        {
+            waiting.until.get_or_insert(at);
+        }
+    }
+
     /// The window is full. Ready when the laggards have used up their time.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.has_ended() {
+            self.over();
+        }
         let Self::Within {
             left,
             timer,
@@ -77,6 +103,7 @@ impl Stall {
         }
         let waiting = waiting.get_or_insert_with(|| Waiting {
             since: (timer.now)(),
+            until: None,
             sleep: (timer.sleep)(*left),
         });
         std::task::ready!(waiting.sleep.as_mut().poll(cx));
@@ -93,7 +120,12 @@ impl Stall {
         } = self
             && let Some(waiting) = waiting.take()
         {
-            *left = left.saturating_sub((timer.now)().saturating_duration_since(waiting.since));
+            let until = waiting.until.unwrap_or_else(timer.now);
+            *left = left.saturating_sub(until.saturating_duration_since(waiting.since));
         }
+    }
+
+    fn has_ended(&self) -> bool {
+        matches!(self, Self::Within { waiting: Some(waiting), .. } if waiting.until.is_some())
     }
 }

@@ -219,6 +219,36 @@ async fn a_laggard_may_hold_up_the_others_for_a_while_in_total() {
     is_cut_off(&mut slow);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_held_nobody_up_is_not_cut_off() {
+    let laggards = Laggards::HoldUp {
+        total: Duration::from_secs(5),
+        timer: tokio_timer(),
+    };
+    let (hand, tape, mut fast) = tape(1, laggards);
+    let mut first = task::spawn(tape.join().unwrap());
+    let mut second = task::spawn(tape.join().unwrap());
+    hand.data("a").data("b").data("c");
+    reads(&mut fast, "a");
+    assert!(poll(&mut fast).is_pending());
+    drop(fast);
+    tokio::time::advance(Duration::from_secs(10)).await;
+    reads(&mut first, "a");
+    assert!(poll(&mut first).is_pending(), "now somebody is held up");
+    tokio::time::advance(Duration::from_secs(3)).await;
+    reads(&mut second, "a");
+    assert!(first.is_woken());
+    tokio::time::advance(Duration::from_secs(10)).await;
+    reads(&mut first, "b");
+    assert!(
+        poll(&mut first).is_pending(),
+        "room that nobody used is no stall"
+    );
+    tokio::time::advance(Duration::from_secs(3)).await;
+    reads(&mut first, "c");
+    is_cut_off(&mut second);
+}
+
 #[test]
 fn a_laggard_that_leaves_lets_the_others_go_on() {
     let timer = Timer {

@@ -1,5 +1,6 @@
 //! Who is asleep on a tape.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 use std::task::{Wake, Waker};
 
@@ -14,7 +15,8 @@ pub(super) struct Wakers {
 
 #[derive(Debug, Default)]
 struct State {
-    asleep: Vec<(u64, Waker)>,
+    /// By reader, and so in the order they came. Many may read one tape, and each looks itself up for every frame.
+    asleep: BTreeMap<u64, Waker>,
     /// The body woke us since the last [`Wakers::expect`].
     notified: bool,
 }
@@ -23,13 +25,9 @@ impl Wakers {
     /// Wakes `waker` when there is something new for the reader `id`.
     pub(super) fn sleep(&self, id: u64, waker: &Waker) {
         let mut state = self.lock();
-        let replaced = match state.asleep.iter_mut().find(|(of, _)| *of == id) {
-            Some((_, asleep)) if asleep.will_wake(waker) => None,
-            Some((_, asleep)) => Some(std::mem::replace(asleep, waker.clone())),
-            None => {
-                state.asleep.push((id, waker.clone()));
-                None
-            }
+        let replaced = match state.asleep.get(&id) {
+            Some(asleep) if asleep.will_wake(waker) => None,
+            _ => state.asleep.insert(id, waker.clone()),
         };
         drop(state);
         // A waker's drop may run a user's code; not under our lock.
@@ -39,8 +37,7 @@ impl Wakers {
     /// The reader `id` is awake, or gone.
     pub(super) fn forget(&self, id: u64) {
         let mut state = self.lock();
-        let index = state.asleep.iter().position(|(of, _)| *of == id);
-        let gone = index.map(|index| state.asleep.swap_remove(index));
+        let gone = state.asleep.remove(&id);
         drop(state);
         drop(gone);
     }
@@ -58,7 +55,7 @@ impl Wakers {
     /// Wakes every reader.
     pub(super) fn wake_all(&self) {
         let asleep = std::mem::take(&mut self.lock().asleep);
-        asleep.into_iter().for_each(|(_, waker)| waker.wake());
+        asleep.into_values().for_each(Waker::wake);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -2,7 +2,10 @@
 
 use std::collections::VecDeque;
 
-/// Frames that some reader still needs, in a window of `limit` bytes.
+/// How many frames are kept, however small they are: each costs more than its bytes.
+const MAX_FRAMES: usize = 4096;
+
+/// Frames that some reader still needs, in a window of `limit` bytes. A frame without bytes counts for one.
 ///
 /// Positions count frames from the start of the stream. The window knows how many readers stand at each position, not which
 /// ones: whoever finds itself behind the first kept frame has been cut off.
@@ -98,6 +101,11 @@ impl<T: Clone> Window<T> {
         position == self.base + self.frames.len() as u64
     }
 
+    /// Whether some reader has read everything so far, and could go on.
+    pub(super) fn has_reader_at_end(&self) -> bool {
+        self.at_end > 0
+    }
+
     /// Whether the first frame is needed by nobody.
     pub(super) fn is_front_unneeded(&self) -> bool {
         self.frames.front().is_none_or(|first| first.waiting == 0)
@@ -105,6 +113,7 @@ impl<T: Clone> Window<T> {
 
     /// Adds a frame at the end.
     pub(super) fn push(&mut self, frame: T, bytes: usize) {
+        let bytes = bytes.max(1);
         self.bytes += bytes;
         self.frames.push_back(Kept {
             frame,
@@ -113,9 +122,10 @@ impl<T: Clone> Window<T> {
         });
     }
 
-    /// Whether one more frame may be fetched: so never more than `limit` bytes and one frame are kept.
+    /// Whether one more frame may be fetched: so never more than `limit` bytes and one frame are kept, nor more than
+    /// [`MAX_FRAMES`].
     pub(super) fn has_room(&self) -> bool {
-        self.bytes < self.limit
+        self.bytes < self.limit && self.frames.len() < MAX_FRAMES
     }
 
     /// Takes out the first frame, if the window is full and nobody needs it.
@@ -188,6 +198,34 @@ mod tests {
         assert!(!window.has_room());
         assert_eq!(window.evict(), Some("a"));
         assert!(window.has_room());
+    }
+
+    #[test]
+    fn frames_without_bytes_fill_a_window_too() {
+        let mut window = window(2);
+        let mut reader = 0;
+        window.join(reader);
+        for frame in ["a", "b"] {
+            assert!(window.has_room());
+            window.push(frame, 0);
+            assert_eq!(window.read(&mut reader), Next::Frame(frame));
+        }
+        assert!(!window.has_room());
+        assert_eq!(window.evict(), Some("a"));
+    }
+
+    #[test]
+    fn a_window_is_full_when_it_has_too_many_frames_although_they_are_small() {
+        let mut window = window(usize::MAX);
+        let mut reader = 0;
+        window.join(reader);
+        for _ in 0..MAX_FRAMES {
+            assert!(window.has_room());
+            window.push("a", 1);
+            window.read(&mut reader);
+        }
+        assert!(!window.has_room());
+        assert_eq!(window.evict(), Some("a"));
     }
 
     #[test]

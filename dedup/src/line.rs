@@ -1,0 +1,148 @@
+//! Those who wait for one flight, what they wait for, and the timer they share.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock, Weak};
+use std::task::{Context, Poll, Wake, Waker, ready};
+
+use tokio::time::{Instant, Sleep};
+
+use crate::queue::{Found, Queue};
+use crate::sync::{Mutex, lock};
+
+/// The [`Queue`] of a flight with its lock, its timer and its value.
+pub(crate) struct Line<V> {
+    waiting: Arc<Waiting>,
+    /// There before the queue says so.
+    value: OnceLock<V>,
+}
+
+/// Apart from the value, so that a waker can point here whatever the value is.
+struct Waiting {
+    state: Mutex<State>,
+}
+
+struct State {
+    queue: Queue,
+    /// What the queue's alarm is set by. It belongs to nobody in the queue: no one depends on another one's task.
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl<V> Line<V> {
+    pub(crate) fn new() -> Self {
+        let state = State {
+            queue: Queue::new(),
+            timer: None,
+        };
+        Self {
+            waiting: Arc::new(Waiting {
+                state: Mutex::new(state),
+            }),
+            value: OnceLock::new(),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        lock(&self.waiting.state).queue.len()
+    }
+
+    /// Another one comes, and gets a ticket.
+    pub(crate) fn enter(&self, deadline: Option<Instant>) -> u64 {
+        lock(&self.waiting.state).queue.enter(deadline)
+    }
+
+    /// The holder of `ticket` looks what there is. It is woken when there is something new, and when it has waited long enough.
+    pub(crate) fn poll(&self, ticket: u64, cx: &mut Context<'_>) -> Poll<Found> {
+        loop {
+            let mut state = lock(&self.waiting.state);
+            let (found, replaced) = state.queue.look(ticket, cx.waker(), Instant::now);
+            let alarm = match found {
+                Found::Wait => state.queue.set_alarm(ticket),
+                _ => None,
+            };
+            drop(state);
+            drop(replaced);
+            match (found, alarm) {
+                (Found::Wait, None) => return Poll::Pending,
+                (Found::Wait, Some(at)) => ready!(self.waiting.poll_timer(at)),
+                (found, _) => return Poll::Ready(found),
+            }
+        }
+    }
+
+    /// The holder of `ticket` goes away. Tells whether it had been promoted: then someone else has to be.
+    pub(crate) fn leave(&self, ticket: u64) -> bool {
+        let (promoted, waker) = lock(&self.waiting.state).queue.leave(ticket);
+        drop(waker);
+        promoted
+    }
+
+    /// Makes the one who came first the leader. `None` when nobody is left; else the waker to wake it with, if it is asleep.
+    pub(crate) fn promote(&self) -> Option<Option<Waker>> {
+        lock(&self.waiting.state).queue.promote()
+    }
+
+    /// Everyone gets `value`.
+    pub(crate) fn publish(&self, value: V) {
+        // A flight has one leader, and that one publishes once.
+        let _ = self.value.set(value);
+        let asleep = lock(&self.waiting.state).queue.land();
+        asleep.into_iter().for_each(Waker::wake);
+    }
+
+    /// The value, once the flight has [`Landed`](Found::Landed).
+    pub(crate) fn value(&self) -> Option<&V> {
+        self.value.get()
+    }
+}
+
+impl Waiting {
+    /// Sets the timer. Ready when it has gone off already.
+    fn poll_timer(self: &Arc<Self>, at: Instant) -> Poll<()> {
+        // A timer that was not set, because there is no runtime, must not count as one.
+        let unset = RingOnDrop(self);
+        let waker = Waker::from(Arc::new(Alarm(Arc::downgrade(self))));
+        // A new one each time: each is of the runtime of whoever sets it, which may go away before the others'.
+        let mut timer = Box::pin(tokio::time::sleep_until(at));
+        let poll = timer.as_mut().poll(&mut Context::from_waker(&waker));
+        if poll.is_ready() {
+            return poll;
+        }
+        std::mem::forget(unset);
+        let mut state = lock(&self.state);
+        // It may have gone off by now, or somebody may have set an earlier one.
+        let superseded = if state.queue.is_alarm_at(at) {
+            state.timer.replace(timer)
+        } else {
+            Some(timer)
+        };
+        drop(state);
+        drop(superseded);
+        Poll::Pending
+    }
+
+    /// Wakes everyone: each looks at its own deadline.
+    fn ring(&self) {
+        let asleep = lock(&self.state).queue.ring();
+        asleep.into_iter().for_each(Waker::wake);
+    }
+}
+
+struct RingOnDrop<'a>(&'a Waiting);
+
+impl Drop for RingOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.ring();
+    }
+}
+
+/// What the timer wakes. The timer is kept by what it wakes, so it does not keep it in turn.
+struct Alarm(Weak<Waiting>);
+
+impl Wake for Alarm {
+    fn wake(self: Arc<Self>) {
+        if let Some(waiting) = self.0.upgrade() {
+            waiting.ring();
+        }
+    }
+}
