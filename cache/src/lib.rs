@@ -7,15 +7,17 @@ mod entry;
 mod error;
 mod event;
 mod fill;
+mod get_or_set;
 #[cfg(feature = "http")]
 pub mod http;
 mod invalidation;
 mod l1;
 
 pub use builder::Builder;
-pub use cache::{Cache, GetOrSet, Set};
+pub use cache::{Cache, Set};
 pub use entry::{Hit, State};
 pub use error::FillError;
 pub use event::{Event, Observer, Snapshot};
 pub use fill::Fill;
+pub use get_or_set::GetOrSet;
 pub use invalidation::{Depth, Stamp};
