@@ -77,7 +77,7 @@ where
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let frame = match self.project().kind.project() {
             KindProjection::Pass { body } => ready!(body.poll_frame(cx))
-                .map(|frame| frame.map(into_bytes).map_err(|error| BodyError::new(error))),
+                .map(|frame| frame.map(into_bytes).map_err(BodyError::new)),
             KindProjection::Recorded { body } => {
                 ready!(body.poll_frame(cx)).map(|frame| frame.map_err(|never| match never {}))
             }
