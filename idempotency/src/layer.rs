@@ -188,7 +188,10 @@ impl<St: Store + Clone, Sc> IdempotencyLayer<St, Sc> {
         self.set(|settings| settings.max_recorded_body = bytes)
     }
 
-    /// How long a claim is good after its holder was last heard of; it renews it three times as often. Default: 30 s.
+    /// How long a claim is good after its holder was last heard of. Default: 30 s.
+    ///
+    /// A task of the layer's renews it three times as often, from the moment at which the work is first found pending: from then on it may
+    /// block its thread, or be left unpolled, for as long as it likes.
     pub fn lease(self, lease: Duration) -> Self {
         self.set(|settings| settings.lease = lease.max(Duration::from_millis(3)))
     }
@@ -239,7 +242,7 @@ impl<St: Store + Clone, Sc> IdempotencyLayer<St, Sc> {
         self.set(|settings| settings.observer = Some(Arc::new(observer)))
     }
 
-    /// The work that has lost its caller and goes on: wait for it at shutdown.
+    /// The work that has lost its caller and goes on, and the leases that are kept: wait for them at shutdown.
     pub fn tasks(&self) -> &Tasks {
         &self.shared.tasks
     }

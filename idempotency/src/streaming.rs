@@ -10,7 +10,6 @@ use buttress_wire::tasks::Tasks;
 use buttress_wire::{Outcome, Recording, into_bytes};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use tokio_util::sync::DropGuard;
 
 use crate::held::Held;
 use crate::store::{Record, Store};
@@ -51,7 +50,6 @@ struct Reading<B> {
     body: Pin<Box<B>>,
     recording: Recording,
     finish: Finish,
-    heartbeat: DropGuard,
     /// Made where it was known that the body may go to another task.
     detach: fn(Self, &Tasks),
 }
@@ -72,14 +70,13 @@ where
     where
         B: Send + 'static,
     {
-        let heartbeat = held.keep_alive_apart();
+        held.beat();
         let finish: Finish = Box::new(move |outcome| Box::pin(finish(held, outcome)));
         let detach = |rest: Reading<B>, tasks: &Tasks| tasks.spawn(rest.read_on());
         let state = State::Reading(Reading {
             body,
             recording,
             finish,
-            heartbeat,
             detach,
         });
         Self {
@@ -215,7 +212,6 @@ where
         // Nothing more of it is wanted, and its record is filed under a lease that is still kept.
         drop(self.body);
         (self.finish)(outcome).await;
-        drop(self.heartbeat);
     }
 }
 

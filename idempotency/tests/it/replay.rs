@@ -8,6 +8,7 @@ use http_body_util::Either;
 use testkit::body::by_hand;
 use testkit::probe::ProbeError;
 use tokio::time::advance;
+use tokio_test::{assert_pending, task};
 use tower::Service;
 
 use crate::kit::{Body, order, respond, shop, with};
@@ -162,6 +163,29 @@ async fn a_lease_is_kept_for_as_long_as_the_work_takes() {
     shop.gate.add_permits(1);
     assert_eq!(first.await.unwrap().status, StatusCode::CREATED);
     assert!(!shop.heard(Event::Lost));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_is_kept_while_nobody_polls_the_work() {
+    let shop = with(|layer| layer.lease(Duration::from_secs(30)));
+    shop.gate.forget_permits(usize::MAX);
+    let mut first = task::spawn(shop.service().call(order("k", "lamp")));
+    assert_pending!(first.poll());
+    shop.gate.add_permits(2);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let second = shop.send(order("k", "lamp")).await;
+    assert_eq!(second.status, StatusCode::CONFLICT);
+    assert_eq!(first.await.unwrap().status(), StatusCode::CREATED);
+    assert_eq!(shop.effects(), 1);
+    shop.drain().await;
+    assert!(!shop.heard(Event::Lost));
+}
+
+#[tokio::test]
+async fn work_that_is_ready_at_once_needs_no_task() {
+    let shop = with(|layer| layer.spawner(|_| panic!("it was ready")));
+    let first = shop.send(order("k", "lamp")).await;
+    assert_eq!(first.status, StatusCode::CREATED);
 }
 
 #[tokio::test(start_paused = true)]
