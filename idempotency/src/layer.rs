@@ -116,7 +116,12 @@ impl<St: Store> IdempotencyLayer<St> {
             secret: blake3::derive_key("buttress-idempotency 2026-11 record key", b""),
             observer: None,
         };
-        let tasks = Tasks::new(|task| drop(tokio::spawn(task)));
+        let tasks = Tasks::new(|task| {
+            // A call may be dropped after its runtime, where a panic would be one in a drop.
+            if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+                runtime.spawn(task);
+            }
+        });
         Self {
             shared: Arc::new(Shared {
                 store,
@@ -224,7 +229,8 @@ impl<St: Store + Clone, Sc> IdempotencyLayer<St, Sc> {
         self.set(|settings| settings.secret = secret)
     }
 
-    /// Who runs work that has lost its caller. Default: `tokio::spawn`.
+    /// Who runs work that has lost its caller, and keeps leases. Default: the tokio runtime that it happens in. What is dropped outside of
+    /// one ends there, and its claim is left to its lease.
     pub fn spawner(self, spawn: impl Spawn) -> Self {
         let shared = Shared {
             store: self.shared.store.clone(),

@@ -32,6 +32,22 @@ async fn a_caller_that_leaves_before_it_was_polled_leaves_nothing() {
     assert_eq!(shop.effects(), 1);
 }
 
+#[test]
+fn a_call_that_is_dropped_outside_of_a_runtime_ends_there() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let shop = shop();
+    shop.gate.forget_permits(usize::MAX);
+    let mut call = task::spawn(shop.service().call(order("k", "lamp")));
+    runtime.block_on(async { assert_pending!(call.poll()) });
+    drop(call);
+    drop(runtime);
+    assert_eq!(shop.layer.tasks().running(), 0);
+    assert_eq!(shop.effects(), 0);
+}
+
 #[tokio::test]
 async fn a_handler_that_panics_leaves_an_unknown_outcome() {
     let shop = with(|layer| layer.recovery(Recovery::Reject));
