@@ -198,6 +198,18 @@ async fn after_its_ttl_a_key_is_new() {
     assert!(!shop.send(order("k", "lamp")).await.is_replay());
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_record_and_a_lease_may_be_for_ever() {
+    let shop = with(|layer| layer.ttl(Duration::MAX).lease(Duration::MAX));
+    shop.gate.forget_permits(usize::MAX);
+    let mut first = task::spawn(shop.service().call(order("k", "lamp")));
+    assert_pending!(first.poll());
+    tokio::task::yield_now().await;
+    shop.gate.add_permits(1);
+    assert_eq!(first.await.unwrap().status(), StatusCode::CREATED);
+    assert!(shop.send(order("k", "lamp")).await.is_replay());
+}
+
 #[tokio::test]
 async fn keys_that_cannot_be_read_are_refused() {
     let shop = with(|layer| layer.required(true));
