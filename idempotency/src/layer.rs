@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -283,11 +284,34 @@ impl<St> Shared<St> {
         }
     }
 
+    pub(crate) fn apart(&self) -> Apart {
+        Apart {
+            tasks: self.tasks.clone(),
+            observer: self.settings.observer.clone(),
+        }
+    }
+
     pub(crate) fn keep(&self, head: &response::Parts) -> Keep {
         self.settings
             .keep
             .as_ref()
             .map_or_else(|| default_keep(head), |keep| keep(head))
+    }
+}
+
+/// Takes work that has lost its caller.
+#[derive(Clone)]
+pub(crate) struct Apart {
+    tasks: Tasks,
+    observer: Option<Arc<dyn Observer>>,
+}
+
+impl Apart {
+    pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(work);
+        if let Some(observer) = &self.observer {
+            observer.on_event(&Event::Detached);
+        }
     }
 }
 

@@ -6,12 +6,12 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use buttress_wire::tasks::Tasks;
 use buttress_wire::{Outcome, Recording, into_bytes};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 use crate::held::Held;
+use crate::layer::Apart;
 use crate::store::{Record, Store};
 
 type BoxError = Box<dyn Error + Send + Sync>;
@@ -33,7 +33,7 @@ pub(crate) struct Streaming<B> {
     /// Frames that are recorded and yet to be given out: those that were there before anybody read, or those that wait for the record.
     ahead: VecDeque<Frame<Bytes>>,
     state: State<B>,
-    tasks: Tasks,
+    apart: Apart,
 }
 
 enum State<B> {
@@ -50,7 +50,7 @@ struct Reading<B> {
     recording: Recording,
     finish: Finish,
     /// Made where it was known that the body may go to another task.
-    detach: fn(Box<Self>, &Tasks),
+    detach: fn(Box<Self>, &Apart),
 }
 
 impl<B> Streaming<B>
@@ -64,14 +64,14 @@ where
         body: Pin<Box<B>>,
         recording: Recording,
         held: Held<St>,
-        tasks: Tasks,
+        apart: Apart,
     ) -> Self
     where
         B: Send + 'static,
     {
         held.beat();
         let finish: Finish = Box::new(move |outcome| Box::pin(finish(held, outcome)));
-        let detach = |rest: Box<Reading<B>>, tasks: &Tasks| tasks.spawn(rest.read_on());
+        let detach = |rest: Box<Reading<B>>, apart: &Apart| apart.spawn(rest.read_on());
         let state = State::Reading(Box::new(Reading {
             body,
             recording,
@@ -81,25 +81,25 @@ where
         Self {
             ahead,
             state,
-            tasks,
+            apart,
         }
     }
 
     /// Goes on with `body`, of which no record is kept.
-    pub(crate) fn pass(ahead: VecDeque<Frame<Bytes>>, body: Pin<Box<B>>, tasks: Tasks) -> Self {
+    pub(crate) fn pass(ahead: VecDeque<Frame<Bytes>>, body: Pin<Box<B>>, apart: Apart) -> Self {
         Self {
             ahead,
             state: State::Passing(body),
-            tasks,
+            apart,
         }
     }
 
     /// Ends with an error.
-    pub(crate) fn fail(ahead: VecDeque<Frame<Bytes>>, error: BoxError, tasks: Tasks) -> Self {
+    pub(crate) fn fail(ahead: VecDeque<Frame<Bytes>>, error: BoxError, apart: Apart) -> Self {
         Self {
             ahead,
             state: State::Failed(error),
-            tasks,
+            apart,
         }
     }
 
@@ -241,8 +241,8 @@ async fn finish<St: Store>(held: Held<St>, outcome: Outcome) {
 impl<B> Drop for Streaming<B> {
     fn drop(&mut self) {
         match std::mem::replace(&mut self.state, State::Done) {
-            State::Reading(reading) => (reading.detach)(reading, &self.tasks),
-            State::Filing { filing, .. } => self.tasks.spawn(filing),
+            State::Reading(reading) => (reading.detach)(reading, &self.apart),
+            State::Filing { filing, .. } => self.apart.spawn(filing),
             State::Done | State::Failed(_) | State::Passing(_) => {}
         }
     }

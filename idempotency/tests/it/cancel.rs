@@ -12,7 +12,9 @@ async fn work_that_has_begun_is_finished_without_its_caller() {
     shop.gate.forget_permits(usize::MAX);
     let mut call = task::spawn(shop.service().call(order("k", "lamp")));
     assert_pending!(call.poll());
+    assert!(!shop.heard(Event::Detached));
     drop(call);
+    assert!(shop.heard(Event::Detached));
     assert_ne!(shop.layer.tasks().running(), 0);
     let busy = shop.send(order("k", "lamp")).await;
     assert_eq!(busy.status, StatusCode::CONFLICT, "it is still running");
@@ -28,6 +30,7 @@ async fn a_caller_that_leaves_before_it_was_polled_leaves_nothing() {
     let shop = shop();
     drop(shop.service().call(order("k", "lamp")));
     assert_eq!(shop.layer.tasks().running(), 0);
+    assert!(!shop.heard(Event::Detached));
     assert!(!shop.send(order("k", "lamp")).await.is_replay());
     assert_eq!(shop.effects(), 1);
 }

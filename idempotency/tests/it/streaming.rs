@@ -1,3 +1,4 @@
+use buttress_idempotency::{Event, Recovery};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use http_body_util::{BodyExt, Either};
 use testkit::body::{Hand, by_hand};
@@ -57,7 +58,9 @@ async fn a_reader_that_leaves_does_not_leave_the_record_unfinished() {
     let hand = feeds(&shop, &[]);
     let body = shop.call(order("k", "")).await.into_body();
     hand.data("one ");
+    assert!(!shop.heard(Event::Detached));
     drop(body);
+    assert!(shop.heard(Event::Detached));
     tokio::task::yield_now().await;
     hand.data("two").end();
     shop.drain().await;
@@ -97,7 +100,7 @@ async fn at_the_cap_a_body_is_recorded_and_over_it_a_repetition_is_refused() {
 #[tokio::test]
 async fn a_body_that_breaks_is_an_unknown_outcome() {
     for pause in [true, false] {
-        let shop = with(|layer| layer.recovery(buttress_idempotency::Recovery::Reject));
+        let shop = with(|layer| layer.recovery(Recovery::Reject));
         let hand = feeds(&shop, &[]);
         if !pause {
             hand.data("half").fail();
@@ -178,7 +181,7 @@ async fn after_all_that_was_announced_there_may_be_trailers() {
 #[tokio::test]
 async fn an_error_after_all_that_was_announced_is_an_unknown_outcome() {
     for at_once in [true, false] {
-        let shop = with(|layer| layer.recovery(buttress_idempotency::Recovery::Reject));
+        let shop = with(|layer| layer.recovery(Recovery::Reject));
         let hand = feeds(&shop, &[("content-length", "3")]);
         let mut body = shop.call(order("k", "")).await.into_body();
         hand.data("abc");
