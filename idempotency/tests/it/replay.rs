@@ -123,6 +123,21 @@ async fn users_paths_and_methods_have_their_own_keys() {
     assert_eq!(shop.effects(), 4);
 }
 
+#[tokio::test]
+async fn hosts_have_their_own_keys() {
+    let shop = shop();
+    let order = |host| {
+        let mut request = order("k", "lamp");
+        let host = HeaderValue::from_static(host);
+        request.headers_mut().insert("host", host);
+        request
+    };
+    assert!(!shop.send(order("a.example")).await.is_replay());
+    assert!(!shop.send(order("b.example")).await.is_replay());
+    assert!(shop.send(order("A.example")).await.is_replay());
+    assert_eq!(shop.effects(), 2);
+}
+
 #[tokio::test(start_paused = true)]
 async fn while_the_first_runs_the_second_is_told_to_wait() {
     let shop = shop();
