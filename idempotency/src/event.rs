@@ -6,7 +6,7 @@
 pub enum Event {
     /// A key was claimed, and the work begun.
     Claimed,
-    /// The caller went away in the middle of the work, which goes on by itself.
+    /// The caller, or the reader of the response, went away in the middle of the work, which goes on by itself.
     Detached,
     /// The work is done and its record filed.
     Completed,

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
-use buttress_wire::tasks::Tasks;
 use buttress_wire::{Protocol, Refusal};
 use http::{Request, Response};
 use pin_project_lite::pin_project;
@@ -15,6 +14,7 @@ use tower::util::Oneshot;
 use tower_service::Service;
 
 use crate::body::{IdempotentBody, RequestBody};
+use crate::layer::Apart;
 
 type Answer<B, E> = Result<Response<IdempotentBody<B>>, E>;
 
@@ -71,19 +71,19 @@ where
     pub(crate) fn work(
         work: Pin<Box<dyn Future<Output = Answer<B, S::Error>> + Send>>,
         begun: Arc<AtomicBool>,
-        tasks: Tasks,
+        apart: Apart,
     ) -> Self
     where
         B: 'static,
         S::Error: 'static,
     {
-        let detach = |work: Pin<Box<dyn Future<Output = _> + Send>>, tasks: &Tasks| {
-            tasks.spawn(async move { drop(work.await) });
+        let detach = |work: Pin<Box<dyn Future<Output = _> + Send>>, apart: &Apart| {
+            apart.spawn(async move { drop(work.await) });
         };
         let work = Detachable {
             work: Some(work),
             begun,
-            tasks,
+            apart,
             detach,
         };
         Self {
@@ -119,8 +119,8 @@ struct Detachable<T> {
     /// `None` when it is done, and while it is polled: what panics is not polled again.
     work: Option<Pin<Box<dyn Future<Output = T> + Send>>>,
     begun: Arc<AtomicBool>,
-    tasks: Tasks,
-    detach: fn(Pin<Box<dyn Future<Output = T> + Send>>, &Tasks),
+    apart: Apart,
+    detach: fn(Pin<Box<dyn Future<Output = T> + Send>>, &Apart),
 }
 
 impl<T> Detachable<T> {
@@ -142,7 +142,7 @@ impl<T> Drop for Detachable<T> {
         if let Some(work) = self.work.take()
             && self.begun.load(Ordering::Acquire)
         {
-            (self.detach)(work, &self.tasks);
+            (self.detach)(work, &self.apart);
         }
     }
 }

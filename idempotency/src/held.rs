@@ -2,10 +2,9 @@
 
 use std::future::Future;
 use std::pin::pin;
-use std::sync::Arc;
-use std::task::Poll;
+use std::sync::{Arc, OnceLock};
 
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::event::Event;
 use crate::layer::Shared;
@@ -20,6 +19,8 @@ pub(crate) struct Held<St: Store> {
     pub(crate) request: BeginRequest,
     /// Fires when the lease is lost.
     pub(crate) lost: CancellationToken,
+    /// Stops the heartbeat. There is none before work was found pending.
+    heartbeat: OnceLock<DropGuard>,
     settled: bool,
 }
 
@@ -32,43 +33,34 @@ impl<St: Store> Held<St> {
             claim,
             request,
             lost,
+            heartbeat: OnceLock::new(),
             settled: false,
         }
     }
 
-    /// Runs `work`, renewing the lease while it is pending.
+    /// Runs `work`, and keeps the lease once it was found pending.
     pub(crate) async fn keep_alive<F: Future>(&self, work: F) -> F::Output {
         let mut work = pin!(work);
-        let mut heartbeat = pin!(self.heartbeat());
         std::future::poll_fn(|cx| {
-            if let Poll::Ready(output) = work.as_mut().poll(cx) {
-                return Poll::Ready(output);
+            let poll = work.as_mut().poll(cx);
+            if poll.is_pending() {
+                self.beat();
             }
-            // Its timer is only made once the work has been found pending.
-            let _ = heartbeat.as_mut().poll(cx);
-            Poll::Pending
+            poll
         })
         .await
     }
 
-    /// Renews the lease three times as often as is needed, for ever.
-    fn heartbeat(&self) -> impl Future<Output = ()> + Send + use<St> {
-        heartbeat(
-            Arc::clone(&self.shared),
-            self.claim.clone(),
-            self.lost.clone(),
-        )
-    }
-
-    /// Lets the lease be renewed by a task of its own, for as long as the guard lives: for a body whose reader may be slow.
-    pub(crate) fn keep_alive_apart(&self) -> tokio_util::sync::DropGuard {
-        let stop = CancellationToken::new();
-        let stopped = stop.clone();
-        let heartbeat = self.heartbeat();
-        self.shared.tasks.spawn(async move {
-            stopped.run_until_cancelled(heartbeat).await;
+    /// Has the lease renewed from here on, by a task of its own: work may block its thread, and a caller or a reader may let it wait for
+    /// longer than a lease.
+    pub(crate) fn beat(&self) {
+        self.heartbeat.get_or_init(|| {
+            let stop = CancellationToken::new();
+            let (shared, claim) = (Arc::clone(&self.shared), self.claim.clone());
+            let heartbeat = heartbeat(shared, claim, stop.clone(), self.lost.clone());
+            self.shared.tasks.spawn(heartbeat);
+            stop.drop_guard()
         });
-        stop.drop_guard()
     }
 
     /// Files the record.
@@ -125,19 +117,33 @@ impl<St: Store> Held<St> {
 /// How often filing a record is tried again, a third of a lease apart.
 const RETRIES: usize = 30;
 
-async fn heartbeat<St: Store>(shared: Arc<Shared<St>>, claim: Claim, lost: CancellationToken) {
+/// Renews the lease three times as often as is needed, until it is lost, or nobody needs it any more.
+async fn heartbeat<St: Store>(
+    shared: Arc<Shared<St>>,
+    claim: Claim,
+    stop: CancellationToken,
+    lost: CancellationToken,
+) {
     let lease = shared.settings.lease;
-    loop {
-        tokio::time::sleep(lease / 3).await;
-        match shared.store.renew(&claim, lease).await {
-            Ok(()) => {}
-            Err(StoreError::Lost) => {
+    while !stop.is_cancelled() {
+        let renewed = stop.run_until_cancelled(async {
+            tokio::time::sleep(lease / 3).await;
+            // Both may have happened before this was polled.
+            if stop.is_cancelled() {
+                return Ok(());
+            }
+            shared.store.renew(&claim, lease).await
+        });
+        match renewed.await {
+            None | Some(Ok(())) => {}
+            // It was settled while the store was asked.
+            Some(Err(_)) if stop.is_cancelled() => {}
+            Some(Err(StoreError::Lost)) => {
                 shared.emit(Event::Lost);
-                lost.cancel();
-                return std::future::pending().await;
+                return lost.cancel();
             }
             // The lease may last until the store is back.
-            Err(_) => shared.emit(Event::StoreFailed),
+            Some(Err(_)) => shared.emit(Event::StoreFailed),
         }
     }
 }
@@ -148,6 +154,8 @@ impl<St: Store> Drop for Held<St> {
         if self.settled {
             return;
         }
+        // It would renew what is given up here.
+        drop(self.heartbeat.take());
         let (shared, claim) = (Arc::clone(&self.shared), self.claim.clone());
         self.shared.tasks.spawn(async move {
             let _ = shared.store.renew(&claim, std::time::Duration::ZERO).await;

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -116,7 +117,12 @@ impl<St: Store> IdempotencyLayer<St> {
             secret: blake3::derive_key("buttress-idempotency 2026-11 record key", b""),
             observer: None,
         };
-        let tasks = Tasks::new(|task| drop(tokio::spawn(task)));
+        let tasks = Tasks::new(|task| {
+            // A call may be dropped after its runtime, where a panic would be one in a drop.
+            if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+                runtime.spawn(task);
+            }
+        });
         Self {
             shared: Arc::new(Shared {
                 store,
@@ -188,7 +194,10 @@ impl<St: Store + Clone, Sc> IdempotencyLayer<St, Sc> {
         self.set(|settings| settings.max_recorded_body = bytes)
     }
 
-    /// How long a claim is good after its holder was last heard of; it renews it three times as often. Default: 30 s.
+    /// How long a claim is good after its holder was last heard of. Default: 30 s.
+    ///
+    /// A task of the layer's renews it three times as often, from the moment at which the work is first found pending: from then on it may
+    /// block its thread, or be left unpolled, for as long as it likes.
     pub fn lease(self, lease: Duration) -> Self {
         self.set(|settings| settings.lease = lease.max(Duration::from_millis(3)))
     }
@@ -221,7 +230,8 @@ impl<St: Store + Clone, Sc> IdempotencyLayer<St, Sc> {
         self.set(|settings| settings.secret = secret)
     }
 
-    /// Who runs work that has lost its caller. Default: `tokio::spawn`.
+    /// Who runs work that has lost its caller, and keeps leases. Default: the tokio runtime that it happens in. What is dropped outside of
+    /// one ends there, and its claim is left to its lease.
     pub fn spawner(self, spawn: impl Spawn) -> Self {
         let shared = Shared {
             store: self.shared.store.clone(),
@@ -239,7 +249,7 @@ impl<St: Store + Clone, Sc> IdempotencyLayer<St, Sc> {
         self.set(|settings| settings.observer = Some(Arc::new(observer)))
     }
 
-    /// The work that has lost its caller and goes on: wait for it at shutdown.
+    /// The work that has lost its caller and goes on, and the leases that are kept: wait for them at shutdown.
     pub fn tasks(&self) -> &Tasks {
         &self.shared.tasks
     }
@@ -274,11 +284,34 @@ impl<St> Shared<St> {
         }
     }
 
+    pub(crate) fn apart(&self) -> Apart {
+        Apart {
+            tasks: self.tasks.clone(),
+            observer: self.settings.observer.clone(),
+        }
+    }
+
     pub(crate) fn keep(&self, head: &response::Parts) -> Keep {
         self.settings
             .keep
             .as_ref()
             .map_or_else(|| default_keep(head), |keep| keep(head))
+    }
+}
+
+/// Takes work that has lost its caller.
+#[derive(Clone)]
+pub(crate) struct Apart {
+    tasks: Tasks,
+    observer: Option<Arc<dyn Observer>>,
+}
+
+impl Apart {
+    pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(work);
+        if let Some(observer) = &self.observer {
+            observer.on_event(&Event::Detached);
+        }
     }
 }
 

@@ -69,7 +69,7 @@ where
         };
         let begun = Arc::new(AtomicBool::new(false));
         let shared = Arc::clone(&self.shared);
-        let tasks = shared.tasks.clone();
+        let apart = shared.apart();
         let keyed = Keyed {
             shared,
             key,
@@ -77,7 +77,7 @@ where
             protocol,
         };
         let work = Work { inner, keyed };
-        ResponseFuture::work(Box::pin(work.run(request)), begun, tasks)
+        ResponseFuture::work(Box::pin(work.run(request)), begun, apart)
     }
 }
 

@@ -6,13 +6,12 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use buttress_wire::tasks::Tasks;
 use buttress_wire::{Outcome, Recording, into_bytes};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use tokio_util::sync::DropGuard;
 
 use crate::held::Held;
+use crate::layer::Apart;
 use crate::store::{Record, Store};
 
 type BoxError = Box<dyn Error + Send + Sync>;
@@ -27,23 +26,22 @@ type Finish = Box<dyn FnOnce(Outcome) -> Filing + Send>;
 ///     │ └── error ─────► Filing ──► (error)
 ///     └──── dropped ───► a task reads on, and files
 /// ```
+///
+/// The end is where the body says that it is, and not where all that was announced has been seen. There it is asked at once, before
+/// that last frame is given out.
 pub(crate) struct Streaming<B> {
-    /// Frames that were there before anybody read.
+    /// Frames that are recorded and yet to be given out: those that were there before anybody read, or those that wait for the record.
     ahead: VecDeque<Frame<Bytes>>,
     state: State<B>,
-    tasks: Tasks,
+    apart: Apart,
 }
 
 enum State<B> {
     Done,
     Failed(BoxError),
-    Filing {
-        filing: Filing,
-        next: Box<Self>,
-        last: Option<Frame<Bytes>>,
-    },
+    Filing { filing: Filing, next: Box<Self> },
     Passing(Pin<Box<B>>),
-    Reading(Reading<B>),
+    Reading(Box<Reading<B>>),
 }
 
 /// The rest of a body, and what is to be done with it.
@@ -51,9 +49,8 @@ struct Reading<B> {
     body: Pin<Box<B>>,
     recording: Recording,
     finish: Finish,
-    heartbeat: DropGuard,
     /// Made where it was known that the body may go to another task.
-    detach: fn(Self, &Tasks),
+    detach: fn(Box<Self>, &Apart),
 }
 
 impl<B> Streaming<B>
@@ -67,43 +64,42 @@ where
         body: Pin<Box<B>>,
         recording: Recording,
         held: Held<St>,
-        tasks: Tasks,
+        apart: Apart,
     ) -> Self
     where
         B: Send + 'static,
     {
-        let heartbeat = held.keep_alive_apart();
+        held.beat();
         let finish: Finish = Box::new(move |outcome| Box::pin(finish(held, outcome)));
-        let detach = |rest: Reading<B>, tasks: &Tasks| tasks.spawn(rest.read_on());
-        let state = State::Reading(Reading {
+        let detach = |rest: Box<Reading<B>>, apart: &Apart| apart.spawn(rest.read_on());
+        let state = State::Reading(Box::new(Reading {
             body,
             recording,
             finish,
-            heartbeat,
             detach,
-        });
+        }));
         Self {
             ahead,
             state,
-            tasks,
+            apart,
         }
     }
 
     /// Goes on with `body`, of which no record is kept.
-    pub(crate) fn pass(ahead: VecDeque<Frame<Bytes>>, body: Pin<Box<B>>, tasks: Tasks) -> Self {
+    pub(crate) fn pass(ahead: VecDeque<Frame<Bytes>>, body: Pin<Box<B>>, apart: Apart) -> Self {
         Self {
             ahead,
             state: State::Passing(body),
-            tasks,
+            apart,
         }
     }
 
     /// Ends with an error.
-    pub(crate) fn fail(ahead: VecDeque<Frame<Bytes>>, error: BoxError, tasks: Tasks) -> Self {
+    pub(crate) fn fail(ahead: VecDeque<Frame<Bytes>>, error: BoxError, apart: Apart) -> Self {
         Self {
             ahead,
             state: State::Failed(error),
-            tasks,
+            apart,
         }
     }
 
@@ -111,10 +107,14 @@ where
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        if let Some(frame) = self.ahead.pop_front() {
-            return Poll::Ready(Some(Ok(frame)));
-        }
         loop {
+            if let State::Filing { filing, next } = &mut self.state {
+                ready!(filing.as_mut().poll(cx));
+                self.state = std::mem::replace(&mut **next, State::Done);
+            }
+            if let Some(frame) = self.ahead.pop_front() {
+                return Poll::Ready(Some(Ok(frame)));
+            }
             match &mut self.state {
                 State::Done => return Poll::Ready(None),
                 State::Failed(_) => {
@@ -128,50 +128,63 @@ where
                     let frame = ready!(body.as_mut().poll_frame(cx));
                     return Poll::Ready(frame.map(|f| f.map(into_bytes).map_err(Into::into)));
                 }
-                State::Filing { filing, next, last } => {
-                    ready!(filing.as_mut().poll(cx));
-                    let (next, last) = (std::mem::replace(&mut **next, State::Done), last.take());
-                    self.state = next;
-                    if let Some(frame) = last {
-                        return Poll::Ready(Some(Ok(frame)));
-                    }
-                }
-                State::Reading(reading) => {
-                    let frame = ready!(reading.body.as_mut().poll_frame(cx));
-                    if let Some(frame) = self.read(frame.map(|f| f.map(into_bytes))) {
-                        return Poll::Ready(Some(Ok(frame)));
-                    }
-                }
+                State::Filing { .. } => {}
+                State::Reading(_) => ready!(self.poll_read(cx)),
             }
         }
     }
 
-    /// Records what was read. Gives the frame, unless the record has to be filed first.
-    fn read(&mut self, frame: Option<Result<Frame<Bytes>, B::Error>>) -> Option<Frame<Bytes>> {
+    /// Reads until there is a frame to give out, or a record to file before.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while let State::Reading(reading) = &mut self.state {
+            match reading.body.as_mut().poll_frame(cx) {
+                // The body wakes us.
+                Poll::Pending if self.ahead.is_empty() => return Poll::Pending,
+                Poll::Pending => break,
+                Poll::Ready(frame) => {
+                    if !self.read(frame.map(|f| f.map(into_bytes))) {
+                        break;
+                    }
+                }
+            }
+        }
+        Poll::Ready(())
+    }
+
+    /// Records what was read. Tells whether to read on before it is given out.
+    fn read(&mut self, frame: Option<Result<Frame<Bytes>, B::Error>>) -> bool {
         let State::Reading(mut reading) = std::mem::replace(&mut self.state, State::Done) else {
-            return None;
+            return false;
         };
-        let (outcome, next, last) = match frame {
-            Some(Ok(frame)) if !reading.recording.frame(&frame) => {
-                (Outcome::Overflow, State::Passing(reading.body), Some(frame))
+        let (outcome, next) = match frame {
+            Some(Ok(frame)) => {
+                let within = reading.recording.frame(&frame);
+                self.ahead.push_back(frame);
+                if !within {
+                    (Outcome::Overflow, State::Passing(reading.body))
+                } else if reading.body.is_end_stream() {
+                    (reading.recording.end(), State::Done)
+                } else {
+                    // A reader may stop at what was announced. It is an end only if the body says so: trailers, or an error, may follow.
+                    let whole = reading.recording.is_whole();
+                    self.state = State::Reading(reading);
+                    return whole && self.ahead.len() < WITHHELD;
+                }
             }
-            Some(Ok(frame)) if !reading.is_over() => {
-                self.state = State::Reading(reading);
-                return Some(frame);
-            }
-            Some(Ok(frame)) => (reading.recording.end(), State::Done, Some(frame)),
-            Some(Err(error)) => (Outcome::Aborted, State::Failed(error.into()), None),
-            None => (reading.recording.end(), State::Done, None),
+            Some(Err(error)) => (Outcome::Aborted, State::Failed(error.into())),
+            None => (reading.recording.end(), State::Done),
         };
-        let filing = (reading.finish)(outcome);
         self.state = State::Filing {
-            filing,
+            filing: (reading.finish)(outcome),
             next: Box::new(next),
-            last,
         };
-        None
+        false
     }
 }
+
+/// How many frames are withheld at most while a body of which all that was announced has been seen is asked whether it is over: the last
+/// data, trailers, and some that are empty.
+const WITHHELD: usize = 4;
 
 impl<B: Body> Streaming<B> {
     pub(crate) fn size_hint(&self) -> SizeHint {
@@ -183,7 +196,8 @@ impl<B: Body> Streaming<B> {
             .sum();
         let exact = match &self.state {
             State::Done => Some(0),
-            State::Passing(body) | State::Reading(Reading { body, .. }) => body.size_hint().exact(),
+            State::Passing(body) => body.size_hint().exact(),
+            State::Reading(reading) => reading.body.size_hint().exact(),
             State::Failed(_) | State::Filing { .. } => None,
         };
         exact.map_or_else(SizeHint::default, |exact| {
@@ -196,18 +210,13 @@ impl<B> Reading<B>
 where
     B: Body,
 {
-    /// A reader may stop here: the body says that it is over, or has given all that it announced.
-    fn is_over(&self) -> bool {
-        self.body.is_end_stream() || self.recording.is_whole()
-    }
-
     /// Reads the rest for the record alone.
     async fn read_on(mut self) {
         let outcome = loop {
             let frame = std::future::poll_fn(|cx| self.body.as_mut().poll_frame(cx)).await;
             match frame.map(|frame| frame.map(into_bytes)) {
                 Some(Ok(frame)) if !self.recording.frame(&frame) => break Outcome::Overflow,
-                Some(Ok(_)) if !self.is_over() => {}
+                Some(Ok(_)) if !self.body.is_end_stream() => {}
                 Some(Err(_)) => break Outcome::Aborted,
                 Some(Ok(_)) | None => break self.recording.end(),
             }
@@ -215,7 +224,6 @@ where
         // Nothing more of it is wanted, and its record is filed under a lease that is still kept.
         drop(self.body);
         (self.finish)(outcome).await;
-        drop(self.heartbeat);
     }
 }
 
@@ -233,8 +241,8 @@ async fn finish<St: Store>(held: Held<St>, outcome: Outcome) {
 impl<B> Drop for Streaming<B> {
     fn drop(&mut self) {
         match std::mem::replace(&mut self.state, State::Done) {
-            State::Reading(reading) => (reading.detach)(reading, &self.tasks),
-            State::Filing { filing, .. } => self.tasks.spawn(filing),
+            State::Reading(reading) => (reading.detach)(reading, &self.apart),
+            State::Filing { filing, .. } => self.apart.spawn(filing),
             State::Done | State::Failed(_) | State::Passing(_) => {}
         }
     }

@@ -231,20 +231,20 @@ impl<St: Store> Keyed<St> {
         let limit = self.shared.settings.max_recorded_body;
         let recording = Recording::new(head.status, recorded_headers(&head.headers), limit)
             .announced(announced_length(&head.headers, body.size_hint().exact()));
-        let tasks = self.shared.tasks.clone();
+        let apart = self.shared.apart();
         let body = match ReadyFrames::read(Box::pin(body), recording).await {
             ReadyFrames::All(Outcome::Complete(recorded)) => {
                 return self.file(head, recorded, held).await;
             }
             // It ended, and not as announced: its client sees the same.
-            ReadyFrames::All(_) => Streaming::fail(VecDeque::new(), "cut short".into(), tasks),
-            ReadyFrames::Broken(ahead, error) => Streaming::fail(ahead, error, tasks),
+            ReadyFrames::All(_) => Streaming::fail(VecDeque::new(), "cut short".into(), apart),
+            ReadyFrames::Broken(ahead, error) => Streaming::fail(ahead, error, apart),
             ReadyFrames::TooLarge(ahead, body) => {
                 let _ = held.complete(Record::Tombstone).await;
-                Streaming::pass(ahead, body, tasks)
+                Streaming::pass(ahead, body, apart)
             }
             ReadyFrames::Some(ahead, body, recording) => {
-                Streaming::record(ahead, body, *recording, held, tasks)
+                Streaming::record(ahead, body, *recording, held, apart)
             }
         };
         Response::from_parts(head, IdempotentBody::streaming(body))

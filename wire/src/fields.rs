@@ -3,6 +3,7 @@
 use http::HeaderMap;
 use http::header::{self, HeaderName};
 
+use crate::Protocol;
 use crate::lex::{Elements, elements, is_token};
 
 /// The elements of the list-shaped field `name`, over all its lines, in order (RFC 9110, 5.3).
@@ -51,7 +52,12 @@ pub const OF_ONE_EXCHANGE: [HeaderName; 6] = [
 ];
 
 /// How long a response's body says that it will be: by its `Content-Length`, else by its exact size hint.
+///
+/// `None` when trailers are to come after it, by `Trailer` (RFC 9110, 6.6.2) or because it is gRPC: its last byte is not its end.
 pub fn announced_length(headers: &HeaderMap, size_hint: Option<u64>) -> Option<u64> {
+    if headers.contains_key(header::TRAILER) || Protocol::of(headers) == Protocol::Grpc {
+        return None;
+    }
     let length = headers
         .get(header::CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok());
@@ -124,6 +130,18 @@ mod tests {
         assert!(
             !is("text/event-streams") && !is("text/html") && !is_event_stream(&HeaderMap::new())
         );
+    }
+
+    #[test]
+    fn a_body_before_trailers_announces_no_length() {
+        let length = |lines: &[_]| announced_length(&headers(lines), Some(2));
+        assert_eq!(length(&[]), Some(2));
+        assert_eq!(length(&[("content-length", "3")]), Some(3));
+        assert_eq!(
+            length(&[("content-length", "3"), ("trailer", "etag")]),
+            None
+        );
+        assert_eq!(length(&[("content-type", "application/grpc+proto")]), None);
     }
 
     #[test]

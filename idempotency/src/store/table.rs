@@ -90,7 +90,7 @@ impl Table {
         now: Instant,
     ) -> Result<(), StoreError> {
         match &mut self.held(claim)?.state {
-            State::Running { lease_until } => *lease_until = now + lease,
+            State::Running { lease_until } => *lease_until = after(now, lease),
             State::Done(_) => return Err(StoreError::Lost),
         }
         Ok(())
@@ -111,7 +111,7 @@ impl Table {
             return Ok(vec![record]);
         }
         entry.state = State::Done(record);
-        entry.expires = now + ttl;
+        entry.expires = after(now, ttl);
         let (fence, expires) = (entry.fence, entry.expires);
         self.will_be_over(expires);
         self.bytes += weight;
@@ -217,9 +217,9 @@ impl Entry {
             token: request.token,
             fence,
             attempt: 1,
-            expires: now + request.ttl,
+            expires: after(now, request.ttl),
             state: State::Running {
-                lease_until: now + request.lease,
+                lease_until: after(now, request.lease),
             },
         }
     }
@@ -265,6 +265,12 @@ impl Entry {
         let working = matches!(self.state, State::Running { lease_until } if lease_until > now);
         self.expires <= now && !working
     }
+}
+
+/// A century from now stands for a moment that the clock cannot tell: `Duration::MAX` means for ever.
+fn after(now: Instant, duration: Duration) -> Instant {
+    const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+    now.checked_add(duration).unwrap_or_else(|| now + CENTURY)
 }
 
 fn weight(record: &Record) -> usize {
@@ -358,6 +364,26 @@ mod tests {
         let found = |table: &mut Table, key| table.begin(&request(key), 9, now).unwrap();
         assert_eq!(found(&mut table, 0), Begin::Replay(Record::Tombstone));
         assert_eq!(found(&mut table, 2), Begin::Replay(response(700)));
+    }
+
+    #[test]
+    fn for_ever_is_a_duration_too() {
+        let (mut table, now) = (Table::new(LIMITS), Instant::now());
+        let request = BeginRequest {
+            lease: Duration::MAX,
+            ttl: Duration::MAX,
+            ..request(1)
+        };
+        let Ok(Begin::Claimed(held)) = table.begin(&request, 1, now) else {
+            panic!("the key is free")
+        };
+        table.renew(&held, Duration::MAX, now).unwrap();
+        let found = table.begin(&self::request(1), 2, now + 1000 * SECOND);
+        assert!(matches!(found, Ok(Begin::InProgress(_))));
+        table
+            .complete(&held, response(10), Duration::MAX, now)
+            .unwrap();
+        assert_eq!(table.purge(9, now + 1000 * SECOND), 0);
     }
 
     #[test]

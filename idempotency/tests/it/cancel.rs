@@ -12,8 +12,10 @@ async fn work_that_has_begun_is_finished_without_its_caller() {
     shop.gate.forget_permits(usize::MAX);
     let mut call = task::spawn(shop.service().call(order("k", "lamp")));
     assert_pending!(call.poll());
+    assert!(!shop.heard(Event::Detached));
     drop(call);
-    assert_eq!(shop.layer.tasks().running(), 1);
+    assert!(shop.heard(Event::Detached));
+    assert_ne!(shop.layer.tasks().running(), 0);
     let busy = shop.send(order("k", "lamp")).await;
     assert_eq!(busy.status, StatusCode::CONFLICT, "it is still running");
     shop.gate.add_permits(1);
@@ -28,8 +30,25 @@ async fn a_caller_that_leaves_before_it_was_polled_leaves_nothing() {
     let shop = shop();
     drop(shop.service().call(order("k", "lamp")));
     assert_eq!(shop.layer.tasks().running(), 0);
+    assert!(!shop.heard(Event::Detached));
     assert!(!shop.send(order("k", "lamp")).await.is_replay());
     assert_eq!(shop.effects(), 1);
+}
+
+#[test]
+fn a_call_that_is_dropped_outside_of_a_runtime_ends_there() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let shop = shop();
+    shop.gate.forget_permits(usize::MAX);
+    let mut call = task::spawn(shop.service().call(order("k", "lamp")));
+    runtime.block_on(async { assert_pending!(call.poll()) });
+    drop(call);
+    drop(runtime);
+    assert_eq!(shop.layer.tasks().running(), 0);
+    assert_eq!(shop.effects(), 0);
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use http_body_util::Either;
 use testkit::body::by_hand;
 use testkit::probe::ProbeError;
 use tokio::time::advance;
+use tokio_test::{assert_pending, task};
 use tower::Service;
 
 use crate::kit::{Body, order, respond, shop, with};
@@ -122,6 +123,21 @@ async fn users_paths_and_methods_have_their_own_keys() {
     assert_eq!(shop.effects(), 4);
 }
 
+#[tokio::test]
+async fn hosts_have_their_own_keys() {
+    let shop = shop();
+    let order = |host| {
+        let mut request = order("k", "lamp");
+        let host = HeaderValue::from_static(host);
+        request.headers_mut().insert("host", host);
+        request
+    };
+    assert!(!shop.send(order("a.example")).await.is_replay());
+    assert!(!shop.send(order("b.example")).await.is_replay());
+    assert!(shop.send(order("A.example")).await.is_replay());
+    assert_eq!(shop.effects(), 2);
+}
+
 #[tokio::test(start_paused = true)]
 async fn while_the_first_runs_the_second_is_told_to_wait() {
     let shop = shop();
@@ -165,6 +181,29 @@ async fn a_lease_is_kept_for_as_long_as_the_work_takes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_lease_is_kept_while_nobody_polls_the_work() {
+    let shop = with(|layer| layer.lease(Duration::from_secs(30)));
+    shop.gate.forget_permits(usize::MAX);
+    let mut first = task::spawn(shop.service().call(order("k", "lamp")));
+    assert_pending!(first.poll());
+    shop.gate.add_permits(2);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let second = shop.send(order("k", "lamp")).await;
+    assert_eq!(second.status, StatusCode::CONFLICT);
+    assert_eq!(first.await.unwrap().status(), StatusCode::CREATED);
+    assert_eq!(shop.effects(), 1);
+    shop.drain().await;
+    assert!(!shop.heard(Event::Lost));
+}
+
+#[tokio::test]
+async fn work_that_is_ready_at_once_needs_no_task() {
+    let shop = with(|layer| layer.spawner(|_| panic!("it was ready")));
+    let first = shop.send(order("k", "lamp")).await;
+    assert_eq!(first.status, StatusCode::CREATED);
+}
+
+#[tokio::test(start_paused = true)]
 async fn after_its_ttl_a_key_is_new() {
     let shop = with(|layer| layer.ttl(Duration::from_secs(60)));
     shop.send(order("k", "lamp")).await;
@@ -172,6 +211,18 @@ async fn after_its_ttl_a_key_is_new() {
     assert!(shop.send(order("k", "lamp")).await.is_replay());
     advance(Duration::from_secs(2)).await;
     assert!(!shop.send(order("k", "lamp")).await.is_replay());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_and_a_lease_may_be_for_ever() {
+    let shop = with(|layer| layer.ttl(Duration::MAX).lease(Duration::MAX));
+    shop.gate.forget_permits(usize::MAX);
+    let mut first = task::spawn(shop.service().call(order("k", "lamp")));
+    assert_pending!(first.poll());
+    tokio::task::yield_now().await;
+    shop.gate.add_permits(1);
+    assert_eq!(first.await.unwrap().status(), StatusCode::CREATED);
+    assert!(shop.send(order("k", "lamp")).await.is_replay());
 }
 
 #[tokio::test]

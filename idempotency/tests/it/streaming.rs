@@ -1,3 +1,4 @@
+use buttress_idempotency::{Event, Recovery};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use http_body_util::{BodyExt, Either};
 use testkit::body::{Hand, by_hand};
@@ -43,11 +44,11 @@ async fn whoever_sees_the_end_of_a_response_finds_it_recorded() {
     let shop = shop();
     let hand = feeds(&shop, &[("content-length", "3")]);
     let mut body = shop.call(order("k", "")).await.into_body();
-    hand.data("abc");
+    hand.data("abc").end();
     assert!(body.frame().await.unwrap().is_ok());
     assert!(
         shop.send(order("k", "")).await.is_replay(),
-        "although the body has not said so"
+        "although it has not been told so"
     );
 }
 
@@ -57,7 +58,9 @@ async fn a_reader_that_leaves_does_not_leave_the_record_unfinished() {
     let hand = feeds(&shop, &[]);
     let body = shop.call(order("k", "")).await.into_body();
     hand.data("one ");
+    assert!(!shop.heard(Event::Detached));
     drop(body);
+    assert!(shop.heard(Event::Detached));
     tokio::task::yield_now().await;
     hand.data("two").end();
     shop.drain().await;
@@ -97,7 +100,7 @@ async fn at_the_cap_a_body_is_recorded_and_over_it_a_repetition_is_refused() {
 #[tokio::test]
 async fn a_body_that_breaks_is_an_unknown_outcome() {
     for pause in [true, false] {
-        let shop = with(|layer| layer.recovery(buttress_idempotency::Recovery::Reject));
+        let shop = with(|layer| layer.recovery(Recovery::Reject));
         let hand = feeds(&shop, &[]);
         if !pause {
             hand.data("half").fail();
@@ -138,4 +141,61 @@ async fn streamed_trailers_are_recorded() {
     let first = response.into_body().collect().await.unwrap();
     assert_eq!(first.trailers(), Some(&trailers));
     assert_eq!(shop.send(order("k", "")).await.trailers, Some(trailers));
+}
+
+#[tokio::test]
+async fn after_all_that_was_announced_there_may_be_trailers() {
+    for (at_once, leaves) in [(true, false), (false, false), (false, true)] {
+        let shop = shop();
+        let hand = feeds(&shop, &[("content-length", "3")]);
+        let trailers =
+            HeaderMap::from_iter([(http::header::ETAG, HeaderValue::from_static("\"1\""))]);
+        let mut body = shop.call(order("k", "")).await.into_body();
+        hand.data("abc");
+        if at_once {
+            hand.trailers(trailers.clone()).end();
+        }
+        let data = body.frame().await.unwrap().unwrap().into_data().unwrap();
+        assert_eq!(data, "abc");
+        let busy = shop.send(order("k", "")).await;
+        assert_eq!(busy.is_replay(), at_once, "filed first, if that was all");
+        if leaves {
+            drop(body);
+            tokio::task::yield_now().await;
+            hand.trailers(trailers.clone()).end();
+            shop.drain().await;
+        } else {
+            if !at_once {
+                hand.trailers(trailers.clone()).end();
+            }
+            let rest = body.collect().await.unwrap();
+            assert_eq!(rest.trailers(), Some(&trailers));
+            assert_eq!(rest.to_bytes(), "", "each frame once");
+        }
+        let again = shop.send(order("k", "")).await;
+        assert_eq!(again.body.unwrap(), "abc");
+        assert_eq!(again.trailers, Some(trailers));
+    }
+}
+
+#[tokio::test]
+async fn an_error_after_all_that_was_announced_is_an_unknown_outcome() {
+    for at_once in [true, false] {
+        let shop = with(|layer| layer.recovery(Recovery::Reject));
+        let hand = feeds(&shop, &[("content-length", "3")]);
+        let mut body = shop.call(order("k", "")).await.into_body();
+        hand.data("abc");
+        if at_once {
+            hand.fail();
+        }
+        let data = body.frame().await.unwrap().unwrap().into_data().unwrap();
+        assert_eq!(data, "abc", "nothing is lost");
+        if !at_once {
+            hand.fail();
+        }
+        assert!(body.frame().await.unwrap().is_err());
+        shop.drain().await;
+        let refused = shop.send(order("k", "")).await;
+        assert_eq!(refused.problem(), "idempotency-outcome-unknown");
+    }
 }
