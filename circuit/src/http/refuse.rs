@@ -3,6 +3,8 @@
 use ::http::{Response, StatusCode};
 use buttress_wire::grpc::Code;
 use buttress_wire::{Protocol, Refusal};
+use std::time::Duration;
+
 use bytes::Bytes;
 use http_body_util::Full;
 
@@ -37,9 +39,16 @@ impl Refuse for Problems {
         )
         .detail("a service that this request needs has failed of late; the request was not sent");
         let refusal = match rejected.retry_after() {
-            Some(delay) => refusal.retry_after(delay),
+            Some(delay) => refusal.retry_after(without_rounding(delay)),
             None => refusal,
         };
         refusal.render(protocol)
     }
+}
+
+/// The breaker counts in milliseconds, and rounds up: an open time of five seconds may have 5001 ms left at first, which in whole
+/// seconds, rounded up as well, would be six.
+fn without_rounding(delay: Duration) -> Duration {
+    const MILLISECOND: Duration = Duration::from_millis(1);
+    delay.saturating_sub(MILLISECOND).max(MILLISECOND)
 }
