@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod cancel;
+mod faults;
 mod kit;
 mod laws;
 mod replay;

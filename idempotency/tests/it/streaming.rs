@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use buttress_idempotency::{Event, Recovery};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use http_body_util::{BodyExt, Either};
@@ -198,4 +200,18 @@ async fn an_error_after_all_that_was_announced_is_an_unknown_outcome() {
         let refused = shop.send(order("k", "")).await;
         assert_eq!(refused.problem(), "idempotency-outcome-unknown");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_is_kept_while_the_body_streams() {
+    let shop = with(|layer| layer.lease(Duration::from_secs(30)));
+    let hand = feeds(&shop, &[]);
+    let body = shop.call(order("k", "")).await.into_body();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let busy = shop.send(order("k", "")).await;
+    assert_eq!(busy.status, StatusCode::CONFLICT);
+    hand.data("late").end();
+    assert_eq!(body.collect().await.unwrap().to_bytes(), "late");
+    assert!(shop.send(order("k", "")).await.is_replay());
+    assert_eq!(shop.effects(), 1);
 }

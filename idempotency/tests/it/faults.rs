@@ -1,0 +1,133 @@
+//! What a store does that is slow, or fails.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use buttress_idempotency::{
+    Begin, BeginRequest, Claim, Idempotency, IdempotencyLayer, MemoryStore, Record, RequestBody,
+    Scoped, Store, StoreError,
+};
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use tokio::sync::Semaphore;
+use tokio_test::{assert_pending, task};
+use tower::{Layer, Service, service_fn};
+
+use crate::kit::order;
+
+/// A memory store with faults.
+#[derive(Clone)]
+struct Faulty {
+    store: MemoryStore,
+    /// A `begin` waits for a permit.
+    gate: Arc<Semaphore>,
+    /// How many more times `complete` fails.
+    failures: Arc<AtomicUsize>,
+    /// Whether every claim is somebody else's.
+    taken: Arc<AtomicBool>,
+}
+
+impl Faulty {
+    fn new() -> Self {
+        Self {
+            store: MemoryStore::new(),
+            gate: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
+            failures: Arc::default(),
+            taken: Arc::default(),
+        }
+    }
+
+    fn layer(&self) -> IdempotencyLayer<Self, Scoped> {
+        IdempotencyLayer::new(self.clone())
+            .single_tenant()
+            .lease(Duration::from_secs(30))
+    }
+}
+
+impl Store for Faulty {
+    async fn begin(&self, request: BeginRequest) -> Result<Begin, StoreError> {
+        self.gate.acquire().await.unwrap().forget();
+        self.store.begin(request).await
+    }
+
+    async fn renew(&self, claim: &Claim, lease: Duration) -> Result<(), StoreError> {
+        if self.taken.load(Ordering::SeqCst) {
+            return Err(StoreError::Lost);
+        }
+        self.store.renew(claim, lease).await
+    }
+
+    async fn complete(
+        &self,
+        claim: &Claim,
+        record: Record,
+        ttl: Duration,
+    ) -> Result<(), StoreError> {
+        let fails = |left: usize| left.checked_sub(1);
+        let failed = self
+            .failures
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, fails);
+        if failed.is_ok() {
+            return Err(StoreError::Unavailable("on purpose".into()));
+        }
+        self.store.complete(claim, record, ttl).await
+    }
+
+    async fn abandon(&self, claim: &Claim) -> Result<(), StoreError> {
+        self.store.abandon(claim).await
+    }
+
+    async fn purge(&self, limit: usize) -> Result<usize, StoreError> {
+        self.store.purge(limit).await
+    }
+}
+
+type Req = Request<RequestBody<Full<Bytes>>>;
+
+async fn done(_: Req) -> Result<Response<Full<Bytes>>, Infallible> {
+    Ok(Response::new("done".into()))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_hears_that_its_lease_is_lost() {
+    let store = Faulty::new();
+    store.taken.store(true, Ordering::SeqCst);
+    let mut service = store.layer().layer(service_fn(|request: Req| async move {
+        let claim: &Idempotency = request.extensions().get().unwrap();
+        claim.lost().cancelled().await;
+        done(request).await
+    }));
+    let call = tokio::time::timeout(Duration::from_secs(30), service.call(order("k", "")));
+    assert!(call.await.is_ok(), "within a lease");
+}
+
+#[tokio::test(start_paused = true)]
+async fn filing_is_tried_again_when_the_store_has_failed() {
+    let store = Faulty::new();
+    store.failures.store(2, Ordering::SeqCst);
+    let layer = store.layer();
+    let mut service = layer.layer(service_fn(done));
+    service.call(order("k", "")).await.unwrap();
+    layer.tasks().drain().await;
+    let again = service.call(order("k", "")).await.unwrap();
+    assert_eq!(again.headers()["idempotency-replayed"], "true");
+}
+
+#[tokio::test]
+async fn a_caller_that_leaves_while_the_store_is_asked_leaves_its_work_to_a_task() {
+    let store = Faulty::new();
+    store.gate.forget_permits(usize::MAX);
+    let layer = store.layer();
+    let mut service = layer.layer(service_fn(done));
+    let mut call = task::spawn(service.call(order("k", "")));
+    assert_pending!(call.poll());
+    drop(call);
+    assert_eq!(layer.tasks().running(), 1, "there may be a claim");
+    store.gate.add_permits(2);
+    layer.tasks().drain().await;
+    let again = service.call(order("k", "")).await.unwrap();
+    assert_eq!(again.headers()["idempotency-replayed"], "true");
+}
