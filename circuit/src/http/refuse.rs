@@ -1,10 +1,10 @@
 //! How a rejection reads over HTTP.
 
+use std::time::Duration;
+
 use ::http::{Response, StatusCode};
 use buttress_wire::grpc::Code;
 use buttress_wire::{Protocol, Refusal};
-use std::time::Duration;
-
 use bytes::Bytes;
 use http_body_util::Full;
 
@@ -49,6 +49,29 @@ impl Refuse for Problems {
 /// The breaker counts in milliseconds, and rounds up: an open time of five seconds may have 5001 ms left at first, which in whole
 /// seconds, rounded up as well, would be six.
 fn without_rounding(delay: Duration) -> Duration {
-    const MILLISECOND: Duration = Duration::from_millis(1);
-    delay.saturating_sub(MILLISECOND).max(MILLISECOND)
+    let is_rounding = delay.as_secs() > 0 && delay.subsec_millis() == 1;
+    if is_rounding {
+        Duration::from_secs(delay.as_secs())
+    } else {
+        delay
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_millisecond_of_rounding_is_no_second() {
+        let check = |from, to| {
+            assert_eq!(
+                without_rounding(Duration::from_millis(from)),
+                Duration::from_millis(to)
+            );
+        };
+        check(5001, 5000);
+        check(5000, 5000);
+        check(4999, 4999);
+        check(1, 1);
+    }
 }
