@@ -1,11 +1,10 @@
 //! The `Idempotency-Key` field (draft-ietf-httpapi-idempotency-key-header-07, section 2.1), and what a record is filed under.
 
-use std::borrow::Cow;
 use std::fmt;
 
 use buttress_wire::key::KeyBuilder;
 use buttress_wire::lex::trim_ows;
-use http::header::{HOST, HeaderMap, HeaderName};
+use http::header::{HeaderMap, HeaderName};
 use http::request;
 
 use crate::fingerprint::Hash;
@@ -128,7 +127,7 @@ impl RecordKey {
         KeyBuilder::new(&mut hash)
             .part(scope)
             .part(parts.method.as_str())
-            .part(authority(parts))
+            .authority(parts)
             .part(parts.uri.path())
             .part(key.as_bytes());
         Self(hash.finish())
@@ -144,22 +143,6 @@ impl RecordKey {
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
-    }
-}
-
-/// HTTP/2 has it in the target, HTTP/1.1 in `Host` (RFC 9110, section 7.2). Its case says nothing (section 4.2.3).
-fn authority(parts: &request::Parts) -> Cow<'_, [u8]> {
-    let authority = match parts.uri.authority() {
-        Some(authority) => authority.as_str().as_bytes(),
-        None => parts
-            .headers
-            .get(HOST)
-            .map_or(&b""[..], |host| host.as_bytes()),
-    };
-    if authority.iter().any(u8::is_ascii_uppercase) {
-        Cow::Owned(authority.to_ascii_lowercase())
-    } else {
-        Cow::Borrowed(authority)
     }
 }
 
@@ -272,7 +255,7 @@ mod tests {
     fn a_record_key_tells_hosts_apart_wherever_they_are_written() {
         let key = |uri: &str, host: &str| {
             let request = http::Request::post(uri)
-                .header(HOST, host)
+                .header(http::header::HOST, host)
                 .body(())
                 .unwrap();
             let key = ClientKey::parse(b"k", Syntax::Lenient).unwrap();

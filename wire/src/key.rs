@@ -56,6 +56,14 @@ impl<'a, K: Write> KeyBuilder<'a, K> {
 
     /// The same, as if it had come under this scheme.
     pub fn target_as(&mut self, scheme: &str, parts: &Parts) -> &mut Self {
+        self.part(scheme)
+            .authority(parts)
+            .part(parts.uri.path())
+            .optional(parts.uri.query())
+    }
+
+    /// Appends the authority alone, of whichever protocol version the request came by.
+    pub fn authority(&mut self, parts: &Parts) -> &mut Self {
         let authority = match parts.uri.authority() {
             Some(authority) => authority.as_str().as_bytes(),
             None => parts
@@ -64,16 +72,13 @@ impl<'a, K: Write> KeyBuilder<'a, K> {
                 .map_or(&b""[..], |host| host.as_bytes()),
         };
         // Of the scheme it came by, whatever it is to be compared as.
-        let port: &[u8] = if parts.uri.scheme_str() == Some("https") {
+        let own = parts.uri.scheme_str();
+        let port: &[u8] = if own == Some("https") {
             b":443"
         } else {
             b":80"
         };
-        let authority = authority.strip_suffix(port).unwrap_or(authority);
-        self.part(scheme)
-            .lower_case(authority)
-            .part(parts.uri.path())
-            .optional(parts.uri.query())
+        self.lower_case(authority.strip_suffix(port).unwrap_or(authority))
     }
 
     fn lower_case(&mut self, part: &[u8]) -> &mut Self {
