@@ -6,8 +6,8 @@ use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
 
+use crate::adapter::Exchange;
 use crate::error::Rejected;
-use crate::observe::Watch;
 use crate::permit::{Panicked, Permit};
 
 pin_project! {
@@ -18,10 +18,10 @@ pin_project! {
     /// Dropping it drops the inner future first, and then settles by the breaker's [`Cancel`](crate::Cancel) policy; a probe's slot is free
     /// again at once.
     #[must_use = "futures do nothing unless they are polled"]
-    pub struct ResponseFuture<F, W> {
+    pub struct ResponseFuture<F, X> {
         #[pin]
         step: Step<F>,
-        watch: Option<W>,
+        exchange: Option<X>,
     }
 }
 
@@ -37,32 +37,32 @@ pin_project! {
     }
 }
 
-impl<F, W> ResponseFuture<F, W> {
-    pub(crate) fn called(inner: F, permit: Option<Permit>, watch: W) -> Self {
+impl<F, X> ResponseFuture<F, X> {
+    pub(crate) fn called(inner: F, permit: Option<Permit>, exchange: X) -> Self {
         Self {
             step: Step::Called { inner, permit },
-            watch: Some(watch),
+            exchange: Some(exchange),
         }
     }
 
-    pub(crate) fn rejected(rejected: Rejected, watch: W) -> Self {
+    pub(crate) fn rejected(rejected: Rejected, exchange: X) -> Self {
         Self {
             step: Step::Rejected {
                 rejected: Some(rejected),
             },
-            watch: Some(watch),
+            exchange: Some(exchange),
         }
     }
 }
 
 const POLLED_AGAIN: &str = "a future is not polled after it was ready";
 
-impl<F, W, Res, E> Future for ResponseFuture<F, W>
+impl<F, X, Res, E> Future for ResponseFuture<F, X>
 where
     F: Future<Output = Result<Res, E>>,
-    W: Watch<Res, E>,
+    X: Exchange<Res, E>,
 {
-    type Output = Result<W::Response, W::Error>;
+    type Output = Result<X::Response, X::Error>;
 
     /// # Panics
     ///
@@ -75,18 +75,18 @@ where
                 let polled = inner.poll(cx);
                 panicked.returned();
                 let result = ready!(polled);
-                let watch = this.watch.take().expect(POLLED_AGAIN);
-                watch.end(result, permit.take().expect(POLLED_AGAIN))
+                let exchange = this.exchange.take().expect(POLLED_AGAIN);
+                exchange.end(result, permit.take().expect(POLLED_AGAIN))
             }
             StepProj::Rejected { rejected } => {
-                let watch = this.watch.take().expect(POLLED_AGAIN);
-                watch.refuse(rejected.take().expect(POLLED_AGAIN))
+                let exchange = this.exchange.take().expect(POLLED_AGAIN);
+                exchange.refuse(rejected.take().expect(POLLED_AGAIN))
             }
         })
     }
 }
 
-impl<F, W> fmt::Debug for ResponseFuture<F, W> {
+impl<F, X> fmt::Debug for ResponseFuture<F, X> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseFuture").finish_non_exhaustive()
     }

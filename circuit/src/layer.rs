@@ -2,8 +2,8 @@
 
 use tower_layer::Layer;
 
+use crate::adapter::Judge;
 use crate::breaker::Breaker;
-use crate::observe::Judge;
 use crate::service::Circuit;
 use crate::verdict::ErrIsFailure;
 
@@ -37,9 +37,9 @@ use crate::verdict::ErrIsFailure;
 /// ```
 #[derive(Clone, Debug)]
 #[must_use]
-pub struct CircuitLayer<O = Judge<ErrIsFailure>> {
+pub struct CircuitLayer<A = Judge<ErrIsFailure>> {
     breaker: Breaker,
-    observe: O,
+    adapter: A,
     per_service: bool,
 }
 
@@ -48,23 +48,23 @@ impl CircuitLayer {
     pub fn new(breaker: Breaker) -> Self {
         Self {
             breaker,
-            observe: Judge(ErrIsFailure),
+            adapter: Judge(ErrIsFailure),
             per_service: false,
         }
     }
 }
 
-impl<O> CircuitLayer<O> {
+impl<A> CircuitLayer<A> {
     /// Decides by `classify` what a result says about the service: a closure from `&Result<T, E>` to a [`Verdict`](crate::Verdict).
     pub fn classify<C>(self, classify: C) -> CircuitLayer<Judge<C>> {
-        self.observe(Judge(classify))
+        self.adapter(Judge(classify))
     }
 
-    /// Watches calls with an [`Observe`](crate::Observe) of your own.
-    pub fn observe<P>(self, observe: P) -> CircuitLayer<P> {
+    /// Meets requests and answers by an [`Adapter`](crate::Adapter) of yours.
+    pub fn adapter<P>(self, adapter: P) -> CircuitLayer<P> {
         CircuitLayer {
             breaker: self.breaker,
-            observe,
+            adapter,
             per_service: self.per_service,
         }
     }
@@ -84,17 +84,17 @@ impl<O> CircuitLayer<O> {
     }
 
     #[cfg(feature = "http")]
-    pub(crate) fn map_observe<P>(self, map: impl FnOnce(O) -> P) -> CircuitLayer<P> {
+    pub(crate) fn map_adapter<P>(self, map: impl FnOnce(A) -> P) -> CircuitLayer<P> {
         CircuitLayer {
             breaker: self.breaker,
-            observe: map(self.observe),
+            adapter: map(self.adapter),
             per_service: self.per_service,
         }
     }
 }
 
-impl<S, O: Clone> Layer<S> for CircuitLayer<O> {
-    type Service = Circuit<S, O>;
+impl<S, A: Clone> Layer<S> for CircuitLayer<A> {
+    type Service = Circuit<S, A>;
 
     fn layer(&self, inner: S) -> Self::Service {
         let breaker = if self.per_service {
@@ -102,6 +102,6 @@ impl<S, O: Clone> Layer<S> for CircuitLayer<O> {
         } else {
             self.breaker.clone()
         };
-        Circuit::new(inner, breaker, self.observe.clone())
+        Circuit::new(inner, breaker, self.adapter.clone())
     }
 }

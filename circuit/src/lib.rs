@@ -6,6 +6,7 @@
 //! - [`CircuitLayer`], around any tower service; with the feature `http`, `CircuitLayer::http` around an HTTP service.
 //! - [`failure_rate`], [`slow_calls`], [`consecutive`]: when to open. [`Backoff`]: for how long. [`Probes`]: how to come back.
 
+mod adapter;
 mod breaker;
 mod builder;
 mod clock;
@@ -21,7 +22,6 @@ mod layer;
 mod loom;
 mod machine;
 mod name;
-mod observe;
 mod permit;
 mod policy;
 mod rule;
@@ -31,6 +31,7 @@ mod sync;
 mod verdict;
 mod window;
 
+pub use adapter::{Adapter, Exchange, Judge};
 pub use breaker::{Breaker, ProbeCounts, Snapshot};
 pub use builder::Builder;
 pub use clock::{Clock, ManualClock};
@@ -40,7 +41,6 @@ pub use future::ResponseFuture;
 pub use layer::CircuitLayer;
 pub use machine::State;
 pub use name::Name;
-pub use observe::{Judge, Observe, Watch};
 pub use permit::Permit;
 pub use policy::{Backoff, Cancel, Probes, Rate, Trip, consecutive, failure_rate, slow_calls};
 pub use service::Circuit;

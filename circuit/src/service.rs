@@ -4,11 +4,11 @@ use std::task::{Context, Poll, ready};
 
 use tower_service::Service;
 
+use crate::adapter::{Adapter, Exchange, Judge};
 use crate::breaker::Breaker;
 use crate::error::Refusal;
 use crate::future::ResponseFuture;
 use crate::machine::Word;
-use crate::observe::{Judge, Observe, Watch};
 use crate::permit::{Panicked, Permit};
 
 /// A service behind a breaker. Made by [`CircuitLayer`](crate::CircuitLayer).
@@ -24,9 +24,9 @@ use crate::permit::{Panicked, Permit};
 ///
 /// An inner service that fails to become ready has failed: the breaker counts it.
 #[derive(Debug)]
-pub struct Circuit<S, O = Judge> {
+pub struct Circuit<S, A = Judge> {
     inner: S,
-    observe: O,
+    adapter: A,
     breaker: Breaker,
     readiness: Readiness,
 }
@@ -41,23 +41,23 @@ enum Readiness {
     Foreseen(Word, Refusal),
 }
 
-impl<S, O> Circuit<S, O> {
-    pub(crate) fn new(inner: S, breaker: Breaker, observe: O) -> Self {
+impl<S, A> Circuit<S, A> {
+    pub(crate) fn new(inner: S, breaker: Breaker, adapter: A) -> Self {
         Self {
             inner,
-            observe,
+            adapter,
             breaker,
             readiness: Readiness::Unknown,
         }
     }
 
     #[inline]
-    fn pass<Req, W>(
+    fn pass<Req, X>(
         &mut self,
         request: Req,
-        watch: W,
+        exchange: X,
         permit: Permit,
-    ) -> ResponseFuture<S::Future, W>
+    ) -> ResponseFuture<S::Future, X>
     where
         S: Service<Req>,
     {
@@ -66,7 +66,7 @@ impl<S, O> Circuit<S, O> {
         let panicked = Panicked::unless_returned(&mut permit);
         let inner = self.inner.call(request);
         panicked.returned();
-        ResponseFuture::called(inner, permit, watch)
+        ResponseFuture::called(inner, permit, exchange)
     }
 
     /// Its breaker.
@@ -81,25 +81,25 @@ impl<S, O> Circuit<S, O> {
 }
 
 /// A clone has to be made ready itself.
-impl<S: Clone, O: Clone> Clone for Circuit<S, O> {
+impl<S: Clone, A: Clone> Clone for Circuit<S, A> {
     fn clone(&self) -> Self {
         Self::new(
             self.inner.clone(),
             self.breaker.clone(),
-            self.observe.clone(),
+            self.adapter.clone(),
         )
     }
 }
 
-impl<S, O, Req> Service<Req> for Circuit<S, O>
+impl<S, A, Req> Service<Req> for Circuit<S, A>
 where
     S: Service<Req>,
-    O: Observe<Req>,
-    O::Call: Watch<S::Response, S::Error>,
+    A: Adapter<Req>,
+    A::Call: Exchange<S::Response, S::Error>,
 {
-    type Response = <O::Call as Watch<S::Response, S::Error>>::Response;
-    type Error = <O::Call as Watch<S::Response, S::Error>>::Error;
-    type Future = ResponseFuture<S::Future, O::Call>;
+    type Response = <A::Call as Exchange<S::Response, S::Error>>::Response;
+    type Error = <A::Call as Exchange<S::Response, S::Error>>::Error;
+    type Future = ResponseFuture<S::Future, A::Call>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         if let Readiness::Inner = self.readiness {
@@ -120,23 +120,23 @@ where
                 if let Ok(permit) = self.breaker.try_acquire() {
                     permit.failure();
                 }
-                Err(O::Call::unready(error))
+                Err(A::Call::unready(error))
             }
         })
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        let watch = self.observe.begin(&request);
+        let exchange = self.adapter.begin(&request);
         if let Readiness::Inner = self.readiness {
             return match self.breaker.try_acquire() {
-                Ok(permit) => self.pass(request, watch, permit),
-                Err(rejected) => ResponseFuture::rejected(rejected, watch),
+                Ok(permit) => self.pass(request, exchange, permit),
+                Err(rejected) => ResponseFuture::rejected(rejected, exchange),
             };
         }
         let foreseen = match std::mem::replace(&mut self.readiness, Readiness::Unknown) {
             Readiness::Foreseen(word, refusal) => Some((word, refusal)),
             Readiness::Inner | Readiness::Unknown => None,
         };
-        ResponseFuture::rejected(self.breaker.reject_unready(foreseen), watch)
+        ResponseFuture::rejected(self.breaker.reject_unready(foreseen), exchange)
     }
 }

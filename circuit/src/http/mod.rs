@@ -17,10 +17,10 @@ use ::http::{Request, Response};
 use bytes::Bytes;
 use http_body::Body;
 
+use crate::adapter::{Adapter, Exchange};
 use crate::breaker::Breaker;
 use crate::error::Rejected;
 use crate::layer::CircuitLayer;
-use crate::observe::{Observe, Watch};
 use crate::permit::Permit;
 
 /// What [`CircuitLayer::http`] makes of HTTP: `C` classifies answers, `R` writes refusals.
@@ -59,23 +59,23 @@ impl CircuitLayer<Http> {
     /// # }).unwrap();
     /// ```
     pub fn http(breaker: Breaker) -> Self {
-        CircuitLayer::new(breaker).observe(Http::default())
+        CircuitLayer::new(breaker).adapter(Http::default())
     }
 }
 
 impl<C, R> CircuitLayer<Http<C, R>> {
     /// Decides by `classify` what an answer says about the service.
     pub fn classify_http<D>(self, classify: D) -> CircuitLayer<Http<D, R>> {
-        self.map_observe(|Http { refuse, .. }| Http { classify, refuse })
+        self.map_adapter(|Http { refuse, .. }| Http { classify, refuse })
     }
 
     /// Writes refusals by `refuse`: a closure from `(&Rejected, Protocol)` to a response.
     pub fn refuse_with<Q>(self, refuse: Q) -> CircuitLayer<Http<C, Q>> {
-        self.map_observe(|Http { classify, .. }| Http { classify, refuse })
+        self.map_adapter(|Http { classify, .. }| Http { classify, refuse })
     }
 }
 
-impl<C: Clone, R: Clone, B> Observe<Request<B>> for Http<C, R> {
+impl<C: Clone, R: Clone, B> Adapter<Request<B>> for Http<C, R> {
     type Call = HttpCall<C, R>;
 
     fn begin(&self, request: &Request<B>) -> Self::Call {
@@ -93,7 +93,7 @@ pub struct HttpCall<C, R> {
     protocol: Protocol,
 }
 
-impl<C, R, B, E> Watch<Response<B>, E> for HttpCall<C, R>
+impl<C, R, B, E> Exchange<Response<B>, E> for HttpCall<C, R>
 where
     C: ClassifyHttp<E>,
     R: Refuse,

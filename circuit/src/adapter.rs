@@ -1,13 +1,13 @@
-//! What a layer makes of requests, answers and rejections.
+//! The seam between a breaker and a kind of request and answer.
 
 use crate::error::{Error, Rejected};
 use crate::permit::Permit;
 use crate::verdict::{Classify, ErrIsFailure};
 
-/// Watches the calls of a [`Circuit`](crate::Circuit), and with [`Watch`] is the one extension point of the layer.
+/// Adapts a breaker to a kind of request: with [`Exchange`] the one extension point of the layer.
 ///
 /// Most users want [`CircuitLayer::classify`](crate::CircuitLayer::classify) instead.
-pub trait Observe<Req> {
+pub trait Adapter<Req> {
     /// What is kept of a request until its answer comes.
     type Call;
 
@@ -15,10 +15,10 @@ pub trait Observe<Req> {
     fn begin(&self, request: &Req) -> Self::Call;
 }
 
-/// Watches one call to its end.
+/// One call, followed to its end: adapts a breaker to a kind of answer.
 ///
 /// It owns the [`Permit`] from the answer on, and may keep it for longer: until the end of a body, for example.
-pub trait Watch<Res, E>: Sized {
+pub trait Exchange<Res, E>: Sized {
     /// What the wrapped service answers.
     type Response;
     /// How the wrapped service fails.
@@ -46,7 +46,7 @@ pub trait Watch<Res, E>: Sized {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Judge<C = ErrIsFailure>(pub(crate) C);
 
-impl<C: Clone, Req> Observe<Req> for Judge<C> {
+impl<C: Clone, Req> Adapter<Req> for Judge<C> {
     type Call = Self;
 
     fn begin(&self, _request: &Req) -> Self {
@@ -54,7 +54,7 @@ impl<C: Clone, Req> Observe<Req> for Judge<C> {
     }
 }
 
-impl<C, Res, E> Watch<Res, E> for Judge<C>
+impl<C, Res, E> Exchange<Res, E> for Judge<C>
 where
     C: Classify<Res, E>,
 {
