@@ -24,6 +24,7 @@ mod name;
 mod observe;
 mod permit;
 mod policy;
+mod request;
 mod rule;
 mod service;
 mod stamped;
