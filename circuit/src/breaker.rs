@@ -46,6 +46,8 @@ pub(crate) struct Shared {
     word: AtomicU64,
     /// [`Slots`], of the half-open generation.
     pub(crate) slots: Stamped,
+    /// Until when the service does not want to be called.
+    pub(crate) requested: Stamped,
     pub(crate) rules: Box<[Rule]>,
     pub(crate) clock: Clock,
     /// From how many nanoseconds on some rule calls a call slow.
@@ -78,6 +80,7 @@ impl Breaker {
         Ok(Self(Arc::new(Shared {
             word: AtomicU64::new(Word::START.0),
             slots: Stamped::new(),
+            requested: Stamped::new(),
             reads_end: reads_start || rules.iter().any(Rule::needs_time),
             rules: rules.into(),
             clock: settings.clock.clone(),

@@ -48,13 +48,23 @@ impl Control {
         self.closed_at = now;
     }
 
-    /// How long to be open this time.
-    fn next_opening(&mut self, from: State, backoff: &Backoff, now: u64) -> Duration {
+    /// How long to be open this time: as `requested`, or by the back-off.
+    fn next_opening(
+        &mut self,
+        from: State,
+        backoff: &Backoff,
+        requested: Option<Duration>,
+        now: u64,
+    ) -> Duration {
         let quiet = now.saturating_sub(self.closed_at) >= nanos(backoff.quiet());
         if from == State::Closed && quiet {
             self.openings = 0;
         }
-        let time = backoff.time(self.openings, self.luck.f64() * 2.0 - 1.0);
+        let roll = self.luck.f64() * 2.0 - 1.0;
+        let time = match requested {
+            Some(time) => backoff.spread(time, roll.abs()),
+            None => backoff.time(self.openings, roll),
+        };
         self.openings = self.openings.saturating_add(1);
         time
     }
@@ -94,7 +104,8 @@ impl Breaker {
                 State::MetricsOnly => Some((word.next(State::MetricsOnly, 0), None)),
                 // ## (Closed | HalfOpen) => Open
                 from @ (State::Closed | State::HalfOpen) => {
-                    Some(control.open(word, from, backoff, now))
+                    let requested = self.requested(generation, now);
+                    Some(control.open(word, from, backoff, requested, now))
                 }
                 State::Open | State::ForcedOpen | State::ForcedClosed => None,
             }
@@ -116,8 +127,10 @@ impl Breaker {
         self.shift(Cause::ProbesTimedOut, |control, word, now| {
             let over = word.remaining(asked_at).is_none() && self.is_full(word);
             // ## HalfOpen => Open
-            (word.generation() == generation && word.is_half_open() && over)
-                .then(|| control.open(word, State::HalfOpen, backoff, now))
+            (word.generation() == generation && word.is_half_open() && over).then(|| {
+                let requested = self.requested(generation, now);
+                control.open(word, State::HalfOpen, backoff, requested, now)
+            })
         });
     }
 
@@ -212,9 +225,10 @@ impl Control {
         word: Word,
         from: State,
         backoff: &Backoff,
+        requested: Option<Duration>,
         now: u64,
     ) -> (Word, Option<Duration>) {
-        let time = self.next_opening(from, backoff, now);
+        let time = self.next_opening(from, backoff, requested, now);
         (word.next(State::Open, deadline(now, time)), Some(time))
     }
 }

@@ -115,6 +115,9 @@ impl Breaker {
         if word.generation() != generation || verdict == Verdict::Ignore && !word.is_half_open() {
             return;
         }
+        if let Some(time) = verdict.asks_for() {
+            self.keep_request(generation, time);
+        }
         match word.state() {
             State::Closed | State::MetricsOnly => {
                 let call = self.finished(started, verdict);
@@ -154,7 +157,8 @@ impl Breaker {
             0
         };
         Call {
-            failed: verdict == Verdict::Failure,
+            failed: verdict.is_failure(),
+            overloaded: matches!(verdict, Verdict::Overloaded(_)),
             took: if self.0.reads_start {
                 now.saturating_sub(started)
             } else {

@@ -24,6 +24,7 @@ mod machine;
 mod name;
 mod permit;
 mod policy;
+mod request;
 mod rule;
 mod service;
 mod stamped;

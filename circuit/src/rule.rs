@@ -11,6 +11,8 @@ use crate::window::{Counts, Tally};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Call {
     pub(crate) failed: bool,
+    /// It failed for want of room, which is not one of consecutive failures.
+    pub(crate) overloaded: bool,
     /// Nanoseconds it took. Zero where no rule asks.
     pub(crate) took: u64,
     /// When it ended. Zero where no rule asks.
@@ -78,6 +80,9 @@ impl Rule {
                 trips.then(|| subject.reading(tally))
             }
             Self::Consecutive { limit, run } => {
+                if call.overloaded {
+                    return None;
+                }
                 let length = lengthen(run, generation, call.failed, *limit);
                 (length >= *limit).then_some(Reading::Consecutive(length))
             }

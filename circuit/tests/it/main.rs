@@ -2,6 +2,7 @@
 #![cfg(not(buttress_loom))]
 #![expect(clippy::unwrap_used, reason = "a helper of tests is a test")]
 
+mod asking;
 mod budgets;
 mod cancelling;
 mod forcing;
