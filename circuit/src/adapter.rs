@@ -1,6 +1,6 @@
 //! The seam between a breaker and a kind of request and answer.
 
-use crate::error::{Error, Rejected};
+use crate::error::{Error, Rejected, TimedOut};
 use crate::permit::Permit;
 use crate::verdict::{Classify, ErrIsFailure};
 
@@ -38,6 +38,23 @@ pub trait Exchange<Res, E>: Sized {
     /// The rejection, where it is no answer.
     fn refuse(self, rejected: Rejected) -> Result<Self::Response, Self::Error>;
 
+    /// The call took longer than the layer's timeout. The breaker has counted it as a failure.
+    ///
+    /// # Errors
+    ///
+    /// That it took too long, where that is no answer.
+    fn time_out(self, timed_out: TimedOut) -> Result<Self::Response, Self::Error>;
+
+    /// The fallback answered: a call that was `rejected`, or one that failed. The breaker learns nothing from this.
+    ///
+    /// # Errors
+    ///
+    /// Those of the fallback, as a rule.
+    fn instead(
+        result: Result<Res, E>,
+        rejected: Option<Rejected>,
+    ) -> Result<Self::Response, Self::Error>;
+
     /// The inner service failed before any request. The breaker has counted it as a failure.
     fn unready(error: E) -> Self::Error;
 }
@@ -68,6 +85,14 @@ where
 
     fn refuse(self, rejected: Rejected) -> Result<Res, Error<E>> {
         Err(Error::Rejected(rejected))
+    }
+
+    fn time_out(self, timed_out: TimedOut) -> Result<Res, Error<E>> {
+        Err(Error::TimedOut(timed_out))
+    }
+
+    fn instead(result: Result<Res, E>, _rejected: Option<Rejected>) -> Result<Res, Error<E>> {
+        result.map_err(Error::Inner)
     }
 
     fn unready(error: E) -> Error<E> {

@@ -15,6 +15,8 @@ pub enum Error<E> {
     Rejected(Rejected),
     /// The call was made and failed.
     Inner(E),
+    /// The call was made and took longer than it may.
+    TimedOut(TimedOut),
 }
 
 impl<E> Error<E> {
@@ -22,14 +24,14 @@ impl<E> Error<E> {
     pub fn rejected(&self) -> Option<&Rejected> {
         match self {
             Self::Rejected(rejected) => Some(rejected),
-            Self::Inner(_) => None,
+            Self::Inner(_) | Self::TimedOut(_) => None,
         }
     }
 
-    /// The error of the call, if it was made.
+    /// The error of the call, if it was made and answered.
     pub fn into_inner(self) -> Option<E> {
         match self {
-            Self::Rejected(_) => None,
+            Self::Rejected(_) | Self::TimedOut(_) => None,
             Self::Inner(error) => Some(error),
         }
     }
@@ -46,6 +48,7 @@ impl<E: fmt::Display> fmt::Display for Error<E> {
         match self {
             Self::Rejected(rejected) => rejected.fmt(f),
             Self::Inner(error) => error.fmt(f),
+            Self::TimedOut(timed_out) => timed_out.fmt(f),
         }
     }
 }
@@ -53,7 +56,7 @@ impl<E: fmt::Display> fmt::Display for Error<E> {
 impl<E: std::error::Error + 'static> std::error::Error for Error<E> {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Rejected(_) => None,
+            Self::Rejected(_) | Self::TimedOut(_) => None,
             Self::Inner(error) => error.source(),
         }
     }
@@ -143,6 +146,46 @@ impl fmt::Display for Rejected {
 }
 
 impl std::error::Error for Rejected {}
+
+/// A call that took longer than it may. In the HTTP layer it is in the extensions of the refusal.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct TimedOut {
+    breaker: Name,
+    limit: Duration,
+}
+
+impl TimedOut {
+    pub(crate) fn new(breaker: &Name, limit: Duration) -> Self {
+        Self {
+            breaker: breaker.clone(),
+            limit,
+        }
+    }
+
+    /// The name of the breaker, which has counted a failure.
+    #[must_use]
+    pub fn breaker(&self) -> &str {
+        &self.breaker
+    }
+
+    /// How long the call might have taken.
+    #[must_use]
+    pub fn limit(&self) -> Duration {
+        self.limit
+    }
+}
+
+impl fmt::Display for TimedOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, limit) = (self.breaker(), self.limit);
+        write!(
+            f,
+            "a call through circuit breaker {name:?} took longer than {limit:?}"
+        )
+    }
+}
+
+impl std::error::Error for TimedOut {}
 
 /// A setting that no breaker can have.
 #[derive(Clone, Copy, Debug, PartialEq)]

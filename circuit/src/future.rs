@@ -3,64 +3,96 @@
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use pin_project_lite::pin_project;
 
 use crate::adapter::Exchange;
-use crate::error::Rejected;
+use crate::error::{Rejected, TimedOut};
+use crate::fallback::{Outcome, Spare};
 use crate::permit::{Panicked, Permit};
+use crate::timeout::Timer;
 
 pin_project! {
-    /// The answer of a [`Circuit`](crate::Circuit).
+    /// The answer of a [`Circuit`](crate::Circuit): of the inner service, of the fallback, or a refusal.
     ///
     /// # Cancellation
     ///
     /// Dropping it drops the inner future first, and then settles by the breaker's [`Cancel`](crate::Cancel) policy; a probe's slot is free
-    /// again at once.
+    /// again at once. So it is with a timeout, which is a failure. While the fallback answers, the breaker has no part in it any more.
     #[must_use = "futures do nothing unless they are polled"]
-    pub struct ResponseFuture<F, X> {
+    pub struct ResponseFuture<I, X, K, D, T> {
         #[pin]
-        step: Step<F>,
-        exchange: Option<X>,
+        step: Step<I, X, D, T>,
+        // Only of a call. Beside the step, where it shares a byte.
+        call: Option<(X, K)>,
     }
 }
 
 pin_project! {
     #[project = StepProj]
-    enum Step<F> {
+    enum Step<I, X, D, T> {
         Called {
             #[pin]
-            inner: F,
+            inner: I,
+            #[pin]
+            timer: T,
             permit: Option<Permit>,
         },
-        Rejected { rejected: Option<Rejected> },
+        Rejected { refusal: Option<(X, Rejected)> },
+        Diverted {
+            #[pin]
+            detour: D,
+            rejected: Option<Rejected>,
+        },
+        Over,
     }
 }
 
-impl<F, X> ResponseFuture<F, X> {
-    pub(crate) fn called(inner: F, permit: Option<Permit>, exchange: X) -> Self {
+impl<I, X, K, D, T> ResponseFuture<I, X, K, D, T> {
+    pub(crate) fn called(
+        inner: I,
+        timer: T,
+        permit: Option<Permit>,
+        exchange: X,
+        spare: K,
+    ) -> Self {
         Self {
-            step: Step::Called { inner, permit },
-            exchange: Some(exchange),
+            step: Step::Called {
+                inner,
+                timer,
+                permit,
+            },
+            call: Some((exchange, spare)),
         }
     }
 
     pub(crate) fn rejected(rejected: Rejected, exchange: X) -> Self {
+        let refusal = Some((exchange, rejected));
         Self {
-            step: Step::Rejected {
-                rejected: Some(rejected),
-            },
-            exchange: Some(exchange),
+            step: Step::Rejected { refusal },
+            call: None,
+        }
+    }
+
+    pub(crate) fn diverted(detour: D, rejected: Rejected) -> Self {
+        let rejected = Some(rejected);
+        Self {
+            step: Step::Diverted { detour, rejected },
+            call: None,
         }
     }
 }
 
 const POLLED_AGAIN: &str = "a future is not polled after it was ready";
 
-impl<F, X, Res, E> Future for ResponseFuture<F, X>
+impl<I, X, K, D, T, Res, E> Future for ResponseFuture<I, X, K, D, T>
 where
-    F: Future<Output = Result<Res, E>>,
+    I: Future<Output = Result<Res, E>>,
     X: Exchange<Res, E>,
+    K: Spare<Res, E, Future = D>,
+    D: Future<Output = Result<Res, E>>,
+    T: Timer,
 {
     type Output = Result<X::Response, X::Error>;
 
@@ -68,25 +100,76 @@ where
     ///
     /// When it is polled again after it was ready.
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
+        let mut this = self.project();
+        if let StepProj::Called {
+            inner,
+            timer,
+            permit,
+        } = this.step.as_mut().project()
+        {
+            let ended = ready!(poll_in_time(inner, timer, permit, cx));
+            let permit = permit.take().expect(POLLED_AGAIN);
+            let (exchange, spare) = this.call.take().expect(POLLED_AGAIN);
+            let outcome = ended.as_ref().map_or(Outcome::TimedOut, Outcome::from);
+            let detour = spare.after(outcome);
+            let answer = match ended {
+                Ok(result) => exchange.end(result, permit),
+                Err(limit) => {
+                    // What was being done ends before its probe's slot is free.
+                    this.step.set(Step::Over);
+                    exchange.time_out(late(permit, limit))
+                }
+            };
+            let Some(detour) = detour else {
+                return Poll::Ready(answer);
+            };
+            drop(answer);
+            let rejected = None;
+            this.step.set(Step::Diverted { detour, rejected });
+        }
         Poll::Ready(match this.step.project() {
-            StepProj::Called { inner, permit } => {
-                let panicked = Panicked::unless_returned(permit);
-                let polled = inner.poll(cx);
-                panicked.returned();
-                let result = ready!(polled);
-                let exchange = this.exchange.take().expect(POLLED_AGAIN);
-                exchange.end(result, permit.take().expect(POLLED_AGAIN))
+            StepProj::Rejected { refusal } => {
+                let (exchange, rejected) = refusal.take().expect(POLLED_AGAIN);
+                exchange.refuse(rejected)
             }
-            StepProj::Rejected { rejected } => {
-                let exchange = this.exchange.take().expect(POLLED_AGAIN);
-                exchange.refuse(rejected.take().expect(POLLED_AGAIN))
+            StepProj::Diverted { detour, rejected } => {
+                let result = ready!(detour.poll(cx));
+                X::instead(result, rejected.take())
             }
+            StepProj::Called { .. } | StepProj::Over => panic!("{POLLED_AGAIN}"),
         })
     }
 }
 
-impl<F, X> fmt::Debug for ResponseFuture<F, X> {
+/// The result of the inner future, or the time that was not enough for it. A panic is a failure.
+#[inline]
+fn poll_in_time<I: Future, T: Timer>(
+    inner: Pin<&mut I>,
+    mut timer: Pin<&mut T>,
+    permit: &mut Option<Permit>,
+    cx: &mut Context<'_>,
+) -> Poll<Result<I::Output, Duration>> {
+    let late = timer.as_mut().poll_armed(cx);
+    let panicked = Panicked::unless_returned(permit);
+    let polled = inner.poll(cx);
+    panicked.returned();
+    if let Poll::Ready(result) = polled {
+        return Poll::Ready(Ok(result));
+    }
+    let limit = match late {
+        Poll::Ready(limit) => limit,
+        Poll::Pending => ready!(timer.arm(cx)),
+    };
+    Poll::Ready(Err(limit))
+}
+
+fn late(permit: Permit, limit: Duration) -> TimedOut {
+    let timed_out = TimedOut::new(permit.breaker().name(), limit);
+    permit.failure();
+    timed_out
+}
+
+impl<I, X, K, D, T> fmt::Debug for ResponseFuture<I, X, K, D, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseFuture").finish_non_exhaustive()
     }

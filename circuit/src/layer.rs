@@ -4,7 +4,12 @@ use tower_layer::Layer;
 
 use crate::adapter::Judge;
 use crate::breaker::Breaker;
+use crate::fallback::{FallbackIf, FallbackTo, NoFallback};
+use crate::manner::Manner;
 use crate::service::Circuit;
+use crate::timeout::NoTimeout;
+#[cfg(feature = "tokio")]
+use crate::timeout::Timeout;
 use crate::verdict::ErrIsFailure;
 
 /// Puts a breaker around services.
@@ -35,73 +40,166 @@ use crate::verdict::ErrIsFailure;
 /// # Ok::<(), buttress_circuit::ConfigError>(())
 /// # }).unwrap();
 /// ```
+///
+/// The type says what was chosen: `A` meets requests and answers, `B` has the breaker, `F` answers instead, `T` limits the time. What
+/// was not chosen has no size and costs nothing.
 #[derive(Clone, Debug)]
 #[must_use]
-pub struct CircuitLayer<A = Judge<ErrIsFailure>> {
-    breaker: Breaker,
-    adapter: A,
+pub struct CircuitLayer<A = Judge, B = Single, F = NoFallback, T = NoTimeout> {
+    pub(crate) manner: Manner<A, F, T>,
+    pub(crate) source: B,
+}
+
+/// One breaker for all requests, and all services unless each is to have its own.
+#[derive(Clone, Debug)]
+pub struct Single {
+    pub(crate) breaker: Breaker,
     per_service: bool,
+}
+
+impl Single {
+    pub(crate) fn for_service(&self) -> Breaker {
+        if self.per_service {
+            self.breaker.fresh()
+        } else {
+            self.breaker.clone()
+        }
+    }
 }
 
 impl CircuitLayer {
     /// A layer with this breaker, which may also be used elsewhere. Every error is a failure, everything else a success.
     pub fn new(breaker: Breaker) -> Self {
         Self {
-            breaker,
-            adapter: Judge(ErrIsFailure),
-            per_service: false,
+            manner: Manner::new(Judge(ErrIsFailure)),
+            source: Single {
+                breaker,
+                per_service: false,
+            },
         }
     }
 }
 
-impl<A> CircuitLayer<A> {
-    /// Decides by `classify` what a result says about the service: a closure from `&Result<T, E>` to a [`Verdict`](crate::Verdict).
-    pub fn classify<C>(self, classify: C) -> CircuitLayer<Judge<C>> {
-        self.adapter(Judge(classify))
-    }
-
-    /// Meets requests and answers by an [`Adapter`](crate::Adapter) of yours.
-    pub fn adapter<P>(self, adapter: P) -> CircuitLayer<P> {
-        CircuitLayer {
-            breaker: self.breaker,
-            adapter,
-            per_service: self.per_service,
-        }
-    }
-
+impl<A, F, T> CircuitLayer<A, Single, F, T> {
     /// Gives each service that this layer wraps a breaker of its own, with the same name, settings and observer. Clones of such a service
     /// share it.
-    pub fn per_service(self) -> Self {
-        Self {
-            per_service: true,
-            ..self
-        }
+    pub fn per_service(mut self) -> Self {
+        self.source.per_service = true;
+        self
     }
 
     /// The breaker of the services, or with [`per_service`](Self::per_service) the model of theirs.
     pub fn breaker(&self) -> &Breaker {
-        &self.breaker
+        &self.source.breaker
+    }
+}
+
+impl<A, B, F, T> CircuitLayer<A, B, F, T> {
+    /// Decides by `classify` what a result says about the service: a closure from `&Result<T, E>` to a [`Verdict`](crate::Verdict).
+    pub fn classify<C>(self, classify: C) -> CircuitLayer<Judge<C>, B, F, T> {
+        self.adapter(Judge(classify))
     }
 
-    #[cfg(feature = "http")]
-    pub(crate) fn map_adapter<P>(self, map: impl FnOnce(A) -> P) -> CircuitLayer<P> {
+    /// Meets requests and answers by an [`Adapter`](crate::Adapter) of yours.
+    pub fn adapter<P>(self, adapter: P) -> CircuitLayer<P, B, F, T> {
+        self.map_adapter(|_| adapter)
+    }
+
+    /// Sends requests that are rejected to `service`, which has the same answers and errors. A call that was made and failed is not
+    /// repeated. What the fallback answers says nothing to the breaker.
+    ///
+    /// A clone of `service` is made ready inside the future of each such request, so that it holds nobody else up.
+    ///
+    /// ```
+    /// use buttress_circuit::{Breaker, CircuitLayer, Error, consecutive};
+    /// use tower::{Layer, ServiceExt, service_fn};
+    ///
+    /// # tokio_test::block_on(async {
+    /// let breaker = Breaker::builder("prices").trip(consecutive(1)).build()?;
+    /// let service = CircuitLayer::new(breaker)
+    ///     .fallback(service_fn(async |item: &'static str| Ok(format!("{item}: yesterday's price"))))
+    ///     .layer(service_fn(async |_: &'static str| Err::<String, _>("down")));
+    /// assert_eq!(service.clone().oneshot("tea").await, Err(Error::Inner("down")));
+    /// assert_eq!(service.oneshot("tea").await.unwrap(), "tea: yesterday's price");
+    /// # Ok::<(), buttress_circuit::ConfigError>(())
+    /// # }).unwrap();
+    /// ```
+    pub fn fallback<S>(self, service: S) -> CircuitLayer<A, B, FallbackTo<S>, T> {
+        self.map_fallback(FallbackTo(service))
+    }
+
+    /// As [`fallback`](Self::fallback), and also for calls that ended in a way for which `predicate`, a closure from an
+    /// [`Outcome`](crate::Outcome) to `bool`, is true. The breaker counts such a call as ever. A clone of every request is kept
+    /// until its answer comes.
+    ///
+    /// The service has then seen the request, and may have acted on it.
+    pub fn fallback_if<S, P>(
+        self,
+        service: S,
+        predicate: P,
+    ) -> CircuitLayer<A, B, FallbackIf<S, P>, T> {
+        self.map_fallback(FallbackIf { service, predicate })
+    }
+
+    /// Lets a call take so long, until the head of its answer comes: then it is dropped, which is a failure. The caller gets
+    /// [`Error::TimedOut`](crate::Error::TimedOut), or over HTTP a 504 problem (in gRPC `DEADLINE_EXCEEDED`). A body may take as long
+    /// as it likes; a fallback too.
+    ///
+    /// The time is tokio's and runs from `call` on; a call that is answered at once asks nothing of the runtime.
+    ///
+    /// # Panics
+    ///
+    /// The service's `call` does, outside of a tokio runtime with time enabled.
+    #[cfg(feature = "tokio")]
+    pub fn timeout(self, limit: std::time::Duration) -> CircuitLayer<A, B, F, Timeout> {
+        let Manner {
+            adapter, fallback, ..
+        } = self.manner;
         CircuitLayer {
-            breaker: self.breaker,
-            adapter: map(self.adapter),
-            per_service: self.per_service,
+            manner: Manner {
+                adapter,
+                fallback,
+                timeout: Timeout(limit),
+            },
+            source: self.source,
+        }
+    }
+
+    pub(crate) fn map_adapter<P>(self, map: impl FnOnce(A) -> P) -> CircuitLayer<P, B, F, T> {
+        let Manner {
+            adapter,
+            fallback,
+            timeout,
+        } = self.manner;
+        CircuitLayer {
+            manner: Manner {
+                adapter: map(adapter),
+                fallback,
+                timeout,
+            },
+            source: self.source,
+        }
+    }
+
+    fn map_fallback<G>(self, fallback: G) -> CircuitLayer<A, B, G, T> {
+        let Manner {
+            adapter, timeout, ..
+        } = self.manner;
+        CircuitLayer {
+            manner: Manner {
+                adapter,
+                fallback,
+                timeout,
+            },
+            source: self.source,
         }
     }
 }
 
-impl<S, A: Clone> Layer<S> for CircuitLayer<A> {
-    type Service = Circuit<S, A>;
+impl<S, A: Clone, F: Clone, T: Clone> Layer<S> for CircuitLayer<A, Single, F, T> {
+    type Service = Circuit<S, A, F, T>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let breaker = if self.per_service {
-            self.breaker.fresh()
-        } else {
-            self.breaker.clone()
-        };
-        Circuit::new(inner, breaker, self.adapter.clone())
+        Circuit::new(inner, self.source.for_service(), self.manner.clone())
     }
 }

@@ -13,6 +13,7 @@ mod clock;
 mod control;
 mod error;
 mod event;
+mod fallback;
 mod future;
 mod gate;
 #[cfg(feature = "http")]
@@ -21,6 +22,7 @@ mod layer;
 #[cfg(all(test, buttress_loom))]
 mod loom;
 mod machine;
+mod manner;
 mod name;
 mod permit;
 mod policy;
@@ -29,6 +31,7 @@ mod rule;
 mod service;
 mod stamped;
 mod sync;
+mod timeout;
 mod verdict;
 mod window;
 
@@ -36,14 +39,20 @@ pub use adapter::{Adapter, Exchange, Judge};
 pub use breaker::{Breaker, ProbeCounts, Snapshot};
 pub use builder::Builder;
 pub use clock::{Clock, ManualClock};
-pub use error::{ConfigError, Error, Reason, Rejected};
+pub use error::{ConfigError, Error, Reason, Rejected, TimedOut};
 pub use event::{Cause, Event, Observer, Reading, Transition};
+pub use fallback::{
+    Detour, Fallback, FallbackIf, FallbackTo, Kept, Never, NoFallback, Nothing, Outcome, Spare,
+};
 pub use future::ResponseFuture;
-pub use layer::CircuitLayer;
+pub use layer::{CircuitLayer, Single};
 pub use machine::State;
 pub use name::Name;
 pub use permit::Permit;
 pub use policy::{Backoff, Cancel, Probes, Rate, Trip, consecutive, failure_rate, slow_calls};
 pub use service::Circuit;
+pub use timeout::{Limit, NoTimeout, Timer};
+#[cfg(feature = "tokio")]
+pub use timeout::{Timeout, TokioTimer};
 pub use verdict::{Classify, ErrIsFailure, Verdict};
 pub use window::{Tally, Window};

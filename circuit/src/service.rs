@@ -7,9 +7,10 @@ use tower_service::Service;
 use crate::adapter::{Adapter, Exchange, Judge};
 use crate::breaker::Breaker;
 use crate::error::Refusal;
-use crate::future::ResponseFuture;
+use crate::fallback::{Fallback, NoFallback};
 use crate::machine::Word;
-use crate::permit::{Panicked, Permit};
+use crate::manner::{Answer, Manner};
+use crate::timeout::{Limit, NoTimeout};
 
 /// A service behind a breaker. Made by [`CircuitLayer`](crate::CircuitLayer).
 ///
@@ -23,10 +24,12 @@ use crate::permit::{Panicked, Permit};
 /// count, and drop services that you do not use.
 ///
 /// An inner service that fails to become ready has failed: the breaker counts it.
+///
+/// A fallback's readiness has no part in it: it is made ready inside the future of the request that it gets.
 #[derive(Debug)]
-pub struct Circuit<S, A = Judge> {
+pub struct Circuit<S, A = Judge, F = NoFallback, T = NoTimeout> {
     inner: S,
-    adapter: A,
+    manner: Manner<A, F, T>,
     breaker: Breaker,
     readiness: Readiness,
 }
@@ -41,32 +44,14 @@ enum Readiness {
     Foreseen(Word, Refusal),
 }
 
-impl<S, A> Circuit<S, A> {
-    pub(crate) fn new(inner: S, breaker: Breaker, adapter: A) -> Self {
+impl<S, A, F, T> Circuit<S, A, F, T> {
+    pub(crate) fn new(inner: S, breaker: Breaker, manner: Manner<A, F, T>) -> Self {
         Self {
             inner,
-            adapter,
+            manner,
             breaker,
             readiness: Readiness::Unknown,
         }
-    }
-
-    #[inline]
-    fn pass<Req, X>(
-        &mut self,
-        request: Req,
-        exchange: X,
-        permit: Permit,
-    ) -> ResponseFuture<S::Future, X>
-    where
-        S: Service<Req>,
-    {
-        self.readiness = Readiness::Unknown;
-        let mut permit = Some(permit);
-        let panicked = Panicked::unless_returned(&mut permit);
-        let inner = self.inner.call(request);
-        panicked.returned();
-        ResponseFuture::called(inner, permit, exchange)
     }
 
     /// Its breaker.
@@ -81,25 +66,27 @@ impl<S, A> Circuit<S, A> {
 }
 
 /// A clone has to be made ready itself.
-impl<S: Clone, A: Clone> Clone for Circuit<S, A> {
+impl<S: Clone, A: Clone, F: Clone, T: Clone> Clone for Circuit<S, A, F, T> {
     fn clone(&self) -> Self {
         Self::new(
             self.inner.clone(),
             self.breaker.clone(),
-            self.adapter.clone(),
+            self.manner.clone(),
         )
     }
 }
 
-impl<S, A, Req> Service<Req> for Circuit<S, A>
+impl<S, A, F, T, Req> Service<Req> for Circuit<S, A, F, T>
 where
     S: Service<Req>,
     A: Adapter<Req>,
     A::Call: Exchange<S::Response, S::Error>,
+    F: Fallback<Req, S::Response, S::Error>,
+    T: Limit,
 {
     type Response = <A::Call as Exchange<S::Response, S::Error>>::Response;
     type Error = <A::Call as Exchange<S::Response, S::Error>>::Error;
-    type Future = ResponseFuture<S::Future, A::Call>;
+    type Future = Answer<S, Req, A, F, T>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         if let Readiness::Inner = self.readiness {
@@ -126,17 +113,20 @@ where
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        let exchange = self.adapter.begin(&request);
-        if let Readiness::Inner = self.readiness {
-            return match self.breaker.try_acquire() {
-                Ok(permit) => self.pass(request, exchange, permit),
-                Err(rejected) => ResponseFuture::rejected(rejected, exchange),
-            };
-        }
-        let foreseen = match std::mem::replace(&mut self.readiness, Readiness::Unknown) {
+        let foreseen = match self.readiness {
+            Readiness::Inner => match self.breaker.try_acquire() {
+                Ok(permit) => {
+                    self.readiness = Readiness::Unknown;
+                    return self.manner.pass(&mut self.inner, request, permit);
+                }
+                // The inner service stays ready.
+                Err(rejected) => return self.manner.reject::<S, _>(request, rejected),
+            },
             Readiness::Foreseen(word, refusal) => Some((word, refusal)),
-            Readiness::Inner | Readiness::Unknown => None,
+            Readiness::Unknown => None,
         };
-        ResponseFuture::rejected(self.breaker.reject_unready(foreseen), exchange)
+        self.readiness = Readiness::Unknown;
+        let rejected = self.breaker.reject_unready(foreseen);
+        self.manner.reject::<S, _>(request, rejected)
     }
 }

@@ -19,7 +19,7 @@ use http_body::Body;
 
 use crate::adapter::{Adapter, Exchange};
 use crate::breaker::Breaker;
-use crate::error::Rejected;
+use crate::error::{Rejected, TimedOut};
 use crate::layer::CircuitLayer;
 use crate::permit::Permit;
 
@@ -63,14 +63,14 @@ impl CircuitLayer<Http> {
     }
 }
 
-impl<C, R> CircuitLayer<Http<C, R>> {
+impl<C, R, B, F, T> CircuitLayer<Http<C, R>, B, F, T> {
     /// Decides by `classify` what an answer says about the service.
-    pub fn classify_http<D>(self, classify: D) -> CircuitLayer<Http<D, R>> {
+    pub fn classify_http<D>(self, classify: D) -> CircuitLayer<Http<D, R>, B, F, T> {
         self.map_adapter(|Http { refuse, .. }| Http { classify, refuse })
     }
 
     /// Writes refusals by `refuse`: a closure from `(&Rejected, Protocol)` to a response.
-    pub fn refuse_with<Q>(self, refuse: Q) -> CircuitLayer<Http<C, Q>> {
+    pub fn refuse_with<Q>(self, refuse: Q) -> CircuitLayer<Http<C, Q>, B, F, T> {
         self.map_adapter(|Http { classify, .. }| Http { classify, refuse })
     }
 }
@@ -127,6 +127,23 @@ where
         let mut response = self.http.refuse.refuse(&rejected, self.protocol);
         response.extensions_mut().insert(rejected);
         Ok(response.map(CircuitBody::refusal))
+    }
+
+    fn time_out(self, timed_out: TimedOut) -> Result<Self::Response, E> {
+        let mut response = self.http.refuse.time_out(&timed_out, self.protocol);
+        response.extensions_mut().insert(timed_out);
+        Ok(response.map(CircuitBody::refusal))
+    }
+
+    fn instead(
+        result: Result<Response<B>, E>,
+        rejected: Option<Rejected>,
+    ) -> Result<Self::Response, E> {
+        let mut response = result?;
+        if let Some(rejected) = rejected {
+            response.extensions_mut().insert(rejected);
+        }
+        Ok(response.map(CircuitBody::told))
     }
 
     fn unready(error: E) -> E {

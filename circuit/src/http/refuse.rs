@@ -8,12 +8,17 @@ use buttress_wire::{Protocol, Refusal};
 use bytes::Bytes;
 use http_body_util::Full;
 
-use crate::error::Rejected;
+use crate::error::{Rejected, TimedOut};
 
-/// Writes the response to a rejected request. Implemented for closures.
+/// Writes the response to a rejected request, and to one that took too long. Implemented for closures, which write the former.
 pub trait Refuse {
     /// The response to a request that spoke `protocol`.
     fn refuse(&self, rejected: &Rejected, protocol: Protocol) -> Response<Full<Bytes>>;
+
+    /// The response to a request that spoke `protocol` and took longer than the layer's timeout. By default that of [`Problems`].
+    fn time_out(&self, timed_out: &TimedOut, protocol: Protocol) -> Response<Full<Bytes>> {
+        Problems.time_out(timed_out, protocol)
+    }
 }
 
 impl<F: Fn(&Rejected, Protocol) -> Response<Full<Bytes>>> Refuse for F {
@@ -23,17 +28,19 @@ impl<F: Fn(&Rejected, Protocol) -> Response<Full<Bytes>>> Refuse for F {
 }
 
 /// A 503 problem of the type `urn:buttress:problem:circuit-open`, with `Retry-After` where it is known. On a gRPC call `UNAVAILABLE`,
-/// with pushback. The breaker's name is not told: the client may be anybody.
+/// with pushback. For a call that took too long a 504 problem of the type `urn:buttress:problem:circuit-timeout`, on a gRPC call
+/// `DEADLINE_EXCEEDED`. The breaker's name is not told: the client may be anybody.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Problems;
 
-const KIND: &str = "urn:buttress:problem:circuit-open";
+const OPEN: &str = "urn:buttress:problem:circuit-open";
+const TIMEOUT: &str = "urn:buttress:problem:circuit-timeout";
 
 impl Refuse for Problems {
     fn refuse(&self, rejected: &Rejected, protocol: Protocol) -> Response<Full<Bytes>> {
         let refusal = Refusal::new(
             StatusCode::SERVICE_UNAVAILABLE,
-            KIND,
+            OPEN,
             "The service is not available",
             Code::Unavailable,
         )
@@ -43,6 +50,17 @@ impl Refuse for Problems {
             None => refusal,
         };
         refusal.render(protocol)
+    }
+
+    fn time_out(&self, _timed_out: &TimedOut, protocol: Protocol) -> Response<Full<Bytes>> {
+        Refusal::new(
+            StatusCode::GATEWAY_TIMEOUT,
+            TIMEOUT,
+            "The service took too long",
+            Code::DeadlineExceeded,
+        )
+        .detail("a service that this request needs did not answer in time; it may still act on the request")
+        .render(protocol)
     }
 }
 

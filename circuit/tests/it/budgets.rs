@@ -69,6 +69,23 @@ fn a_future_is_thirty_two_bytes_more() {
 }
 
 #[test]
+fn a_fallback_adds_no_more_than_its_own_future() {
+    type Inner = Ready<Result<[u64; 4], ()>>;
+    let work = service_fn(|()| -> Inner { ready(Ok([0; 4])) });
+    let layer = CircuitLayer::new(builder().0.build().unwrap()).fallback(work);
+    let mut service = layer.layer(work);
+    let mut ready = task::spawn(&mut service);
+    assert!(ready.enter(|cx, mut s| s.poll_ready(cx)).is_ready());
+    drop(ready);
+    let call = service.call(());
+    assert!(
+        size_of_val(&call) <= size_of::<Inner>() + 48,
+        "{}",
+        size_of_val(&call)
+    );
+}
+
+#[test]
 fn a_breaker_with_a_time_window_fits_a_kibibyte() {
     let settings = || {
         Breaker::builder("small")

@@ -90,6 +90,90 @@ async fn a_refusal_can_be_ones_own() {
     assert_eq!(body, "Http None");
 }
 
+#[tokio::test]
+async fn a_fallbacks_answer_tells_that_it_is_one() {
+    let breaker = fragile();
+    breaker.open_for(secs(7));
+    let answer = |text: &'static str| {
+        service_fn(move |_: Request<()>| {
+            let response = Response::new(Full::<Bytes>::from(text));
+            std::future::ready(Ok::<_, Infallible>(response))
+        })
+    };
+    let layer = CircuitLayer::http(breaker.clone()).fallback(answer("stale"));
+    let service = layer.layer(answer("fresh"));
+    let response = service.clone().oneshot(get()).await.unwrap();
+    assert!(response.extensions().get::<Rejected>().is_some());
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(body, "stale");
+    breaker.reset();
+    let response = service.oneshot(get()).await.unwrap();
+    assert!(response.extensions().get::<Rejected>().is_none());
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(body, "fresh");
+}
+
+#[cfg(feature = "tokio")]
+mod timeouts {
+    use std::future::pending;
+
+    use buttress_circuit::TimedOut;
+
+    use super::*;
+
+    async fn time_out(request: Request<()>) -> Response<impl Body<Data = Bytes>> {
+        let breaker = builder().0.trip(consecutive(1)).build().unwrap();
+        let service = CircuitLayer::http(breaker.clone())
+            .timeout(secs(1))
+            .layer(service_fn(async |_: Request<()>| {
+                pending::<Result<Response<Full<Bytes>>, Infallible>>().await
+            }));
+        let response = service.oneshot(request).await.unwrap();
+        assert_eq!(breaker.state(), State::Open);
+        response
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_takes_too_long_is_a_504() {
+        let response = time_out(get()).await;
+        assert_eq!(response.status(), StatusCode::GATEWAY_TIMEOUT);
+        let late = response.extensions().get::<TimedOut>().unwrap();
+        assert_eq!(late.limit(), secs(1));
+        let body = response.into_body().collect().await.ok().unwrap();
+        let body = body.to_bytes();
+        let text = std::str::from_utf8(&body).unwrap();
+        assert!(text.starts_with(r#"{"type":"urn:buttress:problem:circuit-timeout""#));
+        assert!(!text.contains("test"), "{text}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_grpc_call_that_takes_too_long_exceeds_its_deadline() {
+        let response = time_out(grpc()).await;
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()["grpc-status"], "4");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_may_take_its_time() {
+        let breaker = builder().0.trip(consecutive(1)).build().unwrap();
+        let (body, hand) = by_hand();
+        let body = std::sync::Mutex::new(Some(body));
+        let service = CircuitLayer::http(breaker.clone())
+            .classify_http(ServerErrors::default().until_end_of_body())
+            .timeout(secs(1))
+            .layer(service_fn(|_: Request<()>| {
+                let body = body.lock().unwrap().take().unwrap();
+                std::future::ready(Ok::<_, ProbeError>(Response::new(body)))
+            }));
+        let mut body = service.oneshot(get()).await.unwrap().into_body();
+        tokio::time::advance(secs(60)).await;
+        hand.data("late").end();
+        assert!(poll(&mut body).unwrap().is_ok());
+        assert!(poll(&mut body).is_none());
+        assert_eq!(breaker.state(), State::Closed);
+    }
+}
+
 /// Sends one request, whose answer has this head and a body that the test feeds.
 async fn exchange(
     breaker: &Breaker,

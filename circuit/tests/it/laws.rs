@@ -1,6 +1,7 @@
 //! Tower's laws.
 
-use buttress_circuit::{Breaker, CircuitLayer, Probes, consecutive};
+use buttress_circuit::{Breaker, CircuitLayer, FallbackTo, Judge, Probes, Single, consecutive};
+use testkit::probe::ProbeError;
 
 use super::{builder, fail, secs};
 
@@ -14,7 +15,7 @@ fn probing() -> Breaker {
     breaker
 }
 
-fn no_probe_is_out<O>(layer: &CircuitLayer<O>) {
+fn no_probe_is_out<A, F, T>(layer: &CircuitLayer<A, Single, F, T>) {
     assert_eq!(layer.breaker().snapshot().probes.in_flight, 0);
 }
 
@@ -33,6 +34,63 @@ testkit::tower_laws! {
     mod half_open {
         readiness: PassedOn,
         layer: CircuitLayer::new(probing()),
+        request: || (),
+        answer: |_probe, (): ()| Ok(()),
+        read: |(): ()| async {},
+        given_back: no_probe_is_out,
+    }
+}
+
+/// Rejects everything.
+fn forced_open() -> Breaker {
+    let breaker = builder().0.build().unwrap();
+    breaker.force_open();
+    breaker
+}
+
+testkit::tower_laws! {
+    mod closed_with_a_fallback {
+        readiness: PassedOn,
+        layer: CircuitLayer::new(builder().0.build().unwrap())
+            .fallback(tower::service_fn(async |()| unreachable!())),
+        request: || (),
+        answer: |_probe, (): ()| Ok(()),
+        read: |(): ()| async {},
+        given_back: |_layer| {},
+    }
+}
+
+type Nobody = tower::util::ServiceFn<fn(()) -> std::future::Pending<Result<(), ProbeError>>>;
+
+/// The laws see the fallback where the inner service would be.
+#[derive(Clone)]
+struct Behind;
+
+impl<S: Clone> tower::Layer<S> for Behind {
+    type Service = buttress_circuit::Circuit<Nobody, Judge, FallbackTo<S>>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        let layer = CircuitLayer::new(forced_open()).fallback(inner);
+        layer.layer(tower::service_fn(|()| std::future::pending()))
+    }
+}
+
+testkit::tower_laws! {
+    mod the_fallback_of_an_open_breaker {
+        readiness: Always,
+        layer: Behind,
+        request: || (),
+        answer: |_probe, (): ()| Ok(()),
+        read: |(): ()| async {},
+        given_back: |_layer| {},
+    }
+}
+
+#[cfg(feature = "tokio")]
+testkit::tower_laws! {
+    mod half_open_with_a_timeout {
+        readiness: PassedOn,
+        layer: CircuitLayer::new(probing()).timeout(secs(9)),
         request: || (),
         answer: |_probe, (): ()| Ok(()),
         read: |(): ()| async {},

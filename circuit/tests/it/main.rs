@@ -5,6 +5,7 @@
 mod asking;
 mod budgets;
 mod cancelling;
+mod diverting;
 mod forcing;
 #[cfg(feature = "http")]
 mod http;
