@@ -18,6 +18,7 @@ use crate::rule::Rule;
 use crate::stamped::{Stamp, Stamped};
 use crate::sync::{AtomicU64, Mutex};
 use crate::verdict::{Classify, ErrIsFailure};
+use crate::wait::Waiters;
 
 /// A circuit breaker. Clones share it: cloning costs one reference count.
 ///
@@ -61,6 +62,7 @@ pub(crate) struct Shared {
     pub(crate) name: Name,
     pub(crate) settings: Arc<Settings>,
     pub(crate) control: Mutex<Control>,
+    pub(crate) waiters: Waiters,
 }
 
 impl Breaker {
@@ -89,6 +91,7 @@ impl Breaker {
             needed: settings.probes.needed()?,
             name,
             control: Mutex::new(Control::new()),
+            waiters: Waiters::default(),
             settings,
         })))
     }

@@ -41,6 +41,14 @@ impl Clock {
         Self(Source::Quanta { clock, origin })
     }
 
+    /// Tokio's clock: that of the system, but paused where tokio's is.
+    #[cfg(feature = "tokio")]
+    #[must_use]
+    pub fn tokio() -> Self {
+        let start = tokio::time::Instant::now();
+        Self::from_fn(move || start.elapsed())
+    }
+
     /// A clock of yours: the time since some moment of its choice. With
     /// `let start = tokio::time::Instant::now(); Clock::from_fn(move || start.elapsed())` a breaker follows tokio's paused clock.
     #[must_use]

@@ -169,17 +169,21 @@ impl Breaker {
             control.closed_at = now;
         }
         self.set_word(next);
-        let Some(observer) = &self.0.settings.observer else {
-            return;
-        };
-        control.enqueue(Transition {
-            generation: next.generation(),
-            from: word.state(),
-            to: next.state(),
-            cause,
-            open_for,
-        });
-        self.tell(control, &**observer);
+        let observer = self.0.settings.observer.as_deref();
+        if observer.is_some() {
+            control.enqueue(Transition {
+                generation: next.generation(),
+                from: word.state(),
+                to: next.state(),
+                cause,
+                open_for,
+            });
+        }
+        drop(control);
+        self.0.waiters.wake_all();
+        if let Some(observer) = observer {
+            self.tell(self.control(), observer);
+        }
     }
 
     /// Tells the observer what it has not heard, without the lock. Only one call does so at a time, and so the order holds.

@@ -27,7 +27,7 @@ impl Breaker {
 
     /// When a call began, if anybody asks.
     #[inline]
-    fn started(&self) -> u64 {
+    pub(crate) fn started(&self) -> u64 {
         if self.0.reads_start { self.now() } else { 0 }
     }
 
@@ -179,7 +179,9 @@ impl Breaker {
     fn give_back(&self, generation: u32) {
         let stamp = Stamp::new(generation.into());
         let give_back = |slots| Some(Slots::unpack(slots).give_back()?.pack());
-        self.0.slots.update(stamp, give_back);
+        if self.0.slots.update(stamp, give_back).is_some() {
+            self.0.waiters.wake_one();
+        }
     }
 
     fn conclude(&self, generation: u32, success: bool) {

@@ -33,6 +33,9 @@ mod stamped;
 mod sync;
 mod timeout;
 mod verdict;
+mod wait;
+#[cfg(feature = "tokio")]
+mod waiting;
 mod window;
 
 pub use adapter::{Adapter, Exchange, Judge};
@@ -55,4 +58,6 @@ pub use timeout::{Limit, NoTimeout, Timer};
 #[cfg(feature = "tokio")]
 pub use timeout::{Timeout, TokioTimer};
 pub use verdict::{Classify, ErrIsFailure, Verdict};
+#[cfg(feature = "tokio")]
+pub use waiting::{Waiting, WaitingCircuit};
 pub use window::{Tally, Window};

@@ -3,6 +3,8 @@
 use std::fmt;
 
 use crate::breaker::Breaker;
+#[cfg(feature = "tokio")]
+use crate::error::Rejected;
 use crate::verdict::Verdict;
 
 /// The right to make one call, and the duty to tell what came of it.
@@ -54,6 +56,24 @@ impl Permit {
         let generation = std::mem::replace(&mut self.generation, TOLD);
         self.breaker
             .settle(generation as u32, self.started, verdict);
+    }
+
+    /// Whether the state that admitted it still holds.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn is_current(&self) -> bool {
+        u64::from(self.breaker.word().generation()) == self.generation
+    }
+
+    /// The same right from now on, for one that was held for a while.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn renewed(mut self) -> Result<Self, Rejected> {
+        if self.is_current() {
+            self.started = self.breaker.started();
+            return Ok(self);
+        }
+        let breaker = self.breaker.clone();
+        self.ignore();
+        breaker.try_acquire()
     }
 
     /// The breaker that gave it.

@@ -98,6 +98,25 @@ testkit::tower_laws! {
     }
 }
 
+#[cfg(feature = "tokio")]
+fn no_probe_of_the_waiting_is_out<A>(
+    layer: &CircuitLayer<A, buttress_circuit::Waiting, buttress_circuit::NoFallback>,
+) {
+    assert_eq!(layer.breaker().snapshot().probes.in_flight, 0);
+}
+
+#[cfg(feature = "tokio")]
+testkit::tower_laws! {
+    mod half_open_and_waiting {
+        readiness: PassedOn,
+        layer: CircuitLayer::new(probing()).wait(),
+        request: || (),
+        answer: |_probe, (): ()| Ok(()),
+        read: |(): ()| async {},
+        given_back: no_probe_of_the_waiting_is_out,
+    }
+}
+
 #[cfg(feature = "http")]
 mod http_layer {
     use buttress_circuit::http::{CircuitBody, End, ServerErrors};

@@ -14,6 +14,8 @@ mod layering;
 mod probing;
 mod telling;
 mod tripping;
+#[cfg(feature = "tokio")]
+mod waiting;
 
 use std::time::Duration;
 
