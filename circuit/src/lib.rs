@@ -9,6 +9,7 @@
 mod breaker;
 mod builder;
 mod clock;
+mod config;
 mod control;
 mod error;
 mod event;
@@ -33,7 +34,7 @@ mod verdict;
 mod window;
 
 pub use breaker::{Breaker, ProbeCounts, Snapshot};
-pub use builder::Builder;
+pub use builder::{Builder, Change, New, Running};
 pub use clock::{Clock, ManualClock};
 pub use error::{ConfigError, Error, Reason, Rejected};
 pub use event::{Cause, Event, Observer, Reading, Transition};
@@ -43,7 +44,9 @@ pub use machine::State;
 pub use name::Name;
 pub use observe::{Judge, Observe, Watch};
 pub use permit::Permit;
-pub use policy::{Backoff, Cancel, Probes, Rate, Trip, consecutive, failure_rate, slow_calls};
+pub use policy::{
+    Backoff, Cancel, Probes, Ramp, Rate, Trip, consecutive, failure_rate, slow_calls,
+};
 pub use service::Circuit;
 pub use verdict::{Classify, ErrIsFailure, Verdict};
 pub use window::{Tally, Window};

@@ -79,7 +79,12 @@ fn overload_counts_for_rates_and_probes_but_not_in_a_row() {
     let trip = failure_rate(0.5).min_calls(10).or(consecutive(3));
     let breaker = builder.trip(trip).half_open(Probes::new(1));
     let breaker = breaker.build().unwrap();
-    let shed = || breaker.try_acquire().unwrap().record(Verdict::Overloaded(None));
+    let shed = || {
+        breaker
+            .try_acquire()
+            .unwrap()
+            .record(Verdict::Overloaded(None))
+    };
     (0..9).for_each(|_| shed());
     assert_eq!(breaker.state(), State::Closed);
     shed();
@@ -94,7 +99,10 @@ fn overload_neither_lengthens_nor_ends_a_run() {
     let (builder, _clock) = builder();
     let breaker = builder.trip(consecutive(2)).build().unwrap();
     fail(&breaker, 1);
-    breaker.try_acquire().unwrap().record(Verdict::Overloaded(None));
+    breaker
+        .try_acquire()
+        .unwrap()
+        .record(Verdict::Overloaded(None));
     assert_eq!(breaker.state(), State::Closed);
     fail(&breaker, 1);
     assert_eq!(breaker.state(), State::Open);
