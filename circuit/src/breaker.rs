@@ -1,12 +1,15 @@
 //! The breaker that everybody shares.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Release};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use crate::builder::{Builder, Settings};
-use crate::clock::Clock;
+use arc_swap::ArcSwap;
+
+use crate::builder::{Builder, Fixed, New};
+use crate::clock::{Clock, nanos};
+use crate::config::{Config, Current, Settings};
 use crate::control::Control;
 use crate::error::{ConfigError, Error, Rejected};
 use crate::event::{Cause, Reading};
@@ -14,9 +17,8 @@ use crate::machine::{Slots, State, Word};
 use crate::name::Name;
 use crate::permit::{Panicked, Permit};
 use crate::policy::A_DAY;
-use crate::rule::Rule;
 use crate::stamped::{Stamp, Stamped};
-use crate::sync::{AtomicU64, Mutex};
+use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Mutex};
 use crate::verdict::{Classify, ErrIsFailure};
 use crate::wait::Waiters;
 
@@ -49,50 +51,62 @@ pub(crate) struct Shared {
     pub(crate) slots: Stamped,
     /// Until when the service does not want to be called.
     pub(crate) requested: Stamped,
-    pub(crate) rules: Box<[Rule]>,
-    pub(crate) clock: Clock,
-    /// From how many nanoseconds on some rule calls a call slow.
-    pub(crate) slow_from: u64,
-    /// Whether anybody asks how long a call took.
-    pub(crate) reads_start: bool,
-    /// Whether anybody asks when a call ended.
-    pub(crate) reads_end: bool,
-    /// How many probes must succeed.
-    pub(crate) needed: u32,
+    /// What a service that gets its load back has saved up for its next call.
+    pub(crate) credit: Stamped,
+    /// Whether anybody asks when a call began.
+    pub(crate) reads_start: AtomicBool,
+    /// How many calls may be under way. Any number, where that is the largest there is.
+    pub(crate) max_in_flight: AtomicU32,
+    /// The calls under way, where there is a bound.
+    pub(crate) in_flight: AtomicU32,
+    config: Config,
+    /// What the breaker goes by since it was reconfigured.
+    changed: OnceLock<ArcSwap<Config>>,
+    /// No rule opens it before.
+    pub(crate) warm_at: u64,
+    pub(crate) fixed: Fixed,
     pub(crate) name: Name,
-    pub(crate) settings: Arc<Settings>,
     pub(crate) control: Mutex<Control>,
     pub(crate) waiters: Waiters,
 }
 
 impl Breaker {
     /// Starts a breaker named `name`. The settings have defaults.
-    pub fn builder(name: impl Into<Name>) -> Builder {
-        Builder::new(name.into())
+    pub fn builder(name: impl Into<Name>) -> Builder<New> {
+        let fixed = Fixed {
+            clock: Clock::default(),
+            warm_up: Duration::ZERO,
+            observer: None,
+        };
+        Builder::new(name.into(), Settings::default(), fixed)
     }
 
-    pub(crate) fn from_settings(name: Name, settings: Arc<Settings>) -> Result<Self, ConfigError> {
-        let specs = settings.trip.rules();
-        let mut rules = Vec::with_capacity(specs.len());
-        for spec in specs {
-            rules.push(Rule::new(spec)?);
-        }
-        let slow_from = rules.iter().filter_map(Rule::slow_from).min();
-        let reads_start = slow_from.is_some() || settings.reads_start();
+    pub(crate) fn new(
+        name: Name,
+        settings: Arc<Settings>,
+        fixed: Fixed,
+    ) -> Result<Self, ConfigError> {
+        let warm_up = nanos(fixed.warm_up);
+        let config = Config::new(settings, false)?;
         Ok(Self(Arc::new(Shared {
             word: AtomicU64::new(Word::START.0),
             slots: Stamped::new(),
             requested: Stamped::new(),
-            reads_end: reads_start || rules.iter().any(Rule::needs_time),
-            rules: rules.into(),
-            clock: settings.clock.clone(),
-            slow_from: slow_from.unwrap_or(u64::MAX),
-            reads_start,
-            needed: settings.probes.needed()?,
+            credit: Stamped::new(),
+            in_flight: AtomicU32::new(0),
+            reads_start: AtomicBool::new(config.reads_start),
+            max_in_flight: AtomicU32::new(config.max_in_flight()),
+            config,
+            changed: OnceLock::new(),
+            warm_at: if warm_up > 0 {
+                fixed.clock.now().saturating_add(warm_up)
+            } else {
+                0
+            },
+            fixed,
             name,
             control: Mutex::new(Control::new()),
             waiters: Waiters::default(),
-            settings,
         })))
     }
 
@@ -113,7 +127,8 @@ impl Breaker {
     /// Never: the settings were checked when this one was built.
     #[must_use]
     pub fn fresh_as(&self, name: impl Into<Name>) -> Self {
-        Self::from_settings(name.into(), Arc::clone(&self.0.settings)).expect("checked before")
+        let settings = Arc::clone(&self.config().settings);
+        Self::new(name.into(), settings, self.0.fixed.clone()).expect("checked before")
     }
 
     /// Its name.
@@ -130,7 +145,7 @@ impl Breaker {
     #[inline]
     pub fn try_acquire(&self) -> Result<Permit, Rejected> {
         match self.admit() {
-            Ok((generation, started)) => Ok(Permit::new(self.clone(), generation, started)),
+            Ok((ticket, started)) => Ok(Permit::new(self.clone(), ticket, started)),
             Err(refusal) => Err(self.rejected(refusal)),
         }
     }
@@ -191,24 +206,23 @@ impl Breaker {
     /// is a probe.
     #[must_use]
     pub fn state(&self) -> State {
-        self.state_at(self.word(), self.0.clock.now())
+        self.state_at(self.word(), self.now())
     }
 
     /// What the breaker holds, for people and dashboards. The parts are read one after the other.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        let (word, now) = (self.word(), self.0.clock.now());
+        let (word, now, config) = (self.word(), self.now(), self.config());
         let state = self.state_at(word, now);
-        let readings = self.0.rules.iter();
-        let remaining = word
-            .remaining(now)
-            .filter(|_| state == State::Open)
-            .map(Duration::from_millis);
+        let readings = config.rules.iter();
+        let left = word.remaining(now).map(Duration::from_millis);
         Snapshot {
             name: self.0.name.clone(),
             state,
             generation: word.generation(),
-            remaining,
+            remaining: left.filter(|_| state == State::Open),
+            ramp: left.filter(|_| state == State::Closed),
+            in_flight: self.in_flight(&config),
             openings: self.control().openings(),
             probes: self.slots(word).into(),
             rules: readings
@@ -271,6 +285,29 @@ impl Breaker {
         }
     }
 
+    /// The configuration that it was built with, if that still holds. On the path of every call: a guard that must be given back is in the way
+    /// of breakers that are never reconfigured.
+    #[inline]
+    pub(crate) fn first_config(&self) -> Option<&Config> {
+        match self.0.changed.get() {
+            None => Some(&self.0.config),
+            Some(_) => None,
+        }
+    }
+
+    /// The configuration that holds.
+    pub(crate) fn config(&self) -> Current<'_> {
+        match self.0.changed.get() {
+            None => Current::First(&self.0.config),
+            Some(config) => Current::Changed(config.load()),
+        }
+    }
+
+    fn in_flight(&self, config: &Config) -> Option<u32> {
+        let is_bounded = config.settings.max_in_flight.is_some();
+        is_bounded.then(|| self.0.in_flight.load(Acquire))
+    }
+
     #[inline]
     pub(crate) fn word(&self) -> Word {
         Word(self.0.word.load(Acquire))
@@ -307,6 +344,10 @@ pub struct Snapshot {
     pub generation: u32,
     /// How much longer it is open.
     pub remaining: Option<Duration>,
+    /// How much longer it admits only a share of the calls, after a recovery.
+    pub ramp: Option<Duration>,
+    /// The calls under way, where they are bounded.
+    pub in_flight: Option<u32>,
     /// How often it has opened since it was last quiet: what the back-off goes by.
     pub openings: u32,
     /// The probes of this generation.

@@ -94,7 +94,8 @@ type Plan = Option<(Word, Option<Duration>)>;
 impl Breaker {
     /// A rule has tripped, or probes have failed.
     pub(crate) fn trip(&self, generation: u32, cause: Cause) {
-        let backoff = &self.0.settings.backoff;
+        let config = self.config();
+        let backoff = &config.settings.backoff;
         self.shift(cause, |control, word, now| {
             if word.generation() != generation {
                 return None;
@@ -114,16 +115,19 @@ impl Breaker {
 
     /// Enough probes have succeeded.
     pub(crate) fn close(&self, generation: u32) {
-        self.shift(Cause::ProbesSucceeded, |_, word, _| {
+        let ramp = self.config().settings.ramp;
+        self.shift(Cause::ProbesSucceeded, |_, word, now| {
+            let until = ramp.map_or(0, |ramp| deadline(now, ramp.time));
             // ## HalfOpen => Closed
             (word.generation() == generation && word.is_half_open())
-                .then(|| (word.next(State::Closed, 0), None))
+                .then(|| (word.next(State::Closed, until), None))
         });
     }
 
     /// All slots are taken and the wait is over: who has not answered has failed.
     pub(crate) fn time_out_probes(&self, generation: u32, asked_at: u64) {
-        let backoff = &self.0.settings.backoff;
+        let config = self.config();
+        let backoff = &config.settings.backoff;
         self.shift(Cause::ProbesTimedOut, |control, word, now| {
             let over = word.remaining(asked_at).is_none() && self.is_full(word);
             // ## HalfOpen => Open
@@ -136,7 +140,7 @@ impl Breaker {
 
     /// Takes a slot, of this half-open generation or as the first of a new one. `None` if somebody was faster.
     pub(crate) fn take_probe(&self, now: u64) -> Option<u32> {
-        let probes = &self.0.settings.probes;
+        let probes = self.config().settings.probes;
         self.shift(Cause::OpenTimeOver, |_, word, _| {
             // ## Open => HalfOpen
             (word.state() == State::Open && word.remaining(now).is_none())
@@ -156,10 +160,18 @@ impl Breaker {
         Some(word.generation())
     }
 
+    /// The service has its whole load again.
+    pub(crate) fn end_ramp(&self, ramping: Word) {
+        let _control = self.control();
+        if self.word() == ramping {
+            self.set_word(ramping.for_good());
+        }
+    }
+
     /// The one place where a generation ends. Racing transitions see each other's word and give way.
     pub(crate) fn shift(&self, cause: Cause, plan: impl FnOnce(&mut Control, Word, u64) -> Plan) {
         // A clock of the user's must not run under the lock.
-        let now = self.0.clock.now();
+        let now = self.now();
         let mut control = self.control();
         let word = self.word();
         let Some((next, open_for)) = plan(&mut control, word, now) else {
@@ -169,7 +181,7 @@ impl Breaker {
             control.closed_at = now;
         }
         self.set_word(next);
-        let observer = self.0.settings.observer.as_deref();
+        let observer = self.0.fixed.observer.as_deref();
         if observer.is_some() {
             control.enqueue(Transition {
                 generation: next.generation(),

@@ -10,6 +10,7 @@ mod adapter;
 mod breaker;
 mod builder;
 mod clock;
+mod config;
 mod control;
 mod error;
 mod event;
@@ -40,7 +41,7 @@ mod window;
 
 pub use adapter::{Adapter, Exchange, Judge};
 pub use breaker::{Breaker, ProbeCounts, Snapshot};
-pub use builder::Builder;
+pub use builder::{Builder, Change, New, Running};
 pub use clock::{Clock, ManualClock};
 pub use error::{ConfigError, Error, Reason, Rejected, TimedOut};
 pub use event::{Cause, Event, Observer, Reading, Transition};
@@ -52,7 +53,9 @@ pub use layer::{CircuitLayer, Single};
 pub use machine::State;
 pub use name::Name;
 pub use permit::Permit;
-pub use policy::{Backoff, Cancel, Probes, Rate, Trip, consecutive, failure_rate, slow_calls};
+pub use policy::{
+    Backoff, Cancel, Probes, Ramp, Rate, Trip, consecutive, failure_rate, slow_calls,
+};
 pub use service::Circuit;
 pub use timeout::{Limit, NoTimeout, Timer};
 #[cfg(feature = "tokio")]

@@ -14,7 +14,7 @@ impl Breaker {
     /// Keeps the latest moment that was asked for in this generation. It matters when the breaker opens, and says nothing about whether.
     #[inline(never)]
     pub(crate) fn keep_request(&self, generation: u32, time: Duration) {
-        let until = self.0.clock.now().saturating_add(nanos(time.min(A_DAY)));
+        let until = self.now().saturating_add(nanos(time.min(A_DAY)));
         let until = until.div_ceil(UNIT).min(PAYLOAD_MAX);
         let later = |kept| (until > kept).then_some(until);
         self.0.requested.update(stamp(generation), later);

@@ -27,14 +27,14 @@ mod acquire {
     use std::time::Duration;
 
     use crate::breaker::Breaker;
-    use crate::machine::State;
+    use crate::error::{Reason, Refusal};
     use crate::permit::Permit;
 
     impl Breaker {
         /// Waits until a call may be made.
         ///
-        /// Whoever waits is woken by every change of the state, by a slot that is given back, and by the end of the open time. No order is
-        /// promised among those who wait, and while the breaker is forced open there is no end to it: set a timeout around it.
+        /// Whoever waits is woken by every change of the state, by a slot that is given back, by a call that ends where calls in flight are bounded,
+        /// and by the end of the open time; while a service gets its load back it tries once a second. No order is promised among those who wait, and while the breaker is forced open there is no end to it: set a timeout around it.
         ///
         /// Let the breaker go by a clock that runs as tokio's does; in tests with paused time that is
         /// [`Clock::tokio`](crate::Clock::tokio).
@@ -47,17 +47,18 @@ mod acquire {
         ///
         /// Dropping it gives up the place among those who wait; if it had just been woken, another one is.
         pub async fn acquire(&self) -> Permit {
-            if let Ok((generation, started)) = self.admit() {
-                return Permit::new(self.clone(), generation, started);
+            if let Ok((ticket, started)) = self.admit() {
+                return Permit::new(self.clone(), ticket, started);
             }
             loop {
                 // Registers first and then looks again: whoever changes something after the look finds us.
                 let mut changed = pin!(self.0.waiters.changed.notified());
                 changed.as_mut().enable();
-                if let Ok((generation, started)) = self.admit() {
-                    return Permit::new(self.clone(), generation, started);
-                }
-                match self.until_next_look() {
+                let refusal = match self.admit() {
+                    Ok((ticket, started)) => return Permit::new(self.clone(), ticket, started),
+                    Err(refusal) => refusal,
+                };
+                match self.until_next_look(refusal) {
                     Some(left) => drop(tokio::time::timeout(left, changed).await),
                     None => changed.await,
                 }
@@ -65,14 +66,14 @@ mod acquire {
         }
 
         /// When time alone will have changed something.
-        fn until_next_look(&self) -> Option<Duration> {
-            let word = self.word();
-            match word.state() {
-                State::Open | State::HalfOpen => {
-                    let left = word.remaining(self.0.clock.now()).unwrap_or(0);
+        fn until_next_look(&self, refusal: Refusal) -> Option<Duration> {
+            match refusal.reason() {
+                Reason::Open | Reason::Probing => {
+                    let left = self.word().remaining(self.now()).unwrap_or(0);
                     Some(Duration::from_millis(left))
                 }
-                _ => None,
+                // While a service gets its load back, every attempt brings the next admission nearer.
+                _ => refusal.retry_after(),
             }
         }
     }

@@ -149,8 +149,8 @@ impl<S, A, T> WaitingCircuit<S, A, T> {
     fn ask(&self) -> Admission {
         let breaker = self.breaker.clone();
         match breaker.admit() {
-            Ok((generation, started)) => {
-                Admission::Granted(Held(Some(Permit::new(breaker, generation, started))))
+            Ok((ticket, started)) => {
+                Admission::Granted(Held(Some(Permit::new(breaker, ticket, started))))
             }
             Err(_) => Admission::Asked(Box::pin(async move { breaker.acquire().await })),
         }

@@ -252,3 +252,37 @@ async fn an_inner_service_that_fails_to_become_ready_fails_the_probe() {
     assert_eq!(breaker.state(), State::Open);
     assert_eq!(breaker.snapshot().generation, 3);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_ends_makes_room_for_one_who_waits() {
+    let breaker = settings().max_in_flight(1).build().unwrap();
+    let call = breaker.try_acquire().unwrap();
+    let (mut one, mut other) = (waiter(&breaker), waiter(&breaker));
+    tokio::time::advance(secs(3600)).await;
+    assert!(!one.is_woken() && !other.is_woken());
+    call.success();
+    assert!(one.is_woken() && !other.is_woken());
+    let next = assert_ready!(one.poll());
+    drop(next);
+    assert!(other.is_woken());
+    assert_ready!(other.poll()).success();
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_who_find_no_room_for_a_probe_do_not_wake_each_other() {
+    let breaker = settings()
+        .max_in_flight(1)
+        .half_open(Probes::new(2))
+        .build()
+        .unwrap();
+    let before = breaker.try_acquire().unwrap();
+    breaker.open_for(secs(10));
+    tokio::time::advance(secs(11)).await;
+    let (mut one, mut other) = (waiter(&breaker), waiter(&breaker));
+    assert!(!one.is_woken() && !other.is_woken());
+    before.ignore();
+    assert!(one.is_woken() && !other.is_woken());
+    assert_ready!(one.poll()).ignore();
+    assert!(other.is_woken());
+    assert_ready!(other.poll()).ignore();
+}

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use buttress_circuit::{
-    Backoff, Breaker, Cancel, Event, ManualClock, Permit, Probes, Reading, State, Transition,
+    Backoff, Breaker, Cancel, Event, ManualClock, Permit, Probes, Ramp, Reading, State, Transition,
     Window, consecutive, failure_rate, slow_calls,
 };
 use naive::{Naive, NaivePermit, Outcome, Settings, Span};
@@ -63,30 +63,36 @@ fn settings() -> impl Strategy<Value = Settings> {
     let slow = prop::option::of((1..100_u64, 1..=20_u32));
     let backoff = (1..200_u64, 1..4_u32, 0..500_u64, 1..400_u64);
     let probes = (1..5_u32, 1..=20_u32, 1..300_u64);
+    let ramp = prop::option::of((1..500_u64, 1..=20_u32));
+    let limits = (ramp, prop::option::of(1..6_u32));
     let cancel = prop_oneof![Just(None), Just(Some(0)), (1..100_u64).prop_map(Some)];
-    (rules, slow, backoff, probes, cancel).prop_map(|(rules, slow, backoff, probes, cancel)| {
-        let (span, twentieths, min_calls, consecutive) = rules;
-        let (base, factor, beyond, quiet) = backoff;
-        let (count, ratio, max_wait) = probes;
-        Settings {
-            span,
-            twentieths,
-            min_calls: match span {
-                Span::Calls(calls) => min_calls.min(calls),
-                Span::Buckets { .. } => min_calls,
-            },
-            consecutive,
-            slow,
-            base,
-            factor,
-            max: base + beyond,
-            quiet,
-            probes: count,
-            probe_twentieths: ratio,
-            max_wait,
-            cancel,
-        }
-    })
+    (rules, slow, backoff, probes, cancel, limits).prop_map(
+        |(rules, slow, backoff, probes, cancel, limits)| {
+            let (span, twentieths, min_calls, consecutive) = rules;
+            let (base, factor, beyond, quiet) = backoff;
+            let (count, ratio, max_wait) = probes;
+            Settings {
+                span,
+                twentieths,
+                min_calls: match span {
+                    Span::Calls(calls) => min_calls.min(calls),
+                    Span::Buckets { .. } => min_calls,
+                },
+                consecutive,
+                slow,
+                base,
+                factor,
+                max: base + beyond,
+                quiet,
+                probes: count,
+                probe_twentieths: ratio,
+                max_wait,
+                cancel,
+                ramp: limits.0,
+                max_in_flight: limits.1,
+            }
+        },
+    )
 }
 
 const fn ms(n: u64) -> Duration {
@@ -125,6 +131,12 @@ fn build(settings: &Settings, clock: &ManualClock, told: &Arc<Mutex<Vec<Transiti
             Some(0) => Cancel::Failure,
             Some(after) => Cancel::FailureAfter(ms(after)),
         })
+        .ramp(
+            settings
+                .ramp
+                .map(|(time, from)| Ramp::over(ms(time)).start(share(from))),
+        )
+        .max_in_flight(settings.max_in_flight)
         .clock(clock)
         .observer(move |event: &Event<'_>| {
             if let Event::Transition(_, t) | Event::WouldOpen(_, t) = event {
@@ -224,6 +236,7 @@ impl Pair {
         assert_eq!(real.state, naive.visible_state());
         assert_eq!(real.generation, naive.generation);
         assert_eq!(real.openings, naive.openings);
+        assert_eq!(real.in_flight, naive.bounded_in_flight());
         let probes = real.probes;
         assert_eq!(
             (probes.in_flight, probes.succeeded, probes.failed),
@@ -247,9 +260,12 @@ impl Pair {
         }
     }
 
-    /// Whatever is still out stays out for ever: some call must pass all the same.
+    /// Whatever is still out stays out for ever: some call must pass all the same, if there is room for one.
     fn comes_back(&mut self) {
-        if self.naive.state == State::ForcedOpen {
+        let is_full = |max| self.out.len() >= max as usize;
+        if self.naive.state == State::ForcedOpen
+            || self.naive.settings.max_in_flight.is_some_and(is_full)
+        {
             return;
         }
         let settings = self.naive.settings;

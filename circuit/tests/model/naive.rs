@@ -22,6 +22,9 @@ pub(crate) struct Settings {
     pub(crate) max_wait: u64,
     /// After how long a cancelled call is a failure.
     pub(crate) cancel: Option<u64>,
+    /// For how long after a recovery only a share passes, and which share at first.
+    pub(crate) ramp: Option<(u64, u32)>,
+    pub(crate) max_in_flight: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -66,6 +69,9 @@ pub(crate) struct Naive {
     taken: u32,
     succeeded: u32,
     failed: u32,
+    /// The shares of all calls of the ramp so far, added up: in 65536ths.
+    shares: u64,
+    in_flight: u32,
 }
 
 type Refusal = (Reason, Option<Duration>);
@@ -85,6 +91,8 @@ impl Naive {
             taken: 0,
             succeeded: 0,
             failed: 0,
+            shares: 0,
+            in_flight: 0,
         }
     }
 
@@ -111,13 +119,39 @@ impl Naive {
             }
             _ => {}
         }
+        if self.state == State::Closed && left > 0 && !self.ramp_passes(left) {
+            let hint = Duration::from_millis(left.min(1000));
+            return Err((Reason::Ramping, Some(hint)));
+        }
+        let is_full = |max| self.in_flight == max;
+        if self.settings.max_in_flight.is_some_and(is_full) {
+            if self.state == State::HalfOpen {
+                self.taken -= 1;
+            }
+            return Err((Reason::Saturated, None));
+        }
+        self.in_flight += 1;
         Ok(NaivePermit {
             generation: self.generation,
             started: self.now,
         })
     }
 
+    /// At a share of a third every third call passes: whenever the sum of the shares goes beyond a whole number.
+    fn ramp_passes(&mut self, left: u64) -> bool {
+        let (time, twentieths) = self.settings.ramp.unwrap();
+        let (start, over) = (
+            f64::from(twentieths) / 20.0,
+            1.0 - left as f64 / time as f64,
+        );
+        let share = ((start + (1.0 - start) * over) * 65536.0) as u64;
+        let before = self.shares;
+        self.shares += share;
+        self.shares.div_ceil(65536) > before.div_ceil(65536)
+    }
+
     pub(crate) fn finish(&mut self, permit: NaivePermit, outcome: Outcome) {
+        self.in_flight -= 1;
         let took = self.now - permit.started;
         let failed = match outcome {
             Outcome::Success => Some(false),
@@ -181,6 +215,7 @@ impl Naive {
         } = self.settings;
         if self.succeeded * 20 >= probe_twentieths * probes {
             self.enter(State::Closed);
+            self.deadline = self.now + self.settings.ramp.map_or(0, |(time, _)| time);
         } else if (probes - self.failed) * 20 < probe_twentieths * probes {
             self.open();
         }
@@ -204,6 +239,7 @@ impl Naive {
         self.state = state;
         self.generation += 1;
         self.records.clear();
+        self.shares = 0;
         (self.run, self.deadline) = (0, 0);
         (self.taken, self.succeeded, self.failed) = (0, 0, 0);
         if state == State::Closed {
@@ -240,6 +276,10 @@ impl Naive {
             State::Open if self.deadline <= self.now => State::HalfOpen,
             state => state,
         }
+    }
+
+    pub(crate) fn bounded_in_flight(&self) -> Option<u32> {
+        self.settings.max_in_flight.map(|_| self.in_flight)
     }
 
     pub(crate) fn probe_counts(&self) -> (u32, u32, u32) {
