@@ -278,7 +278,7 @@ impl Breaker {
         });
     }
 
-    fn state_at(&self, word: Word, now: u64) -> State {
+    pub(crate) fn state_at(&self, word: Word, now: u64) -> State {
         match word.state() {
             State::Open if word.remaining(now).is_none() => State::HalfOpen,
             state => state,

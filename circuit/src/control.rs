@@ -213,6 +213,14 @@ impl Breaker {
         control.telling = false;
     }
 
+    /// Tells what is no transition, and needs no order.
+    #[cfg(feature = "keyed")]
+    pub(crate) fn tell_aside(&self, event: &Event<'_>) {
+        if let Some(observer) = &self.0.fixed.observer {
+            observer.on_event(event);
+        }
+    }
+
     fn event(&self, transition: Transition) -> Event<'_> {
         match (transition.cause, transition.to) {
             (Cause::Tripped(_), State::MetricsOnly) => Event::WouldOpen(self, transition),

@@ -14,6 +14,9 @@ pub enum Event<'a> {
     Transition(&'a Breaker, Transition),
     /// A rule tripped while the breaker only measures. The windows start anew.
     WouldOpen(&'a Breaker, Transition),
+    /// A key found no room among the `Breakers` of its layer, and shares this breaker with others for which there is none. Told once each time
+    /// that it begins.
+    Overflow(&'a Breaker),
 }
 
 /// A change of state. Every generation has one, and they are told in order.

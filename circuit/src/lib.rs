@@ -19,6 +19,8 @@ mod future;
 mod gate;
 #[cfg(feature = "http")]
 pub mod http;
+#[cfg(feature = "keyed")]
+mod keyed;
 mod layer;
 #[cfg(all(test, buttress_loom))]
 mod loom;
@@ -49,6 +51,8 @@ pub use fallback::{
     Detour, Fallback, FallbackIf, FallbackTo, Kept, Never, NoFallback, Nothing, Outcome, Spare,
 };
 pub use future::ResponseFuture;
+#[cfg(feature = "keyed")]
+pub use keyed::{Breakers, BreakersBuilder, Keyed, KeyedCircuit, KeyedCircuitLayer};
 pub use layer::{CircuitLayer, Single};
 pub use machine::State;
 pub use name::Name;

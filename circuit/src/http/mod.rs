@@ -63,6 +63,30 @@ impl CircuitLayer<Http> {
     }
 }
 
+#[cfg(feature = "keyed")]
+impl CircuitLayer<Http> {
+    /// The same with a breaker per key, which `key` reads from a request.
+    ///
+    /// ```
+    /// use buttress_circuit::{Breaker, Breakers, CircuitLayer};
+    /// use http::Request;
+    ///
+    /// let model = Breaker::builder("upstream").build()?;
+    /// // A clone of the authority costs a reference count, and its case does not matter.
+    /// let by_host = |request: &Request<()>| request.uri().authority().cloned();
+    /// let breakers = Breakers::<Option<http::uri::Authority>>::new(model);
+    /// let layer = CircuitLayer::keyed_http(breakers, by_host);
+    /// # let _ = layer;
+    /// # Ok::<(), buttress_circuit::ConfigError>(())
+    /// ```
+    pub fn keyed_http<K, G>(
+        breakers: crate::keyed::Breakers<K>,
+        key: G,
+    ) -> crate::keyed::KeyedCircuitLayer<K, G, Http> {
+        CircuitLayer::keyed(breakers, key).adapter(Http::default())
+    }
+}
+
 impl<C, R, B, F, T> CircuitLayer<Http<C, R>, B, F, T> {
     /// Decides by `classify` what an answer says about the service.
     pub fn classify_http<D>(self, classify: D) -> CircuitLayer<Http<D, R>, B, F, T> {

@@ -117,6 +117,30 @@ testkit::tower_laws! {
     }
 }
 
+#[cfg(feature = "keyed")]
+testkit::tower_laws! {
+    mod half_open_by_key {
+        readiness: PassedOn,
+        layer: CircuitLayer::keyed(half_open_breakers(), (|(): &()| 7) as fn(&()) -> u32),
+        request: || (),
+        answer: |_probe, (): ()| Ok(()),
+        read: |(): ()| async {},
+        given_back: |layer: &buttress_circuit::KeyedCircuitLayer<u32, fn(&()) -> u32>| {
+            assert_eq!(layer.breakers().get(&7).snapshot().probes.in_flight, 0);
+        },
+    }
+}
+
+#[cfg(feature = "keyed")]
+fn half_open_breakers() -> buttress_circuit::Breakers<u32> {
+    let (builder, clock) = builder();
+    let builder = builder.trip(consecutive(1)).half_open(Probes::new(4095));
+    let breakers = buttress_circuit::Breakers::new(builder.build().unwrap());
+    fail(&breakers.get(&7), 1);
+    clock.advance(secs(60));
+    breakers
+}
+
 #[cfg(feature = "http")]
 mod http_layer {
     use buttress_circuit::http::{CircuitBody, End, ServerErrors};

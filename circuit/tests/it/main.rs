@@ -9,6 +9,8 @@ mod diverting;
 mod forcing;
 #[cfg(feature = "http")]
 mod http;
+#[cfg(feature = "keyed")]
+mod keyed;
 mod laws;
 mod layering;
 mod probing;

@@ -2,6 +2,8 @@
 #![cfg(not(buttress_loom))]
 #![expect(clippy::unwrap_used, reason = "a helper of tests is a test")]
 
+#[cfg(feature = "keyed")]
+mod keyed;
 mod naive;
 
 use std::sync::{Arc, Mutex};
