@@ -22,6 +22,14 @@ pub(crate) struct Fixed {
     pub(crate) observer: Option<Arc<dyn Observer>>,
 }
 
+impl Fixed {
+    /// Whether anybody beside the rules asks how long calls take.
+    #[expect(clippy::unused_self, reason = "it will")]
+    pub(crate) fn times_calls(&self) -> bool {
+        false
+    }
+}
+
 /// Builds a [`Breaker`], or as a [`Change`] sets what can be changed while one runs.
 #[must_use = "a builder builds nothing until it is told to"]
 pub struct Builder<Of = New> {

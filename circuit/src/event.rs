@@ -14,6 +14,8 @@ pub enum Event<'a> {
     Transition(&'a Breaker, Transition),
     /// A rule tripped while the breaker only measures. The windows start anew.
     WouldOpen(&'a Breaker, Transition),
+    /// The settings of the breaker were changed.
+    Reconfigured(&'a Breaker),
 }
 
 /// A change of state. Every generation has one, and they are told in order.
@@ -48,10 +50,15 @@ pub enum Cause {
     ProbesTimedOut,
     /// Somebody asked for it.
     Manual,
+    /// The settings were changed while probes were out, which start anew.
+    Reconfigured,
+    /// A snapshot was restored.
+    Restored,
 }
 
 /// What a trip rule holds.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum Reading {
     /// The calls in the window that failed.

@@ -21,19 +21,22 @@ mod layer;
 #[cfg(all(test, buttress_loom))]
 mod loom;
 mod machine;
+mod memory;
 mod name;
 mod observe;
+mod operate;
 mod permit;
 mod policy;
 mod request;
 mod rule;
 mod service;
+mod snapshot;
 mod stamped;
 mod sync;
 mod verdict;
 mod window;
 
-pub use breaker::{Breaker, ProbeCounts, Snapshot};
+pub use breaker::Breaker;
 pub use builder::{Builder, Change, New, Running};
 pub use clock::{Clock, ManualClock};
 pub use error::{ConfigError, Error, Reason, Rejected};
@@ -41,6 +44,7 @@ pub use event::{Cause, Event, Observer, Reading, Transition};
 pub use future::ResponseFuture;
 pub use layer::CircuitLayer;
 pub use machine::State;
+pub use memory::Memory;
 pub use name::Name;
 pub use observe::{Judge, Observe, Watch};
 pub use permit::Permit;
@@ -48,5 +52,6 @@ pub use policy::{
     Backoff, Cancel, Probes, Ramp, Rate, Trip, consecutive, failure_rate, slow_calls,
 };
 pub use service::Circuit;
+pub use snapshot::{ProbeCounts, Snapshot};
 pub use verdict::{Classify, ErrIsFailure, Verdict};
 pub use window::{Tally, Window};

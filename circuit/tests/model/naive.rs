@@ -80,7 +80,8 @@ impl Naive {
     pub(crate) fn new(settings: Settings) -> Self {
         Self {
             settings,
-            now: 0,
+            // A breaker's clock begins a day late, and its buckets are cut accordingly.
+            now: 24 * 60 * 60 * 1000,
             state: State::Closed,
             generation: 0,
             openings: 0,
