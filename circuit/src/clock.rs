@@ -72,7 +72,7 @@ impl Clock {
     fn ask(&self) -> u64 {
         match &self.0 {
             Source::Manual(clock) => clock.0.load(Ordering::Acquire),
-            Source::Custom(elapsed) => nanos(elapsed()),
+            Source::Custom(elapsed) => nanos(elapsed()).min(u64::MAX - DAY),
             _ => unreachable!("read in `now`"),
         }
     }
