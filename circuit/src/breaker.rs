@@ -3,12 +3,11 @@
 use std::fmt;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
 use crate::builder::{Builder, Fixed, New};
-use crate::clock::{Clock, nanos};
+use crate::clock::nanos;
 use crate::config::{Config, Current, Settings};
 use crate::control::Control;
 use crate::error::{ConfigError, Error, Rejected};
@@ -62,6 +61,10 @@ pub(crate) struct Shared {
     /// No rule opens it before.
     pub(crate) warm_at: u64,
     pub(crate) fixed: Fixed,
+    /// Whether anybody wants to hear of single calls.
+    pub(crate) watches_calls: bool,
+    #[cfg(feature = "histogram")]
+    pub(crate) latencies: Option<Box<crate::latency::Recorder>>,
     pub(crate) name: Name,
     pub(crate) control: Mutex<Control>,
 }
@@ -69,12 +72,7 @@ pub(crate) struct Shared {
 impl Breaker {
     /// Starts a breaker named `name`. The settings have defaults.
     pub fn builder(name: impl Into<Name>) -> Builder<New> {
-        let fixed = Fixed {
-            clock: Clock::default(),
-            warm_up: Duration::ZERO,
-            observer: None,
-        };
-        Builder::new(name.into(), Settings::default(), fixed)
+        Builder::new(name.into(), Settings::default(), Fixed::new())
     }
 
     pub(crate) fn new(
@@ -100,6 +98,12 @@ impl Breaker {
             } else {
                 0
             },
+            watches_calls: fixed.times_calls(),
+            #[cfg(feature = "histogram")]
+            latencies: fixed
+                .latencies
+                .map(crate::latency::Recorder::new)
+                .map(Box::new),
             fixed,
             name,
             control: Mutex::new(Control::new(now)),

@@ -217,17 +217,18 @@ impl Breaker {
 
     /// Tells the observer what it has not heard, without the lock. Only one call does so at a time, and so the order holds.
     pub(crate) fn tell<'a>(&'a self, mut control: MutexGuard<'a, Control>) {
-        let Some(observer) = &self.0.fixed.observer else {
+        let observers = &self.0.fixed.observers;
+        if observers.is_empty() {
             control.untold.clear();
             return;
-        };
+        }
         if std::mem::replace(&mut control.telling, true) {
             return;
         }
         while let Some(untold) = control.untold.pop_front() {
             drop(control);
             let panicked = Silenced(self);
-            observer.on_event(&self.event(untold));
+            observers.tell(&self.event(untold));
             std::mem::forget(panicked);
             control = self.control();
         }

@@ -17,6 +17,8 @@ mod future;
 mod gate;
 #[cfg(feature = "http")]
 pub mod http;
+#[cfg(feature = "histogram")]
+mod latency;
 mod layer;
 #[cfg(all(test, buttress_loom))]
 mod loom;
@@ -27,6 +29,7 @@ mod observe;
 mod operate;
 mod permit;
 mod policy;
+mod preset;
 mod request;
 mod rule;
 mod service;
@@ -34,6 +37,7 @@ mod snapshot;
 mod stamped;
 mod sync;
 mod verdict;
+mod watch;
 mod window;
 
 pub use breaker::Breaker;
@@ -42,6 +46,8 @@ pub use clock::{Clock, ManualClock};
 pub use error::{ConfigError, Error, Reason, Rejected};
 pub use event::{Cause, Event, Observer, Reading, Transition};
 pub use future::ResponseFuture;
+#[cfg(feature = "histogram")]
+pub use latency::Latencies;
 pub use layer::CircuitLayer;
 pub use machine::State;
 pub use memory::Memory;

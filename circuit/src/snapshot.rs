@@ -33,6 +33,8 @@ impl Breaker {
             openings,
             probes: self.slots(word).into(),
             rules: config.readings(generation, now),
+            #[cfg(feature = "histogram")]
+            latencies: self.0.latencies.as_ref().map(|kept| kept.read(now)),
             memory: Memory {
                 rules: config.keep(generation, now),
                 closed_for,
@@ -139,6 +141,9 @@ pub struct Snapshot {
     pub probes: ProbeCounts,
     /// The trip rules, in the order in which they were given.
     pub rules: Vec<Reading>,
+    /// How long calls take, where that is [kept](crate::Builder::latencies).
+    #[cfg(feature = "histogram")]
+    pub latencies: Option<crate::latency::Latencies>,
     /// What else [`Breaker::restore`] needs.
     pub memory: Memory,
 }
