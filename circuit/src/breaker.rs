@@ -1,22 +1,19 @@
 //! The breaker that everybody shares.
 
 use std::fmt;
-use std::sync::atomic::Ordering::{Acquire, Release};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
 use crate::builder::{Builder, Fixed, New};
-use crate::clock::{Clock, nanos};
+use crate::clock::nanos;
 use crate::config::{Config, Current, Settings};
 use crate::control::Control;
 use crate::error::{ConfigError, Error, Rejected};
-use crate::event::{Cause, Reading};
 use crate::machine::{Slots, State, Word};
 use crate::name::Name;
 use crate::permit::{Panicked, Permit};
-use crate::policy::A_DAY;
 use crate::stamped::{Stamp, Stamped};
 use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Mutex};
 use crate::verdict::{Classify, ErrIsFailure};
@@ -65,6 +62,10 @@ pub(crate) struct Shared {
     /// No rule opens it before.
     pub(crate) warm_at: u64,
     pub(crate) fixed: Fixed,
+    /// Whether anybody wants to hear of single calls.
+    pub(crate) watches_calls: bool,
+    #[cfg(feature = "histogram")]
+    pub(crate) latencies: Option<Box<crate::latency::Recorder>>,
     pub(crate) name: Name,
     pub(crate) control: Mutex<Control>,
     pub(crate) waiters: Waiters,
@@ -73,12 +74,7 @@ pub(crate) struct Shared {
 impl Breaker {
     /// Starts a breaker named `name`. The settings have defaults.
     pub fn builder(name: impl Into<Name>) -> Builder<New> {
-        let fixed = Fixed {
-            clock: Clock::default(),
-            warm_up: Duration::ZERO,
-            observer: None,
-        };
-        Builder::new(name.into(), Settings::default(), fixed)
+        Builder::new(name.into(), Settings::default(), Fixed::new())
     }
 
     pub(crate) fn new(
@@ -87,7 +83,8 @@ impl Breaker {
         fixed: Fixed,
     ) -> Result<Self, ConfigError> {
         let warm_up = nanos(fixed.warm_up);
-        let config = Config::new(settings, false)?;
+        let config = Config::new(settings, fixed.times_calls())?;
+        let now = fixed.clock.now();
         Ok(Self(Arc::new(Shared {
             word: AtomicU64::new(Word::START.0),
             slots: Stamped::new(),
@@ -99,13 +96,19 @@ impl Breaker {
             config,
             changed: OnceLock::new(),
             warm_at: if warm_up > 0 {
-                fixed.clock.now().saturating_add(warm_up)
+                now.saturating_add(warm_up)
             } else {
                 0
             },
+            watches_calls: fixed.times_calls(),
+            #[cfg(feature = "histogram")]
+            latencies: fixed
+                .latencies
+                .map(crate::latency::Recorder::new)
+                .map(Box::new),
             fixed,
             name,
-            control: Mutex::new(Control::new()),
+            control: Mutex::new(Control::new(now)),
             waiters: Waiters::default(),
         })))
     }
@@ -209,75 +212,6 @@ impl Breaker {
         self.state_at(self.word(), self.now())
     }
 
-    /// What the breaker holds, for people and dashboards. The parts are read one after the other.
-    #[must_use]
-    pub fn snapshot(&self) -> Snapshot {
-        let (word, now, config) = (self.word(), self.now(), self.config());
-        let state = self.state_at(word, now);
-        let readings = config.rules.iter();
-        let left = word.remaining(now).map(Duration::from_millis);
-        Snapshot {
-            name: self.0.name.clone(),
-            state,
-            generation: word.generation(),
-            remaining: left.filter(|_| state == State::Open),
-            ramp: left.filter(|_| state == State::Closed),
-            in_flight: self.in_flight(&config),
-            openings: self.control().openings(),
-            probes: self.slots(word).into(),
-            rules: readings
-                .map(|rule| rule.reading(word.generation(), now))
-                .collect(),
-        }
-    }
-
-    /// Rejects every call until told otherwise: time does not end it.
-    pub fn force_open(&self) {
-        self.force(State::ForcedOpen);
-    }
-
-    /// Lets every call pass and counts nothing, until told otherwise.
-    pub fn force_closed(&self) {
-        self.force(State::ForcedClosed);
-    }
-
-    /// Lets every call pass, counts them, and only tells when it would have opened, until told otherwise.
-    pub fn metrics_only(&self) {
-        self.force(State::MetricsOnly);
-    }
-
-    /// Ends what was forced: closed and with empty windows. Does nothing else.
-    pub fn auto(&self) {
-        self.shift(Cause::Manual, |_, word, _| {
-            word.state()
-                .is_manual()
-                .then(|| (word.next(State::Closed, 0), None))
-        });
-    }
-
-    /// As new: closed, with empty windows and the first open time before it, whatever the state was.
-    pub fn reset(&self) {
-        self.shift(Cause::Manual, |control, word, now| {
-            control.forget(now);
-            Some((word.next(State::Closed, 0), None))
-        });
-    }
-
-    /// Opens for `time`, between a millisecond and a day, and then probes: for a health check that knows better. What was forced stays.
-    pub fn open_for(&self, time: Duration) {
-        let time = time.clamp(Duration::from_millis(1), A_DAY);
-        self.shift(Cause::Manual, |_, word, now| {
-            let until = crate::machine::deadline(now, time);
-            (!word.state().is_manual()).then(|| (word.next(State::Open, until), Some(time)))
-        });
-    }
-
-    fn force(&self, state: State) {
-        self.shift(Cause::Manual, |_, word, _| {
-            (word.state() != state).then(|| (word.next(state, 0), None))
-        });
-    }
-
     pub(crate) fn state_at(&self, word: Word, now: u64) -> State {
         match word.state() {
             State::Open if word.remaining(now).is_none() => State::HalfOpen,
@@ -295,17 +229,24 @@ impl Breaker {
         }
     }
 
+    /// Only under the lock.
+    pub(crate) fn set_config(&self, config: Config) {
+        self.0.reads_start.store(config.reads_start, Relaxed);
+        self.0.max_in_flight.store(config.max_in_flight(), Relaxed);
+        let config = Arc::new(config);
+        let first = self
+            .0
+            .changed
+            .get_or_init(|| ArcSwap::new(Arc::clone(&config)));
+        first.store(config);
+    }
+
     /// The configuration that holds.
     pub(crate) fn config(&self) -> Current<'_> {
         match self.0.changed.get() {
             None => Current::First(&self.0.config),
             Some(config) => Current::Changed(config.load()),
         }
-    }
-
-    fn in_flight(&self, config: &Config) -> Option<u32> {
-        let is_bounded = config.settings.max_in_flight.is_some();
-        is_bounded.then(|| self.0.in_flight.load(Acquire))
     }
 
     #[inline]
@@ -329,56 +270,5 @@ impl fmt::Debug for Breaker {
             .field("name", self.name())
             .field("state", &self.state())
             .finish_non_exhaustive()
-    }
-}
-
-/// What a breaker held at a moment.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct Snapshot {
-    /// The name of the breaker.
-    pub name: Name,
-    /// As [`Breaker::state`].
-    pub state: State,
-    /// The number of the state. Wraps around at 2 097 152.
-    pub generation: u32,
-    /// How much longer it is open.
-    pub remaining: Option<Duration>,
-    /// How much longer it admits only a share of the calls, after a recovery.
-    pub ramp: Option<Duration>,
-    /// The calls under way, where they are bounded.
-    pub in_flight: Option<u32>,
-    /// How often it has opened since it was last quiet: what the back-off goes by.
-    pub openings: u32,
-    /// The probes of this generation.
-    pub probes: ProbeCounts,
-    /// The trip rules, in the order in which they were given.
-    pub rules: Vec<Reading>,
-}
-
-/// The probes of a half-open breaker.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-#[non_exhaustive]
-pub struct ProbeCounts {
-    /// Under way.
-    pub in_flight: u32,
-    /// Succeeded.
-    pub succeeded: u32,
-    /// Failed.
-    pub failed: u32,
-}
-
-impl From<Slots> for ProbeCounts {
-    fn from(slots: Slots) -> Self {
-        let Slots {
-            taken,
-            succeeded,
-            failed,
-        } = slots;
-        Self {
-            in_flight: taken - succeeded - failed,
-            succeeded,
-            failed,
-        }
     }
 }

@@ -12,6 +12,7 @@ use crate::error::ConfigError;
 use crate::event::Observer;
 use crate::name::Name;
 use crate::policy::{Backoff, Cancel, Probes, Ramp, Trip, check_time};
+use crate::watch::{Hears, Observers};
 
 /// What a breaker is made with, and keeps.
 #[derive(Clone)]
@@ -19,7 +20,42 @@ pub(crate) struct Fixed {
     pub(crate) clock: Clock,
     /// From its start on no rule opens it for so long.
     pub(crate) warm_up: Duration,
-    pub(crate) observer: Option<Arc<dyn Observer>>,
+    pub(crate) observers: Arc<Observers>,
+    /// The span over which latencies are kept.
+    #[cfg(feature = "histogram")]
+    pub(crate) latencies: Option<Duration>,
+}
+
+impl Fixed {
+    pub(crate) fn new() -> Self {
+        Self {
+            clock: Clock::default(),
+            warm_up: Duration::ZERO,
+            observers: Arc::default(),
+            #[cfg(feature = "histogram")]
+            latencies: None,
+        }
+    }
+
+    /// Whether anybody beside the rules asks how long calls take.
+    pub(crate) fn times_calls(&self) -> bool {
+        #[cfg(feature = "histogram")]
+        if self.latencies.is_some() {
+            return true;
+        }
+        self.observers.hear_calls()
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        if self.warm_up > Duration::ZERO {
+            check_time(self.warm_up)?;
+        }
+        #[cfg(feature = "histogram")]
+        if let Some(span) = self.latencies {
+            check_time(span)?;
+        }
+        Ok(())
+    }
 }
 
 /// Builds a [`Breaker`], or as a [`Change`] sets what can be changed while one runs.
@@ -104,9 +140,26 @@ impl Builder<New> {
         self
     }
 
-    /// Who hears of transitions. Default: nobody.
-    pub fn observer(mut self, observer: impl Observer) -> Self {
-        self.fixed.observer = Some(Arc::new(observer));
+    /// One more who hears of transitions. Default: nobody.
+    pub fn observer(self, observer: impl Observer) -> Self {
+        self.add_observer(observer, Hears::Transitions)
+    }
+
+    /// One more who hears of transitions and of every single call. Costs two readings of the clock per call, and what the observer costs.
+    pub fn observer_of_calls(self, observer: impl Observer) -> Self {
+        self.add_observer(observer, Hears::Calls)
+    }
+
+    fn add_observer(mut self, observer: impl Observer, hears: Hears) -> Self {
+        Arc::make_mut(&mut self.fixed.observers).add(Arc::new(observer), hears);
+        self
+    }
+
+    /// Keeps how long calls take, for [`Snapshot::latencies`](crate::Snapshot::latencies): over the last one to two spans of this length, from a
+    /// millisecond to a day, in about 8 KiB. Default: not kept.
+    #[cfg(feature = "histogram")]
+    pub fn latencies(mut self, span: Duration) -> Self {
+        self.fixed.latencies = Some(span);
         self
     }
 
@@ -116,9 +169,7 @@ impl Builder<New> {
     ///
     /// [`ConfigError`] for a setting that no breaker can have.
     pub fn build(self) -> Result<Breaker, ConfigError> {
-        if self.fixed.warm_up > Duration::ZERO {
-            check_time(self.fixed.warm_up)?;
-        }
+        self.fixed.check()?;
         Breaker::new(self.name, Arc::new(self.settings), self.fixed)
     }
 }

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::ConfigError;
+use crate::event::Reading;
+use crate::memory::Kept;
 use crate::policy::{Backoff, Cancel, Probes, Ramp, Trip, check_time, failure_rate};
 use crate::rule::Rule;
 
@@ -90,6 +92,28 @@ impl Config {
 }
 
 impl Config {
+    pub(crate) fn readings(&self, generation: u32, now: u64) -> Vec<Reading> {
+        let read = |rule: &Rule| rule.reading(generation, now);
+        self.rules.iter().map(read).collect()
+    }
+
+    /// What the rules hold.
+    pub(crate) fn keep(&self, generation: u32, now: u64) -> Vec<Kept> {
+        let keep = |rule: &Rule| rule.keep(generation, now);
+        self.rules.iter().map(keep).collect()
+    }
+
+    /// Gives each rule what was kept of the first one of its kind that no other rule has taken up.
+    pub(crate) fn remember(&self, generation: u32, now: u64, kept: &[Kept]) {
+        let mut left: Vec<&Kept> = kept.iter().collect();
+        for rule in &self.rules {
+            let fits = |kept: &&Kept| kept.about == rule.about();
+            if let Some(at) = left.iter().position(fits) {
+                rule.remember(generation, now, &left.remove(at).contents);
+            }
+        }
+    }
+
     /// How many calls may be under way. Any number, where that is the largest there is.
     pub(crate) fn max_in_flight(&self) -> u32 {
         self.settings.max_in_flight.unwrap_or(u32::MAX)

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::breaker::Breaker;
 use crate::clock::nanos;
-use crate::event::{Cause, Event, Observer, Transition};
+use crate::event::{Cause, Event, Transition};
 use crate::machine::{Slots, State, Word, deadline};
 use crate::policy::Backoff;
 use crate::stamped::Stamp;
@@ -20,27 +20,41 @@ pub(crate) struct Control {
     closed_at: u64,
     luck: fastrand::Rng,
     /// What the observer has not heard yet.
-    untold: VecDeque<Transition>,
+    untold: VecDeque<Untold>,
     /// Somebody is telling, and will also tell what is added meanwhile.
     telling: bool,
 }
 
-/// How many transitions wait for a slow observer.
+/// What happened, until it is told as an [`Event`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Untold {
+    Transition(Transition),
+    Reconfigured,
+}
+
+/// How much waits for a slow observer.
 const MAX_UNTOLD: usize = 256;
 
 impl Control {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(now: u64) -> Self {
         Self {
             openings: 0,
-            closed_at: 0,
+            closed_at: now,
             luck: fastrand::Rng::with_seed(seed()),
             untold: VecDeque::new(),
             telling: false,
         }
     }
 
-    pub(crate) fn openings(&self) -> u32 {
-        self.openings
+    /// How often the breaker has opened since it was last quiet, and for how long it has been closed.
+    pub(crate) fn history(&self, now: u64) -> (u32, Duration) {
+        let closed_for = now.saturating_sub(self.closed_at);
+        (self.openings, Duration::from_nanos(closed_for))
+    }
+
+    pub(crate) fn set_history(&mut self, openings: u32, closed_for: Duration, now: u64) {
+        self.openings = openings;
+        self.closed_at = now.saturating_sub(nanos(closed_for));
     }
 
     pub(crate) fn forget(&mut self, now: u64) {
@@ -69,11 +83,27 @@ impl Control {
         time
     }
 
-    fn enqueue(&mut self, transition: Transition) {
+    pub(crate) fn enqueue(&mut self, untold: Untold) {
         if self.untold.len() == MAX_UNTOLD {
             self.untold.pop_front();
         }
-        self.untold.push_back(transition);
+        self.untold.push_back(untold);
+    }
+
+    pub(crate) fn enqueue_transition(
+        &mut self,
+        from: Word,
+        to: Word,
+        cause: Cause,
+        open_for: Option<Duration>,
+    ) {
+        self.enqueue(Untold::Transition(Transition {
+            generation: to.generation(),
+            from: from.state(),
+            to: to.state(),
+            cause,
+            open_for,
+        }));
     }
 }
 
@@ -177,36 +207,30 @@ impl Breaker {
         let Some((next, open_for)) = plan(&mut control, word, now) else {
             return;
         };
-        if next.state() == State::Closed {
+        if next.state() == State::Closed && cause != Cause::Restored {
             control.closed_at = now;
         }
         self.set_word(next);
-        let observer = self.0.fixed.observer.as_deref();
-        if observer.is_some() {
-            control.enqueue(Transition {
-                generation: next.generation(),
-                from: word.state(),
-                to: next.state(),
-                cause,
-                open_for,
-            });
-        }
+        control.enqueue_transition(word, next, cause, open_for);
         drop(control);
         self.0.waiters.wake_all();
-        if let Some(observer) = observer {
-            self.tell(self.control(), observer);
-        }
+        self.tell(self.control());
     }
 
     /// Tells the observer what it has not heard, without the lock. Only one call does so at a time, and so the order holds.
-    fn tell<'a>(&'a self, mut control: MutexGuard<'a, Control>, observer: &dyn Observer) {
+    pub(crate) fn tell<'a>(&'a self, mut control: MutexGuard<'a, Control>) {
+        let observers = &self.0.fixed.observers;
+        if observers.is_empty() {
+            control.untold.clear();
+            return;
+        }
         if std::mem::replace(&mut control.telling, true) {
             return;
         }
-        while let Some(transition) = control.untold.pop_front() {
+        while let Some(untold) = control.untold.pop_front() {
             drop(control);
             let panicked = Silenced(self);
-            observer.on_event(&self.event(transition));
+            observers.tell(&self.event(untold));
             std::mem::forget(panicked);
             control = self.control();
         }
@@ -216,12 +240,13 @@ impl Breaker {
     /// Tells what is no transition, and needs no order.
     #[cfg(feature = "keyed")]
     pub(crate) fn tell_aside(&self, event: &Event<'_>) {
-        if let Some(observer) = &self.0.fixed.observer {
-            observer.on_event(event);
-        }
+        self.0.fixed.observers.tell(event);
     }
 
-    fn event(&self, transition: Transition) -> Event<'_> {
+    fn event(&self, untold: Untold) -> Event<'_> {
+        let Untold::Transition(transition) = untold else {
+            return Event::Reconfigured(self);
+        };
         match (transition.cause, transition.to) {
             (Cause::Tripped(_), State::MetricsOnly) => Event::WouldOpen(self, transition),
             _ => Event::Transition(self, transition),

@@ -174,6 +174,9 @@ impl Breaker {
     pub(crate) fn finish(&self, ticket: Ticket, started: u64, verdict: Verdict) {
         self.leave_room(ticket);
         self.settle(ticket as u32, started, verdict);
+        if self.0.watches_calls {
+            self.watch_end(started, verdict);
+        }
     }
 
     /// Its caller went away.
@@ -193,6 +196,9 @@ impl Breaker {
             Verdict::Ignore
         };
         self.settle(ticket as u32, started, verdict);
+        if self.0.watches_calls {
+            self.watch_cancel(started, verdict);
+        }
     }
 
     /// Counts what came of a call, unless the state that admitted it is over: then it says nothing about this one.
@@ -318,6 +324,10 @@ impl Breaker {
 
     #[inline]
     pub(crate) fn rejected(&self, refusal: Refusal) -> Rejected {
-        Rejected::new(&self.0.name, refusal)
+        let rejected = Rejected::new(&self.0.name, refusal);
+        if self.0.watches_calls {
+            self.watch_rejection(&rejected);
+        }
+        rejected
     }
 }

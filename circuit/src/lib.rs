@@ -21,17 +21,23 @@ mod gate;
 pub mod http;
 #[cfg(feature = "keyed")]
 mod keyed;
+#[cfg(feature = "histogram")]
+mod latency;
 mod layer;
 #[cfg(all(test, buttress_loom))]
 mod loom;
 mod machine;
 mod manner;
+mod memory;
 mod name;
+mod operate;
 mod permit;
 mod policy;
+mod preset;
 mod request;
 mod rule;
 mod service;
+mod snapshot;
 mod stamped;
 mod sync;
 mod timeout;
@@ -39,10 +45,11 @@ mod verdict;
 mod wait;
 #[cfg(feature = "tokio")]
 mod waiting;
+mod watch;
 mod window;
 
 pub use adapter::{Adapter, Exchange, Judge};
-pub use breaker::{Breaker, ProbeCounts, Snapshot};
+pub use breaker::Breaker;
 pub use builder::{Builder, Change, New, Running};
 pub use clock::{Clock, ManualClock};
 pub use error::{ConfigError, Error, Reason, Rejected, TimedOut};
@@ -53,14 +60,18 @@ pub use fallback::{
 pub use future::ResponseFuture;
 #[cfg(feature = "keyed")]
 pub use keyed::{Breakers, BreakersBuilder, Keyed, KeyedCircuit, KeyedCircuitLayer};
+#[cfg(feature = "histogram")]
+pub use latency::Latencies;
 pub use layer::{CircuitLayer, Single};
 pub use machine::State;
+pub use memory::Memory;
 pub use name::Name;
 pub use permit::Permit;
 pub use policy::{
     Backoff, Cancel, Probes, Ramp, Rate, Trip, consecutive, failure_rate, slow_calls,
 };
 pub use service::Circuit;
+pub use snapshot::{ProbeCounts, Snapshot};
 pub use timeout::{Limit, NoTimeout, Timer};
 #[cfg(feature = "tokio")]
 pub use timeout::{Timeout, TokioTimer};

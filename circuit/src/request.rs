@@ -14,7 +14,12 @@ impl Breaker {
     /// Keeps the latest moment that was asked for in this generation. It matters when the breaker opens, and says nothing about whether.
     #[inline(never)]
     pub(crate) fn keep_request(&self, generation: u32, time: Duration) {
-        let until = self.now().saturating_add(nanos(time.min(A_DAY)));
+        let left = nanos(time.min(A_DAY));
+        self.request_until(generation, self.now().saturating_add(left));
+    }
+
+    /// The same, as a moment on the breaker's clock.
+    pub(crate) fn request_until(&self, generation: u32, until: u64) {
         let until = until.div_ceil(UNIT).min(PAYLOAD_MAX);
         let later = |kept| (until > kept).then_some(until);
         self.0.requested.update(stamp(generation), later);

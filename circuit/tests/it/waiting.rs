@@ -286,3 +286,13 @@ async fn those_who_find_no_room_for_a_probe_do_not_wake_each_other() {
     assert!(other.is_woken());
     assert_ready!(other.poll()).ignore();
 }
+
+#[tokio::test(start_paused = true)]
+async fn more_room_wakes() {
+    let breaker = settings().max_in_flight(1).build().unwrap();
+    let _call = breaker.try_acquire().unwrap();
+    let mut waiter = waiter(&breaker);
+    breaker.reconfigure(|now| now.max_in_flight(2)).unwrap();
+    assert!(waiter.is_woken());
+    assert_ready!(waiter.poll()).success();
+}

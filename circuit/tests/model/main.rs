@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use buttress_circuit::{
-    Backoff, Breaker, Cancel, Event, ManualClock, Permit, Probes, Ramp, Reading, State, Transition,
-    Window, consecutive, failure_rate, slow_calls,
+    Backoff, Breaker, Builder, Cancel, Event, ManualClock, Permit, Probes, Ramp, Reading, State,
+    Transition, Window, consecutive, failure_rate, slow_calls,
 };
 use naive::{Naive, NaivePermit, Outcome, Settings, Span};
 use proptest::collection::vec;
@@ -28,6 +28,8 @@ enum Step {
     Auto,
     Reset,
     OpenFor(u64),
+    Reconfigure(Settings),
+    Restart { down: u64 },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -53,6 +55,8 @@ fn step() -> impl Strategy<Value = Step> {
         15 => (0..120_u64).prop_map(Step::Pass),
         3 => (0..3000_u64).prop_map(Step::Pass),
         1 => operate,
+        1 => settings().prop_map(Step::Reconfigure),
+        1 => (0..500_u64).prop_map(|down| Step::Restart { down }),
     ]
 }
 
@@ -97,11 +101,13 @@ fn settings() -> impl Strategy<Value = Settings> {
     )
 }
 
+const DAY: u64 = 24 * 60 * 60 * 1000;
+
 const fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
 }
 
-fn build(settings: &Settings, clock: &ManualClock, told: &Arc<Mutex<Vec<Transition>>>) -> Breaker {
+fn configure<Of>(builder: Builder<Of>, settings: &Settings) -> Builder<Of> {
     let share = |twentieths: u32| f64::from(twentieths) / 20.0;
     let window = match settings.span {
         Span::Calls(calls) => Window::calls(calls),
@@ -116,8 +122,7 @@ fn build(settings: &Settings, clock: &ManualClock, told: &Arc<Mutex<Vec<Transiti
     if let Some(failures) = settings.consecutive {
         trip = trip.or(consecutive(failures));
     }
-    let told = Arc::clone(told);
-    Breaker::builder("model")
+    builder
         .trip(trip)
         .open_for(
             Backoff::exponential(ms(settings.base), settings.factor.into(), ms(settings.max))
@@ -139,6 +144,11 @@ fn build(settings: &Settings, clock: &ManualClock, told: &Arc<Mutex<Vec<Transiti
                 .map(|(time, from)| Ramp::over(ms(time)).start(share(from))),
         )
         .max_in_flight(settings.max_in_flight)
+}
+
+fn build(settings: &Settings, clock: &ManualClock, told: &Arc<Mutex<Vec<Transition>>>) -> Breaker {
+    let told = Arc::clone(told);
+    configure(Breaker::builder("model"), settings)
         .clock(clock)
         .observer(move |event: &Event<'_>| {
             if let Event::Transition(_, t) | Event::WouldOpen(_, t) = event {
@@ -199,8 +209,33 @@ impl Pair {
                 self.breaker.open_for(ms(time));
                 self.naive.open_for(time);
             }
+            Step::Reconfigure(other) => {
+                let settings = self.naive.settings.like(other);
+                let change = |now| configure(now, &settings);
+                self.breaker.reconfigure(change).unwrap();
+                self.naive.reconfigure(settings);
+            }
+            Step::Restart { down } => self.restart(down),
         }
         self.check();
+    }
+
+    /// The new process has a clock of its own, which differs from the old by whole buckets: otherwise they would be cut elsewhere.
+    fn restart(&mut self, down: u64) {
+        let snapshot = self.breaker.snapshot();
+        if snapshot.state == State::HalfOpen {
+            self.naive.look();
+        }
+        self.out.clear();
+        self.naive.restart(down);
+        let phase = match self.naive.settings.span {
+            Span::Buckets { width } => (self.naive.now - DAY) % width,
+            Span::Calls(_) => 0,
+        };
+        (self.clock, self.told) = (ManualClock::new(), Arc::default());
+        self.clock.set(ms(phase));
+        self.breaker = build(&self.naive.settings, &self.clock, &self.told);
+        self.breaker.restore(&snapshot, ms(down));
     }
 
     fn acquire(&mut self) {

@@ -27,6 +27,30 @@ pub(crate) struct Settings {
     pub(crate) max_in_flight: Option<u32>,
 }
 
+impl Settings {
+    fn times_calls(&self) -> bool {
+        self.slow.is_some() || self.cancel.is_some_and(|after| after > 0)
+    }
+
+    /// These settings, as far as they can be changed into those of `other` and what the windows hold stays the same.
+    pub(crate) fn like(self, other: Self) -> Self {
+        let span = match (self.span, other.span) {
+            (Span::Calls(_), Span::Calls(calls)) => Span::Calls(calls),
+            (span, _) => span,
+        };
+        Self {
+            span,
+            slow: self.slow,
+            consecutive: self.consecutive.and(other.consecutive).or(self.consecutive),
+            min_calls: match span {
+                Span::Calls(calls) => other.min_calls.min(calls),
+                Span::Buckets { .. } => other.min_calls,
+            },
+            ..other
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Span {
     Calls(u32),
@@ -47,7 +71,9 @@ pub(crate) enum Outcome {
 #[derive(Debug)]
 pub(crate) struct NaivePermit {
     generation: u32,
-    started: u64,
+    /// Unknown where nobody asked at the time.
+    started: Option<u64>,
+    holds_room: bool,
 }
 
 struct Record {
@@ -80,7 +106,8 @@ impl Naive {
     pub(crate) fn new(settings: Settings) -> Self {
         Self {
             settings,
-            now: 0,
+            // A breaker's clock begins a day late, and its buckets are cut accordingly.
+            now: 24 * 60 * 60 * 1000,
             state: State::Closed,
             generation: 0,
             openings: 0,
@@ -97,10 +124,8 @@ impl Naive {
     }
 
     pub(crate) fn acquire(&mut self) -> Result<NaivePermit, Refusal> {
+        self.look();
         let left = self.deadline.saturating_sub(self.now);
-        if self.state == State::Open && left == 0 {
-            self.enter(State::HalfOpen);
-        }
         match self.state {
             State::ForcedOpen => return Err((Reason::Forced, None)),
             State::Open => return Err((Reason::Open, Some(Duration::from_millis(left)))),
@@ -123,27 +148,37 @@ impl Naive {
             let hint = Duration::from_millis(left.min(1000));
             return Err((Reason::Ramping, Some(hint)));
         }
-        let is_full = |max| self.in_flight == max;
+        let is_full = |max| self.in_flight >= max;
         if self.settings.max_in_flight.is_some_and(is_full) {
             if self.state == State::HalfOpen {
                 self.taken -= 1;
             }
             return Err((Reason::Saturated, None));
         }
-        self.in_flight += 1;
+        let holds_room = self.settings.max_in_flight.is_some();
+        self.in_flight += u32::from(holds_room);
         Ok(NaivePermit {
             generation: self.generation,
-            started: self.now,
+            started: self.settings.times_calls().then_some(self.now),
+            holds_room,
         })
+    }
+
+    /// An open time that is over ends when somebody looks.
+    pub(crate) fn look(&mut self) {
+        if self.state == State::Open && self.deadline <= self.now {
+            self.enter(State::HalfOpen);
+        }
     }
 
     /// At a share of a third every third call passes: whenever the sum of the shares goes beyond a whole number.
     fn ramp_passes(&mut self, left: u64) -> bool {
-        let (time, twentieths) = self.settings.ramp.unwrap();
-        let (start, over) = (
-            f64::from(twentieths) / 20.0,
-            1.0 - left as f64 / time as f64,
-        );
+        let Some((time, twentieths)) = self.settings.ramp else {
+            self.deadline = 0;
+            return true;
+        };
+        let over = 1.0 - (left as f64 / time as f64).min(1.0);
+        let start = f64::from(twentieths) / 20.0;
         let share = ((start + (1.0 - start) * over) * 65536.0) as u64;
         let before = self.shares;
         self.shares += share;
@@ -151,8 +186,8 @@ impl Naive {
     }
 
     pub(crate) fn finish(&mut self, permit: NaivePermit, outcome: Outcome) {
-        self.in_flight -= 1;
-        let took = self.now - permit.started;
+        self.in_flight -= u32::from(permit.holds_room);
+        let took = permit.started.map_or(0, |started| self.now - started);
         let failed = match outcome {
             Outcome::Success => Some(false),
             Outcome::Failure => Some(true),
@@ -262,6 +297,30 @@ impl Naive {
     pub(crate) fn reset(&mut self) {
         self.openings = 0;
         self.enter(State::Closed);
+    }
+
+    /// Other thresholds and times. Of a count window the latest calls stay.
+    pub(crate) fn reconfigure(&mut self, change: Settings) {
+        if let (Span::Calls(before), Span::Calls(calls)) = (self.settings.span, change.span) {
+            let kept = self.records.len().min(before as usize).min(calls as usize);
+            self.records.drain(..self.records.len() - kept);
+        }
+        self.settings = change;
+        if let Some(limit) = change.consecutive {
+            self.run = self.run.min(limit - 1);
+        }
+        if self.state == State::HalfOpen {
+            self.enter(State::HalfOpen);
+        }
+    }
+
+    /// The process ends and another one starts, `down` later: what was under way is gone.
+    pub(crate) fn restart(&mut self, down: u64) {
+        self.now += down;
+        self.generation = 1;
+        self.in_flight = 0;
+        self.shares = 0;
+        self.taken = self.succeeded + self.failed;
     }
 
     pub(crate) fn open_for(&mut self, time: u64) {
