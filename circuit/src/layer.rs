@@ -10,7 +10,7 @@ use crate::service::Circuit;
 use crate::timeout::NoTimeout;
 #[cfg(feature = "tokio")]
 use crate::timeout::Timeout;
-use crate::verdict::ErrIsFailure;
+use crate::verdict::{ErrIsFailure, ErrorsBy};
 
 /// Puts a breaker around services.
 ///
@@ -98,6 +98,27 @@ impl<A, B, F, T> CircuitLayer<A, B, F, T> {
     /// Decides by `classify` what a result says about the service: a closure from `&Result<T, E>` to a [`Verdict`](crate::Verdict).
     pub fn classify<C>(self, classify: C) -> CircuitLayer<Judge<C>, B, F, T> {
         self.adapter(Judge(classify))
+    }
+
+    /// Decides by `errors`, a closure from the service's error to a [`Verdict`](crate::Verdict), what an error says about it. Every answer is a
+    /// success.
+    ///
+    /// ```
+    /// use buttress_circuit::{Breaker, CircuitLayer, Verdict};
+    /// use std::io;
+    ///
+    /// let layer = CircuitLayer::new(Breaker::builder("disk").build()?).classify_errors(
+    ///     |error: &io::Error| match error.kind() {
+    ///         io::ErrorKind::NotFound => Verdict::Success,
+    ///         io::ErrorKind::InvalidInput => Verdict::Ignore,
+    ///         _ => Verdict::Failure,
+    ///     },
+    /// );
+    /// # let _ = layer;
+    /// # Ok::<(), buttress_circuit::ConfigError>(())
+    /// ```
+    pub fn classify_errors<G>(self, errors: G) -> CircuitLayer<Judge<ErrorsBy<G>>, B, F, T> {
+        self.classify(ErrorsBy(errors))
     }
 
     /// Meets requests and answers by an [`Adapter`](crate::Adapter) of yours.

@@ -75,7 +75,7 @@ pub use snapshot::{ProbeCounts, Snapshot};
 pub use timeout::{Limit, NoTimeout, Timer};
 #[cfg(feature = "tokio")]
 pub use timeout::{Timeout, TokioTimer};
-pub use verdict::{Classify, ErrIsFailure, Verdict};
+pub use verdict::{Classify, ErrIsFailure, ErrorsBy, Verdict};
 #[cfg(feature = "tokio")]
 pub use waiting::{Waiting, WaitingCircuit};
 pub use window::{Tally, Window};

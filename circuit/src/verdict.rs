@@ -61,3 +61,17 @@ impl<T, E> Classify<T, E> for ErrIsFailure {
         }
     }
 }
+
+/// Errors are what a closure says, everything else is a success. Made by
+/// [`CircuitLayer::classify_errors`](crate::CircuitLayer::classify_errors).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ErrorsBy<G>(pub(crate) G);
+
+impl<T, E, G: Fn(&E) -> Verdict> Classify<T, E> for ErrorsBy<G> {
+    fn classify(&self, result: &Result<T, E>) -> Verdict {
+        match result {
+            Ok(_) => Verdict::Success,
+            Err(error) => (self.0)(error),
+        }
+    }
+}

@@ -130,7 +130,7 @@ fn verdict<D, E, End: ClassifyEnd>(
     end: &mut Option<End>,
 ) -> Option<Verdict> {
     match frame {
-        Some(Err(_)) => Some(Verdict::Failure),
+        Some(Err(_)) => Some(end.take()?.broken()),
         None => Some(end.take()?.end(None)),
         Some(Ok(frame)) => match frame.trailers_ref() {
             Some(trailers) => Some(end.take()?.end(Some(trailers))),

@@ -10,7 +10,7 @@ mod refuse;
 
 pub use body::CircuitBody;
 pub use buttress_wire::Protocol;
-pub use classify::{Classified, ClassifyEnd, ClassifyHttp, End, ServerErrors};
+pub use classify::{Classified, ClassifyEnd, ClassifyHttp, End, HttpErrorsBy, ServerErrors};
 pub use refuse::{Problems, Refuse};
 
 use ::http::{Request, Response};
@@ -91,6 +91,21 @@ impl<C, R, B, F, T> CircuitLayer<Http<C, R>, B, F, T> {
     /// Decides by `classify` what an answer says about the service.
     pub fn classify_http<D>(self, classify: D) -> CircuitLayer<Http<D, R>, B, F, T> {
         self.map_adapter(|Http { refuse, .. }| Http { classify, refuse })
+    }
+
+    /// Decides by `errors`, a closure from the service's error to a [`Verdict`](crate::Verdict), what it says that there was no answer.
+    /// Answers are classified as before.
+    pub fn classify_http_errors<G>(
+        self,
+        errors: G,
+    ) -> CircuitLayer<Http<HttpErrorsBy<C, G>, R>, B, F, T> {
+        self.map_adapter(|Http { classify, refuse }| Http {
+            classify: HttpErrorsBy {
+                answers: classify,
+                errors,
+            },
+            refuse,
+        })
     }
 
     /// Writes refusals by `refuse`: a closure from `(&Rejected, Protocol)` to a response.

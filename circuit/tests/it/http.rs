@@ -254,6 +254,55 @@ async fn the_status_of_a_grpc_call_is_in_its_trailers() {
 }
 
 #[tokio::test]
+async fn a_backend_may_say_for_how_long_it_is_not_called() {
+    let (builder, clock) = builder();
+    let breaker = builder.trip(consecutive(1)).build().unwrap();
+    let layer = CircuitLayer::http(breaker.clone());
+    let service = layer.layer(service_fn(async |_: Request<()>| {
+        let answer = Response::builder().status(503).header("retry-after", "40");
+        Ok::<_, Infallible>(answer.body(Full::<Bytes>::default()).unwrap())
+    }));
+    service.clone().oneshot(get()).await.unwrap();
+    clock.advance(secs(39));
+    assert_eq!(breaker.state(), State::Open);
+    let refusal = service.oneshot(get()).await.unwrap();
+    let told: u64 = refusal.headers()["retry-after"]
+        .to_str()
+        .unwrap()
+        .parse()
+        .unwrap();
+    // The breaker's jitter may add to what was asked for.
+    assert!((1..=5).contains(&told), "{told}");
+    clock.advance(secs(5));
+    assert_eq!(breaker.state(), State::HalfOpen);
+}
+
+#[tokio::test]
+async fn errors_and_answers_are_classified_apart() {
+    for (verdict, expected) in [(Verdict::Failure, 1), (Verdict::Ignore, 0)] {
+        let breaker = fragile();
+        let service = CircuitLayer::http(breaker.clone())
+            .classify_http_errors(move |_: &ProbeError| verdict)
+            .layer(service_fn(async |_: Request<()>| {
+                Err::<Response<Full<Bytes>>, _>(ProbeError)
+            }));
+        assert!(service.oneshot(get()).await.is_err());
+        assert_eq!(failures(&breaker), expected);
+    }
+    let breaker = fragile();
+    let service = CircuitLayer::new(breaker.clone())
+        .classify_errors(|error: &u8| match error {
+            0 => Verdict::Ignore,
+            _ => Verdict::Failure,
+        })
+        .layer(service_fn(async |error: u8| Err::<(), _>(error)));
+    for (error, expected) in [(0, 0), (1, 1), (0, 1)] {
+        assert!(service.clone().oneshot(error).await.is_err());
+        assert_eq!(failures(&breaker), expected);
+    }
+}
+
+#[tokio::test]
 async fn a_grpc_stream_without_trailers_has_failed() {
     let breaker = fragile();
     let (mut body, hand) = exchange(&breaker, ServerErrors::default(), GRPC).await;
