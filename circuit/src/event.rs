@@ -28,6 +28,13 @@ pub enum Event<'a> {
     /// A key found no room among the `Breakers` of its layer, and shares this breaker with others for which there is none. Told once each time
     /// that it begins.
     Overflow(&'a Breaker),
+    /// A breaker of that name has opened in another process, for so long. What this one makes of it is its policy. Only for the
+    /// observer of a `Sharing`, like the next two.
+    TrippedElsewhere(&'a Breaker, Duration),
+    /// Other processes cannot be reached: this one decides alone.
+    FeedLost(&'a (dyn std::error::Error + 'static)),
+    /// They can be again.
+    FeedRestored,
 }
 
 /// A change of state. Every generation has one, and they are told in order.
@@ -66,6 +73,8 @@ pub enum Cause {
     Reconfigured,
     /// A snapshot was restored.
     Restored,
+    /// Its like has opened in another process.
+    Adopted,
 }
 
 /// What a trip rule holds.

@@ -15,6 +15,8 @@ mod control;
 mod error;
 mod event;
 mod fallback;
+#[cfg(feature = "tokio")]
+pub mod feed;
 mod future;
 mod gate;
 #[cfg(feature = "http")]

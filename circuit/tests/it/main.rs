@@ -6,6 +6,8 @@ mod asking;
 mod budgets;
 mod cancelling;
 mod diverting;
+#[cfg(feature = "tokio")]
+mod feed;
 mod forcing;
 #[cfg(feature = "http")]
 mod http;
@@ -14,6 +16,8 @@ mod keyed;
 mod laws;
 mod layering;
 mod probing;
+#[cfg(feature = "redis")]
+mod redis_feed;
 mod telling;
 mod tripping;
 #[cfg(feature = "tokio")]

@@ -1,0 +1,118 @@
+//! What waits to be told to the others.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, PoisonError};
+
+use tokio::sync::Notify;
+
+use crate::breaker::Breaker;
+use crate::event::{Cause, Event, Observer, Transition};
+use crate::machine::State;
+use crate::sync::{Mutex, MutexGuard};
+
+/// Hears of trips for a [`Sharing`](super::Sharing): give it to [`Builder::observer`](crate::Builder::observer). A clone tells the same one.
+#[derive(Clone, Debug)]
+pub struct Trips(pub(super) Arc<Outbox>);
+
+/// Bounded: one entry for a breaker, and so many breakers.
+#[derive(Debug)]
+pub(super) struct Outbox {
+    queue: Mutex<Queue>,
+    filled: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    waiting: VecDeque<Tripped>,
+    /// Nobody will ever fetch anything.
+    closed: bool,
+}
+
+/// A breaker that opened, and the generation in which it did.
+#[derive(Clone, Debug)]
+pub(super) struct Tripped {
+    pub(super) breaker: Breaker,
+    pub(super) generation: u32,
+}
+
+const MAX_WAITING: usize = 256;
+
+impl Outbox {
+    pub(super) fn new() -> Self {
+        Self {
+            queue: Mutex::default(),
+            filled: Notify::new(),
+        }
+    }
+
+    /// A newer trip of a breaker takes the place of an older one. If there are too many, the oldest is lost.
+    pub(super) fn push(&self, tripped: Tripped) {
+        let mut queue = self.queue();
+        if queue.closed {
+            return;
+        }
+        let same = |known: &Tripped| Arc::ptr_eq(&known.breaker.0, &tripped.breaker.0);
+        let replaced = match queue.waiting.iter().position(same) {
+            Some(at) => queue.waiting.remove(at),
+            None if queue.waiting.len() == MAX_WAITING => queue.waiting.pop_front(),
+            None => None,
+        };
+        queue.waiting.push_back(tripped);
+        drop(queue);
+        drop(replaced);
+        self.filled.notify_one();
+    }
+
+    /// Waits for the next. There is one who does.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping it takes nothing.
+    pub(super) async fn next(&self) -> Tripped {
+        loop {
+            if let Some(tripped) = self.pop() {
+                return tripped;
+            }
+            self.filled.notified().await;
+        }
+    }
+
+    fn pop(&self) -> Option<Tripped> {
+        self.queue().waiting.pop_front()
+    }
+
+    /// The breakers hold us: what waits for nobody would keep them for ever.
+    pub(super) fn close(&self) {
+        let mut queue = self.queue();
+        queue.closed = true;
+        let waiting = std::mem::take(&mut queue.waiting);
+        drop(queue);
+        drop(waiting);
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Observer for Trips {
+    fn on_event(&self, event: &Event<'_>) {
+        if let Event::Transition(breaker, transition) = event
+            && is_news(transition)
+        {
+            self.0.push(Tripped {
+                breaker: Breaker::clone(breaker),
+                generation: transition.generation,
+            });
+        }
+    }
+}
+
+/// What this process found out by itself. What it was told, by others or by an operator, goes no further.
+fn is_news(transition: &Transition) -> bool {
+    let found_out = matches!(
+        transition.cause,
+        Cause::Tripped(_) | Cause::ProbesFailed | Cause::ProbesTimedOut
+    );
+    found_out && transition.to == State::Open
+}

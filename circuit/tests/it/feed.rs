@@ -1,0 +1,347 @@
+//! Trips shared between processes, over a feed that tests take apart.
+
+use std::fmt;
+use std::num::NonZeroU8;
+use std::sync::{Arc, Mutex};
+
+use buttress_circuit::feed::{Feed, Policy, Sharing, Trip};
+use buttress_circuit::{Backoff, Breaker, Cause, Clock, Event, Probes, State, consecutive};
+use tokio::sync::{broadcast, watch};
+use tokio::task::JoinHandle;
+
+use super::{fail, ms, secs};
+
+/// What connects the processes of a test. It gives everybody everything, also what is their own.
+#[derive(Clone)]
+struct Bus {
+    trips: broadcast::Sender<Trip>,
+    up: watch::Sender<bool>,
+}
+
+impl Bus {
+    fn new() -> Self {
+        Self {
+            trips: broadcast::Sender::new(64),
+            up: watch::Sender::new(true),
+        }
+    }
+
+    fn feed(&self) -> BusFeed {
+        BusFeed {
+            bus: self.clone(),
+            trips: self.trips.subscribe(),
+        }
+    }
+}
+
+struct BusFeed {
+    bus: Bus,
+    trips: broadcast::Receiver<Trip>,
+}
+
+#[derive(Debug)]
+struct Down;
+
+impl fmt::Display for Down {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the bus is down")
+    }
+}
+
+impl std::error::Error for Down {}
+
+impl BusFeed {
+    fn check(&self) -> Result<(), Down> {
+        if *self.bus.up.borrow() {
+            Ok(())
+        } else {
+            Err(Down)
+        }
+    }
+}
+
+impl Feed for BusFeed {
+    type Error = Down;
+
+    async fn connect(&mut self) -> Result<(), Down> {
+        self.check()?;
+        self.trips = self.bus.trips.subscribe();
+        Ok(())
+    }
+
+    async fn publish(&mut self, trip: &Trip) -> Result<(), Down> {
+        self.check()?;
+        drop(self.bus.trips.send(trip.clone()));
+        Ok(())
+    }
+
+    async fn receive(&mut self) -> Result<Trip, Down> {
+        let mut up = self.bus.up.subscribe();
+        tokio::select! {
+            trip = self.trips.recv() => trip.map_err(|_| Down),
+            _ = up.wait_for(|up| !up) => Err(Down),
+        }
+    }
+}
+
+type Log = Arc<Mutex<Vec<String>>>;
+
+/// A process with one breaker, `shared`, and what its observers were told.
+struct Process {
+    breaker: Breaker,
+    log: Log,
+    work: JoinHandle<()>,
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.work.abort();
+    }
+}
+
+fn process(bus: &Bus, policy: Policy) -> Process {
+    let log = Log::default();
+    let (transitions, others) = (Arc::clone(&log), Arc::clone(&log));
+    let sharing = Sharing::new(policy)
+        .at_most(secs(60))
+        .observer(move |event: &Event<'_>| {
+            others.lock().unwrap().push(match event {
+                Event::TrippedElsewhere(breaker, time) => {
+                    format!("{} elsewhere for {} s", breaker.name(), time.as_secs())
+                }
+                Event::FeedLost(error) => format!("lost: {error}"),
+                Event::FeedRestored => "restored".to_owned(),
+                event => format!("{event:?}"),
+            });
+        });
+    let breaker = Breaker::builder("shared")
+        .trip(consecutive(1))
+        .open_for(Backoff::constant(secs(40)))
+        .half_open(Probes::new(1))
+        .clock(Clock::tokio())
+        .observer(sharing.trips())
+        .observer(move |event: &Event<'_>| {
+            if let Event::Transition(_, transition) = event
+                && transition.cause == Cause::Adopted
+            {
+                transitions.lock().unwrap().push("adopted".to_owned());
+            }
+        })
+        .build()
+        .unwrap();
+    let known = breaker.clone();
+    let work = sharing.run(bus.feed(), move |name| {
+        (name == "shared").then(|| known.clone())
+    });
+    let work = tokio::spawn(async move { match work.await {} });
+    Process { breaker, log, work }
+}
+
+impl Process {
+    fn told(&self) -> Vec<String> {
+        std::mem::take(&mut *self.log.lock().unwrap())
+    }
+}
+
+/// Lets everybody do what there is to do now.
+async fn settle() {
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_trip_here_opens_there_for_the_time_that_is_left() {
+    let bus = Bus::new();
+    let [here, there] = [(); 2].map(|()| process(&bus, Policy::Adopt));
+    settle().await;
+    fail(&here.breaker, 1);
+    settle().await;
+    assert_eq!(there.breaker.state(), State::Open);
+    assert_eq!(there.told(), ["shared elsewhere for 40 s", "adopted"]);
+    assert!(here.told().is_empty(), "no echo");
+    let left = there.breaker.snapshot().remaining.unwrap();
+    assert!(left <= secs(40) + ms(2), "{left:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_adopted_is_told_to_nobody() {
+    let bus = Bus::new();
+    let mut wire = bus.trips.subscribe();
+    let processes = [(); 3].map(|()| process(&bus, Policy::Adopt));
+    settle().await;
+    fail(&processes[0].breaker, 1);
+    settle().await;
+    assert!(wire.try_recv().is_ok());
+    assert!(wire.try_recv().is_err(), "one trip, one message");
+    for process in &processes {
+        assert_eq!(process.breaker.snapshot().generation, 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_adopter_finds_out_itself_is_news() {
+    let bus = Bus::new();
+    let [here, there] = [(); 2].map(|()| process(&bus, Policy::Adopt));
+    settle().await;
+    fail(&here.breaker, 1);
+    settle().await;
+    here.breaker.reset();
+    tokio::time::advance(secs(41)).await;
+    fail(&there.breaker, 1);
+    settle().await;
+    assert_eq!(here.breaker.state(), State::Open);
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_a_closed_breaker_adopts() {
+    let bus = Bus::new();
+    let [here, there] = [(); 2].map(|()| process(&bus, Policy::Adopt));
+    settle().await;
+    let states = [
+        (Breaker::force_closed as fn(&Breaker), State::ForcedClosed),
+        (Breaker::force_open, State::ForcedOpen),
+        (Breaker::metrics_only, State::MetricsOnly),
+        (|breaker| breaker.open_for(secs(1)), State::Open),
+    ];
+    for (put, state) in states {
+        there.breaker.reset();
+        put(&there.breaker);
+        let before = there.breaker.snapshot().generation;
+        here.breaker.reset();
+        fail(&here.breaker, 1);
+        settle().await;
+        assert_eq!(there.breaker.state(), state);
+        assert_eq!(there.breaker.snapshot().generation, before);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_operator_speaks_for_one_process() {
+    let bus = Bus::new();
+    let [here, there] = [(); 2].map(|()| process(&bus, Policy::Adopt));
+    settle().await;
+    here.breaker.open_for(secs(5));
+    here.breaker.force_open();
+    settle().await;
+    assert_eq!(there.breaker.state(), State::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quorum_must_agree_and_an_observer_only_tells() {
+    let bus = Bus::new();
+    let [one, other] = [(); 2].map(|()| process(&bus, Policy::Observe));
+    let instances = NonZeroU8::new(2).unwrap();
+    let cautious = process(&bus, Policy::Quorum { instances });
+    settle().await;
+    fail(&one.breaker, 1);
+    settle().await;
+    assert_eq!(other.told(), ["shared elsewhere for 40 s"]);
+    assert_eq!(other.breaker.state(), State::Closed);
+    assert_eq!(cautious.breaker.state(), State::Closed);
+    one.breaker.reset();
+    fail(&one.breaker, 1);
+    settle().await;
+    assert_eq!(
+        cautious.breaker.state(),
+        State::Closed,
+        "the same one again"
+    );
+    tokio::time::advance(secs(4)).await;
+    fail(&other.breaker, 1);
+    settle().await;
+    assert_eq!(cautious.breaker.state(), State::Open);
+    let left = cautious.breaker.snapshot().remaining.unwrap();
+    assert!(left > secs(39), "as long as the last of them: {left:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_feed_changes_nothing_and_what_is_still_open_is_told_afterwards() {
+    let bus = Bus::new();
+    let mut wire = bus.trips.subscribe();
+    let here = process(&bus, Policy::Adopt);
+    settle().await;
+    bus.up.send_replace(false);
+    settle().await;
+    assert_eq!(here.told(), ["lost: the bus is down"]);
+    assert!(here.breaker.try_acquire().is_ok());
+    fail(&here.breaker, 1);
+    for _ in 0..5 {
+        tokio::time::advance(secs(1)).await;
+        settle().await;
+    }
+    assert!(here.told().is_empty(), "told once");
+    assert!(wire.try_recv().is_err());
+    bus.up.send_replace(true);
+    for _ in 0..12 {
+        tokio::time::advance(secs(1)).await;
+        settle().await;
+    }
+    assert_eq!(here.told(), ["restored"]);
+    let trip = wire.try_recv().unwrap();
+    assert!(trip.open_for <= secs(35), "what is left by then: {trip:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_trip_that_is_over_is_not_told() {
+    let bus = Bus::new();
+    let mut wire = bus.trips.subscribe();
+    let here = process(&bus, Policy::Adopt);
+    settle().await;
+    bus.up.send_replace(false);
+    settle().await;
+    fail(&here.breaker, 1);
+    tokio::time::advance(secs(41)).await;
+    bus.up.send_replace(true);
+    for _ in 0..30 {
+        tokio::time::advance(secs(1)).await;
+        settle().await;
+    }
+    assert_eq!(here.told().last().unwrap(), "restored");
+    assert!(wire.try_recv().is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn strangers_names_and_times_are_bounded() {
+    let bus = Bus::new();
+    let there = process(&bus, Policy::Adopt);
+    settle().await;
+    let message = |millis: &str, name: &str| {
+        let text = format!("1 0000000000000000000000000000000a {millis} {name}");
+        bus.trips
+            .send(Trip::decode(text.as_bytes()).unwrap())
+            .unwrap();
+    };
+    message("5000", "unknown");
+    message("0", "shared");
+    settle().await;
+    assert_eq!(there.breaker.state(), State::Closed);
+    message("18446744073709551615", "shared");
+    settle().await;
+    assert_eq!(there.breaker.state(), State::Open);
+    assert!(there.breaker.snapshot().remaining.unwrap() <= secs(60) + ms(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn dropped_sharing_keeps_no_breaker() {
+    let released = Arc::new(());
+    let sharing = Sharing::new(Policy::Adopt);
+    let witness = Arc::clone(&released);
+    let breaker = Breaker::builder("shared")
+        .trip(consecutive(1))
+        .observer(sharing.trips())
+        .observer(move |_: &Event<'_>| {
+            let _ = &witness;
+        })
+        .build()
+        .unwrap();
+    let work = sharing.run(Bus::new().feed(), |_| None);
+    let mut work = tokio_test::task::spawn(work);
+    assert!(work.poll().is_pending());
+    fail(&breaker, 1);
+    drop(work);
+    breaker.reset();
+    fail(&breaker, 1);
+    drop(breaker);
+    assert_eq!(Arc::strong_count(&released), 1);
+}
