@@ -221,6 +221,21 @@ fn new_settings_keep_state_and_windows() {
 }
 
 #[test]
+fn a_rule_takes_up_what_its_like_has_left() {
+    let (builder, _clock) = builder();
+    let slow = || slow_calls(secs(1), 0.9).min_calls(100);
+    let rate = || failure_rate(0.9).min_calls(100);
+    let breaker = builder.trip(rate().or(slow())).build().unwrap();
+    fail(&breaker, 3);
+    breaker
+        .reconfigure(|now| now.trip(slow().or(consecutive(2)).or(rate())))
+        .unwrap();
+    let rules = tallies(&breaker);
+    assert!(matches!(rules[0], Reading::SlowCalls(tally) if tally.total == 3 && tally.hits == 0));
+    assert_eq!(rules[1..], [Reading::Consecutive(0), failures(3, 3)]);
+}
+
+#[test]
 fn a_time_window_of_another_length_keeps_what_it_still_covers() {
     let (builder, clock) = builder();
     let breaker = builder
