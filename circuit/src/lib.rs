@@ -36,6 +36,7 @@ mod service;
 mod snapshot;
 mod stamped;
 mod sync;
+mod ticket;
 mod verdict;
 mod watch;
 mod window;

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::breaker::Breaker;
+use crate::ticket::Ticket;
 use crate::verdict::Verdict;
 
 /// The right to make one call, and the duty to tell what came of it.
@@ -16,26 +17,13 @@ use crate::verdict::Verdict;
 #[must_use = "dropping a permit means that the call was cancelled"]
 pub struct Permit {
     breaker: Breaker,
-    started: u64,
-    ticket: u64,
+    ticket: Ticket,
 }
-
-/// What a call was admitted with: the number of its generation, and whether it [`HOLDS_ROOM`]. [`TOLD`] once its outcome is. A whole word, since a
-/// permit is moved a moment after it was written.
-pub(crate) type Ticket = u64;
-
-/// The call is one of those that are bounded in number.
-pub(crate) const HOLDS_ROOM: Ticket = 1 << 32;
-const TOLD: Ticket = u64::MAX;
 
 impl Permit {
     #[inline]
-    pub(crate) fn new(breaker: Breaker, ticket: Ticket, started: u64) -> Self {
-        Self {
-            breaker,
-            started,
-            ticket,
-        }
+    pub(crate) fn new(breaker: Breaker, ticket: Ticket) -> Self {
+        Self { breaker, ticket }
     }
 
     /// The call succeeded.
@@ -56,8 +44,8 @@ impl Permit {
     /// What the call says about the service.
     #[inline]
     pub fn record(mut self, verdict: Verdict) {
-        let ticket = std::mem::replace(&mut self.ticket, TOLD);
-        self.breaker.finish(ticket, self.started, verdict);
+        let ticket = std::mem::replace(&mut self.ticket, Ticket::TOLD);
+        self.breaker.finish(ticket, verdict);
     }
 
     /// The breaker that gave it.
@@ -70,8 +58,8 @@ impl Permit {
 impl Drop for Permit {
     #[inline]
     fn drop(&mut self) {
-        if self.ticket != TOLD {
-            self.breaker.cancel(self.ticket, self.started);
+        if self.ticket != Ticket::TOLD {
+            self.breaker.cancel(self.ticket);
         }
     }
 }
@@ -80,7 +68,7 @@ impl fmt::Debug for Permit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Permit")
             .field("breaker", &self.breaker)
-            .field("generation", &(self.ticket as u32))
+            .field("generation", &self.ticket.generation())
             .finish_non_exhaustive()
     }
 }
