@@ -148,7 +148,7 @@ impl Breaker {
     #[inline]
     pub fn try_acquire(&self) -> Result<Permit, Rejected> {
         match self.admit() {
-            Ok((ticket, started)) => Ok(Permit::new(self.clone(), ticket, started)),
+            Ok(ticket) => Ok(Permit::new(self.clone(), ticket)),
             Err(refusal) => Err(self.rejected(refusal)),
         }
     }

@@ -7,23 +7,19 @@ use crate::config::Config;
 use crate::error::{Reason, Refusal, Rejected};
 use crate::event::{Cause, Reading};
 use crate::machine::{Finding, Slots, State, Word};
-use crate::permit::{HOLDS_ROOM, Ticket};
 use crate::policy::{Cancel, spend};
 use crate::rule::{Call, Rule};
 use crate::stamped::Stamp;
+use crate::ticket::Ticket;
 use crate::verdict::Verdict;
 
 /// While probes are out their answer may come at any moment, and while a service gets its load back a call may pass at any moment: nobody is told
 /// to stay away for longer.
 const ANY_MOMENT_MILLIS: u64 = 1000;
 
-/// When a call began that nobody asked about: it takes no time, however late it ends.
-const UNKNOWN: u64 = u64::MAX;
-
 impl Breaker {
-    /// What the call is admitted with, and when it began if anybody asks.
     #[inline]
-    pub(crate) fn admit(&self) -> Result<(Ticket, u64), Refusal> {
+    pub(crate) fn admit(&self) -> Result<Ticket, Refusal> {
         let word = self.word();
         let generation = if word.passes() {
             word.generation()
@@ -31,21 +27,20 @@ impl Breaker {
             self.admit_slowly()?
         };
         let max = self.0.max_in_flight.load(Relaxed);
-        let ticket = if max == u32::MAX {
-            generation.into()
-        } else {
-            self.take_room(generation, max)?
-        };
-        Ok((ticket, self.started()))
+        if max != u32::MAX {
+            self.take_room(generation, max)?;
+        }
+        let ticket = Ticket::new(generation, max != u32::MAX);
+        Ok(self.starting(ticket))
     }
 
-    /// When a call began, if anybody asks.
+    /// From now on, if anybody asks when a call began.
     #[inline]
-    pub(crate) fn started(&self) -> u64 {
+    pub(crate) fn starting(&self, ticket: Ticket) -> Ticket {
         if self.0.reads_start.load(Relaxed) {
-            self.now()
+            ticket.starting(self.now())
         } else {
-            UNKNOWN
+            ticket
         }
     }
 
@@ -104,7 +99,7 @@ impl Breaker {
 
     /// A probe that finds no room was none.
     #[inline(never)]
-    fn take_room(&self, generation: u32, max: u32) -> Result<Ticket, Refusal> {
+    fn take_room(&self, generation: u32, max: u32) -> Result<(), Refusal> {
         let one_more = |calls: u32| (calls < max).then_some(calls + 1);
         let taken = self.0.in_flight.fetch_update(AcqRel, Acquire, one_more);
         if taken.is_err() {
@@ -112,12 +107,12 @@ impl Breaker {
             self.put_back(generation);
             return Err(Refusal::SATURATED);
         }
-        Ok(HOLDS_ROOM | Ticket::from(generation))
+        Ok(())
     }
 
     #[inline]
     fn leave_room(&self, ticket: Ticket) {
-        if ticket & HOLDS_ROOM != 0 {
+        if ticket.holds_room() {
             self.0.in_flight.fetch_sub(1, AcqRel);
             self.0.waiters.wake_one();
         }
@@ -171,113 +166,104 @@ impl Breaker {
 
     /// A call is over.
     #[inline]
-    pub(crate) fn finish(&self, ticket: Ticket, started: u64, verdict: Verdict) {
+    pub(crate) fn finish(&self, ticket: Ticket, verdict: Verdict) {
         self.leave_room(ticket);
-        self.settle(ticket as u32, started, verdict);
+        self.settle(ticket, verdict);
         if self.0.watches_calls {
-            self.watch_end(started, verdict);
+            self.watch_end(ticket, verdict);
         }
     }
 
     /// Its caller went away.
-    pub(crate) fn cancel(&self, ticket: Ticket, started: u64) {
+    pub(crate) fn cancel(&self, ticket: Ticket) {
         self.leave_room(ticket);
         let is_failure = match self.config().settings.cancel {
             Cancel::Ignore => false,
             Cancel::Failure => true,
-            Cancel::FailureAfter(time) => {
-                let ran = self.now().saturating_sub(started);
-                ran >= crate::clock::nanos(time)
-            }
+            Cancel::FailureAfter(time) => ticket.took(self.now()) >= crate::clock::nanos(time),
         };
         let verdict = if is_failure {
             Verdict::Failure
         } else {
             Verdict::Ignore
         };
-        self.settle(ticket as u32, started, verdict);
+        self.settle(ticket, verdict);
         if self.0.watches_calls {
-            self.watch_cancel(started, verdict);
+            self.watch_cancel(ticket, verdict);
         }
     }
 
     /// Counts what came of a call, unless the state that admitted it is over: then it says nothing about this one.
     #[inline]
-    fn settle(&self, generation: u32, started: u64, verdict: Verdict) {
+    fn settle(&self, ticket: Ticket, verdict: Verdict) {
         let word = self.word();
-        if word.generation() != generation {
+        if word.generation() != ticket.generation() {
             return;
         }
         match word.state() {
             State::Closed | State::MetricsOnly => match verdict {
                 Verdict::Ignore => {}
-                Verdict::Success | Verdict::Failure => self.count(generation, started, verdict),
+                Verdict::Success | Verdict::Failure => self.count(ticket, verdict),
                 Verdict::FailureFor(_) | Verdict::Overloaded(_) => {
-                    self.count_request(generation, started, verdict);
+                    self.count_request(ticket, verdict);
                 }
             },
-            State::HalfOpen => self.settle_probe(generation, started, verdict),
+            State::HalfOpen => self.settle_probe(ticket, verdict),
             State::Open | State::ForcedOpen | State::ForcedClosed => {}
         }
     }
 
     /// Apart, like everything that is not the path of a healthy call.
     #[inline(never)]
-    fn count_request(&self, generation: u32, started: u64, verdict: Verdict) {
+    fn count_request(&self, ticket: Ticket, verdict: Verdict) {
         if let Some(time) = verdict.asks_for() {
-            self.keep_request(generation, time);
+            self.keep_request(ticket.generation(), time);
         }
-        self.count(generation, started, verdict);
+        self.count(ticket, verdict);
     }
 
     #[inline(never)]
-    fn settle_probe(&self, generation: u32, started: u64, verdict: Verdict) {
+    fn settle_probe(&self, ticket: Ticket, verdict: Verdict) {
         if verdict == Verdict::Ignore {
-            return self.give_back(generation);
+            return self.give_back(ticket.generation());
         }
         if let Some(time) = verdict.asks_for() {
-            self.keep_request(generation, time);
+            self.keep_request(ticket.generation(), time);
         }
-        self.conclude(generation, started, verdict);
+        self.conclude(ticket, verdict);
     }
 
     #[inline]
-    fn count(&self, generation: u32, started: u64, verdict: Verdict) {
+    fn count(&self, ticket: Ticket, verdict: Verdict) {
         let tripped = match self.first_config() {
-            Some(config) => self.count_by(config, generation, started, verdict),
-            None => self.count_by_changed(generation, started, verdict),
+            Some(config) => self.count_by(config, ticket, verdict),
+            None => self.count_by_changed(ticket, verdict),
         };
         if let Some(reading) = tripped {
-            self.trip_unless_cold(generation, reading);
+            self.trip_unless_cold(ticket.generation(), reading);
         }
     }
 
     #[inline(never)]
-    fn count_by_changed(&self, generation: u32, started: u64, verdict: Verdict) -> Option<Reading> {
-        self.count_by(&self.config(), generation, started, verdict)
+    fn count_by_changed(&self, ticket: Ticket, verdict: Verdict) -> Option<Reading> {
+        self.count_by(&self.config(), ticket, verdict)
     }
 
     #[inline(always)]
-    fn count_by(
-        &self,
-        config: &Config,
-        generation: u32,
-        started: u64,
-        verdict: Verdict,
-    ) -> Option<Reading> {
-        let call = self.ended(config, started, verdict);
-        let tripped = |rule: &Rule| rule.record(generation, call);
+    fn count_by(&self, config: &Config, ticket: Ticket, verdict: Verdict) -> Option<Reading> {
+        let call = self.ended(config, ticket, verdict);
+        let tripped = |rule: &Rule| rule.record(ticket.generation(), call);
         config.rules.iter().find_map(tripped)
     }
 
     /// What a configuration makes of a call that has just ended.
     #[inline]
-    fn ended(&self, config: &Config, started: u64, verdict: Verdict) -> Call {
+    fn ended(&self, config: &Config, ticket: Ticket, verdict: Verdict) -> Call {
         let now = if config.reads_end { self.now() } else { 0 };
         Call {
             failed: verdict.is_failure(),
             overloaded: matches!(verdict, Verdict::Overloaded(_)),
-            took: now.saturating_sub(started),
+            took: ticket.took(now),
             now,
         }
     }
@@ -301,9 +287,10 @@ impl Breaker {
         self.0.slots.update(stamp, give_back);
     }
 
-    fn conclude(&self, generation: u32, started: u64, verdict: Verdict) {
+    fn conclude(&self, ticket: Ticket, verdict: Verdict) {
         let config = self.config();
-        let call = self.ended(&config, started, verdict);
+        let call = self.ended(&config, ticket, verdict);
+        let generation = ticket.generation();
         let success = !call.failed && call.took < config.slow_from;
         let stamp = Stamp::new(generation.into());
         let conclude = |slots| Some(Slots::unpack(slots).conclude(success).pack());

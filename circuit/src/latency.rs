@@ -129,7 +129,7 @@ fn summary(histogram: &Histogram32) -> Latencies {
 fn mean(histogram: &Histogram32) -> (u64, Duration) {
     let (mut calls, mut sum) = (0_u64, 0_u128);
     for class in histogram.iter() {
-        calls += u64::from(class.count());
+        calls += class.count();
         sum += u128::from(class.count()) * u128::from(class.end());
     }
     let mean = sum / u128::from(calls.max(1));

@@ -42,6 +42,7 @@ mod service;
 mod snapshot;
 mod stamped;
 mod sync;
+mod ticket;
 mod timeout;
 mod verdict;
 mod wait;

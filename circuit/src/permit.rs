@@ -5,6 +5,7 @@ use std::fmt;
 use crate::breaker::Breaker;
 #[cfg(feature = "tokio")]
 use crate::error::Rejected;
+use crate::ticket::Ticket;
 use crate::verdict::Verdict;
 
 /// The right to make one call, and the duty to tell what came of it.
@@ -18,26 +19,13 @@ use crate::verdict::Verdict;
 #[must_use = "dropping a permit means that the call was cancelled"]
 pub struct Permit {
     breaker: Breaker,
-    started: u64,
-    ticket: u64,
+    ticket: Ticket,
 }
-
-/// What a call was admitted with: the number of its generation, and whether it [`HOLDS_ROOM`]. [`TOLD`] once its outcome is. A whole word, since a
-/// permit is moved a moment after it was written.
-pub(crate) type Ticket = u64;
-
-/// The call is one of those that are bounded in number.
-pub(crate) const HOLDS_ROOM: Ticket = 1 << 32;
-const TOLD: Ticket = u64::MAX;
 
 impl Permit {
     #[inline]
-    pub(crate) fn new(breaker: Breaker, ticket: Ticket, started: u64) -> Self {
-        Self {
-            breaker,
-            started,
-            ticket,
-        }
+    pub(crate) fn new(breaker: Breaker, ticket: Ticket) -> Self {
+        Self { breaker, ticket }
     }
 
     /// The call succeeded.
@@ -58,21 +46,21 @@ impl Permit {
     /// What the call says about the service.
     #[inline]
     pub fn record(mut self, verdict: Verdict) {
-        let ticket = std::mem::replace(&mut self.ticket, TOLD);
-        self.breaker.finish(ticket, self.started, verdict);
+        let ticket = std::mem::replace(&mut self.ticket, Ticket::TOLD);
+        self.breaker.finish(ticket, verdict);
     }
 
     /// Whether the state that admitted it still holds.
     #[cfg(feature = "tokio")]
     pub(crate) fn is_current(&self) -> bool {
-        self.breaker.word().generation() == self.ticket as u32
+        self.breaker.word().generation() == self.ticket.generation()
     }
 
     /// The same right from now on, for one that was held for a while.
     #[cfg(feature = "tokio")]
     pub(crate) fn renewed(mut self) -> Result<Self, Rejected> {
         if self.is_current() {
-            self.started = self.breaker.started();
+            self.ticket = self.breaker.starting(self.ticket);
             return Ok(self);
         }
         let breaker = self.breaker.clone();
@@ -90,8 +78,8 @@ impl Permit {
 impl Drop for Permit {
     #[inline]
     fn drop(&mut self) {
-        if self.ticket != TOLD {
-            self.breaker.cancel(self.ticket, self.started);
+        if self.ticket != Ticket::TOLD {
+            self.breaker.cancel(self.ticket);
         }
     }
 }
@@ -100,7 +88,7 @@ impl fmt::Debug for Permit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Permit")
             .field("breaker", &self.breaker)
-            .field("generation", &(self.ticket as u32))
+            .field("generation", &self.ticket.generation())
             .finish_non_exhaustive()
     }
 }

@@ -98,7 +98,7 @@ impl Breaker {
         let ProbeCounts {
             succeeded, failed, ..
         } = probes;
-        let Some(taken) = succeeded.checked_add(failed).filter(|&taken| taken < count) else {
+        let Some(taken) = succeeded.checked_add(failed) else {
             return;
         };
         let slots = Slots {

@@ -47,15 +47,15 @@ mod acquire {
         ///
         /// Dropping it gives up the place among those who wait; if it had just been woken, another one is.
         pub async fn acquire(&self) -> Permit {
-            if let Ok((ticket, started)) = self.admit() {
-                return Permit::new(self.clone(), ticket, started);
+            if let Ok(ticket) = self.admit() {
+                return Permit::new(self.clone(), ticket);
             }
             loop {
                 // Registers first and then looks again: whoever changes something after the look finds us.
                 let mut changed = pin!(self.0.waiters.changed.notified());
                 changed.as_mut().enable();
                 let refusal = match self.admit() {
-                    Ok((ticket, started)) => return Permit::new(self.clone(), ticket, started),
+                    Ok(ticket) => return Permit::new(self.clone(), ticket),
                     Err(refusal) => refusal,
                 };
                 match self.until_next_look(refusal) {

@@ -149,9 +149,7 @@ impl<S, A, T> WaitingCircuit<S, A, T> {
     fn ask(&self) -> Admission {
         let breaker = self.breaker.clone();
         match breaker.admit() {
-            Ok((ticket, started)) => {
-                Admission::Granted(Held(Some(Permit::new(breaker, ticket, started))))
-            }
+            Ok(ticket) => Admission::Granted(Held(Some(Permit::new(breaker, ticket)))),
             Err(_) => Admission::Asked(Box::pin(async move { breaker.acquire().await })),
         }
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::breaker::Breaker;
 use crate::error::Rejected;
 use crate::event::{Event, Observer};
+use crate::ticket::Ticket;
 use crate::verdict::Verdict;
 
 /// The observers of a breaker.
@@ -51,14 +52,14 @@ impl Breaker {
     }
 
     #[inline(never)]
-    pub(crate) fn watch_end(&self, started: u64, verdict: Verdict) {
-        let took = self.timed(started, verdict);
+    pub(crate) fn watch_end(&self, ticket: Ticket, verdict: Verdict) {
+        let took = self.timed(ticket, verdict);
         self.tell_call(&Event::Finished(self, verdict, took));
     }
 
     #[inline(never)]
-    pub(crate) fn watch_cancel(&self, started: u64, verdict: Verdict) {
-        let took = self.timed(started, verdict);
+    pub(crate) fn watch_cancel(&self, ticket: Ticket, verdict: Verdict) {
+        let took = self.timed(ticket, verdict);
         self.tell_call(&Event::Cancelled(self, verdict, took));
     }
 
@@ -67,10 +68,10 @@ impl Breaker {
         self.tell_call(&Event::Rejected(self, rejected));
     }
 
-    /// How long a call took, which is kept unless it is ignored.
-    fn timed(&self, started: u64, verdict: Verdict) -> Duration {
+    /// How long a call took, in whole microseconds: no clock is better. Kept unless it is ignored.
+    fn timed(&self, ticket: Ticket, verdict: Verdict) -> Duration {
         let now = self.now();
-        let took = now.saturating_sub(started);
+        let took = ticket.took(now);
         #[cfg(feature = "histogram")]
         if let Some(latencies) = &self.0.latencies
             && verdict != Verdict::Ignore
@@ -78,6 +79,6 @@ impl Breaker {
             latencies.record(now, took);
         }
         let _ = verdict;
-        Duration::from_nanos(took)
+        Duration::from_micros(took / 1000)
     }
 }

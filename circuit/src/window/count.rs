@@ -78,7 +78,7 @@ impl CountWindow {
     pub(crate) fn record(&self, generation: u32, hit: bool) -> Option<Tally> {
         let stamp = Stamp::new(generation.into());
         let mut head = self.change(stamp, |head| head.advance(self.calls))?;
-        let was = self.set(stamp, Head::unpack(head.before).place, hit)?;
+        let was = self.set(stamp, Head::unpack(head.before).place, hit);
         if was != hit {
             let one = if hit { 1 } else { -1 };
             let count = |head: Head| Head {
@@ -130,14 +130,16 @@ impl CountWindow {
             .update(stamp, |head| Some(change(Head::unpack(head)).pack()))
     }
 
-    /// Writes the bit of a place and tells what it was.
-    fn set(&self, stamp: Stamp, place: u32, hit: bool) -> Option<bool> {
+    /// Writes the bit of a place and tells what it was. One that stays as it is, as most do, is only read.
+    #[inline]
+    fn set(&self, stamp: Stamp, place: u32, hit: bool) -> bool {
         let bit = 1 << (place % CALLS_PER_CELL);
         let cell = &self.bits[(place / CALLS_PER_CELL) as usize];
-        let change = cell.update(stamp, |bits| {
-            Some(if hit { bits | bit } else { bits & !bit })
-        })?;
-        Some(change.before & bit != 0)
+        let flip = |bits| ((bits & bit != 0) != hit).then_some(bits ^ bit);
+        match cell.update(stamp, flip) {
+            Some(_) => !hit,
+            None => hit,
+        }
     }
 
     #[cfg(all(test, buttress_loom))]

@@ -66,17 +66,14 @@ impl TimeWindow {
         Contents::Buckets(kept.collect())
     }
 
-    /// Adds what was kept to the buckets in which it would have been counted. What is too old, or was before the clock began, is none.
+    /// Adds what was kept to the buckets in which it would have been counted: to the numbers of a lap that is over, if it is too old. What was
+    /// before the clock began is dropped.
     pub(crate) fn remember(&self, generation: u32, now: u64, kept: &[Bucket]) {
-        let newest = self.bucket(now);
         for Bucket { age, hits, total } in kept.iter().copied() {
             let Some(at) = now.checked_sub(nanos(age)) else {
                 continue;
             };
             let bucket = self.bucket(at);
-            if bucket + BUCKETS <= newest {
-                continue;
-            }
             let total = u64::from(total).min(COUNT_MAX / 2);
             let hits = u64::from(hits).min(total);
             if hits > 0 {

@@ -28,6 +28,19 @@ fn the_open_time_is_what_the_service_asked_for() {
 }
 
 #[test]
+fn the_latest_moment_asked_for_counts() {
+    let (builder, _clock) = builder();
+    let breaker = builder.trip(consecutive(2));
+    let breaker = breaker
+        .open_for(Backoff::constant(secs(30)))
+        .build()
+        .unwrap();
+    breaker.try_acquire().unwrap().record(asks(secs(100)));
+    breaker.try_acquire().unwrap().record(asks(secs(2)));
+    assert!(breaker.snapshot().remaining.unwrap() >= secs(100));
+}
+
+#[test]
 fn what_was_asked_for_and_is_over_is_forgotten() {
     let (builder, clock) = builder();
     let backoff = Backoff::constant(secs(30));

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a helper of tests is a test")]
 
 mod asking;
+mod bounding;
 mod budgets;
 mod cancelling;
 mod diverting;
@@ -11,11 +12,13 @@ mod feed;
 mod forcing;
 #[cfg(feature = "http")]
 mod http;
+mod keeping;
 #[cfg(feature = "keyed")]
 mod keyed;
 mod laws;
 mod layering;
 mod probing;
+mod ramping;
 #[cfg(feature = "redis")]
 mod redis_feed;
 mod telling;

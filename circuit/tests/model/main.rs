@@ -67,8 +67,8 @@ fn settings() -> impl Strategy<Value = Settings> {
     ];
     let rules = (span, 1..=20_u32, 1..12_u32, prop::option::of(1..6_u32));
     let slow = prop::option::of((1..100_u64, 1..=20_u32));
-    let backoff = (1..200_u64, 1..4_u32, 0..500_u64, 1..400_u64);
-    let probes = (1..5_u32, 1..=20_u32, 1..300_u64);
+    let backoff = (1..200_u64, 1..4_u32, 0..LONGEST_OPEN - 200, 1..400_u64);
+    let probes = (1..5_u32, 1..=20_u32, 1..LONGEST_WAIT);
     let ramp = prop::option::of((1..500_u64, 1..=20_u32));
     let limits = (ramp, prop::option::of(1..6_u32));
     let cancel = prop_oneof![Just(None), Just(Some(0)), (1..100_u64).prop_map(Some)];
@@ -101,6 +101,8 @@ fn settings() -> impl Strategy<Value = Settings> {
     )
 }
 
+const LONGEST_WAIT: u64 = 300;
+const LONGEST_OPEN: u64 = 700;
 const DAY: u64 = 24 * 60 * 60 * 1000;
 
 const fn ms(n: u64) -> Duration {
@@ -305,10 +307,9 @@ impl Pair {
         {
             return;
         }
-        let settings = self.naive.settings;
-        let longest = settings.max.max(500);
         let mut admitted = self.breaker.try_acquire().is_ok();
-        for wait in [settings.max_wait, longest] {
+        // The longest there are: what is going on may have begun under other settings.
+        for wait in [LONGEST_WAIT, LONGEST_OPEN] {
             self.clock.advance(ms(wait));
             admitted |= self.breaker.try_acquire().is_ok();
         }
