@@ -130,6 +130,13 @@ impl Breaker {
     /// Never: the settings were checked when this one was built.
     #[must_use]
     pub fn fresh_as(&self, name: impl Into<Name>) -> Self {
+        let fresh = self.fresh_untold(name.into());
+        fresh.tell_built();
+        fresh
+    }
+
+    /// Nobody has been told yet that it was built.
+    pub(crate) fn fresh_untold(&self, name: Name) -> Self {
         let settings = Arc::clone(&self.config().settings);
         Self::new(name.into(), settings, self.0.fixed.clone()).expect("checked before")
     }

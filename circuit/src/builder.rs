@@ -170,7 +170,9 @@ impl Builder<New> {
     /// [`ConfigError`] for a setting that no breaker can have.
     pub fn build(self) -> Result<Breaker, ConfigError> {
         self.fixed.check()?;
-        Breaker::new(self.name, Arc::new(self.settings), self.fixed)
+        let breaker = Breaker::new(self.name, Arc::new(self.settings), self.fixed)?;
+        breaker.tell_built();
+        Ok(breaker)
     }
 }
 

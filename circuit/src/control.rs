@@ -237,6 +237,10 @@ impl Breaker {
         control.telling = false;
     }
 
+    pub(crate) fn tell_built(&self) {
+        self.0.fixed.observers.tell(&Event::Built(self));
+    }
+
     /// Tells what is no transition, and needs no order.
     #[cfg(feature = "keyed")]
     pub(crate) fn tell_aside(&self, event: &Event<'_>) {

@@ -12,6 +12,8 @@ use crate::window::Tally;
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
+    /// The breaker was built, closed. The first event of each.
+    Built(&'a Breaker),
     /// The breaker changed its state.
     Transition(&'a Breaker, Transition),
     /// A rule tripped while the breaker only measures. The windows start anew.
@@ -75,6 +77,8 @@ pub enum Cause {
     Restored,
     /// Its like has opened in another process.
     Adopted,
+    /// A health check failed.
+    Unhealthy,
 }
 
 /// What a trip rule holds.

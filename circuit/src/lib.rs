@@ -19,6 +19,8 @@ mod fallback;
 pub mod feed;
 mod future;
 mod gate;
+#[cfg(feature = "tokio")]
+mod health;
 #[cfg(feature = "http")]
 pub mod http;
 #[cfg(feature = "keyed")]
@@ -42,6 +44,8 @@ mod service;
 mod snapshot;
 mod stamped;
 mod sync;
+#[cfg(any(feature = "metrics", feature = "tracing"))]
+mod telemetry;
 mod ticket;
 mod timeout;
 mod verdict;
@@ -75,6 +79,10 @@ pub use policy::{
 };
 pub use service::Circuit;
 pub use snapshot::{ProbeCounts, Snapshot};
+#[cfg(feature = "metrics")]
+pub use telemetry::MetricsObserver;
+#[cfg(feature = "tracing")]
+pub use telemetry::TracingObserver;
 pub use timeout::{Limit, NoTimeout, Timer};
 #[cfg(feature = "tokio")]
 pub use timeout::{Timeout, TokioTimer};

@@ -14,6 +14,17 @@ enum Text {
     Shared(Arc<str>),
 }
 
+#[cfg(feature = "metrics")]
+impl Name {
+    /// Itself, to be kept elsewhere: a literal, or what is shared.
+    pub(crate) fn shared(&self) -> Result<&'static str, Arc<str>> {
+        match &self.0 {
+            Text::Static(text) => Ok(text),
+            Text::Shared(text) => Err(Arc::clone(text)),
+        }
+    }
+}
+
 impl Eq for Text {}
 
 impl PartialEq for Text {

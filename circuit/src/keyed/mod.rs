@@ -154,8 +154,8 @@ impl<K> Breakers<K> {
 
     fn make(&self, key: &K) -> Breaker {
         match &self.0.name {
-            Some(name) => self.0.model.fresh_as(name(key)),
-            None => self.0.model.fresh(),
+            Some(name) => self.0.model.fresh_untold(name(key)),
+            None => self.0.model.fresh_untold(self.0.model.name().clone()),
         }
     }
 
@@ -222,6 +222,7 @@ impl<K: Hash + Eq> Breakers<K> {
         shelf.insert(hash, key, Kept { breaker, used: now });
         drop(shelf);
         self.0.overflowing.store(false, Ordering::Release);
+        made.tell_built();
         made
     }
 }

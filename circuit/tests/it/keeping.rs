@@ -380,6 +380,7 @@ fn both_are_told() {
         .trip(consecutive(1))
         .observer(move |event: &Event<'_>| {
             log.lock().unwrap().push(match event {
+                Event::Built(_) => return,
                 Event::Transition(_, t) => format!("{:?} {:?}", t.to, t.cause),
                 other => format!("{other:?}").split('(').next().unwrap().to_owned(),
             });

@@ -10,6 +10,8 @@ mod diverting;
 #[cfg(feature = "tokio")]
 mod feed;
 mod forcing;
+#[cfg(feature = "tokio")]
+mod health;
 #[cfg(feature = "http")]
 mod http;
 mod keeping;
@@ -21,6 +23,8 @@ mod probing;
 mod ramping;
 #[cfg(feature = "redis")]
 mod redis_feed;
+#[cfg(any(feature = "metrics", feature = "tracing"))]
+mod telemetry;
 mod telling;
 mod tripping;
 #[cfg(feature = "tokio")]
