@@ -1,6 +1,7 @@
 //! The breaker that everybody shares.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::{Arc, OnceLock};
 
@@ -13,7 +14,7 @@ use crate::control::Control;
 use crate::error::{ConfigError, Error, Rejected};
 use crate::machine::{Slots, State, Word};
 use crate::name::Name;
-use crate::permit::{Panicked, Permit};
+use crate::permit::{LentPermit, Permit};
 use crate::stamped::{Stamp, Stamped};
 use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Mutex};
 use crate::verdict::{Classify, ErrIsFailure};
@@ -170,11 +171,14 @@ impl Breaker {
     ///
     /// Nothing happens before the first poll. Dropping the future drops the work first, and then settles by the breaker's
     /// [`Cancel`](crate::Cancel) policy; a probe's slot is free again at once.
-    pub async fn call<T, E, F>(&self, work: impl FnOnce() -> F) -> Result<T, Error<E>>
+    pub fn call<T, E, F>(
+        &self,
+        work: impl FnOnce() -> F,
+    ) -> impl Future<Output = Result<T, Error<E>>>
     where
         F: Future<Output = Result<T, E>>,
     {
-        self.call_with(ErrIsFailure, work).await
+        self.call_with(ErrIsFailure, work)
     }
 
     /// The same, where `classify` says what a result means.
@@ -194,21 +198,14 @@ impl Breaker {
     where
         F: Future<Output = Result<T, E>>,
     {
-        let mut permit = Some(self.try_acquire()?);
-        let panicked = Panicked::unless_returned(&mut permit);
-        let work = work();
-        panicked.returned();
-        let mut work = std::pin::pin!(work);
-        let result = std::future::poll_fn(|cx| {
-            let panicked = Panicked::unless_returned(&mut permit);
-            let polled = work.as_mut().poll(cx);
-            panicked.returned();
-            polled
-        })
-        .await;
-        if let Some(permit) = permit {
-            permit.record(classify.classify(&result));
-        }
+        let ticket = match self.admit() {
+            Ok(ticket) => ticket,
+            Err(refusal) => return Err(self.rejected(refusal).into()),
+        };
+        let mut lent = LentPermit::new(self, ticket);
+        let mut work = std::pin::pin!(lent.run(work));
+        let result = poll_fn(|cx| lent.run(|| work.as_mut().poll(cx))).await;
+        lent.record(classify.classify(&result));
         result.map_err(Error::Inner)
     }
 
