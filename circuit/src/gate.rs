@@ -8,7 +8,7 @@ use crate::error::{Reason, Refusal, Rejected};
 use crate::event::{Cause, Reading};
 use crate::machine::{Finding, Slots, State, Word};
 use crate::policy::{Cancel, spend};
-use crate::rule::{Call, Rule};
+use crate::rule::{Call, Counted};
 use crate::stamped::Stamp;
 use crate::ticket::Ticket;
 use crate::verdict::Verdict;
@@ -167,8 +167,33 @@ impl Breaker {
     /// A call is over.
     #[inline]
     pub(crate) fn finish(&self, ticket: Ticket, verdict: Verdict) {
+        match verdict {
+            Verdict::Success => self.finish_as(ticket, verdict, Counted::Success),
+            Verdict::Failure => self.finish_as(ticket, verdict, Counted::Failure),
+            _ => self.finish_apart(ticket, verdict),
+        }
+    }
+
+    #[inline]
+    fn finish_as(&self, ticket: Ticket, verdict: Verdict, counted: Counted) {
         self.leave_room(ticket);
-        self.settle(ticket, verdict);
+        self.settle(ticket, counted);
+        if self.0.watches_calls {
+            self.watch_end(ticket, verdict);
+        }
+    }
+
+    /// Apart, like everything that is not the path of a healthy call.
+    #[inline(never)]
+    fn finish_apart(&self, ticket: Ticket, verdict: Verdict) {
+        self.leave_room(ticket);
+        if let Some(time) = verdict.asks_for() {
+            self.keep_request(ticket.generation(), time);
+        }
+        match Counted::from_verdict(verdict) {
+            Some(counted) => self.settle(ticket, counted),
+            None => self.ignore(ticket),
+        }
         if self.0.watches_calls {
             self.watch_end(ticket, verdict);
         }
@@ -183,11 +208,12 @@ impl Breaker {
             Cancel::FailureAfter(time) => ticket.took(self.now()) >= crate::clock::nanos(time),
         };
         let verdict = if is_failure {
+            self.settle(ticket, Counted::Failure);
             Verdict::Failure
         } else {
+            self.ignore(ticket);
             Verdict::Ignore
         };
-        self.settle(ticket, verdict);
         if self.0.watches_calls {
             self.watch_cancel(ticket, verdict);
         }
@@ -195,49 +221,31 @@ impl Breaker {
 
     /// Counts what came of a call, unless the state that admitted it is over: then it says nothing about this one.
     #[inline]
-    fn settle(&self, ticket: Ticket, verdict: Verdict) {
+    fn settle(&self, ticket: Ticket, counted: Counted) {
         let word = self.word();
         if word.generation() != ticket.generation() {
             return;
         }
         match word.state() {
-            State::Closed | State::MetricsOnly => match verdict {
-                Verdict::Ignore => {}
-                Verdict::Success | Verdict::Failure => self.count(ticket, verdict),
-                Verdict::FailureFor(_) | Verdict::Overloaded(_) => {
-                    self.count_request(ticket, verdict);
-                }
-            },
-            State::HalfOpen => self.settle_probe(ticket, verdict),
+            State::Closed | State::MetricsOnly => self.count(ticket, counted),
+            State::HalfOpen => self.conclude(ticket, counted),
             State::Open | State::ForcedOpen | State::ForcedClosed => {}
         }
     }
 
-    /// Apart, like everything that is not the path of a healthy call.
-    #[inline(never)]
-    fn count_request(&self, ticket: Ticket, verdict: Verdict) {
-        if let Some(time) = verdict.asks_for() {
-            self.keep_request(ticket.generation(), time);
+    /// The call has said nothing.
+    fn ignore(&self, ticket: Ticket) {
+        let word = self.word();
+        if word.generation() == ticket.generation() && word.is_half_open() {
+            self.give_back(ticket.generation());
         }
-        self.count(ticket, verdict);
-    }
-
-    #[inline(never)]
-    fn settle_probe(&self, ticket: Ticket, verdict: Verdict) {
-        if verdict == Verdict::Ignore {
-            return self.give_back(ticket.generation());
-        }
-        if let Some(time) = verdict.asks_for() {
-            self.keep_request(ticket.generation(), time);
-        }
-        self.conclude(ticket, verdict);
     }
 
     #[inline]
-    fn count(&self, ticket: Ticket, verdict: Verdict) {
+    fn count(&self, ticket: Ticket, counted: Counted) {
         let tripped = match self.first_config() {
-            Some(config) => self.count_by(config, ticket, verdict),
-            None => self.count_by_changed(ticket, verdict),
+            Some(config) => self.count_by(config, ticket, counted),
+            None => self.count_by_changed(ticket, counted),
         };
         if let Some(reading) = tripped {
             self.trip_unless_cold(ticket.generation(), reading);
@@ -245,26 +253,23 @@ impl Breaker {
     }
 
     #[inline(never)]
-    fn count_by_changed(&self, ticket: Ticket, verdict: Verdict) -> Option<Reading> {
-        self.count_by(&self.config(), ticket, verdict)
+    fn count_by_changed(&self, ticket: Ticket, counted: Counted) -> Option<Reading> {
+        self.count_by(&self.config(), ticket, counted)
     }
 
     #[inline(always)]
-    fn count_by(&self, config: &Config, ticket: Ticket, verdict: Verdict) -> Option<Reading> {
-        let call = self.ended(config, ticket, verdict);
-        let tripped = |rule: &Rule| rule.record(ticket.generation(), call);
-        config.rules.iter().find_map(tripped)
+    fn count_by(&self, config: &Config, ticket: Ticket, counted: Counted) -> Option<Reading> {
+        let call = self.ended(config, ticket, counted);
+        config.rules.iter().find_map(|rule| rule.record(call))
     }
 
     /// What a configuration makes of a call that has just ended.
     #[inline]
-    fn ended(&self, config: &Config, ticket: Ticket, verdict: Verdict) -> Call {
-        let now = if config.reads_end { self.now() } else { 0 };
+    fn ended(&self, config: &Config, ticket: Ticket, counted: Counted) -> Call {
         Call {
-            failed: verdict.is_failure(),
-            overloaded: matches!(verdict, Verdict::Overloaded(_)),
-            took: ticket.took(now),
-            now,
+            counted,
+            ticket,
+            now: if config.reads_end { self.now() } else { 0 },
         }
     }
 
@@ -287,11 +292,12 @@ impl Breaker {
         self.0.slots.update(stamp, give_back);
     }
 
-    fn conclude(&self, ticket: Ticket, verdict: Verdict) {
+    #[inline(never)]
+    fn conclude(&self, ticket: Ticket, counted: Counted) {
         let config = self.config();
-        let call = self.ended(&config, ticket, verdict);
+        let call = self.ended(&config, ticket, counted);
         let generation = ticket.generation();
-        let success = !call.failed && call.took < config.slow_from;
+        let success = counted == Counted::Success && call.took() < config.slow_from;
         let stamp = Stamp::new(generation.into());
         let conclude = |slots| Some(Slots::unpack(slots).conclude(success).pack());
         let Some(change) = self.0.slots.update(stamp, conclude) else {

@@ -6,18 +6,45 @@ use crate::event::Reading;
 use crate::memory::{About, Contents, Kept};
 use crate::policy::{Rate, Ratio, RuleSpec, Subject};
 use crate::stamped::{Stamp, Stamped};
+use crate::ticket::Ticket;
+use crate::verdict::Verdict;
 use crate::window::{Counts, Tally};
 
 /// A finished call.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Call {
-    pub(crate) failed: bool,
-    /// It failed for want of room, which is not one of consecutive failures.
-    pub(crate) overloaded: bool,
-    /// Nanoseconds it took. Zero where no rule asks.
-    pub(crate) took: u64,
+    pub(crate) counted: Counted,
+    pub(crate) ticket: Ticket,
     /// When it ended. Zero where no rule asks.
     pub(crate) now: u64,
+}
+
+/// What a call counts as. One that is ignored counts as nothing.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Counted {
+    Success,
+    Failure,
+    /// It failed for want of room, which is not one of consecutive failures.
+    Overloaded,
+}
+
+impl Counted {
+    pub(crate) fn from_verdict(verdict: Verdict) -> Option<Self> {
+        match verdict {
+            Verdict::Success => Some(Self::Success),
+            Verdict::Failure | Verdict::FailureFor(_) => Some(Self::Failure),
+            Verdict::Overloaded(_) => Some(Self::Overloaded),
+            Verdict::Ignore => None,
+        }
+    }
+}
+
+impl Call {
+    /// Nanoseconds it took. Zero where no rule asks.
+    #[inline]
+    pub(crate) fn took(&self) -> u64 {
+        self.ticket.took(self.now)
+    }
 }
 
 #[derive(Debug)]
@@ -62,7 +89,8 @@ impl Rule {
 
     /// Counts a call. What the rule then holds, if that trips it.
     #[inline]
-    pub(crate) fn record(&self, generation: u32, call: Call) -> Option<Reading> {
+    pub(crate) fn record(&self, call: Call) -> Option<Reading> {
+        let generation = call.ticket.generation();
         match self {
             Self::Rate {
                 subject,
@@ -72,8 +100,8 @@ impl Rule {
                 counts,
             } => {
                 let hit = match subject {
-                    Subject::Failures => call.failed,
-                    Subject::Slow(_) => call.took >= *slow_from,
+                    Subject::Failures => call.counted != Counted::Success,
+                    Subject::Slow(_) => call.took() >= *slow_from,
                 };
                 let tally = counts.record(generation, call.now, hit)?;
                 let trips =
@@ -81,10 +109,10 @@ impl Rule {
                 trips.then(|| subject.reading(tally))
             }
             Self::Consecutive { limit, run } => {
-                if call.overloaded {
+                if call.counted == Counted::Overloaded {
                     return None;
                 }
-                let length = lengthen(run, generation, call.failed, *limit);
+                let length = lengthen(run, generation, call.counted == Counted::Failure, *limit);
                 (length >= *limit).then_some(Reading::Consecutive(length))
             }
         }

@@ -21,13 +21,6 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    pub(crate) fn is_failure(self) -> bool {
-        matches!(
-            self,
-            Self::Failure | Self::FailureFor(_) | Self::Overloaded(_)
-        )
-    }
-
     /// For how long the service does not want to be called.
     pub(crate) fn asks_for(self) -> Option<Duration> {
         match self {
