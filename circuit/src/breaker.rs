@@ -139,7 +139,7 @@ impl Breaker {
     /// Nobody has been told yet that it was built.
     pub(crate) fn fresh_untold(&self, name: Name) -> Self {
         let settings = Arc::clone(&self.config().settings);
-        Self::new(name.into(), settings, self.0.fixed.clone()).expect("checked before")
+        Self::new(name, settings, self.0.fixed.clone()).expect("checked before")
     }
 
     /// Its name.

@@ -4,6 +4,7 @@
 //!
 //! - [`Breaker`], without tower: [`Breaker::call`] around a future, [`Breaker::try_acquire`] around anything.
 //! - [`CircuitLayer`], around any tower service; with the feature `http`, `CircuitLayer::http` around an HTTP service.
+//! - [`Fallback`], [`Adapter`]: the seams of the layer. With the feature `keyed`, `Breakers`: one per key.
 //! - [`failure_rate`], [`slow_calls`], [`consecutive`]: when to open. [`Backoff`]: for how long. [`Probes`]: how to come back.
 
 mod adapter;

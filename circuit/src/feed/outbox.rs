@@ -63,6 +63,18 @@ impl Outbox {
         self.filled.notify_one();
     }
 
+    /// Could not be told yet. If there is something newer of its breaker, that is told instead.
+    pub(super) fn put_back(&self, tripped: Tripped) {
+        let mut queue = self.queue();
+        let same = |known: &Tripped| Arc::ptr_eq(&known.breaker.0, &tripped.breaker.0);
+        let is_old = queue.waiting.iter().any(same) || queue.waiting.len() == MAX_WAITING;
+        if !queue.closed && !is_old {
+            queue.waiting.push_front(tripped);
+            drop(queue);
+            self.filled.notify_one();
+        }
+    }
+
     /// Waits for the next. There is one who does.
     ///
     /// # Cancellation

@@ -208,7 +208,7 @@ impl<G: Fn(&str) -> Option<Breaker>> Member<'_, G> {
                         continue;
                     };
                     if let Err(error) = in_time(feed.publish(&trip)).await {
-                        self.sharing.outbox.push(tripped);
+                        self.sharing.outbox.put_back(tripped);
                         return error;
                     }
                 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::num::NonZeroU8;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use buttress_circuit::feed::{Feed, Policy, Sharing, Trip};
@@ -16,6 +17,8 @@ use super::{fail, ms, secs};
 struct Bus {
     trips: broadcast::Sender<Trip>,
     up: watch::Sender<bool>,
+    /// Whether it loses the next trip, and says so.
+    fails_once: Arc<AtomicBool>,
 }
 
 impl Bus {
@@ -23,6 +26,7 @@ impl Bus {
         Self {
             trips: broadcast::Sender::new(64),
             up: watch::Sender::new(true),
+            fails_once: Arc::default(),
         }
     }
 
@@ -71,6 +75,9 @@ impl Feed for BusFeed {
 
     async fn publish(&mut self, trip: &Trip) -> Result<(), Down> {
         self.check()?;
+        if self.bus.fails_once.swap(false, Ordering::SeqCst) {
+            return Err(Down);
+        }
         drop(self.bus.trips.send(trip.clone()));
         Ok(())
     }
@@ -280,6 +287,23 @@ async fn a_lost_feed_changes_nothing_and_what_is_still_open_is_told_afterwards()
     assert_eq!(here.told(), ["restored"]);
     let trip = wire.try_recv().unwrap();
     assert!(trip.open_for <= secs(35), "what is left by then: {trip:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_could_not_be_told_is_told_again() {
+    let bus = Bus::new();
+    let mut wire = bus.trips.subscribe();
+    let here = process(&bus, Policy::Adopt);
+    settle().await;
+    bus.fails_once.store(true, Ordering::SeqCst);
+    fail(&here.breaker, 1);
+    settle().await;
+    assert!(wire.try_recv().is_err());
+    tokio::time::advance(ms(200)).await;
+    settle().await;
+    assert_eq!(here.told(), ["lost: the bus is down", "restored"]);
+    assert!(wire.try_recv().is_ok());
+    assert!(wire.try_recv().is_err());
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,9 +2,12 @@
 
 use buttress_circuit::{
     Backoff, Breaker, Cause, Change, ConfigError, Event, ManualClock, Probes, Ramp, Reading,
-    Reason, Snapshot, State, Tally, Verdict, Window, consecutive, failure_rate, slow_calls,
+    Reason, State, Tally, Verdict, Window, consecutive, failure_rate, slow_calls,
 };
 use std::sync::{Arc, Mutex};
+
+#[cfg(feature = "serde")]
+use buttress_circuit::Snapshot;
 
 use super::{builder, fail, ms, secs, succeed};
 

@@ -10,6 +10,8 @@ mod diverting;
 #[cfg(feature = "tokio")]
 mod feed;
 mod forcing;
+#[cfg(feature = "http")]
+mod grpc;
 #[cfg(feature = "tokio")]
 mod health;
 #[cfg(feature = "http")]
