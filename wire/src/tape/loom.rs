@@ -2,9 +2,13 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
 
 use ::loom::future::block_on;
 use ::loom::thread;
+use bytes::Bytes;
+use http_body::Frame;
 
 use super::*;
 
