@@ -125,7 +125,7 @@ async fn a_hundred_requests_are_one_call() {
     for response in responses {
         assert_eq!(text(response).await, "shared");
     }
-    assert_eq!(test.layer.snapshot(), Default::default());
+    assert!(test.layer.snapshot().is_idle());
 }
 
 #[tokio::test(start_paused = true)]
@@ -151,7 +151,7 @@ async fn the_body_is_shared_as_it_streams_and_can_be_joined_near_its_start() {
     hand.end();
     drop((first, second));
     assert_eq!(test.backend.calls(), 1);
-    assert_eq!(test.layer.snapshot(), Default::default());
+    assert!(test.layer.snapshot().is_idle());
 }
 
 #[tokio::test(start_paused = true)]

@@ -13,7 +13,7 @@ testkit::tower_laws! {
         answer: |probe, _: Request<Empty<Bytes>>| Ok(Response::new(probe.body(&["a", "b"]))),
         read: |response: Response<DedupBody<ProbedBody>>| read_body(response),
         given_back: |layer: &DedupLayer<ProbedBody>| {
-            assert_eq!(layer.snapshot(), Default::default());
+            assert!(layer.snapshot().is_idle());
         },
     }
 }

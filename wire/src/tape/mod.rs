@@ -138,7 +138,7 @@ impl<B> Tape<B> {
     /// # }).unwrap();
     /// ```
     pub fn record(&self, recording: Recording, on_end: impl FnOnce(Outcome) + Send + 'static) {
-        let mut record = Record::new(recording, Box::new(on_end));
+        let mut record = Box::new(Record::new(recording, Box::new(on_end)));
         let mut state = self.shared.lock();
         let is_fresh = state.fetched.is_none();
         let replaced = match &mut state.source {

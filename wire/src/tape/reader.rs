@@ -194,10 +194,9 @@ where
                 None
             }
             Poll::Ready(Some(Err(error))) => {
-                driver
-                    .record
-                    .iter_mut()
-                    .for_each(super::record::Record::abort);
+                if let Some(record) = &mut driver.record {
+                    record.abort();
+                }
                 self.end(Err(TapeError::of_body(error.into())), driver);
                 None
             }

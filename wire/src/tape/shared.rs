@@ -54,7 +54,8 @@ pub(super) enum Source<B> {
 
 pub(super) struct Driver<B> {
     pub(super) body: Pin<Box<B>>,
-    pub(super) record: Option<Record>,
+    /// In a box, since few have one and each turn moves the driver.
+    pub(super) record: Option<Box<Record>>,
     pub(super) stall: Stall,
 }
 
