@@ -32,7 +32,7 @@ type Trouble = Box<dyn std::error::Error + Send + Sync>;
 /// - As long as Redis answers and the holder renews its lease, one process at a time does the work of a key.
 /// - The holder gives the work up: one of those who wait gets the lease at once. The holder dies: when its [lease](RedisBuilder::lease) has expired.
 /// - Redis dies, or does not answer within its [patience](RedisBuilder::patience): each process does its own work, those who wait begin as soon as the
-///   connection breaks, and nobody asks again for a second.
+///   connection breaks, and nobody asks again for a [while](RedisBuilder::cool_off).
 /// - The result is too large or private: those who wait do their own work at once.
 /// - Nobody waits longer than [`wait`](RedisBuilder::wait).
 ///
@@ -64,6 +64,7 @@ struct Settings {
     lease: Duration,
     wait: Duration,
     patience: Duration,
+    cool_off: Duration,
 }
 
 /// What came of a claim.
@@ -72,9 +73,6 @@ enum Claimed {
     Held(Duration),
     Ours(RedisLease),
 }
-
-/// After trouble.
-const SHUN: Duration = Duration::from_secs(1);
 
 impl RedisCoordinator {
     /// Chooses what differs from the defaults.
@@ -117,7 +115,7 @@ impl Shared {
         match self.ask(&name).await {
             Ok(seat) => seat,
             Err(trouble) => {
-                *lock(&self.shunned) = Some(Instant::now() + SHUN);
+                *lock(&self.shunned) = Some(Instant::now() + self.settings.cool_off);
                 Seat::Local(Some(trouble))
             }
         }
@@ -226,6 +224,12 @@ impl RedisBuilder {
         self
     }
 
+    /// For how long Redis is not asked again after trouble, and every flight goes on here. Default: 1 s.
+    pub fn cool_off(mut self, cool_off: Duration) -> Self {
+        self.settings.cool_off = cool_off;
+        self
+    }
+
     /// Who keeps leases and sends results. Default: the tokio runtime in which the coordinator is opened.
     pub fn spawner(mut self, spawn: impl Spawn) -> Self {
         self.tasks = Some(Tasks::new(spawn));
@@ -285,6 +289,7 @@ impl Default for RedisBuilder {
                 lease: Duration::from_secs(10),
                 wait: Duration::from_secs(30),
                 patience: Duration::from_millis(500),
+                cool_off: Duration::from_secs(1),
             },
             tasks: None,
         }
