@@ -13,3 +13,5 @@ mod laws;
 #[cfg(any(feature = "metrics", feature = "tracing"))]
 mod observe;
 mod run;
+#[cfg(feature = "http")]
+mod server;
