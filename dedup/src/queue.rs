@@ -178,11 +178,10 @@ impl Queue {
     }
 
     fn asleep(&mut self) -> Vec<Waker> {
-        self.waiters
-            .iter_mut()
-            .flatten()
-            .filter_map(|waiter| waiter.waker.take())
-            .collect()
+        let mut asleep = Vec::with_capacity(self.live);
+        let waiters = self.waiters.iter_mut().flatten();
+        asleep.extend(waiters.filter_map(|waiter| waiter.waker.take()));
+        asleep
     }
 
     fn first(&self) -> Option<u64> {
