@@ -1,22 +1,21 @@
 //! The breaker that everybody shares.
 
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::Ordering::{Acquire, Release};
-use std::time::Duration;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::{Arc, OnceLock};
 
-use crate::builder::{Builder, Settings};
-use crate::clock::Clock;
+use arc_swap::ArcSwap;
+
+use crate::builder::{Builder, Fixed, New};
+use crate::clock::nanos;
+use crate::config::{Config, Current, Settings};
 use crate::control::Control;
 use crate::error::{ConfigError, Error, Rejected};
-use crate::event::{Cause, Reading};
 use crate::machine::{Slots, State, Word};
 use crate::name::Name;
 use crate::permit::{Panicked, Permit};
-use crate::policy::A_DAY;
-use crate::rule::Rule;
 use crate::stamped::{Stamp, Stamped};
-use crate::sync::{AtomicU64, Mutex};
+use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Mutex};
 use crate::verdict::{Classify, ErrIsFailure};
 
 /// A circuit breaker. Clones share it: cloning costs one reference count.
@@ -46,47 +45,68 @@ pub(crate) struct Shared {
     word: AtomicU64,
     /// [`Slots`], of the half-open generation.
     pub(crate) slots: Stamped,
-    pub(crate) rules: Box<[Rule]>,
-    pub(crate) clock: Clock,
-    /// From how many nanoseconds on some rule calls a call slow.
-    pub(crate) slow_from: u64,
-    /// Whether anybody asks how long a call took.
-    pub(crate) reads_start: bool,
-    /// Whether anybody asks when a call ended.
-    pub(crate) reads_end: bool,
-    /// How many probes must succeed.
-    pub(crate) needed: u32,
+    /// Until when the service does not want to be called.
+    pub(crate) requested: Stamped,
+    /// What a service that gets its load back has saved up for its next call.
+    pub(crate) credit: Stamped,
+    /// Whether anybody asks when a call began.
+    pub(crate) reads_start: AtomicBool,
+    /// How many calls may be under way. Any number, where that is the largest there is.
+    pub(crate) max_in_flight: AtomicU32,
+    /// The calls under way, where there is a bound.
+    pub(crate) in_flight: AtomicU32,
+    config: Config,
+    /// What the breaker goes by since it was reconfigured.
+    changed: OnceLock<ArcSwap<Config>>,
+    /// No rule opens it before.
+    pub(crate) warm_at: u64,
+    pub(crate) fixed: Fixed,
+    /// Whether anybody wants to hear of single calls.
+    pub(crate) watches_calls: bool,
+    #[cfg(feature = "histogram")]
+    pub(crate) latencies: Option<Box<crate::latency::Recorder>>,
     pub(crate) name: Name,
-    pub(crate) settings: Arc<Settings>,
     pub(crate) control: Mutex<Control>,
 }
 
 impl Breaker {
     /// Starts a breaker named `name`. The settings have defaults.
-    pub fn builder(name: impl Into<Name>) -> Builder {
-        Builder::new(name.into())
+    pub fn builder(name: impl Into<Name>) -> Builder<New> {
+        Builder::new(name.into(), Settings::default(), Fixed::new())
     }
 
-    pub(crate) fn from_settings(name: Name, settings: Arc<Settings>) -> Result<Self, ConfigError> {
-        let specs = settings.trip.rules();
-        let mut rules = Vec::with_capacity(specs.len());
-        for spec in specs {
-            rules.push(Rule::new(spec)?);
-        }
-        let slow_from = rules.iter().filter_map(Rule::slow_from).min();
-        let reads_start = slow_from.is_some() || settings.reads_start();
+    pub(crate) fn new(
+        name: Name,
+        settings: Arc<Settings>,
+        fixed: Fixed,
+    ) -> Result<Self, ConfigError> {
+        let warm_up = nanos(fixed.warm_up);
+        let config = Config::new(settings, fixed.times_calls())?;
+        let now = fixed.clock.now();
         Ok(Self(Arc::new(Shared {
             word: AtomicU64::new(Word::START.0),
             slots: Stamped::new(),
-            reads_end: reads_start || rules.iter().any(Rule::needs_time),
-            rules: rules.into(),
-            clock: settings.clock.clone(),
-            slow_from: slow_from.unwrap_or(u64::MAX),
-            reads_start,
-            needed: settings.probes.needed()?,
+            requested: Stamped::new(),
+            credit: Stamped::new(),
+            in_flight: AtomicU32::new(0),
+            reads_start: AtomicBool::new(config.reads_start),
+            max_in_flight: AtomicU32::new(config.max_in_flight()),
+            config,
+            changed: OnceLock::new(),
+            warm_at: if warm_up > 0 {
+                now.saturating_add(warm_up)
+            } else {
+                0
+            },
+            watches_calls: fixed.times_calls(),
+            #[cfg(feature = "histogram")]
+            latencies: fixed
+                .latencies
+                .map(crate::latency::Recorder::new)
+                .map(Box::new),
+            fixed,
             name,
-            control: Mutex::new(Control::new()),
-            settings,
+            control: Mutex::new(Control::new(now)),
         })))
     }
 
@@ -107,7 +127,8 @@ impl Breaker {
     /// Never: the settings were checked when this one was built.
     #[must_use]
     pub fn fresh_as(&self, name: impl Into<Name>) -> Self {
-        Self::from_settings(name.into(), Arc::clone(&self.0.settings)).expect("checked before")
+        let settings = Arc::clone(&self.config().settings);
+        Self::new(name.into(), settings, self.0.fixed.clone()).expect("checked before")
     }
 
     /// Its name.
@@ -124,7 +145,7 @@ impl Breaker {
     #[inline]
     pub fn try_acquire(&self) -> Result<Permit, Rejected> {
         match self.admit() {
-            Ok((generation, started)) => Ok(Permit::new(self.clone(), generation, started)),
+            Ok((ticket, started)) => Ok(Permit::new(self.clone(), ticket, started)),
             Err(refusal) => Err(self.rejected(refusal)),
         }
     }
@@ -185,83 +206,43 @@ impl Breaker {
     /// is a probe.
     #[must_use]
     pub fn state(&self) -> State {
-        self.state_at(self.word(), self.0.clock.now())
+        self.state_at(self.word(), self.now())
     }
 
-    /// What the breaker holds, for people and dashboards. The parts are read one after the other.
-    #[must_use]
-    pub fn snapshot(&self) -> Snapshot {
-        let (word, now) = (self.word(), self.0.clock.now());
-        let state = self.state_at(word, now);
-        let readings = self.0.rules.iter();
-        let remaining = word
-            .remaining(now)
-            .filter(|_| state == State::Open)
-            .map(Duration::from_millis);
-        Snapshot {
-            name: self.0.name.clone(),
-            state,
-            generation: word.generation(),
-            remaining,
-            openings: self.control().openings(),
-            probes: self.slots(word).into(),
-            rules: readings
-                .map(|rule| rule.reading(word.generation(), now))
-                .collect(),
-        }
-    }
-
-    /// Rejects every call until told otherwise: time does not end it.
-    pub fn force_open(&self) {
-        self.force(State::ForcedOpen);
-    }
-
-    /// Lets every call pass and counts nothing, until told otherwise.
-    pub fn force_closed(&self) {
-        self.force(State::ForcedClosed);
-    }
-
-    /// Lets every call pass, counts them, and only tells when it would have opened, until told otherwise.
-    pub fn metrics_only(&self) {
-        self.force(State::MetricsOnly);
-    }
-
-    /// Ends what was forced: closed and with empty windows. Does nothing else.
-    pub fn auto(&self) {
-        self.shift(Cause::Manual, |_, word, _| {
-            word.state()
-                .is_manual()
-                .then(|| (word.next(State::Closed, 0), None))
-        });
-    }
-
-    /// As new: closed, with empty windows and the first open time before it, whatever the state was.
-    pub fn reset(&self) {
-        self.shift(Cause::Manual, |control, word, now| {
-            control.forget(now);
-            Some((word.next(State::Closed, 0), None))
-        });
-    }
-
-    /// Opens for `time`, between a millisecond and a day, and then probes: for a health check that knows better. What was forced stays.
-    pub fn open_for(&self, time: Duration) {
-        let time = time.clamp(Duration::from_millis(1), A_DAY);
-        self.shift(Cause::Manual, |_, word, now| {
-            let until = crate::machine::deadline(now, time);
-            (!word.state().is_manual()).then(|| (word.next(State::Open, until), Some(time)))
-        });
-    }
-
-    fn force(&self, state: State) {
-        self.shift(Cause::Manual, |_, word, _| {
-            (word.state() != state).then(|| (word.next(state, 0), None))
-        });
-    }
-
-    fn state_at(&self, word: Word, now: u64) -> State {
+    pub(crate) fn state_at(&self, word: Word, now: u64) -> State {
         match word.state() {
             State::Open if word.remaining(now).is_none() => State::HalfOpen,
             state => state,
+        }
+    }
+
+    /// The configuration that it was built with, if that still holds. On the path of every call: a guard that must be given back is in the way
+    /// of breakers that are never reconfigured.
+    #[inline]
+    pub(crate) fn first_config(&self) -> Option<&Config> {
+        match self.0.changed.get() {
+            None => Some(&self.0.config),
+            Some(_) => None,
+        }
+    }
+
+    /// Only under the lock.
+    pub(crate) fn set_config(&self, config: Config) {
+        self.0.reads_start.store(config.reads_start, Relaxed);
+        self.0.max_in_flight.store(config.max_in_flight(), Relaxed);
+        let config = Arc::new(config);
+        let first = self
+            .0
+            .changed
+            .get_or_init(|| ArcSwap::new(Arc::clone(&config)));
+        first.store(config);
+    }
+
+    /// The configuration that holds.
+    pub(crate) fn config(&self) -> Current<'_> {
+        match self.0.changed.get() {
+            None => Current::First(&self.0.config),
+            Some(config) => Current::Changed(config.load()),
         }
     }
 
@@ -286,52 +267,5 @@ impl fmt::Debug for Breaker {
             .field("name", self.name())
             .field("state", &self.state())
             .finish_non_exhaustive()
-    }
-}
-
-/// What a breaker held at a moment.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct Snapshot {
-    /// The name of the breaker.
-    pub name: Name,
-    /// As [`Breaker::state`].
-    pub state: State,
-    /// The number of the state. Wraps around at 2 097 152.
-    pub generation: u32,
-    /// How much longer it is open.
-    pub remaining: Option<Duration>,
-    /// How often it has opened since it was last quiet: what the back-off goes by.
-    pub openings: u32,
-    /// The probes of this generation.
-    pub probes: ProbeCounts,
-    /// The trip rules, in the order in which they were given.
-    pub rules: Vec<Reading>,
-}
-
-/// The probes of a half-open breaker.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-#[non_exhaustive]
-pub struct ProbeCounts {
-    /// Under way.
-    pub in_flight: u32,
-    /// Succeeded.
-    pub succeeded: u32,
-    /// Failed.
-    pub failed: u32,
-}
-
-impl From<Slots> for ProbeCounts {
-    fn from(slots: Slots) -> Self {
-        let Slots {
-            taken,
-            succeeded,
-            failed,
-        } = slots;
-        Self {
-            in_flight: taken - succeeded - failed,
-            succeeded,
-            failed,
-        }
     }
 }

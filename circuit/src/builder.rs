@@ -1,62 +1,90 @@
 //! The settings of a breaker.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::breaker::Breaker;
 use crate::clock::Clock;
+use crate::config::Settings;
 use crate::error::ConfigError;
 use crate::event::Observer;
 use crate::name::Name;
-use crate::policy::{Backoff, Cancel, Probes, Trip, check_time, failure_rate};
+use crate::policy::{Backoff, Cancel, Probes, Ramp, Trip, check_time};
+use crate::watch::{Hears, Observers};
 
-/// Shared by the breakers that were made of one another.
-pub(crate) struct Settings {
-    pub(crate) trip: Trip,
-    pub(crate) backoff: Backoff,
-    pub(crate) probes: Probes,
-    pub(crate) cancel: Cancel,
+/// What a breaker is made with, and keeps.
+#[derive(Clone)]
+pub(crate) struct Fixed {
     pub(crate) clock: Clock,
-    pub(crate) observer: Option<Arc<dyn Observer>>,
+    /// From its start on no rule opens it for so long.
+    pub(crate) warm_up: Duration,
+    pub(crate) observers: Arc<Observers>,
+    /// The span over which latencies are kept.
+    #[cfg(feature = "histogram")]
+    pub(crate) latencies: Option<Duration>,
 }
 
-impl Settings {
-    pub(crate) fn reads_start(&self) -> bool {
-        matches!(self.cancel, Cancel::FailureAfter(_))
+impl Fixed {
+    pub(crate) fn new() -> Self {
+        Self {
+            clock: Clock::default(),
+            warm_up: Duration::ZERO,
+            observers: Arc::default(),
+            #[cfg(feature = "histogram")]
+            latencies: None,
+        }
+    }
+
+    /// Whether anybody beside the rules asks how long calls take.
+    pub(crate) fn times_calls(&self) -> bool {
+        #[cfg(feature = "histogram")]
+        if self.latencies.is_some() {
+            return true;
+        }
+        self.observers.hear_calls()
     }
 
     fn check(&self) -> Result<(), ConfigError> {
-        self.trip.check()?;
-        self.backoff.check()?;
-        self.probes.check()?;
-        match self.cancel {
-            Cancel::FailureAfter(time) => check_time(time).map(drop),
-            Cancel::Ignore | Cancel::Failure => Ok(()),
+        if self.warm_up > Duration::ZERO {
+            check_time(self.warm_up)?;
         }
+        #[cfg(feature = "histogram")]
+        if let Some(span) = self.latencies {
+            check_time(span)?;
+        }
+        Ok(())
     }
 }
 
-/// Builds a [`Breaker`].
+/// Builds a [`Breaker`], or as a [`Change`] sets what can be changed while one runs.
 #[must_use = "a builder builds nothing until it is told to"]
-pub struct Builder {
+pub struct Builder<Of = New> {
     name: Name,
     settings: Settings,
+    fixed: Fixed,
+    of: PhantomData<Of>,
 }
 
-impl Builder {
-    pub(crate) fn new(name: Name) -> Self {
-        let (first, longest) = (Duration::from_secs(5), Duration::from_mins(1));
+/// The [`Builder`] that a breaker in use is changed by: [`Breaker::reconfigure`].
+pub type Change = Builder<Running>;
+
+/// Marks the [`Builder`] of a new breaker.
+#[derive(Clone, Copy, Debug)]
+pub enum New {}
+
+/// Marks a [`Change`] of a running one.
+#[derive(Clone, Copy, Debug)]
+pub enum Running {}
+
+impl<Of> Builder<Of> {
+    pub(crate) fn new(name: Name, settings: Settings, fixed: Fixed) -> Self {
         Self {
             name,
-            settings: Settings {
-                trip: failure_rate(0.5).into(),
-                backoff: Backoff::exponential(first, 2.0, longest).jitter(0.1),
-                probes: Probes::new(3),
-                cancel: Cancel::Ignore,
-                clock: Clock::default(),
-                observer: None,
-            },
+            settings,
+            fixed,
+            of: PhantomData,
         }
     }
 
@@ -84,15 +112,54 @@ impl Builder {
         self
     }
 
-    /// The clock to go by. Default: [`Clock::system`].
-    pub fn clock(mut self, clock: impl Into<Clock>) -> Self {
-        self.settings.clock = clock.into();
+    /// How a service gets its load back after it has recovered. Default: all at once.
+    pub fn ramp(mut self, ramp: impl Into<Option<Ramp>>) -> Self {
+        self.settings.ramp = ramp.into();
         self
     }
 
-    /// Who hears of transitions. Default: nobody.
-    pub fn observer(mut self, observer: impl Observer) -> Self {
-        self.settings.observer = Some(Arc::new(observer));
+    /// How many calls may be under way at the same time, in every state. Further ones are rejected with
+    /// [`Reason::Saturated`](crate::Reason::Saturated), which is no failure of anybody. Default: any number.
+    pub fn max_in_flight(mut self, calls: impl Into<Option<u32>>) -> Self {
+        self.settings.max_in_flight = calls.into();
+        self
+    }
+}
+
+impl Builder<New> {
+    /// The clock to go by. Default: [`Clock::system`].
+    pub fn clock(mut self, clock: impl Into<Clock>) -> Self {
+        self.fixed.clock = clock.into();
+        self
+    }
+
+    /// No rule opens the breaker for so long after it was built, at most a day; calls are counted all the while. For services that fail until
+    /// their caches and pools have filled. Default: not at all.
+    pub fn warm_up(mut self, time: Duration) -> Self {
+        self.fixed.warm_up = time;
+        self
+    }
+
+    /// One more who hears of transitions. Default: nobody.
+    pub fn observer(self, observer: impl Observer) -> Self {
+        self.add_observer(observer, Hears::Transitions)
+    }
+
+    /// One more who hears of transitions and of every single call. Costs two readings of the clock per call, and what the observer costs.
+    pub fn observer_of_calls(self, observer: impl Observer) -> Self {
+        self.add_observer(observer, Hears::Calls)
+    }
+
+    fn add_observer(mut self, observer: impl Observer, hears: Hears) -> Self {
+        Arc::make_mut(&mut self.fixed.observers).add(Arc::new(observer), hears);
+        self
+    }
+
+    /// Keeps how long calls take, for [`Snapshot::latencies`](crate::Snapshot::latencies): over the last one to two spans of this length, from a
+    /// millisecond to a day, in about 8 KiB. Default: not kept.
+    #[cfg(feature = "histogram")]
+    pub fn latencies(mut self, span: Duration) -> Self {
+        self.fixed.latencies = Some(span);
         self
     }
 
@@ -102,20 +169,23 @@ impl Builder {
     ///
     /// [`ConfigError`] for a setting that no breaker can have.
     pub fn build(self) -> Result<Breaker, ConfigError> {
-        self.settings.check()?;
-        Breaker::from_settings(self.name, Arc::new(self.settings))
+        self.fixed.check()?;
+        Breaker::new(self.name, Arc::new(self.settings), self.fixed)
     }
 }
 
-impl fmt::Debug for Builder {
+impl Builder<Running> {
+    pub(crate) fn into_settings(self) -> Settings {
+        self.settings
+    }
+}
+
+impl<Of> fmt::Debug for Builder<Of> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder")
             .field("name", &self.name)
-            .field("trip", &self.settings.trip)
-            .field("open_for", &self.settings.backoff)
-            .field("half_open", &self.settings.probes)
-            .field("on_cancel", &self.settings.cancel)
-            .field("clock", &self.settings.clock)
+            .field("settings", &self.settings)
+            .field("clock", &self.fixed.clock)
             .finish_non_exhaustive()
     }
 }

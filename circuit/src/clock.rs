@@ -48,9 +48,14 @@ impl Clock {
         Self(Source::Custom(Arc::new(elapsed)))
     }
 
-    /// Nanoseconds since the origin of this clock.
+    /// Nanoseconds since a day before the origin of this clock: so long ago may be what is restored from a snapshot.
     #[inline]
     pub(crate) fn now(&self) -> u64 {
+        DAY + self.elapsed()
+    }
+
+    #[inline]
+    fn elapsed(&self) -> u64 {
         match &self.0 {
             Source::System(origin) => {
                 let elapsed = origin.elapsed();
@@ -67,11 +72,13 @@ impl Clock {
     fn ask(&self) -> u64 {
         match &self.0 {
             Source::Manual(clock) => clock.0.load(Ordering::Acquire),
-            Source::Custom(elapsed) => nanos(elapsed()),
+            Source::Custom(elapsed) => nanos(elapsed()).min(u64::MAX - DAY),
             _ => unreachable!("read in `now`"),
         }
     }
 }
+
+const DAY: u64 = crate::policy::A_DAY.as_secs() * 1_000_000_000;
 
 /// Saturates: 64 bits of nanoseconds are five centuries.
 pub(crate) fn nanos(time: Duration) -> u64 {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::breaker::Breaker;
 use crate::clock::nanos;
-use crate::event::{Cause, Event, Observer, Transition};
+use crate::event::{Cause, Event, Transition};
 use crate::machine::{Slots, State, Word, deadline};
 use crate::policy::Backoff;
 use crate::stamped::Stamp;
@@ -20,27 +20,41 @@ pub(crate) struct Control {
     closed_at: u64,
     luck: fastrand::Rng,
     /// What the observer has not heard yet.
-    untold: VecDeque<Transition>,
+    untold: VecDeque<Untold>,
     /// Somebody is telling, and will also tell what is added meanwhile.
     telling: bool,
 }
 
-/// How many transitions wait for a slow observer.
+/// What happened, until it is told as an [`Event`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Untold {
+    Transition(Transition),
+    Reconfigured,
+}
+
+/// How much waits for a slow observer.
 const MAX_UNTOLD: usize = 256;
 
 impl Control {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(now: u64) -> Self {
         Self {
             openings: 0,
-            closed_at: 0,
+            closed_at: now,
             luck: fastrand::Rng::with_seed(seed()),
             untold: VecDeque::new(),
             telling: false,
         }
     }
 
-    pub(crate) fn openings(&self) -> u32 {
-        self.openings
+    /// How often the breaker has opened since it was last quiet, and for how long it has been closed.
+    pub(crate) fn history(&self, now: u64) -> (u32, Duration) {
+        let closed_for = now.saturating_sub(self.closed_at);
+        (self.openings, Duration::from_nanos(closed_for))
+    }
+
+    pub(crate) fn set_history(&mut self, openings: u32, closed_for: Duration, now: u64) {
+        self.openings = openings;
+        self.closed_at = now.saturating_sub(nanos(closed_for));
     }
 
     pub(crate) fn forget(&mut self, now: u64) {
@@ -48,22 +62,48 @@ impl Control {
         self.closed_at = now;
     }
 
-    /// How long to be open this time.
-    fn next_opening(&mut self, from: State, backoff: &Backoff, now: u64) -> Duration {
+    /// How long to be open this time: as `requested`, or by the back-off.
+    fn next_opening(
+        &mut self,
+        from: State,
+        backoff: &Backoff,
+        requested: Option<Duration>,
+        now: u64,
+    ) -> Duration {
         let quiet = now.saturating_sub(self.closed_at) >= nanos(backoff.quiet());
         if from == State::Closed && quiet {
             self.openings = 0;
         }
-        let time = backoff.time(self.openings, self.luck.f64() * 2.0 - 1.0);
+        let roll = self.luck.f64() * 2.0 - 1.0;
+        let time = match requested {
+            Some(time) => backoff.spread(time, roll.abs()),
+            None => backoff.time(self.openings, roll),
+        };
         self.openings = self.openings.saturating_add(1);
         time
     }
 
-    fn enqueue(&mut self, transition: Transition) {
+    pub(crate) fn enqueue(&mut self, untold: Untold) {
         if self.untold.len() == MAX_UNTOLD {
             self.untold.pop_front();
         }
-        self.untold.push_back(transition);
+        self.untold.push_back(untold);
+    }
+
+    pub(crate) fn enqueue_transition(
+        &mut self,
+        from: Word,
+        to: Word,
+        cause: Cause,
+        open_for: Option<Duration>,
+    ) {
+        self.enqueue(Untold::Transition(Transition {
+            generation: to.generation(),
+            from: from.state(),
+            to: to.state(),
+            cause,
+            open_for,
+        }));
     }
 }
 
@@ -84,7 +124,8 @@ type Plan = Option<(Word, Option<Duration>)>;
 impl Breaker {
     /// A rule has tripped, or probes have failed.
     pub(crate) fn trip(&self, generation: u32, cause: Cause) {
-        let backoff = &self.0.settings.backoff;
+        let config = self.config();
+        let backoff = &config.settings.backoff;
         self.shift(cause, |control, word, now| {
             if word.generation() != generation {
                 return None;
@@ -94,7 +135,8 @@ impl Breaker {
                 State::MetricsOnly => Some((word.next(State::MetricsOnly, 0), None)),
                 // ## (Closed | HalfOpen) => Open
                 from @ (State::Closed | State::HalfOpen) => {
-                    Some(control.open(word, from, backoff, now))
+                    let requested = self.requested(generation, now);
+                    Some(control.open(word, from, backoff, requested, now))
                 }
                 State::Open | State::ForcedOpen | State::ForcedClosed => None,
             }
@@ -103,27 +145,32 @@ impl Breaker {
 
     /// Enough probes have succeeded.
     pub(crate) fn close(&self, generation: u32) {
-        self.shift(Cause::ProbesSucceeded, |_, word, _| {
+        let ramp = self.config().settings.ramp;
+        self.shift(Cause::ProbesSucceeded, |_, word, now| {
+            let until = ramp.map_or(0, |ramp| deadline(now, ramp.time));
             // ## HalfOpen => Closed
             (word.generation() == generation && word.is_half_open())
-                .then(|| (word.next(State::Closed, 0), None))
+                .then(|| (word.next(State::Closed, until), None))
         });
     }
 
     /// All slots are taken and the wait is over: who has not answered has failed.
     pub(crate) fn time_out_probes(&self, generation: u32, asked_at: u64) {
-        let backoff = &self.0.settings.backoff;
+        let config = self.config();
+        let backoff = &config.settings.backoff;
         self.shift(Cause::ProbesTimedOut, |control, word, now| {
             let over = word.remaining(asked_at).is_none() && self.is_full(word);
             // ## HalfOpen => Open
-            (word.generation() == generation && word.is_half_open() && over)
-                .then(|| control.open(word, State::HalfOpen, backoff, now))
+            (word.generation() == generation && word.is_half_open() && over).then(|| {
+                let requested = self.requested(generation, now);
+                control.open(word, State::HalfOpen, backoff, requested, now)
+            })
         });
     }
 
     /// Takes a slot, of this half-open generation or as the first of a new one. `None` if somebody was faster.
     pub(crate) fn take_probe(&self, now: u64) -> Option<u32> {
-        let probes = &self.0.settings.probes;
+        let probes = self.config().settings.probes;
         self.shift(Cause::OpenTimeOver, |_, word, _| {
             // ## Open => HalfOpen
             (word.state() == State::Open && word.remaining(now).is_none())
@@ -143,48 +190,55 @@ impl Breaker {
         Some(word.generation())
     }
 
+    /// The service has its whole load again.
+    pub(crate) fn end_ramp(&self, ramping: Word) {
+        let _control = self.control();
+        if self.word() == ramping {
+            self.set_word(ramping.for_good());
+        }
+    }
+
     /// The one place where a generation ends. Racing transitions see each other's word and give way.
     pub(crate) fn shift(&self, cause: Cause, plan: impl FnOnce(&mut Control, Word, u64) -> Plan) {
         // A clock of the user's must not run under the lock.
-        let now = self.0.clock.now();
+        let now = self.now();
         let mut control = self.control();
         let word = self.word();
         let Some((next, open_for)) = plan(&mut control, word, now) else {
             return;
         };
-        if next.state() == State::Closed {
+        if next.state() == State::Closed && cause != Cause::Restored {
             control.closed_at = now;
         }
         self.set_word(next);
-        let Some(observer) = &self.0.settings.observer else {
-            return;
-        };
-        control.enqueue(Transition {
-            generation: next.generation(),
-            from: word.state(),
-            to: next.state(),
-            cause,
-            open_for,
-        });
-        self.tell(control, &**observer);
+        control.enqueue_transition(word, next, cause, open_for);
+        self.tell(control);
     }
 
     /// Tells the observer what it has not heard, without the lock. Only one call does so at a time, and so the order holds.
-    fn tell<'a>(&'a self, mut control: MutexGuard<'a, Control>, observer: &dyn Observer) {
+    pub(crate) fn tell<'a>(&'a self, mut control: MutexGuard<'a, Control>) {
+        let observers = &self.0.fixed.observers;
+        if observers.is_empty() {
+            control.untold.clear();
+            return;
+        }
         if std::mem::replace(&mut control.telling, true) {
             return;
         }
-        while let Some(transition) = control.untold.pop_front() {
+        while let Some(untold) = control.untold.pop_front() {
             drop(control);
             let panicked = Silenced(self);
-            observer.on_event(&self.event(transition));
+            observers.tell(&self.event(untold));
             std::mem::forget(panicked);
             control = self.control();
         }
         control.telling = false;
     }
 
-    fn event(&self, transition: Transition) -> Event<'_> {
+    fn event(&self, untold: Untold) -> Event<'_> {
+        let Untold::Transition(transition) = untold else {
+            return Event::Reconfigured(self);
+        };
         match (transition.cause, transition.to) {
             (Cause::Tripped(_), State::MetricsOnly) => Event::WouldOpen(self, transition),
             _ => Event::Transition(self, transition),
@@ -212,9 +266,10 @@ impl Control {
         word: Word,
         from: State,
         backoff: &Backoff,
+        requested: Option<Duration>,
         now: u64,
     ) -> (Word, Option<Duration>) {
-        let time = self.next_opening(from, backoff, now);
+        let time = self.next_opening(from, backoff, requested, now);
         (word.next(State::Open, deadline(now, time)), Some(time))
     }
 }

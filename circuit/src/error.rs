@@ -78,6 +78,10 @@ impl Refusal {
         millis: None,
         reason: Reason::Forced,
     };
+    pub(crate) const SATURATED: Self = Self {
+        millis: None,
+        reason: Reason::Saturated,
+    };
 
     /// `millis` is what remains of an open time; it is never told as zero.
     pub(crate) fn new(reason: Reason, millis: u64) -> Self {
@@ -98,6 +102,10 @@ pub enum Reason {
     Probing,
     /// The breaker was forced open.
     Forced,
+    /// The service is back, and is not given all its load at once.
+    Ramping,
+    /// As many calls are under way as may be.
+    Saturated,
 }
 
 impl Rejected {
@@ -122,7 +130,8 @@ impl Rejected {
     }
 
     /// When to ask again: what remains of the open time; at most a second while probes are under way, since their answer may come
-    /// at any moment; unknown while the breaker is forced open. Never zero.
+    /// at any moment, and while the service gets its load back; unknown while the breaker is forced open, and while too many calls are
+    /// under way. Never zero.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.refusal
@@ -138,6 +147,8 @@ impl fmt::Display for Rejected {
             Reason::Open => write!(f, "circuit breaker {name:?} is open"),
             Reason::Probing => write!(f, "circuit breaker {name:?} is probing its service"),
             Reason::Forced => write!(f, "circuit breaker {name:?} was forced open"),
+            Reason::Ramping => write!(f, "circuit breaker {name:?} is letting its service recover"),
+            Reason::Saturated => write!(f, "circuit breaker {name:?} has no room for another call"),
         }
     }
 }
@@ -156,6 +167,8 @@ pub enum ConfigError {
     MinCalls(u32),
     /// A rule that trips at zero failures in a row.
     NoFailures,
+    /// A breaker that no call may pass.
+    NoRoom,
     /// No probe at all, or more than 4095.
     Probes(u32),
     /// A time of less than a millisecond, of more than a day, or a maximum below its base.
@@ -173,6 +186,7 @@ impl fmt::Display for ConfigError {
                 write!(f, "a minimum of {calls} calls does not fit the window")
             }
             Self::NoFailures => f.write_str("a rule cannot trip at zero consecutive failures"),
+            Self::NoRoom => f.write_str("a breaker cannot bound its calls in flight to zero"),
             Self::Probes(count) => write!(f, "{count} probes are not between 1 and 4095"),
             Self::Time(time) => write!(f, "{time:?} is out of range"),
             Self::Factor(factor) => write!(f, "a back-off cannot grow by a factor of {factor}"),

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use crate::breaker::Breaker;
+use crate::error::Rejected;
 use crate::machine::State;
+use crate::verdict::Verdict;
 use crate::window::Tally;
 
 /// Something that happened to a breaker.
@@ -14,6 +16,15 @@ pub enum Event<'a> {
     Transition(&'a Breaker, Transition),
     /// A rule tripped while the breaker only measures. The windows start anew.
     WouldOpen(&'a Breaker, Transition),
+    /// The settings of the breaker were changed.
+    Reconfigured(&'a Breaker),
+    /// A call is over, with this verdict, after so long. Only for an [observer of calls](crate::Builder::observer_of_calls), like the next two, and not
+    /// in any order with transitions.
+    Finished(&'a Breaker, Verdict, Duration),
+    /// The caller went away, which has this verdict, after so long.
+    Cancelled(&'a Breaker, Verdict, Duration),
+    /// A call was not made.
+    Rejected(&'a Breaker, &'a Rejected),
 }
 
 /// A change of state. Every generation has one, and they are told in order.
@@ -48,10 +59,15 @@ pub enum Cause {
     ProbesTimedOut,
     /// Somebody asked for it.
     Manual,
+    /// The settings were changed while probes were out, which start anew.
+    Reconfigured,
+    /// A snapshot was restored.
+    Restored,
 }
 
 /// What a trip rule holds.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum Reading {
     /// The calls in the window that failed.
@@ -64,8 +80,8 @@ pub enum Reading {
 
 /// Hears what happens to a breaker. Implemented for closures.
 pub trait Observer: Send + Sync + 'static {
-    /// Called after the fact, by the call that caused it, never under a lock. May call any method of the breaker; events that this
-    /// causes are told after the current one. Should return soon, and not panic. If an observer is so slow that 256 events wait for
+    /// Called after the fact, by the call that caused it, never under a lock. May call any method of the breaker; transitions that this
+    /// causes are told after the current event. Should return soon, and not panic. If an observer is so slow that 256 events wait for
     /// it, the oldest are lost, and the generations show a gap.
     fn on_event(&self, event: &Event<'_>);
 }

@@ -1,64 +1,118 @@
 //! Who may pass, and what came of it: the path of every call, without a lock but for probes.
 
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+
 use crate::breaker::Breaker;
+use crate::config::Config;
 use crate::error::{Reason, Refusal, Rejected};
-use crate::event::Cause;
+use crate::event::{Cause, Reading};
 use crate::machine::{Finding, Slots, State, Word};
-use crate::policy::Cancel;
-use crate::rule::Call;
+use crate::permit::{HOLDS_ROOM, Ticket};
+use crate::policy::{Cancel, spend};
+use crate::rule::{Call, Rule};
 use crate::stamped::Stamp;
 use crate::verdict::Verdict;
 
-/// While probes are out their answer may come at any moment, and nobody is told to stay away for longer.
-const PROBING_MILLIS: u64 = 1000;
+/// While probes are out their answer may come at any moment, and while a service gets its load back a call may pass at any moment: nobody is told
+/// to stay away for longer.
+const ANY_MOMENT_MILLIS: u64 = 1000;
+
+/// When a call began that nobody asked about: it takes no time, however late it ends.
+const UNKNOWN: u64 = u64::MAX;
 
 impl Breaker {
-    /// The generation that the call belongs to, and when it began if anybody asks.
+    /// What the call is admitted with, and when it began if anybody asks.
     #[inline]
-    pub(crate) fn admit(&self) -> Result<(u32, u64), Refusal> {
+    pub(crate) fn admit(&self) -> Result<(Ticket, u64), Refusal> {
         let word = self.word();
-        let generation = match word.state() {
-            State::Closed | State::ForcedClosed | State::MetricsOnly => word.generation(),
-            State::ForcedOpen => return Err(Refusal::FORCED),
-            State::Open | State::HalfOpen => self.admit_probe()?,
+        let generation = if word.passes() {
+            word.generation()
+        } else {
+            self.admit_slowly()?
         };
-        Ok((generation, self.started()))
-    }
-
-    /// When a call began, if anybody asks.
-    #[inline]
-    fn started(&self) -> u64 {
-        if self.0.reads_start { self.now() } else { 0 }
+        let max = self.0.max_in_flight.load(Relaxed);
+        let ticket = if max == u32::MAX {
+            generation.into()
+        } else {
+            self.take_room(generation, max)?
+        };
+        let started = if self.0.reads_start.load(Relaxed) {
+            self.now()
+        } else {
+            UNKNOWN
+        };
+        Ok((ticket, started))
     }
 
     /// Apart, so that admitting a call is small enough to be part of its caller: a permit that is returned through memory costs
     /// more than all the rest.
     #[inline(never)]
-    fn now(&self) -> u64 {
-        self.0.clock.now()
+    pub(crate) fn now(&self) -> u64 {
+        self.0.fixed.clock.now()
     }
 
     /// Goes round again only if another call or the operator was faster.
     #[inline(never)]
-    fn admit_probe(&self) -> Result<u32, Refusal> {
-        let now = self.0.clock.now();
+    fn admit_slowly(&self) -> Result<u32, Refusal> {
+        let now = self.now();
         loop {
             let word = self.word();
-            match word.state() {
-                State::Open | State::HalfOpen => {}
+            let admitted = match word.state() {
                 State::ForcedOpen => return Err(Refusal::FORCED),
-                State::Closed | State::ForcedClosed | State::MetricsOnly => {
-                    return Ok(word.generation());
-                }
-            }
-            if let Some(refusal) = self.refusal(word, now) {
-                return Err(refusal);
-            }
-            if word.state() == State::HalfOpen && self.is_full(word) {
-                self.time_out_probes(word.generation(), now);
-            } else if let Some(generation) = self.take_probe(now) {
+                State::Open | State::HalfOpen => self.admit_probe(word, now)?,
+                State::Closed if !word.passes() => self.admit_ramping(word, now)?,
+                State::Closed | State::ForcedClosed | State::MetricsOnly => Some(word.generation()),
+            };
+            if let Some(generation) = admitted {
                 return Ok(generation);
             }
+        }
+    }
+
+    fn admit_probe(&self, word: Word, now: u64) -> Result<Option<u32>, Refusal> {
+        if let Some(refusal) = self.refusal(word, now) {
+            return Err(refusal);
+        }
+        if word.is_half_open() && self.is_full(word) {
+            self.time_out_probes(word.generation(), now);
+            return Ok(None);
+        }
+        Ok(self.take_probe(now))
+    }
+
+    fn admit_ramping(&self, word: Word, now: u64) -> Result<Option<u32>, Refusal> {
+        let (Some(ramp), Some(left)) = (self.config().settings.ramp, word.remaining(now)) else {
+            self.end_ramp(word);
+            return Ok(None);
+        };
+        let (generation, share) = (word.generation(), ramp.share(left));
+        let stamp = Stamp::new(generation.into());
+        let pay = |credit| Some(spend(credit, share).0);
+        let Some(change) = self.0.credit.update(stamp, pay) else {
+            return Ok(None);
+        };
+        if spend(change.before, share).1 {
+            return Ok(Some(generation));
+        }
+        Err(Refusal::new(Reason::Ramping, left.min(ANY_MOMENT_MILLIS)))
+    }
+
+    /// A probe that finds no room was none.
+    #[inline(never)]
+    fn take_room(&self, generation: u32, max: u32) -> Result<Ticket, Refusal> {
+        let one_more = |calls: u32| (calls < max).then_some(calls + 1);
+        let taken = self.0.in_flight.fetch_update(AcqRel, Acquire, one_more);
+        if taken.is_err() {
+            self.give_back(generation);
+            return Err(Refusal::SATURATED);
+        }
+        Ok(HOLDS_ROOM | Ticket::from(generation))
+    }
+
+    #[inline]
+    fn leave_room(&self, ticket: Ticket) {
+        if ticket & HOLDS_ROOM != 0 {
+            self.0.in_flight.fetch_sub(1, AcqRel);
         }
     }
 
@@ -68,7 +122,7 @@ impl Breaker {
         match word.state() {
             State::Open => Some(Refusal::new(Reason::Open, left)),
             State::HalfOpen if self.is_full(word) => {
-                Some(Refusal::new(Reason::Probing, left.min(PROBING_MILLIS)))
+                Some(Refusal::new(Reason::Probing, left.min(ANY_MOMENT_MILLIS)))
             }
             _ => None,
         }
@@ -83,7 +137,7 @@ impl Breaker {
             State::Closed | State::ForcedClosed | State::MetricsOnly => None,
             State::ForcedOpen => Some((word, Refusal::FORCED)),
             State::Open => {
-                let left = word.remaining(self.0.clock.now())?;
+                let left = word.remaining(self.now())?;
                 Some((word, Refusal::new(Reason::Open, left)))
             }
             State::HalfOpen => self.foresee_probe(word),
@@ -91,7 +145,7 @@ impl Breaker {
     }
 
     fn foresee_probe(&self, word: Word) -> Option<(Word, Refusal)> {
-        let now = self.0.clock.now();
+        let now = self.now();
         if word.remaining(now).is_none() && self.is_full(word) {
             self.time_out_probes(word.generation(), now);
         }
@@ -108,66 +162,123 @@ impl Breaker {
         })
     }
 
-    /// Counts what came of a call, unless the state that admitted it is over: then it says nothing about this one.
+    /// A call is over.
     #[inline]
-    pub(crate) fn settle(&self, generation: u32, started: u64, verdict: Verdict) {
-        let word = self.word();
-        if word.generation() != generation || verdict == Verdict::Ignore && !word.is_half_open() {
-            return;
-        }
-        match word.state() {
-            State::Closed | State::MetricsOnly => {
-                let call = self.finished(started, verdict);
-                self.count(generation, call);
-            }
-            State::HalfOpen if verdict == Verdict::Ignore => self.give_back(generation),
-            State::HalfOpen => {
-                let call = self.finished(started, verdict);
-                self.conclude(generation, !call.failed && call.took < self.0.slow_from);
-            }
-            State::Open | State::ForcedOpen | State::ForcedClosed => {}
+    pub(crate) fn finish(&self, ticket: Ticket, started: u64, verdict: Verdict) {
+        self.leave_room(ticket);
+        self.settle(ticket as u32, started, verdict);
+        if self.0.watches_calls {
+            self.watch_end(started, verdict);
         }
     }
 
     /// Its caller went away.
-    pub(crate) fn cancel(&self, generation: u32, started: u64) {
-        let verdict = match self.0.settings.cancel {
-            Cancel::Ignore => Verdict::Ignore,
-            Cancel::Failure => Verdict::Failure,
+    pub(crate) fn cancel(&self, ticket: Ticket, started: u64) {
+        self.leave_room(ticket);
+        let is_failure = match self.config().settings.cancel {
+            Cancel::Ignore => false,
+            Cancel::Failure => true,
             Cancel::FailureAfter(time) => {
-                let ran = self.0.clock.now().saturating_sub(started);
-                if ran >= crate::clock::nanos(time) {
-                    Verdict::Failure
-                } else {
-                    Verdict::Ignore
-                }
+                let ran = self.now().saturating_sub(started);
+                ran >= crate::clock::nanos(time)
             }
         };
-        self.settle(generation, started, verdict);
+        let verdict = if is_failure {
+            Verdict::Failure
+        } else {
+            Verdict::Ignore
+        };
+        self.settle(ticket as u32, started, verdict);
+        if self.0.watches_calls {
+            self.watch_cancel(started, verdict);
+        }
+    }
+
+    /// Counts what came of a call, unless the state that admitted it is over: then it says nothing about this one.
+    #[inline]
+    fn settle(&self, generation: u32, started: u64, verdict: Verdict) {
+        let word = self.word();
+        if word.generation() != generation {
+            return;
+        }
+        match word.state() {
+            State::Closed | State::MetricsOnly => match verdict {
+                Verdict::Ignore => {}
+                Verdict::Success | Verdict::Failure => self.count(generation, started, verdict),
+                Verdict::FailureFor(_) | Verdict::Overloaded(_) => {
+                    self.count_request(generation, started, verdict);
+                }
+            },
+            State::HalfOpen => self.settle_probe(generation, started, verdict),
+            State::Open | State::ForcedOpen | State::ForcedClosed => {}
+        }
+    }
+
+    /// Apart, like everything that is not the path of a healthy call.
+    #[inline(never)]
+    fn count_request(&self, generation: u32, started: u64, verdict: Verdict) {
+        if let Some(time) = verdict.asks_for() {
+            self.keep_request(generation, time);
+        }
+        self.count(generation, started, verdict);
+    }
+
+    #[inline(never)]
+    fn settle_probe(&self, generation: u32, started: u64, verdict: Verdict) {
+        if verdict == Verdict::Ignore {
+            return self.give_back(generation);
+        }
+        if let Some(time) = verdict.asks_for() {
+            self.keep_request(generation, time);
+        }
+        self.conclude(generation, started, verdict);
     }
 
     #[inline]
-    fn finished(&self, started: u64, verdict: Verdict) -> Call {
-        let now = if self.0.reads_end {
-            self.0.clock.now()
-        } else {
-            0
+    fn count(&self, generation: u32, started: u64, verdict: Verdict) {
+        let tripped = match self.first_config() {
+            Some(config) => self.count_by(config, generation, started, verdict),
+            None => self.count_by_changed(generation, started, verdict),
         };
+        if let Some(reading) = tripped {
+            self.trip_unless_cold(generation, reading);
+        }
+    }
+
+    #[inline(never)]
+    fn count_by_changed(&self, generation: u32, started: u64, verdict: Verdict) -> Option<Reading> {
+        self.count_by(&self.config(), generation, started, verdict)
+    }
+
+    #[inline(always)]
+    fn count_by(
+        &self,
+        config: &Config,
+        generation: u32,
+        started: u64,
+        verdict: Verdict,
+    ) -> Option<Reading> {
+        let call = self.ended(config, started, verdict);
+        let tripped = |rule: &Rule| rule.record(generation, call);
+        config.rules.iter().find_map(tripped)
+    }
+
+    /// What a configuration makes of a call that has just ended.
+    #[inline]
+    fn ended(&self, config: &Config, started: u64, verdict: Verdict) -> Call {
+        let now = if config.reads_end { self.now() } else { 0 };
         Call {
-            failed: verdict == Verdict::Failure,
-            took: if self.0.reads_start {
-                now.saturating_sub(started)
-            } else {
-                0
-            },
+            failed: verdict.is_failure(),
+            overloaded: matches!(verdict, Verdict::Overloaded(_)),
+            took: now.saturating_sub(started),
             now,
         }
     }
 
-    #[inline]
-    fn count(&self, generation: u32, call: Call) {
-        let tripped = |rule: &crate::rule::Rule| rule.record(generation, call);
-        if let Some(reading) = self.0.rules.iter().find_map(tripped) {
+    #[inline(never)]
+    fn trip_unless_cold(&self, generation: u32, reading: Reading) {
+        let is_cold = self.0.warm_at > 0 && self.now() < self.0.warm_at;
+        if !is_cold {
             self.trip(generation, Cause::Tripped(reading));
         }
     }
@@ -178,14 +289,17 @@ impl Breaker {
         self.0.slots.update(stamp, give_back);
     }
 
-    fn conclude(&self, generation: u32, success: bool) {
+    fn conclude(&self, generation: u32, started: u64, verdict: Verdict) {
+        let config = self.config();
+        let call = self.ended(&config, started, verdict);
+        let success = !call.failed && call.took < config.slow_from;
         let stamp = Stamp::new(generation.into());
         let conclude = |slots| Some(Slots::unpack(slots).conclude(success).pack());
         let Some(change) = self.0.slots.update(stamp, conclude) else {
             return;
         };
-        let count = self.0.settings.probes.count;
-        match Slots::unpack(change.after).finding(count, self.0.needed) {
+        let count = config.settings.probes.count;
+        match Slots::unpack(change.after).finding(count, config.needed) {
             Finding::Undecided => {}
             Finding::Recovered => self.close(generation),
             Finding::StillDown => self.trip(generation, Cause::ProbesFailed),
@@ -193,11 +307,15 @@ impl Breaker {
     }
 
     pub(crate) fn is_full(&self, word: Word) -> bool {
-        self.slots(word).taken >= self.0.settings.probes.count
+        self.slots(word).taken >= self.config().settings.probes.count
     }
 
     #[inline]
     pub(crate) fn rejected(&self, refusal: Refusal) -> Rejected {
-        Rejected::new(&self.0.name, refusal)
+        let rejected = Rejected::new(&self.0.name, refusal);
+        if self.0.watches_calls {
+            self.watch_rejection(&rejected);
+        }
+        rejected
     }
 }

@@ -6,7 +6,8 @@ use loom::thread;
 
 use crate::window::{CountWindow, Tally, TimeWindow, Window};
 use crate::{
-    Backoff, Breaker, ManualClock, Permit, Probes, Reading, State, Trip, consecutive, failure_rate,
+    Backoff, Breaker, ManualClock, Permit, Probes, Ramp, Reading, State, Trip, consecutive,
+    failure_rate,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -209,5 +210,42 @@ fn loom_a_hung_probe_and_a_late_answer_leave_a_way_out() {
         );
         clock.advance(SECOND);
         assert!(breaker.try_acquire().is_ok());
+    });
+}
+
+#[test]
+fn loom_the_last_room_is_taken_once_and_given_back() {
+    loom::model(|| {
+        let breaker = Breaker::builder("loom").clock(&ManualClock::new());
+        let breaker = breaker.max_in_flight(1).build().unwrap();
+        let racer = breaker.clone();
+        let one = thread::spawn(move || racer.try_acquire().ok());
+        let other = breaker.try_acquire().ok();
+        let one = one.join().unwrap();
+        assert!(one.is_some() != other.is_some());
+        drop((one, other));
+        assert_eq!(breaker.snapshot().in_flight, Some(0));
+    });
+}
+
+#[test]
+fn loom_the_end_of_a_ramp_undoes_no_opening() {
+    loom::model(|| {
+        let clock = ManualClock::new();
+        let breaker = Breaker::builder("loom").clock(&clock).trip(consecutive(1));
+        let breaker = breaker
+            .open_for(Backoff::constant(SECOND))
+            .half_open(Probes::new(1))
+            .ramp(Ramp::over(SECOND))
+            .build()
+            .unwrap();
+        breaker.open_for(SECOND);
+        clock.advance(SECOND);
+        breaker.try_acquire().unwrap().success();
+        let failing = breaker.try_acquire().unwrap();
+        clock.advance(SECOND);
+        let next = breaker.clone();
+        run(move || drop(next.try_acquire()), || failing.failure());
+        assert_eq!(breaker.state(), State::Open);
     });
 }

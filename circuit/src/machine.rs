@@ -6,6 +6,7 @@ use crate::clock::nanos;
 
 /// The state of a breaker.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 #[repr(u8)]
 pub enum State {
@@ -52,8 +53,8 @@ const GENERATION_MASK: u32 = (1 << GENERATION_BITS) - 1;
 
 /// `[state: 3 | generation: 21 | deadline in ms: 40]`, read in one load, so that none of the three is ever that of another moment.
 ///
-/// The generation changes with every transition and wraps around. The deadline is the end of the open time, or of the wait for probes,
-/// on the breaker's clock; 40 bits of milliseconds are 34 years.
+/// The generation changes with every transition and wraps around. The deadline is the end of the open time, of the wait for probes,
+/// or of the ramp after a recovery, on the breaker's clock; 40 bits of milliseconds are 34 years.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Word(pub(crate) u64);
 
@@ -76,6 +77,16 @@ impl Word {
         (self.0 >> DEADLINE_BITS) as u32 & GENERATION_MASK
     }
 
+    /// Whether every call passes that finds room.
+    #[inline]
+    pub(crate) fn passes(self) -> bool {
+        match self.state() {
+            State::Closed => self.0 & DEADLINE_MAX == 0,
+            State::ForcedClosed | State::MetricsOnly => true,
+            State::Open | State::HalfOpen | State::ForcedOpen => false,
+        }
+    }
+
     pub(crate) fn is_half_open(self) -> bool {
         self.state() == State::HalfOpen
     }
@@ -89,6 +100,11 @@ impl Word {
     /// The next generation.
     pub(crate) fn next(self, state: State, deadline: u64) -> Self {
         Self::new(state, self.generation().wrapping_add(1), deadline)
+    }
+
+    /// The same generation, without an end.
+    pub(crate) fn for_good(self) -> Self {
+        Self(self.0 & !DEADLINE_MAX)
     }
 
     /// The same generation, until `deadline` or later.

@@ -17,19 +17,24 @@ use crate::verdict::Verdict;
 pub struct Permit {
     breaker: Breaker,
     started: u64,
-    /// [`TOLD`] once the outcome is. A whole word, since a permit is moved a moment after it was written.
-    generation: u64,
+    ticket: u64,
 }
 
-const TOLD: u64 = u64::MAX;
+/// What a call was admitted with: the number of its generation, and whether it [`HOLDS_ROOM`]. [`TOLD`] once its outcome is. A whole word, since a
+/// permit is moved a moment after it was written.
+pub(crate) type Ticket = u64;
+
+/// The call is one of those that are bounded in number.
+pub(crate) const HOLDS_ROOM: Ticket = 1 << 32;
+const TOLD: Ticket = u64::MAX;
 
 impl Permit {
     #[inline]
-    pub(crate) fn new(breaker: Breaker, generation: u32, started: u64) -> Self {
+    pub(crate) fn new(breaker: Breaker, ticket: Ticket, started: u64) -> Self {
         Self {
             breaker,
             started,
-            generation: generation.into(),
+            ticket,
         }
     }
 
@@ -51,9 +56,8 @@ impl Permit {
     /// What the call says about the service.
     #[inline]
     pub fn record(mut self, verdict: Verdict) {
-        let generation = std::mem::replace(&mut self.generation, TOLD);
-        self.breaker
-            .settle(generation as u32, self.started, verdict);
+        let ticket = std::mem::replace(&mut self.ticket, TOLD);
+        self.breaker.finish(ticket, self.started, verdict);
     }
 
     /// The breaker that gave it.
@@ -66,8 +70,8 @@ impl Permit {
 impl Drop for Permit {
     #[inline]
     fn drop(&mut self) {
-        if self.generation != TOLD {
-            self.breaker.cancel(self.generation as u32, self.started);
+        if self.ticket != TOLD {
+            self.breaker.cancel(self.ticket, self.started);
         }
     }
 }
@@ -76,7 +80,7 @@ impl fmt::Debug for Permit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Permit")
             .field("breaker", &self.breaker)
-            .field("generation", &self.generation)
+            .field("generation", &(self.ticket as u32))
             .finish_non_exhaustive()
     }
 }

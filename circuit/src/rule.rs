@@ -3,6 +3,7 @@
 use crate::clock::nanos;
 use crate::error::ConfigError;
 use crate::event::Reading;
+use crate::memory::{About, Contents, Kept};
 use crate::policy::{Rate, Ratio, RuleSpec, Subject};
 use crate::stamped::{Stamp, Stamped};
 use crate::window::{Counts, Tally};
@@ -11,6 +12,8 @@ use crate::window::{Counts, Tally};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Call {
     pub(crate) failed: bool,
+    /// It failed for want of room, which is not one of consecutive failures.
+    pub(crate) overloaded: bool,
     /// Nanoseconds it took. Zero where no rule asks.
     pub(crate) took: u64,
     /// When it ended. Zero where no rule asks.
@@ -78,6 +81,9 @@ impl Rule {
                 trips.then(|| subject.reading(tally))
             }
             Self::Consecutive { limit, run } => {
+                if call.overloaded {
+                    return None;
+                }
                 let length = lengthen(run, generation, call.failed, *limit);
                 (length >= *limit).then_some(Reading::Consecutive(length))
             }
@@ -93,6 +99,42 @@ impl Rule {
             Self::Consecutive { run, .. } => {
                 Reading::Consecutive(run.read(Stamp::new(generation.into())) as u32)
             }
+        }
+    }
+
+    /// What it holds, to be kept.
+    pub(crate) fn keep(&self, generation: u32, now: u64) -> Kept {
+        let contents = match self {
+            Self::Rate { counts, .. } => counts.keep(generation, now),
+            Self::Consecutive { run, .. } => {
+                Contents::Run(run.read(Stamp::new(generation.into())) as u32)
+            }
+        };
+        Kept {
+            about: self.about(),
+            contents,
+        }
+    }
+
+    /// Holds what was kept. A run that is long enough by now trips at the next failure.
+    pub(crate) fn remember(&self, generation: u32, now: u64, kept: &Contents) {
+        match (self, kept) {
+            (Self::Rate { counts, .. }, kept) => counts.remember(generation, now, kept),
+            (Self::Consecutive { limit, run }, Contents::Run(length)) => {
+                let length = (*length).min(limit - 1);
+                run.update(Stamp::new(generation.into()), |_| Some(length.into()));
+            }
+            (Self::Consecutive { .. }, _) => {}
+        }
+    }
+
+    pub(crate) fn about(&self) -> About {
+        match self {
+            Self::Rate { subject, .. } => match subject {
+                Subject::Failures => About::Failures,
+                Subject::Slow(_) => About::Slow,
+            },
+            Self::Consecutive { .. } => About::Run,
         }
     }
 

@@ -72,6 +72,11 @@ impl Backoff {
         Duration::from_secs_f64(seconds).max(Duration::from_millis(1))
     }
 
+    /// A time that the service asked for, with the jitter after it: not a moment less. `roll` is between 0 and 1.
+    pub(crate) fn spread(&self, time: Duration, roll: f64) -> Duration {
+        time.mul_f64(1.0 + self.jitter * roll).min(2 * A_DAY)
+    }
+
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         check_time(self.base)?;
         if self.max < self.base || self.max > A_DAY {

@@ -2,14 +2,17 @@
 
 mod backoff;
 mod probes;
+mod ramp;
 mod trip;
 
 use std::time::Duration;
 
 pub use backoff::Backoff;
 pub use probes::Probes;
+pub use ramp::Ramp;
 pub use trip::{Rate, Trip, consecutive, failure_rate, slow_calls};
 
+pub(crate) use ramp::spend;
 pub(crate) use trip::{RuleSpec, Subject};
 
 use crate::error::ConfigError;

@@ -1,6 +1,7 @@
 //! The last calls, one bit each.
 
 use super::Tally;
+use crate::memory::Contents;
 use crate::stamped::{Change, Stamp, Stamped};
 
 /// Each cell holds the bits of 32 calls, and with its stamp costs two bits per call.
@@ -77,7 +78,7 @@ impl CountWindow {
     pub(crate) fn record(&self, generation: u32, hit: bool) -> Option<Tally> {
         let stamp = Stamp::new(generation.into());
         let mut head = self.change(stamp, |head| head.advance(self.calls))?;
-        let was = self.set(stamp, Head::unpack(head.before).place, hit)?;
+        let was = self.set(stamp, Head::unpack(head.before).place, hit);
         if was != hit {
             let one = if hit { 1 } else { -1 };
             let count = |head: Head| Head {
@@ -95,19 +96,50 @@ impl CountWindow {
         Head::unpack(head).tally(self.calls)
     }
 
+    /// The bits of the calls, the oldest first.
+    pub(crate) fn keep(&self, generation: u32) -> Contents {
+        let stamp = Stamp::new(generation.into());
+        let head = Head::unpack(self.head.read(stamp));
+        let total = head.tally(self.calls).total;
+        let first = if head.full { head.place } else { 0 };
+        let mut bits = vec![0; total.div_ceil(64) as usize];
+        for call in 0..total {
+            if self.is_hit(stamp, (first + call) % self.calls) {
+                bits[(call / 64) as usize] |= 1_u64 << (call % 64);
+            }
+        }
+        Contents::Calls { total, bits }
+    }
+
+    /// The latest of `total` calls, as many as there is room for.
+    pub(crate) fn remember(&self, generation: u32, total: u32, bits: &[u64]) {
+        let total = total.min(u32::try_from(bits.len() * 64).unwrap_or(u32::MAX));
+        for call in total.saturating_sub(self.calls)..total {
+            let hit = bits[(call / 64) as usize] >> (call % 64) & 1 == 1;
+            self.record(generation, hit);
+        }
+    }
+
+    fn is_hit(&self, stamp: Stamp, place: u32) -> bool {
+        let cell = &self.bits[(place / CALLS_PER_CELL) as usize];
+        cell.read(stamp) >> (place % CALLS_PER_CELL) & 1 == 1
+    }
+
     fn change(&self, stamp: Stamp, change: impl Fn(Head) -> Head) -> Option<Change> {
         self.head
             .update(stamp, |head| Some(change(Head::unpack(head)).pack()))
     }
 
-    /// Writes the bit of a place and tells what it was.
-    fn set(&self, stamp: Stamp, place: u32, hit: bool) -> Option<bool> {
+    /// Writes the bit of a place and tells what it was. One that stays as it is, as most do, is only read.
+    #[inline]
+    fn set(&self, stamp: Stamp, place: u32, hit: bool) -> bool {
         let bit = 1 << (place % CALLS_PER_CELL);
         let cell = &self.bits[(place / CALLS_PER_CELL) as usize];
-        let change = cell.update(stamp, |bits| {
-            Some(if hit { bits | bit } else { bits & !bit })
-        })?;
-        Some(change.before & bit != 0)
+        let flip = |bits| ((bits & bit != 0) != hit).then_some(bits ^ bit);
+        match cell.update(stamp, flip) {
+            Some(_) => !hit,
+            None => hit,
+        }
     }
 
     #[cfg(all(test, buttress_loom))]

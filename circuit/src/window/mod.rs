@@ -9,6 +9,7 @@ pub(crate) use count::CountWindow;
 pub(crate) use time::TimeWindow;
 
 use crate::error::ConfigError;
+use crate::memory::Contents;
 
 /// The calls a rate is taken over.
 ///
@@ -71,6 +72,7 @@ pub(crate) enum Counts {
 
 /// What a window holds.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Tally {
     /// The calls that the rule is about: failed, or slow.
     pub hits: u32,
@@ -92,6 +94,26 @@ impl Counts {
         match self {
             Self::Calls(window) => window.tally(generation),
             Self::Time(window) => window.tally(generation, now),
+        }
+    }
+
+    pub(crate) fn keep(&self, generation: u32, now: u64) -> Contents {
+        match self {
+            Self::Calls(window) => window.keep(generation),
+            Self::Time(window) => window.keep(generation, now),
+        }
+    }
+
+    /// What was kept of a window of the same kind. Nothing of another.
+    pub(crate) fn remember(&self, generation: u32, now: u64, kept: &Contents) {
+        match (self, kept) {
+            (Self::Calls(window), Contents::Calls { total, bits }) => {
+                window.remember(generation, *total, bits);
+            }
+            (Self::Time(window), Contents::Buckets(buckets)) => {
+                window.remember(generation, now, buckets);
+            }
+            _ => {}
         }
     }
 

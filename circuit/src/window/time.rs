@@ -4,6 +4,8 @@ use std::sync::atomic::Ordering::{AcqRel, Acquire};
 use std::time::Duration;
 
 use super::Tally;
+use crate::clock::nanos;
+use crate::memory::{Bucket, Contents};
 use crate::stamped::{Stamp, Stamped};
 use crate::sync::AtomicU64;
 
@@ -52,14 +54,49 @@ impl TimeWindow {
         self.sum(generation, self.bucket(now))
     }
 
+    /// The buckets that hold anything, the oldest first.
+    pub(crate) fn keep(&self, generation: u32, now: u64) -> Contents {
+        let newest = self.bucket(now);
+        let oldest = newest.saturating_sub(BUCKETS - 1);
+        let kept = (oldest..=newest).filter_map(|bucket| {
+            let (hits, total) = counts(self.cell(bucket).read(stamp(generation, bucket)));
+            let age = Duration::from_nanos(now.saturating_sub(self.beginning(bucket)));
+            (total > 0).then_some(Bucket { age, hits, total })
+        });
+        Contents::Buckets(kept.collect())
+    }
+
+    /// Adds what was kept to the buckets in which it would have been counted: to the numbers of a lap that is over, if it is too old. What was
+    /// before the clock began is dropped.
+    pub(crate) fn remember(&self, generation: u32, now: u64, kept: &[Bucket]) {
+        for Bucket { age, hits, total } in kept.iter().copied() {
+            let Some(at) = now.checked_sub(nanos(age)) else {
+                continue;
+            };
+            let bucket = self.bucket(at);
+            let total = u64::from(total).min(COUNT_MAX / 2);
+            let hits = u64::from(hits).min(total);
+            if hits > 0 {
+                self.hits_until.fetch_max(bucket + BUCKETS, AcqRel);
+            }
+            let more = |counts| Some(add_all(counts, hits, total));
+            self.cell(bucket).update(stamp(generation, bucket), more);
+        }
+    }
+
+    /// The first nanosecond of a bucket.
+    fn beginning(&self, bucket: u64) -> u64 {
+        (u128::from(bucket) << 64).div_ceil(self.rate.into()) as u64
+    }
+
     #[inline(never)]
     fn sum(&self, generation: u32, newest: u64) -> Tally {
         let oldest = newest.saturating_sub(BUCKETS - 1);
         let mut tally = Tally::default();
         for bucket in oldest..=newest {
-            let counts = self.cell(bucket).read(stamp(generation, bucket));
-            tally.hits += (counts >> COUNT_BITS) as u32;
-            tally.total += (counts & COUNT_MAX) as u32;
+            let (hits, total) = counts(self.cell(bucket).read(stamp(generation, bucket)));
+            tally.hits += hits;
+            tally.total += total;
         }
         tally
     }
@@ -80,6 +117,19 @@ impl TimeWindow {
 #[inline]
 fn stamp(generation: u32, bucket: u64) -> Stamp {
     Stamp::new(bucket / BUCKETS + u64::from(generation))
+}
+
+fn counts(payload: u64) -> (u32, u32) {
+    ((payload >> COUNT_BITS) as u32, (payload & COUNT_MAX) as u32)
+}
+
+/// At most half a bucket more, so that what is there and is halved leaves room for it.
+fn add_all(counts: u64, more_hits: u64, more: u64) -> u64 {
+    let (mut hits, mut total) = (counts >> COUNT_BITS, counts & COUNT_MAX);
+    if total + more > COUNT_MAX {
+        (hits, total) = (hits / 2, total / 2);
+    }
+    (hits + more_hits) << COUNT_BITS | (total + more)
 }
 
 #[inline]

@@ -2,14 +2,18 @@
 #![cfg(not(buttress_loom))]
 #![expect(clippy::unwrap_used, reason = "a helper of tests is a test")]
 
+mod asking;
+mod bounding;
 mod budgets;
 mod cancelling;
 mod forcing;
 #[cfg(feature = "http")]
 mod http;
+mod keeping;
 mod laws;
 mod layering;
 mod probing;
+mod ramping;
 mod telling;
 mod tripping;
 

@@ -131,3 +131,93 @@ fn the_error_says_which_breaker_and_why() {
     let _probe = breaker.try_acquire().unwrap();
     assert_eq!(text(), r#"circuit breaker "test" is probing its service"#);
 }
+
+#[test]
+fn an_observer_of_calls_hears_of_every_call_and_others_do_not() {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let (log, silent) = (Arc::clone(&told), Arc::clone(&told));
+    let (builder, clock) = builder();
+    let breaker = builder
+        .trip(consecutive(1))
+        .observer(move |event: &Event<'_>| {
+            assert!(matches!(event, Event::Transition(..)), "{event:?}");
+            silent.lock().unwrap().push("transition".to_owned());
+        })
+        .observer_of_calls(move |event: &Event<'_>| {
+            log.lock().unwrap().push(match event {
+                Event::Finished(_, verdict, took) => format!("{verdict:?} {took:?}"),
+                Event::Cancelled(_, verdict, took) => format!("cancelled {verdict:?} {took:?}"),
+                Event::Rejected(_, rejected) => rejected.to_string(),
+                _ => return,
+            });
+        });
+    let breaker = breaker.build().unwrap();
+    let call = breaker.try_acquire().unwrap();
+    clock.advance(secs(2));
+    call.success();
+    drop(breaker.try_acquire());
+    fail(&breaker, 1);
+    drop(breaker.try_acquire());
+    assert_eq!(
+        *told.lock().unwrap(),
+        [
+            "Success 2s",
+            "cancelled Ignore 0ns",
+            "transition",
+            "Failure 0ns",
+            "circuit breaker \"test\" is open"
+        ]
+    );
+}
+
+#[cfg(feature = "histogram")]
+#[test]
+fn a_snapshot_tells_how_long_calls_take() {
+    let (builder, clock) = builder();
+    let breaker = builder.latencies(secs(10)).build().unwrap();
+    for _ in 0..4 {
+        let call = breaker.try_acquire().unwrap();
+        clock.advance(secs(1));
+        call.success();
+    }
+    let ignored = breaker.try_acquire().unwrap();
+    clock.advance(secs(1));
+    ignored.ignore();
+    let latencies = breaker.snapshot().latencies.unwrap();
+    assert_eq!(latencies.calls, 4);
+    assert!(latencies.p50 >= secs(1) && latencies.p50 < secs(1).mul_f64(1.04));
+    assert_eq!(breaker.fresh().snapshot().latencies.unwrap().calls, 0);
+}
+
+#[test]
+fn warm_up_counts_but_does_not_open() {
+    let (builder, clock) = builder();
+    let breaker = builder
+        .trip(consecutive(2))
+        .warm_up(secs(10))
+        .build()
+        .unwrap();
+    fail(&breaker, 50);
+    assert_eq!(breaker.state(), State::Closed);
+    assert_eq!(breaker.snapshot().rules, [Reading::Consecutive(2)]);
+    clock.advance(secs(10));
+    fail(&breaker, 1);
+    assert_eq!(breaker.state(), State::Open);
+}
+
+#[test]
+fn opossums_defaults_are_opossums() {
+    let clock = ManualClock::new();
+    let breaker = Breaker::like_opossum("opossum")
+        .clock(&clock)
+        .build()
+        .unwrap();
+    succeed(&breaker, 1);
+    fail(&breaker, 1);
+    assert_eq!(breaker.state(), State::Closed, "half is not more than half");
+    fail(&breaker, 1);
+    assert_eq!(breaker.snapshot().remaining, Some(secs(30)));
+    clock.advance(secs(30));
+    succeed(&breaker, 1);
+    assert_eq!(breaker.state(), State::Closed);
+}

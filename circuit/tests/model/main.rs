@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use buttress_circuit::{
-    Backoff, Breaker, Cancel, Event, ManualClock, Permit, Probes, Reading, State, Transition,
-    Window, consecutive, failure_rate, slow_calls,
+    Backoff, Breaker, Builder, Cancel, Event, ManualClock, Permit, Probes, Ramp, Reading, State,
+    Transition, Window, consecutive, failure_rate, slow_calls,
 };
 use naive::{Naive, NaivePermit, Outcome, Settings, Span};
 use proptest::collection::vec;
@@ -26,6 +26,8 @@ enum Step {
     Auto,
     Reset,
     OpenFor(u64),
+    Reconfigure(Settings),
+    Restart { down: u64 },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -51,6 +53,8 @@ fn step() -> impl Strategy<Value = Step> {
         15 => (0..120_u64).prop_map(Step::Pass),
         3 => (0..3000_u64).prop_map(Step::Pass),
         1 => operate,
+        1 => settings().prop_map(Step::Reconfigure),
+        1 => (0..500_u64).prop_map(|down| Step::Restart { down }),
     ]
 }
 
@@ -61,39 +65,49 @@ fn settings() -> impl Strategy<Value = Settings> {
     ];
     let rules = (span, 1..=20_u32, 1..12_u32, prop::option::of(1..6_u32));
     let slow = prop::option::of((1..100_u64, 1..=20_u32));
-    let backoff = (1..200_u64, 1..4_u32, 0..500_u64, 1..400_u64);
-    let probes = (1..5_u32, 1..=20_u32, 1..300_u64);
+    let backoff = (1..200_u64, 1..4_u32, 0..LONGEST_OPEN - 200, 1..400_u64);
+    let probes = (1..5_u32, 1..=20_u32, 1..LONGEST_WAIT);
+    let ramp = prop::option::of((1..500_u64, 1..=20_u32));
+    let limits = (ramp, prop::option::of(1..6_u32));
     let cancel = prop_oneof![Just(None), Just(Some(0)), (1..100_u64).prop_map(Some)];
-    (rules, slow, backoff, probes, cancel).prop_map(|(rules, slow, backoff, probes, cancel)| {
-        let (span, twentieths, min_calls, consecutive) = rules;
-        let (base, factor, beyond, quiet) = backoff;
-        let (count, ratio, max_wait) = probes;
-        Settings {
-            span,
-            twentieths,
-            min_calls: match span {
-                Span::Calls(calls) => min_calls.min(calls),
-                Span::Buckets { .. } => min_calls,
-            },
-            consecutive,
-            slow,
-            base,
-            factor,
-            max: base + beyond,
-            quiet,
-            probes: count,
-            probe_twentieths: ratio,
-            max_wait,
-            cancel,
-        }
-    })
+    (rules, slow, backoff, probes, cancel, limits).prop_map(
+        |(rules, slow, backoff, probes, cancel, limits)| {
+            let (span, twentieths, min_calls, consecutive) = rules;
+            let (base, factor, beyond, quiet) = backoff;
+            let (count, ratio, max_wait) = probes;
+            Settings {
+                span,
+                twentieths,
+                min_calls: match span {
+                    Span::Calls(calls) => min_calls.min(calls),
+                    Span::Buckets { .. } => min_calls,
+                },
+                consecutive,
+                slow,
+                base,
+                factor,
+                max: base + beyond,
+                quiet,
+                probes: count,
+                probe_twentieths: ratio,
+                max_wait,
+                cancel,
+                ramp: limits.0,
+                max_in_flight: limits.1,
+            }
+        },
+    )
 }
+
+const LONGEST_WAIT: u64 = 300;
+const LONGEST_OPEN: u64 = 700;
+const DAY: u64 = 24 * 60 * 60 * 1000;
 
 const fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
 }
 
-fn build(settings: &Settings, clock: &ManualClock, told: &Arc<Mutex<Vec<Transition>>>) -> Breaker {
+fn configure<Of>(builder: Builder<Of>, settings: &Settings) -> Builder<Of> {
     let share = |twentieths: u32| f64::from(twentieths) / 20.0;
     let window = match settings.span {
         Span::Calls(calls) => Window::calls(calls),
@@ -108,8 +122,7 @@ fn build(settings: &Settings, clock: &ManualClock, told: &Arc<Mutex<Vec<Transiti
     if let Some(failures) = settings.consecutive {
         trip = trip.or(consecutive(failures));
     }
-    let told = Arc::clone(told);
-    Breaker::builder("model")
+    builder
         .trip(trip)
         .open_for(
             Backoff::exponential(ms(settings.base), settings.factor.into(), ms(settings.max))
@@ -125,6 +138,17 @@ fn build(settings: &Settings, clock: &ManualClock, told: &Arc<Mutex<Vec<Transiti
             Some(0) => Cancel::Failure,
             Some(after) => Cancel::FailureAfter(ms(after)),
         })
+        .ramp(
+            settings
+                .ramp
+                .map(|(time, from)| Ramp::over(ms(time)).start(share(from))),
+        )
+        .max_in_flight(settings.max_in_flight)
+}
+
+fn build(settings: &Settings, clock: &ManualClock, told: &Arc<Mutex<Vec<Transition>>>) -> Breaker {
+    let told = Arc::clone(told);
+    configure(Breaker::builder("model"), settings)
         .clock(clock)
         .observer(move |event: &Event<'_>| {
             if let Event::Transition(_, t) | Event::WouldOpen(_, t) = event {
@@ -185,8 +209,33 @@ impl Pair {
                 self.breaker.open_for(ms(time));
                 self.naive.open_for(time);
             }
+            Step::Reconfigure(other) => {
+                let settings = self.naive.settings.like(other);
+                let change = |now| configure(now, &settings);
+                self.breaker.reconfigure(change).unwrap();
+                self.naive.reconfigure(settings);
+            }
+            Step::Restart { down } => self.restart(down),
         }
         self.check();
+    }
+
+    /// The new process has a clock of its own, which differs from the old by whole buckets: otherwise they would be cut elsewhere.
+    fn restart(&mut self, down: u64) {
+        let snapshot = self.breaker.snapshot();
+        if snapshot.state == State::HalfOpen {
+            self.naive.look();
+        }
+        self.out.clear();
+        self.naive.restart(down);
+        let phase = match self.naive.settings.span {
+            Span::Buckets { width } => (self.naive.now - DAY) % width,
+            Span::Calls(_) => 0,
+        };
+        (self.clock, self.told) = (ManualClock::new(), Arc::default());
+        self.clock.set(ms(phase));
+        self.breaker = build(&self.naive.settings, &self.clock, &self.told);
+        self.breaker.restore(&snapshot, ms(down));
     }
 
     fn acquire(&mut self) {
@@ -224,6 +273,7 @@ impl Pair {
         assert_eq!(real.state, naive.visible_state());
         assert_eq!(real.generation, naive.generation);
         assert_eq!(real.openings, naive.openings);
+        assert_eq!(real.in_flight, naive.bounded_in_flight());
         let probes = real.probes;
         assert_eq!(
             (probes.in_flight, probes.succeeded, probes.failed),
@@ -247,15 +297,17 @@ impl Pair {
         }
     }
 
-    /// Whatever is still out stays out for ever: some call must pass all the same.
+    /// Whatever is still out stays out for ever: some call must pass all the same, if there is room for one.
     fn comes_back(&mut self) {
-        if self.naive.state == State::ForcedOpen {
+        let is_full = |max| self.out.len() >= max as usize;
+        if self.naive.state == State::ForcedOpen
+            || self.naive.settings.max_in_flight.is_some_and(is_full)
+        {
             return;
         }
-        let settings = self.naive.settings;
-        let longest = settings.max.max(500);
         let mut admitted = self.breaker.try_acquire().is_ok();
-        for wait in [settings.max_wait, longest] {
+        // The longest there are: what is going on may have begun under other settings.
+        for wait in [LONGEST_WAIT, LONGEST_OPEN] {
             self.clock.advance(ms(wait));
             admitted |= self.breaker.try_acquire().is_ok();
         }

@@ -22,6 +22,33 @@ pub(crate) struct Settings {
     pub(crate) max_wait: u64,
     /// After how long a cancelled call is a failure.
     pub(crate) cancel: Option<u64>,
+    /// For how long after a recovery only a share passes, and which share at first.
+    pub(crate) ramp: Option<(u64, u32)>,
+    pub(crate) max_in_flight: Option<u32>,
+}
+
+impl Settings {
+    fn times_calls(&self) -> bool {
+        self.slow.is_some() || self.cancel.is_some_and(|after| after > 0)
+    }
+
+    /// These settings, as far as they can be changed into those of `other` and what the windows hold stays the same.
+    pub(crate) fn like(self, other: Self) -> Self {
+        let span = match (self.span, other.span) {
+            (Span::Calls(_), Span::Calls(calls)) => Span::Calls(calls),
+            (span, _) => span,
+        };
+        Self {
+            span,
+            slow: self.slow,
+            consecutive: self.consecutive.and(other.consecutive).or(self.consecutive),
+            min_calls: match span {
+                Span::Calls(calls) => other.min_calls.min(calls),
+                Span::Buckets { .. } => other.min_calls,
+            },
+            ..other
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -44,7 +71,9 @@ pub(crate) enum Outcome {
 #[derive(Debug)]
 pub(crate) struct NaivePermit {
     generation: u32,
-    started: u64,
+    /// Unknown where nobody asked at the time.
+    started: Option<u64>,
+    holds_room: bool,
 }
 
 struct Record {
@@ -66,6 +95,9 @@ pub(crate) struct Naive {
     taken: u32,
     succeeded: u32,
     failed: u32,
+    /// The shares of all calls of the ramp so far, added up: in 65536ths.
+    shares: u64,
+    in_flight: u32,
 }
 
 type Refusal = (Reason, Option<Duration>);
@@ -74,7 +106,8 @@ impl Naive {
     pub(crate) fn new(settings: Settings) -> Self {
         Self {
             settings,
-            now: 0,
+            // A breaker's clock begins a day late, and its buckets are cut accordingly.
+            now: 24 * 60 * 60 * 1000,
             state: State::Closed,
             generation: 0,
             openings: 0,
@@ -85,14 +118,14 @@ impl Naive {
             taken: 0,
             succeeded: 0,
             failed: 0,
+            shares: 0,
+            in_flight: 0,
         }
     }
 
     pub(crate) fn acquire(&mut self) -> Result<NaivePermit, Refusal> {
+        self.look();
         let left = self.deadline.saturating_sub(self.now);
-        if self.state == State::Open && left == 0 {
-            self.enter(State::HalfOpen);
-        }
         match self.state {
             State::ForcedOpen => return Err((Reason::Forced, None)),
             State::Open => return Err((Reason::Open, Some(Duration::from_millis(left)))),
@@ -111,14 +144,50 @@ impl Naive {
             }
             _ => {}
         }
+        if self.state == State::Closed && left > 0 && !self.ramp_passes(left) {
+            let hint = Duration::from_millis(left.min(1000));
+            return Err((Reason::Ramping, Some(hint)));
+        }
+        let is_full = |max| self.in_flight >= max;
+        if self.settings.max_in_flight.is_some_and(is_full) {
+            if self.state == State::HalfOpen {
+                self.taken -= 1;
+            }
+            return Err((Reason::Saturated, None));
+        }
+        let holds_room = self.settings.max_in_flight.is_some();
+        self.in_flight += u32::from(holds_room);
         Ok(NaivePermit {
             generation: self.generation,
-            started: self.now,
+            started: self.settings.times_calls().then_some(self.now),
+            holds_room,
         })
     }
 
+    /// An open time that is over ends when somebody looks.
+    pub(crate) fn look(&mut self) {
+        if self.state == State::Open && self.deadline <= self.now {
+            self.enter(State::HalfOpen);
+        }
+    }
+
+    /// At a share of a third every third call passes: whenever the sum of the shares goes beyond a whole number.
+    fn ramp_passes(&mut self, left: u64) -> bool {
+        let Some((time, twentieths)) = self.settings.ramp else {
+            self.deadline = 0;
+            return true;
+        };
+        let over = 1.0 - (left as f64 / time as f64).min(1.0);
+        let start = f64::from(twentieths) / 20.0;
+        let share = ((start + (1.0 - start) * over) * 65536.0) as u64;
+        let before = self.shares;
+        self.shares += share;
+        self.shares.div_ceil(65536) > before.div_ceil(65536)
+    }
+
     pub(crate) fn finish(&mut self, permit: NaivePermit, outcome: Outcome) {
-        let took = self.now - permit.started;
+        self.in_flight -= u32::from(permit.holds_room);
+        let took = permit.started.map_or(0, |started| self.now - started);
         let failed = match outcome {
             Outcome::Success => Some(false),
             Outcome::Failure => Some(true),
@@ -181,6 +250,7 @@ impl Naive {
         } = self.settings;
         if self.succeeded * 20 >= probe_twentieths * probes {
             self.enter(State::Closed);
+            self.deadline = self.now + self.settings.ramp.map_or(0, |(time, _)| time);
         } else if (probes - self.failed) * 20 < probe_twentieths * probes {
             self.open();
         }
@@ -204,6 +274,7 @@ impl Naive {
         self.state = state;
         self.generation += 1;
         self.records.clear();
+        self.shares = 0;
         (self.run, self.deadline) = (0, 0);
         (self.taken, self.succeeded, self.failed) = (0, 0, 0);
         if state == State::Closed {
@@ -228,6 +299,30 @@ impl Naive {
         self.enter(State::Closed);
     }
 
+    /// Other thresholds and times. Of a count window the latest calls stay.
+    pub(crate) fn reconfigure(&mut self, change: Settings) {
+        if let (Span::Calls(before), Span::Calls(calls)) = (self.settings.span, change.span) {
+            let kept = self.records.len().min(before as usize).min(calls as usize);
+            self.records.drain(..self.records.len() - kept);
+        }
+        self.settings = change;
+        if let Some(limit) = change.consecutive {
+            self.run = self.run.min(limit - 1);
+        }
+        if self.state == State::HalfOpen {
+            self.enter(State::HalfOpen);
+        }
+    }
+
+    /// The process ends and another one starts, `down` later: what was under way is gone.
+    pub(crate) fn restart(&mut self, down: u64) {
+        self.now += down;
+        self.generation = 1;
+        self.in_flight = 0;
+        self.shares = 0;
+        self.taken = self.succeeded + self.failed;
+    }
+
     pub(crate) fn open_for(&mut self, time: u64) {
         if !self.state.is_manual() {
             self.enter(State::Open);
@@ -240,6 +335,10 @@ impl Naive {
             State::Open if self.deadline <= self.now => State::HalfOpen,
             state => state,
         }
+    }
+
+    pub(crate) fn bounded_in_flight(&self) -> Option<u32> {
+        self.settings.max_in_flight.map(|_| self.in_flight)
     }
 
     pub(crate) fn probe_counts(&self) -> (u32, u32, u32) {

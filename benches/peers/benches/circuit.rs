@@ -1,0 +1,239 @@
+//! Circuit breakers: closed with each kind of window, open, half-open; one thread, and two on one breaker.
+//!
+//! Each is set up as its documentation shows, around work that is done at once. `bare` is that work alone.
+
+use std::time::Duration;
+
+use buttress_circuit::{
+    Breaker, CircuitLayer, Clock, Probes, Rate, Trip, Window, consecutive, failure_rate,
+};
+use criterion::{Criterion, criterion_group, criterion_main};
+use failsafe::futures::CircuitBreaker as _;
+use peers::{BAD, Echo, GOOD, both_ways, call, echo, poll, thousand};
+use recloser::{AsyncRecloser, Recloser};
+use tower_layer::Layer;
+use tower_resilience_circuitbreaker::{CircuitBreakerLayer, FailureModel, SlidingWindowType};
+
+const TEN_SECONDS: Duration = Duration::from_secs(10);
+const A_DAY: Duration = Duration::from_secs(86_400);
+const SIZES: [u32; 4] = [100, 1000, 10_000, 100_000];
+
+fn ours(trip: impl Into<Trip>, clock: Clock) -> Breaker {
+    let builder = Breaker::builder("bench").trip(trip).clock(clock);
+    builder.build().expect("settings that make sense")
+}
+
+fn over(window: Window) -> Rate {
+    failure_rate(0.5).over(window)
+}
+
+fn by_time() -> Rate {
+    over(Window::time(TEN_SECONDS))
+}
+
+/// A service behind `breaker` that is called again and again.
+fn calls(breaker: &Breaker) -> impl FnMut() + Send + use<> {
+    let mut service = CircuitLayer::new(breaker.clone()).layer(Echo);
+    move || drop(call(&mut service, GOOD))
+}
+
+/// The same of a peer, filled with `calls` successes: what a window holds is what may be slow.
+fn filled(layer: &CircuitBreakerLayer, fill: u32) -> impl FnMut() + Send + use<> {
+    let mut service = layer.layer(Echo);
+    (0..fill).for_each(|_| drop(call(&mut service, GOOD)));
+    move || drop(call(&mut service, GOOD))
+}
+
+fn recloser(calls: usize) -> AsyncRecloser {
+    let built = Recloser::custom()
+        .error_rate(0.5)
+        .closed_len(calls)
+        .open_wait(A_DAY);
+    let breaker = AsyncRecloser::from(built.build());
+    (0..=calls).for_each(|_| drop(poll(breaker.call(echo(GOOD)))));
+    breaker
+}
+
+fn closed_ours(c: &mut Criterion) {
+    c.bench_function("circuit/closed/bare", |bencher| {
+        bencher.iter(|| call(&mut Echo, GOOD));
+    });
+    let limit = tower::limit::ConcurrencyLimitLayer::new(1000);
+    let mut limited = limit.layer(Echo);
+    c.bench_function("circuit/closed/tower-concurrency-limit", |bencher| {
+        bencher.iter(|| call(&mut limited, GOOD));
+    });
+    let breaker = ours(by_time(), Clock::quanta());
+    both_ways(c, "circuit/closed/ours-time", || calls(&breaker));
+    let breaker = ours(by_time(), Clock::system());
+    both_ways(c, "circuit/closed/ours-time-std", || calls(&breaker));
+    for size in SIZES {
+        let breaker = ours(over(Window::calls(size)), Clock::system());
+        (0..size).for_each(|_| breaker.try_acquire().expect("closed").success());
+        let id = format!("circuit/closed/ours-count-{size}");
+        both_ways(c, &id, || calls(&breaker));
+    }
+    let breaker = ours(consecutive(5), Clock::system());
+    both_ways(c, "circuit/closed/ours-consecutive", || calls(&breaker));
+}
+
+fn closed_peers(c: &mut Criterion) {
+    for size in SIZES {
+        let layer = CircuitBreakerLayer::builder()
+            .failure_rate_threshold(0.5)
+            .sliding_window_size(size as usize)
+            .build()
+            .expect("valid");
+        let id = format!("circuit/closed/tower-resilience-count-{size}");
+        both_ways(c, &id, || filled(&layer, size));
+    }
+    for held in [100, 1000, 10_000] {
+        let layer = || {
+            CircuitBreakerLayer::builder()
+                .failure_rate_threshold(0.5)
+                .sliding_window_type(SlidingWindowType::TimeBased)
+                .sliding_window_duration(A_DAY)
+                .build()
+                .expect("valid")
+        };
+        // The window grows while it is measured: from what it holds to begin with, by the thousand calls that are measured.
+        let id = format!("circuit/closed-x1000/tower-resilience-time-from-{held}");
+        let fresh = || {
+            let layer = layer();
+            let mut service = layer.layer(Echo);
+            (0..held).for_each(|_| drop(call(&mut service, GOOD)));
+            service
+        };
+        thousand(c, &id, fresh, |service| drop(call(service, GOOD)));
+    }
+    let layer = CircuitBreakerLayer::builder()
+        .failure_model(FailureModel::ConsecutiveFailures { k: 5 })
+        .build()
+        .expect("valid");
+    both_ways(c, "circuit/closed/tower-resilience-consecutive", || {
+        filled(&layer, 0)
+    });
+
+    let breaker = failsafe::Config::new().build();
+    both_ways(c, "circuit/closed/failsafe-time", || {
+        let breaker = breaker.clone();
+        move || drop(poll(breaker.call(echo(GOOD))))
+    });
+    let policy =
+        failsafe::failure_policy::consecutive_failures(5, failsafe::backoff::constant(A_DAY));
+    let breaker = failsafe::Config::new().failure_policy(policy).build();
+    both_ways(c, "circuit/closed/failsafe-consecutive", || {
+        let breaker = breaker.clone();
+        move || drop(poll(breaker.call(echo(GOOD))))
+    });
+    for size in SIZES {
+        let breaker = recloser(size as usize);
+        both_ways(c, &format!("circuit/closed/recloser-count-{size}"), || {
+            let breaker = breaker.clone();
+            move || drop(poll(breaker.call(echo(GOOD))))
+        });
+    }
+}
+
+fn open(c: &mut Criterion) {
+    for (id, clock) in [
+        ("circuit/open/ours", Clock::quanta()),
+        ("circuit/open/ours-std", Clock::system()),
+    ] {
+        let breaker = ours(by_time(), clock);
+        breaker.open_for(A_DAY);
+        both_ways(c, id, || calls(&breaker));
+    }
+    let layer = CircuitBreakerLayer::builder()
+        .failure_rate_threshold(0.5)
+        .sliding_window_size(10)
+        .minimum_number_of_calls(1)
+        .wait_duration_in_open(A_DAY)
+        .build()
+        .expect("valid");
+    let mut service = layer.layer(Echo);
+    (0..20).for_each(|_| drop(call(&mut service, BAD)));
+    both_ways(c, "circuit/open/tower-resilience", || {
+        let mut service = service.clone();
+        move || drop(call(&mut service, GOOD))
+    });
+    let policy =
+        failsafe::failure_policy::consecutive_failures(1, failsafe::backoff::constant(A_DAY));
+    let breaker = failsafe::Config::new().failure_policy(policy).build();
+    (0..3).for_each(|_| drop(poll(breaker.call(echo(BAD)))));
+    both_ways(c, "circuit/open/failsafe", || {
+        let breaker = breaker.clone();
+        move || drop(poll(breaker.call(echo(GOOD))))
+    });
+    let built = Recloser::custom()
+        .error_rate(0.5)
+        .closed_len(1)
+        .open_wait(A_DAY);
+    let breaker = AsyncRecloser::from(built.build());
+    (0..5).for_each(|_| drop(poll(breaker.call(echo(BAD)))));
+    both_ways(c, "circuit/open/recloser", || {
+        let breaker = breaker.clone();
+        move || drop(poll(breaker.call(echo(GOOD))))
+    });
+}
+
+/// A thousand successful probes each. failsafe closes with the first, and so has no such state to measure.
+fn half_open(c: &mut Criterion) {
+    let half_open_ours = || {
+        let builder = Breaker::builder("bench").clock(Clock::quanta());
+        let breaker = builder.half_open(Probes::new(4000)).build().expect("valid");
+        breaker.open_for(Duration::from_millis(1));
+        std::thread::sleep(Duration::from_millis(2));
+        CircuitLayer::new(breaker).layer(Echo)
+    };
+    thousand(
+        c,
+        "circuit/half-open-x1000/ours",
+        half_open_ours,
+        |service| {
+            drop(call(service, GOOD));
+        },
+    );
+    let half_open_peer = || {
+        let layer = CircuitBreakerLayer::builder()
+            .sliding_window_size(10)
+            .minimum_number_of_calls(1)
+            .wait_duration_in_open(Duration::from_millis(1))
+            .permitted_calls_in_half_open(4000)
+            .build()
+            .expect("valid");
+        let mut service = layer.layer(Echo);
+        (0..20).for_each(|_| drop(call(&mut service, BAD)));
+        std::thread::sleep(Duration::from_millis(2));
+        service
+    };
+    thousand(
+        c,
+        "circuit/half-open-x1000/tower-resilience",
+        half_open_peer,
+        |service| {
+            drop(call(service, GOOD));
+        },
+    );
+    let half_open_recloser = || {
+        let built = Recloser::custom()
+            .error_rate(0.5)
+            .closed_len(1)
+            .half_open_len(4000);
+        let breaker = AsyncRecloser::from(built.open_wait(Duration::from_millis(1)).build());
+        (0..5).for_each(|_| drop(poll(breaker.call(echo(BAD)))));
+        std::thread::sleep(Duration::from_millis(2));
+        breaker
+    };
+    thousand(
+        c,
+        "circuit/half-open-x1000/recloser",
+        half_open_recloser,
+        |breaker| {
+            drop(poll(breaker.call(echo(GOOD))));
+        },
+    );
+}
+
+criterion_group!(benches, closed_ours, closed_peers, open, half_open);
+criterion_main!(benches);

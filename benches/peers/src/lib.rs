@@ -1,0 +1,106 @@
+//! What the comparisons share: a service that answers at once, polling without a runtime, and two threads at the same work.
+
+use std::future::{Ready, ready};
+use std::hint::black_box;
+use std::pin::pin;
+use std::sync::Barrier;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use criterion::{BatchSize, Criterion};
+use tower_service::Service;
+
+/// A service that is ready and answers at once: an odd request with success, an even one with failure.
+#[derive(Clone, Copy, Debug)]
+pub struct Echo;
+
+/// The request that succeeds.
+pub const GOOD: u64 = 7;
+/// The request that fails.
+pub const BAD: u64 = 0;
+
+/// The answer of [`Echo`], for those who wrap futures.
+pub fn echo(request: u64) -> Ready<Result<u64, u64>> {
+    let is_good = request % 2 == 1;
+    ready(if is_good { Ok(request) } else { Err(request) })
+}
+
+impl Service<u64> for Echo {
+    type Response = u64;
+    type Error = u64;
+    type Future = Ready<Result<u64, u64>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), u64>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: u64) -> Self::Future {
+        echo(request)
+    }
+}
+
+/// Polls once: nothing that is measured waits.
+#[inline]
+pub fn poll<F: Future>(work: F) -> F::Output {
+    let mut cx = Context::from_waker(Waker::noop());
+    match pin!(work).poll(&mut cx) {
+        Poll::Ready(output) => output,
+        Poll::Pending => panic!("a measured future had to wait"),
+    }
+}
+
+/// Makes a service ready and calls it.
+#[inline]
+pub fn call<S: Service<u64>>(service: &mut S, request: u64) -> Result<S::Response, S::Error> {
+    let mut cx = Context::from_waker(Waker::noop());
+    match service.poll_ready(&mut cx) {
+        Poll::Ready(ready) => ready?,
+        Poll::Pending => panic!("a measured service was not ready"),
+    }
+    poll(service.call(request))
+}
+
+/// Measures one call by one thread, and by two threads at once of which each has what `handle` gives it: clones that share their state.
+pub fn both_ways<F: FnMut() + Send>(criterion: &mut Criterion, id: &str, handle: impl Fn() -> F) {
+    let mut once = handle();
+    criterion.bench_function(id, |bencher| bencher.iter(&mut once));
+    criterion.bench_function(&format!("{id}/2-threads"), |bencher| {
+        bencher.iter_custom(|times| together(times, [handle(), handle()]));
+    });
+}
+
+/// How long both need for `times` calls each, beginning at the same moment: their mean.
+fn together<F: FnMut() + Send>(times: u64, work: [F; 2]) -> Duration {
+    let start = Barrier::new(work.len());
+    let threads = work.len() as u32;
+    let run = |mut once: F| {
+        start.wait();
+        let began = Instant::now();
+        (0..times).for_each(|_| black_box(once()));
+        began.elapsed()
+    };
+    let total: Duration = std::thread::scope(|scope| {
+        let threads = work.map(|once| scope.spawn(|| run(once)));
+        threads
+            .map(|thread| thread.join().expect("no panic"))
+            .iter()
+            .sum()
+    });
+    total / threads
+}
+
+/// Measures a thousand calls on something that `fresh` makes for every thousand and that is not measured: for states that calls end.
+pub fn thousand<S>(
+    criterion: &mut Criterion,
+    id: &str,
+    fresh: impl Fn() -> S,
+    once: impl Fn(&mut S),
+) {
+    criterion.bench_function(id, |bencher| {
+        bencher.iter_batched_ref(
+            &fresh,
+            |subject| (0..1000).for_each(|_| black_box(once(subject))),
+            BatchSize::PerIteration,
+        );
+    });
+}
