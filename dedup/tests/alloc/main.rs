@@ -70,7 +70,9 @@ fn followers_cost_their_flight_a_few_and_themselves_none() {
                 other => panic!("{other:?}"),
             }
         }
-        waits.iter_mut().for_each(|wait| assert!(poll(wait).is_pending()));
+        waits
+            .iter_mut()
+            .for_each(|wait| assert!(poll(wait).is_pending()));
         leader.complete(key);
         for mut wait in waits.drain(..) {
             assert!(poll(&mut wait).is_ready());
