@@ -60,7 +60,7 @@ fn work_that_never_began_is_dropped_and_handed_over() {
 fn a_task_that_its_runtime_drops_hands_over() {
     let (tasks, spawned) = by_hand();
     let flights = Flights::<u8, u32>::new();
-    let mut leads = task::spawn(flights.run_detached(0, &tasks, || std::future::pending()));
+    let mut leads = task::spawn(flights.run_detached(0, &tasks, std::future::pending));
     assert_pending!(leads.poll());
     drop(leads);
     let mut follows = task::spawn(flights.run(0, async || 1));

@@ -64,18 +64,18 @@ struct Noted {
 }
 
 impl Noted {
-    fn end(mut self: Box<Self>, how: String) {
+    fn end(&mut self, how: String) {
         self.ended = true;
         self.log.lock().unwrap().push(how);
     }
 }
 
 impl Lease for Noted {
-    fn decline(self: Box<Self>) {
+    fn decline(mut self: Box<Self>) {
         self.end("declined".into());
     }
 
-    fn publish(self: Box<Self>, value: Bytes) {
+    fn publish(mut self: Box<Self>, value: Bytes) {
         self.end(format!("published {} bytes", value.len()));
     }
 }

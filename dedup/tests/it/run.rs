@@ -94,7 +94,7 @@ async fn without_room_or_patience_it_is_done_alone() {
             .max_waiters(one)
             .wait_timeout(Duration::from_secs(1))
     });
-    let mut leads = task::spawn(flights.run(0, || std::future::pending()));
+    let mut leads = task::spawn(flights.run(0, std::future::pending));
     let mut follows = task::spawn(flights.run(0, async || 2));
     let mut alone = task::spawn(flights.run(0, async || 3));
     assert_pending!(leads.poll());
@@ -113,7 +113,7 @@ async fn without_room_or_patience_it_is_done_alone() {
 #[tokio::test(start_paused = true)]
 async fn a_flight_that_is_too_old_is_not_joined() {
     let flights = flights(|builder| builder.max_age(Duration::from_secs(2)));
-    let mut hangs = task::spawn(flights.run(0, || std::future::pending()));
+    let mut hangs = task::spawn(flights.run(0, std::future::pending));
     assert_pending!(hangs.poll());
     tokio::time::advance(Duration::from_millis(1999)).await;
     let mut young = task::spawn(flights.run(0, async || 1));

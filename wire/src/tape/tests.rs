@@ -29,7 +29,7 @@ fn poll(reader: &mut Reader) -> Polled {
 #[track_caller]
 fn reads(reader: &mut Reader, expected: &'static str) {
     match poll(reader) {
-        Poll::Ready(Some(Ok(frame))) => assert_eq!(frame.into_data().unwrap(), expected),
+        Poll::Ready(Some(Ok(frame))) => assert_eq!(frame.into_data().expect("data"), expected),
         other => panic!("expected {expected:?}, got {other:?}"),
     }
 }
@@ -381,9 +381,9 @@ fn recorded(slow: bool) -> (Hand, Reader, Option<Reader>, Arc<Mutex<Vec<Outcome>
     let heard = Arc::clone(&outcomes);
     let recording = Recording::new(StatusCode::OK, HeaderMap::new(), 3);
     tape.record(recording, move |outcome| {
-        heard.lock().unwrap().push(outcome)
+        heard.lock().expect("no panic").push(outcome)
     });
-    let other = slow.then(|| task::spawn(tape.join().unwrap()));
+    let other = slow.then(|| task::spawn(tape.join().expect("nothing was read yet")));
     (hand, reader, other, outcomes)
 }
 
