@@ -126,7 +126,10 @@ fn commands() -> mpsc::UnboundedReceiver<String> {
     receive
 }
 
-#[expect(clippy::print_stdout, reason = "the test that started this process reads it")]
+#[expect(
+    clippy::print_stdout,
+    reason = "the test that started this process reads it"
+)]
 fn say(line: &str) {
     println!("{MARK}{line}");
 }
