@@ -82,7 +82,7 @@ impl FlightsBuilder {
             max_age: self.max_age,
             landed_for: self.landed_for,
         };
-        Flights::of(Table::new(limits, self.audience))
+        Flights::of(Table::new(&limits, &self.audience))
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::builder::FlightsBuilder;
 use crate::event::Event;
 use crate::leader::Leader;
-use crate::table::{Joined, Table};
+use crate::table::{Joined, Part, Table};
 use crate::wait::Wait;
 
 /// Concurrent calls by key: whoever comes first leads, whoever comes while it runs follows and gets the same value.
@@ -54,6 +54,26 @@ pub enum Role<K, V> {
     Leader(Leader<K, V>),
 }
 
+impl<K: Eq, V: Clone> Role<K, V> {
+    pub(crate) fn join(part: &Arc<Part<K, V>>, key: K, hash: u64) -> Self {
+        let role = match part.join(key, hash) {
+            Joined::Leads(place) => Self::Leader(Leader::new(part, place)),
+            Joined::Follows(place, line, ticket) => {
+                Self::Follower(Wait::new(part, place, line, ticket))
+            }
+            // Cloned here and not inside, where the lock is held.
+            Joined::Landed(value) => Self::Landed(V::clone(&value)),
+            Joined::Full => Self::Full,
+        };
+        part.tell(match &role {
+            Self::Leader(_) => Event::Led,
+            Self::Full => Event::Full,
+            Self::Follower(_) | Self::Landed(_) => Event::Joined,
+        });
+        role
+    }
+}
+
 impl Flights<(), ()> {
     /// Chooses bounds. Keys and values are decided by what is [built](FlightsBuilder::build).
     pub fn builder() -> FlightsBuilder {
@@ -91,27 +111,21 @@ impl<K: Eq + Hash, V> Flights<K, V> {
     where
         V: Clone,
     {
-        let role = match self.table.join(key) {
-            Joined::Leads(place) => Role::Leader(Leader::new(&self.table, place)),
-            Joined::Follows(place, line, ticket) => {
-                Role::Follower(Wait::new(&self.table, place, line, ticket))
-            }
-            // Cloned here and not inside, where the lock is held.
-            Joined::Landed(value) => Role::Landed(V::clone(&value)),
-            Joined::Full => Role::Full,
-        };
-        self.tell(match &role {
-            Role::Leader(_) => Event::Led,
-            Role::Full => Event::Full,
-            Role::Follower(_) | Role::Landed(_) => Event::Joined,
-        });
-        role
+        let (part, hash) = self.table.part(&key);
+        Role::join(part, key, hash)
+    }
+
+    /// What a flight of `key` needs of us.
+    pub(crate) fn part(&self, key: &K) -> (Arc<Part<K, V>>, u64) {
+        let (part, hash) = self.table.part(key);
+        (Arc::clone(part), hash)
     }
 
     /// Closes the flight of `key` to newcomers: who comes from now on starts anew. Those who wait still get its value. For a
     /// caller that has changed what the flight is reading.
     pub fn forget(&self, key: &K) {
-        self.table.forget(key);
+        let (part, hash) = self.table.part(key);
+        part.forget(key, hash);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::table::{Place, Table};
+use crate::table::{Part, Place};
 
 /// The one who does the work of a flight.
 ///
@@ -14,22 +14,22 @@ use crate::table::{Place, Table};
 #[must_use = "a leader that is dropped makes someone else lead"]
 pub struct Leader<K, V> {
     /// `None` once it has completed.
-    table: Option<Arc<Table<K, V>>>,
+    part: Option<Arc<Part<K, V>>>,
     place: Place,
 }
 
 impl<K, V> Leader<K, V> {
-    pub(crate) fn new(table: &Arc<Table<K, V>>, place: Place) -> Self {
+    pub(crate) fn new(part: &Arc<Part<K, V>>, place: Place) -> Self {
         Self {
-            table: Some(Arc::clone(table)),
+            part: Some(Arc::clone(part)),
             place,
         }
     }
 
     /// Gives `value` to everyone who waits. The key is free before they get it.
     pub fn complete(mut self, value: V) {
-        let table = self.table.take();
-        if let Some(line) = table.and_then(|table| table.end(self.place)) {
+        let part = self.part.take();
+        if let Some(line) = part.and_then(|part| part.end(self.place)) {
             line.publish(value);
         }
     }
@@ -41,12 +41,12 @@ impl<K, V> Leader<K, V> {
     /// after [`landed_for`](crate::FlightsBuilder::landed_for), or when [`max_waiters`](crate::FlightsBuilder::max_waiters) of them have
     /// joined, whoever comes starts a new flight.
     pub fn land(mut self, value: V, newcomers: V) -> Landing<K, V> {
-        let table = self.table.take();
+        let part = self.part.take();
         let landing = Landing {
-            table: table.clone(),
+            part: part.clone(),
             place: self.place,
         };
-        if let Some(line) = table.and_then(|table| table.land(self.place, newcomers)) {
+        if let Some(line) = part.and_then(|part| part.land(self.place, newcomers)) {
             line.publish(value);
         }
         landing
@@ -55,8 +55,8 @@ impl<K, V> Leader<K, V> {
 
 impl<K, V> Drop for Leader<K, V> {
     fn drop(&mut self) {
-        if let Some(table) = self.table.take() {
-            table.abandon(self.place);
+        if let Some(part) = self.part.take() {
+            part.abandon(self.place);
         }
     }
 }
@@ -68,13 +68,13 @@ impl<K, V> Drop for Leader<K, V> {
 /// Dropping it frees the key: who comes then starts anew.
 #[must_use = "the flight cannot be joined any more once this is dropped"]
 pub struct Landing<K, V> {
-    table: Option<Arc<Table<K, V>>>,
+    part: Option<Arc<Part<K, V>>>,
     place: Place,
 }
 
 impl<K, V> Drop for Landing<K, V> {
     fn drop(&mut self) {
-        let gone = self.table.take().and_then(|table| table.end(self.place));
+        let gone = self.part.take().and_then(|part| part.end(self.place));
         drop(gone);
     }
 }

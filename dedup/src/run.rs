@@ -8,11 +8,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::coordinate::{Coordinator, Lease};
-use crate::flights::Flights;
+use crate::event::Event;
+use crate::flights::{Flights, Role};
 #[cfg(feature = "detached")]
 use crate::flying::Detached;
 use crate::flying::{Inline, Received, Run, Shell};
 use crate::leader::Leader;
+use crate::table::Part;
 
 /// What [`Flights::run`] gives: resolves to the value of the flight, or of the caller's own work.
 pub type Running<K, V, F, M = Inline> = Run<F, Values<K, V>, M>;
@@ -41,7 +43,8 @@ impl<K: Eq + Hash, V: Clone> Flights<K, V> {
         F: FnOnce() -> Fut,
         Fut: Future<Output = V>,
     {
-        Run::new(Some(key), work, Values::of(self), Inline)
+        let shell = Values::of(self, &key);
+        Run::new(Some(key), work, shell, Inline)
     }
 
     /// As [`run`](Self::run), but work that has begun goes on in `tasks` when its caller is dropped, and followers get its value.
@@ -62,20 +65,21 @@ impl<K: Eq + Hash, V: Clone> Flights<K, V> {
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = V> + Send + 'static,
     {
-        Run::new(Some(key), work, Values::of(self), Detached(tasks.clone()))
+        let shell = Values::of(self, &key);
+        Run::new(Some(key), work, shell, Detached(tasks.clone()))
     }
 }
 
 /// Values are what they are.
 pub struct Values<K, V> {
-    flights: Flights<K, V>,
+    part: Arc<Part<K, V>>,
+    hash: u64,
 }
 
-impl<K, V> Values<K, V> {
-    fn of(flights: &Flights<K, V>) -> Self {
-        Self {
-            flights: flights.clone(),
-        }
+impl<K: Eq + Hash, V> Values<K, V> {
+    fn of(flights: &Flights<K, V>, key: &K) -> Self {
+        let (part, hash) = flights.part(key);
+        Self { part, hash }
     }
 }
 
@@ -85,8 +89,13 @@ impl<K: Eq + Hash, V: Clone> Shell for Values<K, V> {
     type Result = V;
     type Output = V;
 
-    fn flights(&self) -> &Flights<K, V> {
-        &self.flights
+    /// There is one key, and it is joined once.
+    fn join(&self, key: K) -> Role<K, V> {
+        Role::join(&self.part, key, self.hash)
+    }
+
+    fn tell(&self, event: Event<'_>) {
+        self.part.tell(event);
     }
 
     fn coordination(&self) -> Option<(&Arc<dyn Coordinator>, &[u8])> {

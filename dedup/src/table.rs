@@ -19,17 +19,22 @@ pub(crate) const SHARDS: usize = 16;
 
 /// The flights by key. Where somebody stands in it is said by a [`Place`].
 pub(crate) struct Table<K, V> {
-    shards: [Padded<K, V>; SHARDS],
+    parts: [Arc<Part<K, V>>; SHARDS],
     hasher: RandomState,
+}
+
+/// What flies under a sixteenth of the hashes. Whoever leads or waits holds this and not the table: two threads on two keys then seldom touch
+/// the same count of references, which would cost each of them more than all the rest.
+///
+/// On cache lines of its own, for the same reason.
+#[repr(align(64))]
+pub(crate) struct Part<K, V> {
+    shard: Mutex<Shard<K, V>>,
     limits: Limits,
     audience: Audience,
     promoted: AtomicU64,
     timed_out: AtomicU64,
 }
-
-/// On cache lines of its own: two threads on two keys do not slow each other down.
-#[repr(align(64))]
-struct Padded<K, V>(Mutex<Shard<K, V>>);
 
 struct Shard<K, V> {
     flights: HashTable<Entry<K, V>>,
@@ -76,20 +81,46 @@ pub(crate) enum Joined<V> {
 }
 
 impl<K, V> Table<K, V> {
-    pub(crate) fn new(limits: Limits, audience: Audience) -> Self {
-        Self {
-            shards: std::array::from_fn(|_| Padded(Mutex::new(Shard::default()))),
-            hasher: RandomState::new(),
-            limits,
-            audience,
+    pub(crate) fn new(limits: &Limits, audience: &Audience) -> Self {
+        let part = || Part {
+            shard: Mutex::new(Shard::default()),
+            limits: *limits,
+            audience: audience.clone(),
             promoted: AtomicU64::new(0),
             timed_out: AtomicU64::new(0),
+        };
+        Self {
+            parts: std::array::from_fn(|_| Arc::new(part())),
+            hasher: RandomState::new(),
         }
     }
 
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let mut snapshot = Snapshot::default();
+        for part in &self.parts {
+            part.add_to(&mut snapshot);
+        }
+        snapshot
+    }
+
+    pub(crate) fn tell(&self, event: Event<'_>) {
+        self.parts[0].tell(event);
+    }
+}
+
+impl<K: Eq + Hash, V> Table<K, V> {
+    /// Where `key` belongs, and its hash.
+    pub(crate) fn part(&self, key: &K) -> (&Arc<Part<K, V>>, u64) {
+        let hash = self.hasher.hash_one(key);
+        // A part's table uses the low and the top bits.
+        (&self.parts[(hash >> 32) as usize % SHARDS], hash)
+    }
+}
+
+impl<K, V> Part<K, V> {
     /// The leader of a flight is gone without a value: someone else leads, or the flight is over.
     pub(crate) fn abandon(&self, place: Place) {
-        let mut shard = self.shard(place.hash);
+        let mut shard = self.shard();
         let Ok(entry) = shard.flights.find_entry(place.hash, is_at(place)) else {
             return;
         };
@@ -114,7 +145,7 @@ impl<K, V> Table<K, V> {
 
     /// The flight is over. Gives those who wait for its value.
     pub(crate) fn end(&self, place: Place) -> Option<Arc<Line<V>>> {
-        let mut shard = self.shard(place.hash);
+        let mut shard = self.shard();
         let entry = shard.flights.find_entry(place.hash, is_at(place)).ok()?;
         let (gone, _) = entry.remove();
         drop(shard);
@@ -128,22 +159,16 @@ impl<K, V> Table<K, V> {
             until: self.limits.landed_until(),
             room: self.limits.waiters,
         };
-        let mut shard = self.shard(place.hash);
+        let mut shard = self.shard();
         let entry = shard.flights.find_mut(place.hash, is_at(place))?;
         entry.landed = Some(landed);
         entry.line.take()
     }
 
-    pub(crate) fn snapshot(&self) -> Snapshot {
-        let mut snapshot = Snapshot {
-            promoted: self.promoted.load(Ordering::Relaxed),
-            timed_out: self.timed_out.load(Ordering::Relaxed),
-            ..Snapshot::default()
-        };
-        for shard in &self.shards {
-            lock(&shard.0).add_to(&mut snapshot);
-        }
-        snapshot
+    fn add_to(&self, snapshot: &mut Snapshot) {
+        snapshot.promoted += self.promoted.load(Ordering::Relaxed);
+        snapshot.timed_out += self.timed_out.load(Ordering::Relaxed);
+        self.shard().add_to(snapshot);
     }
 
     pub(crate) fn timed_out(&self) {
@@ -155,22 +180,19 @@ impl<K, V> Table<K, V> {
         self.audience.tell(event);
     }
 
-    fn shard(&self, hash: u64) -> MutexGuard<'_, Shard<K, V>> {
-        // The table uses the low and the top bits.
-        lock(&self.shards[(hash >> 32) as usize % SHARDS].0)
+    fn shard(&self) -> MutexGuard<'_, Shard<K, V>> {
+        lock(&self.shard)
     }
 }
 
-impl<K: Eq + Hash, V> Table<K, V> {
-    pub(crate) fn join(&self, key: K) -> Joined<V> {
-        let hash = self.hasher.hash_one(&key);
-        self.shard(hash).join(key, hash, &self.limits)
+impl<K: Eq, V> Part<K, V> {
+    pub(crate) fn join(&self, key: K, hash: u64) -> Joined<V> {
+        self.shard().join(key, hash, &self.limits)
     }
 
     /// Closes the flight of `key` to newcomers.
-    pub(crate) fn forget(&self, key: &K) {
-        let hash = self.hasher.hash_one(key);
-        let mut shard = self.shard(hash);
+    pub(crate) fn forget(&self, key: &K, hash: u64) {
+        let mut shard = self.shard();
         if let Some(entry) = shard.flights.find_mut(hash, can_be_joined(key)) {
             entry.joinable = false;
         }

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use crate::leader::Leader;
 use crate::line::Line;
 use crate::queue::Found;
-use crate::table::{Place, Table};
+use crate::table::{Part, Place};
 
 /// How a [`Wait`] ended.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub enum Waited<K, V> {
 /// Dropping it gives its place in the queue back. If it had just been made the leader, the next in the queue is.
 #[must_use = "futures do nothing unless polled"]
 pub struct Wait<K, V> {
-    table: Arc<Table<K, V>>,
+    part: Arc<Part<K, V>>,
     line: Arc<Line<V>>,
     place: Place,
     ticket: u64,
@@ -39,14 +39,14 @@ pub struct Wait<K, V> {
 
 impl<K, V> Wait<K, V> {
     pub(crate) fn new(
-        table: &Arc<Table<K, V>>,
+        part: &Arc<Part<K, V>>,
         place: Place,
         line: Arc<Line<V>>,
         ticket: u64,
     ) -> Self {
-        let table = Arc::clone(table);
+        let part = Arc::clone(part);
         Self {
-            table,
+            part,
             line,
             place,
             ticket,
@@ -66,10 +66,10 @@ impl<K, V: Clone> Future for Wait<K, V> {
         let found = ready!(self.line.poll(self.ticket, cx));
         self.done = true;
         Poll::Ready(match (found, self.line.value()) {
-            (Found::Promoted, _) => Waited::Promoted(Leader::new(&self.table, self.place)),
+            (Found::Promoted, _) => Waited::Promoted(Leader::new(&self.part, self.place)),
             (Found::Landed, Some(value)) => Waited::Value(V::clone(value)),
             (Found::TimedOut, _) => {
-                self.table.timed_out();
+                self.part.timed_out();
                 Waited::TimedOut
             }
             (Found::Landed | Found::Wait, _) => unreachable!("it waits until there is a value"),
@@ -80,7 +80,7 @@ impl<K, V: Clone> Future for Wait<K, V> {
 impl<K, V> Drop for Wait<K, V> {
     fn drop(&mut self) {
         if !self.done && self.line.leave(self.ticket) {
-            self.table.abandon(self.place);
+            self.part.abandon(self.place);
         }
     }
 }

@@ -127,14 +127,13 @@ where
             }
             Seat::Local(why) => {
                 if let Some(why) = why {
-                    shell.flights().tell(Event::Uncoordinated(&*why));
+                    shell.tell(Event::Uncoordinated(&*why));
                 }
                 None
             }
             Seat::Received(value) => {
-                let flights = shell.flights().clone();
                 let output = shell.land_received(value, this.leader)?;
-                flights.tell(Event::Received);
+                shell.tell(Event::Received);
                 Some(output)
             }
         }
@@ -159,7 +158,7 @@ where
 {
     fn on_detach(&self) {
         if let Some(shell) = &self.shell {
-            shell.flights().tell(Event::Detached);
+            shell.tell(Event::Detached);
         }
     }
 }

@@ -79,7 +79,7 @@ where
     M: Mode<Leading<W, H>>,
 {
     fn join(key: H::Key, work: W, mut shell: H, mode: &M) -> Self {
-        match shell.flights().join(key) {
+        match shell.join(key) {
             Role::Leader(leader) => Self::lead(leader, work, shell, mode),
             Role::Follower(wait) => Self::Follow {
                 wait,

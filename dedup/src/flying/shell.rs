@@ -6,7 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::coordinate::{Coordinator, Lease};
-use crate::flights::Flights;
+use crate::event::Event;
+use crate::flights::Role;
 use crate::leader::Leader;
 
 /// What the values of a flight mean to one caller.
@@ -20,8 +21,11 @@ pub trait Shell: Sized {
     /// What the caller gets.
     type Output;
 
-    /// What is joined.
-    fn flights(&self) -> &Flights<Self::Key, Self::Value>;
+    /// Joins the flight of `key`.
+    fn join(&self, key: Self::Key) -> Role<Self::Key, Self::Value>;
+
+    /// Tells what has happened to it.
+    fn tell(&self, event: Event<'_>);
 
     /// The other processes, if they are to be asked, and what the flight is called there.
     fn coordination(&self) -> Option<(&Arc<dyn Coordinator>, &[u8])>;

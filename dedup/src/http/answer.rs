@@ -17,7 +17,7 @@ use super::settings::{OnFailure, Shared};
 use super::share::{Share, headers_for_followers};
 use crate::coordinate::{Coordinator, Lease};
 use crate::event::Event;
-use crate::flights::Flights;
+use crate::flights::Role;
 use crate::flying::{Received, Shell};
 use crate::layer::OnFull;
 use crate::leader::Leader;
@@ -143,8 +143,12 @@ where
     type Result = Result<Response<B>, E>;
     type Output = Result<Response<DedupBody<B>>, E>;
 
-    fn flights(&self) -> &Flights<HttpKey, Landed<B>> {
-        &self.shared.flights
+    fn join(&self, key: HttpKey) -> Role<HttpKey, Landed<B>> {
+        self.shared.flights.join(key)
+    }
+
+    fn tell(&self, event: Event<'_>) {
+        self.shared.flights.tell(event);
     }
 
     fn coordination(&self) -> Option<(&Arc<dyn Coordinator>, &[u8])> {

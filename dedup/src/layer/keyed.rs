@@ -9,7 +9,7 @@ use super::settings::{OnFailure, OnFull, Shared};
 use crate::coordinate::{Coordinator, Lease};
 use crate::error::DedupError;
 use crate::event::Event;
-use crate::flights::Flights;
+use crate::flights::Role;
 use crate::flying::{Received, Shell};
 use crate::leader::Leader;
 
@@ -59,8 +59,12 @@ impl<K: Eq + Hash, T: Clone, E> Shell for Keyed<K, T, E> {
     type Result = Result<T, E>;
     type Output = Result<T, DedupError<E>>;
 
-    fn flights(&self) -> &Flights<K, Answer<T, E>> {
-        &self.shared.flights
+    fn join(&self, key: K) -> Role<K, Answer<T, E>> {
+        self.shared.flights.join(key)
+    }
+
+    fn tell(&self, event: Event<'_>) {
+        self.shared.flights.tell(event);
     }
 
     fn coordination(&self) -> Option<(&Arc<dyn Coordinator>, &[u8])> {
