@@ -9,6 +9,7 @@ use pin_project_lite::pin_project;
 
 use crate::adapter::Exchange;
 use crate::error::{Rejected, TimedOut};
+use crate::event::Event;
 use crate::fallback::{Outcome, Spare};
 use crate::permit::{Panicked, Permit};
 use crate::timeout::Timer;
@@ -112,6 +113,9 @@ where
             let (exchange, spare) = this.call.take().expect(POLLED_AGAIN);
             let outcome = ended.as_ref().map_or(Outcome::TimedOut, Outcome::from);
             let detour = spare.after(outcome);
+            if detour.is_some() {
+                permit.breaker().watch(|breaker| Event::FellBack(breaker));
+            }
             let answer = match ended {
                 Ok(result) => exchange.end(result, permit),
                 Err(limit) => {
@@ -165,6 +169,9 @@ fn poll_in_time<I: Future, T: Timer>(
 
 fn late(permit: Permit, limit: Duration) -> TimedOut {
     let timed_out = TimedOut::new(permit.breaker().name(), limit);
+    permit
+        .breaker()
+        .watch(|breaker| Event::TimedOut(breaker, limit));
     permit.failure();
     timed_out
 }

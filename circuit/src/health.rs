@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::breaker::Breaker;
-use crate::event::Cause;
+use crate::event::{Cause, Event};
 use crate::machine::{State, deadline};
 use crate::policy::A_DAY;
 
@@ -57,6 +57,7 @@ impl Breaker {
             let started = Instant::now();
             let is_healthy = matches!(timeout(every, check()).await, Ok(Ok(_)));
             if !is_healthy {
+                self.watch(|breaker| Event::CheckFailed(breaker));
                 // The next verdict may take a whole interval to begin and another to fall.
                 self.keep_open(every.saturating_mul(3).min(A_DAY));
             } else if !was_healthy {
