@@ -8,7 +8,7 @@ use crate::error::{Reason, Refusal, Rejected};
 use crate::event::{Cause, Reading};
 use crate::machine::{Finding, Slots, State, Word};
 use crate::policy::{Cancel, spend};
-use crate::rule::{Call, Counted};
+use crate::rule::{Call, Counted, Rule};
 use crate::stamped::Stamp;
 use crate::ticket::Ticket;
 use crate::verdict::Verdict;
@@ -260,7 +260,10 @@ impl Breaker {
     #[inline(always)]
     fn count_by(&self, config: &Config, ticket: Ticket, counted: Counted) -> Option<Reading> {
         let call = self.ended(config, ticket, counted);
-        config.rules.iter().find_map(|rule| rule.record(call))
+        match &*config.rules {
+            [only] => only.record(call),
+            rules => count_by_each(rules, call),
+        }
     }
 
     /// What a configuration makes of a call that has just ended.
@@ -323,4 +326,10 @@ impl Breaker {
         }
         rejected
     }
+}
+
+/// Apart: a loop would make the path of a call by one rule, as most breakers have, longer by half.
+#[inline(never)]
+fn count_by_each(rules: &[Rule], call: Call) -> Option<Reading> {
+    rules.iter().find_map(|rule| rule.record(call))
 }
