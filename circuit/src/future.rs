@@ -117,15 +117,19 @@ where
                 permit.breaker().watch(|breaker| Event::FellBack(breaker));
             }
             let answer = match ended {
-                Ok(result) => exchange.end(result, permit),
+                Ok(result) if detour.is_some() => {
+                    exchange.discard(result, permit);
+                    None
+                }
+                Ok(result) => Some(exchange.end(result, permit)),
                 Err(limit) => {
                     // What was being done ends before its probe's slot is free.
                     this.step.set(Step::Over);
-                    exchange.time_out(late(permit, limit))
+                    Some(exchange.time_out(late(permit, limit)))
                 }
             };
             let Some(detour) = detour else {
-                return Poll::Ready(answer);
+                return Poll::Ready(answer.expect("nobody answers instead"));
             };
             drop(answer);
             let rejected = None;
