@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use buttress_idempotency::{
     Begin, BeginRequest, Claim, Idempotency, IdempotencyLayer, MemoryStore, Record, RequestBody,
-    Scoped, Store, StoreError,
+    Scoped, Standing, Store, StoreError,
 };
 use bytes::Bytes;
 use http::{Request, Response};
@@ -82,6 +82,14 @@ impl Store for Faulty {
 
     async fn purge(&self, limit: usize) -> Result<usize, StoreError> {
         self.store.purge(limit).await
+    }
+
+    async fn confirm(&self, claim: &Claim) -> Result<Standing, StoreError> {
+        self.store.confirm(claim).await
+    }
+
+    async fn unknown(&self, limit: usize) -> Result<Vec<Claim>, StoreError> {
+        self.store.unknown(limit).await
     }
 }
 

@@ -1,0 +1,6 @@
+//! The stores outside of the process, over real servers.
+
+mod conformance;
+mod history;
+#[cfg(feature = "redis")]
+mod redis;
