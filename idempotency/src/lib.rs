@@ -13,6 +13,7 @@ mod refusal;
 mod service;
 mod store;
 mod streaming;
+pub mod transaction;
 mod work;
 
 pub use buttress_wire::BodyError;

@@ -8,7 +8,7 @@ pub mod postgres;
 mod purge;
 #[cfg(feature = "redis")]
 pub mod redis;
-mod remote;
+pub(crate) mod remote;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 mod table;

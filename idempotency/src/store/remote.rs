@@ -12,7 +12,7 @@ use super::{Begin, BeginRequest, Claim, Record, Recovery, StoreError, Token};
 use crate::key::RecordKey;
 
 /// Whole milliseconds, rounded up; a century stands for all that is longer.
-pub(super) fn millis(duration: Duration) -> i64 {
+pub(crate) fn millis(duration: Duration) -> i64 {
     const CENTURY: u128 = 100 * 365 * 24 * 60 * 60 * 1000;
     let millis = duration.as_nanos().div_ceil(1_000_000);
     millis.min(CENTURY) as i64
