@@ -4,3 +4,5 @@ mod conformance;
 mod history;
 #[cfg(feature = "redis")]
 mod redis;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod transaction;
