@@ -81,9 +81,10 @@ impl MemoryStore {
 
 impl Store for MemoryStore {
     async fn begin(&self, request: BeginRequest) -> Result<Begin, StoreError> {
+        let mut table = self.table(&request.key);
+        // Under the lock: a fence that was drawn before it could be older than one that was given since.
         let fence = self.inner.fence.fetch_add(1, Ordering::Relaxed) + 1;
-        self.table(&request.key)
-            .begin(&request, fence, Instant::now())
+        table.begin(&request, fence, Instant::now())
     }
 
     async fn renew(&self, claim: &Claim, lease: Duration) -> Result<(), StoreError> {

@@ -69,6 +69,9 @@ impl Idempotency {
     {
         let completed = async {
             let store = self.store::<T::Connection>()?;
+            if transaction.is_nested() {
+                return Err(CommitError::Nested);
+            }
             let whole = Whole::read(response, &*self.ledger).await?;
             if !self.settlement.begin() {
                 return Err(CommitError::Settled);

@@ -35,13 +35,16 @@ use crate::store::{Claim, Record, Store, StoreError};
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
-/// A transaction that is not inside of another: `sqlx::Transaction<'static, _>`, as a pool gives it. Dropping one rolls it back.
-pub trait Transaction: Send + 'static {
+/// A transaction: `sqlx::Transaction`. Dropping one rolls it back.
+pub trait Transaction: Send {
     /// What runs its statements.
     type Connection: Connection;
 
     /// What runs its statements.
     fn connection(&mut self) -> &mut Self::Connection;
+
+    /// Whether it is a savepoint inside of another one, which may yet be rolled back when it is committed.
+    fn is_nested(&self) -> bool;
 
     /// Commits. After an error nobody knows whether it was done.
     fn commit(self) -> impl Future<Output = Result<(), BoxError>> + Send;
@@ -80,6 +83,8 @@ pub enum CommitError {
     Failed(BoxError),
     /// The claim is somebody else's. Rolled back; whatever the handler answers, its client gets what the other one has come to.
     Lost,
+    /// The transaction is inside of another one, and committing it settles nothing. Rolled back.
+    Nested,
     /// The transaction is not one of the database that holds the claim. Rolled back.
     OtherStore,
     /// The claim was settled before: a second effect is not for the same key. Rolled back.
@@ -95,6 +100,7 @@ impl fmt::Display for CommitError {
             Self::Body(_) => "the body of the response broke",
             Self::Failed(_) => "the transaction failed",
             Self::Lost => "the claim is no longer held",
+            Self::Nested => "the transaction is inside of another one",
             Self::OtherStore => "the transaction is not one of the store's database",
             Self::Settled => "the claim was settled before",
             Self::Unknown(_) => "nobody knows whether the transaction was committed",
@@ -107,7 +113,15 @@ impl Error for CommitError {
         match self {
             Self::Body(error) | Self::Failed(error) => Some(&**error),
             Self::Unknown(error) => Some(error),
-            Self::Lost | Self::OtherStore | Self::Settled => None,
+            Self::Lost | Self::Nested | Self::OtherStore | Self::Settled => None,
         }
     }
+}
+
+/// How many transactions are open on a connection, one inside the other.
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+fn depth<DB: sqlx::Database>(connection: &DB::Connection) -> usize {
+    // sqlx gives it out nowhere else.
+    use sqlx_core::transaction::TransactionManager;
+    DB::TransactionManager::get_transaction_depth(connection)
 }

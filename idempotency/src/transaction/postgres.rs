@@ -4,16 +4,20 @@ use std::time::Duration;
 
 use sqlx::{Error, PgConnection, Postgres};
 
-use super::{BoxError, CommitError, Connection, Transaction};
+use super::{BoxError, CommitError, Connection, Transaction, depth};
 use crate::store::postgres::{NO_TABLE, PostgresStore, has_code, sql};
 use crate::store::remote::millis;
 use crate::store::{Claim, Record};
 
-impl Transaction for sqlx::Transaction<'static, Postgres> {
+impl Transaction for sqlx::Transaction<'_, Postgres> {
     type Connection = PgConnection;
 
     fn connection(&mut self) -> &mut PgConnection {
         self
+    }
+
+    fn is_nested(&self) -> bool {
+        depth::<Postgres>(self) > 1
     }
 
     async fn commit(self) -> Result<(), BoxError> {

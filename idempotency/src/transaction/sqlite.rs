@@ -4,18 +4,22 @@ use std::time::Duration;
 
 use sqlx::{Error, Sqlite, SqliteConnection};
 
-use super::{BoxError, CommitError, Connection, Transaction};
+use super::{BoxError, CommitError, Connection, Transaction, depth};
 use crate::store::remote::millis;
 use crate::store::sqlite::{SqliteStore, sql};
 use crate::store::{Claim, Record};
 
 /// Begin it with `pool.begin_with("BEGIN IMMEDIATE")`, on a pool of your own: one that reads first and then wants to write cannot wait for another that
 /// writes. It has the file to itself until it ends, and no lease is renewed meanwhile, nor taken over.
-impl Transaction for sqlx::Transaction<'static, Sqlite> {
+impl Transaction for sqlx::Transaction<'_, Sqlite> {
     type Connection = SqliteConnection;
 
     fn connection(&mut self) -> &mut SqliteConnection {
         self
+    }
+
+    fn is_nested(&self) -> bool {
+        depth::<Sqlite>(self) > 1
     }
 
     async fn commit(self) -> Result<(), BoxError> {

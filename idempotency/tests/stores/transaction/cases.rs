@@ -198,6 +198,10 @@ impl<T: Transaction> Transaction for Breaks<T> {
         self.tx.connection()
     }
 
+    fn is_nested(&self) -> bool {
+        self.tx.is_nested()
+    }
+
     async fn commit(self) -> Result<(), Error> {
         if self.after {
             self.tx.commit().await?;
