@@ -22,8 +22,6 @@ pub(crate) struct Story {
 }
 
 const WORKERS: usize = 3;
-/// In one round at most, so that it ends.
-const KILLS: usize = 30;
 
 impl Story {
     pub(crate) fn begin(plan: Plan) -> Self {
@@ -63,7 +61,7 @@ impl Story {
     fn play(&mut self, work: &Work) -> Seen {
         let (said, heard) = mpsc::channel();
         let mut crowd = Crowd::new(work, said);
-        let (mut seen, mut kills, mut until_next) = (Seen::default(), 0, fastrand::u32(1..15));
+        let (mut seen, mut until_next) = (Seen::default(), 1);
         while !crowd.is_done() {
             match next(&heard) {
                 // Nothing moves while somebody is stopped who holds a lease.
@@ -71,39 +69,33 @@ impl Story {
                 Some((worker, Said::Ended)) => crowd.ended(worker),
                 Some((_, Said::Answer(key, body, replayed))) => {
                     seen.answer(self.plan, &key, &body, replayed);
-                    until_next -= 1;
+                    // Where nothing but replays is under way, there is nothing to be broken.
+                    until_next -= u32::from(!replayed);
                 }
                 Some((_, Said::Other)) => {}
             }
             if until_next == 0 {
-                until_next = fastrand::u32(1..15);
-                if kills < KILLS {
-                    kills += self.hurt(&mut crowd);
-                }
+                until_next = fastrand::u32(1..4);
+                self.hurt(&mut crowd);
             }
         }
         seen
     }
 
-    /// Does something bad. Tells how many were killed.
-    fn hurt(&mut self, crowd: &mut Crowd<'_>) -> usize {
+    /// Does something bad.
+    fn hurt(&mut self, crowd: &mut Crowd<'_>) {
         // Not right after an answer, where a worker is between two requests.
         (0..fastrand::u32(..3000)).for_each(|_| std::thread::yield_now());
         crowd.wake();
         match fastrand::u8(..10) {
-            0 if self.place.crash() => {
-                self.server_kills += 1;
-                1
-            }
+            0 if self.place.crash() => self.server_kills += 1,
             0..3 => {
                 crowd.stop(fastrand::usize(..WORKERS));
                 self.zombies += 1;
-                0
             }
             _ => {
                 crowd.kill(fastrand::usize(..WORKERS));
                 self.worker_kills += 1;
-                1
             }
         }
     }
