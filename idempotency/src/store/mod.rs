@@ -8,7 +8,10 @@ pub mod postgres;
 mod purge;
 #[cfg(feature = "redis")]
 pub mod redis;
+#[cfg(any(feature = "postgres", feature = "redis", feature = "sqlite"))]
 pub(crate) mod remote;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod row;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 mod table;
@@ -247,6 +250,28 @@ impl Error for StoreError {
         match self {
             Self::Corrupt(error) | Self::Unavailable(error) => Some(&**error),
             Self::Full | Self::Lost => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_travel_and_nothing_else_is_one() {
+        let recorded = Recorded::new(
+            http::StatusCode::OK,
+            http::HeaderMap::new(),
+            Bytes::from_static(b"\0"),
+            None,
+        );
+        for record in [Record::Tombstone, Record::Response(recorded)] {
+            assert_eq!(Record::decode(record.encode()).unwrap(), record);
+        }
+        for broken in [&b""[..], &[0, 0], &[1], &[200, 1]] {
+            let decoded = Record::decode(Bytes::copy_from_slice(broken));
+            assert!(matches!(decoded, Err(StoreError::Corrupt(_))), "{broken:?}");
         }
     }
 }

@@ -1,14 +1,8 @@
 //! What stores outside of the process share: how their values travel.
-#![cfg_attr(
-    not(any(feature = "postgres", feature = "redis", feature = "sqlite")),
-    expect(dead_code, reason = "there is no such store")
-)]
 
 use std::time::Duration;
 
-use bytes::Bytes;
-
-use super::{Begin, BeginRequest, Claim, Record, Recovery, StoreError, Token};
+use super::{Begin, BeginRequest, Claim, Recovery, StoreError, Token};
 use crate::key::RecordKey;
 
 /// Whole milliseconds, rounded up; a century stands for all that is longer.
@@ -25,36 +19,6 @@ pub(super) fn duration(millis: i64) -> Duration {
 impl Token {
     pub(crate) fn to_bytes(self) -> [u8; 16] {
         self.0.to_be_bytes()
-    }
-}
-
-/// What is known of a key that was not claimed.
-pub(super) struct Found {
-    pub(super) same_request: bool,
-    pub(super) state: FoundState,
-}
-
-pub(super) enum FoundState {
-    Done(Vec<u8>),
-    Running { left: i64 },
-}
-
-impl Found {
-    /// `None` when the claim could be taken by now: begin again.
-    pub(super) fn answer(self, request: &BeginRequest) -> Result<Option<Begin>, StoreError> {
-        if !self.same_request {
-            return Ok(Some(Begin::Mismatch));
-        }
-        Ok(match (self.state, request.recovery) {
-            (FoundState::Done(record), _) => {
-                Some(Begin::Replay(Record::decode(Bytes::from(record))?))
-            }
-            (FoundState::Running { left }, _) if left > 0 => {
-                Some(Begin::InProgress(duration(left)))
-            }
-            (FoundState::Running { .. }, Recovery::Reject) => Some(Begin::OutcomeUnknown),
-            (FoundState::Running { .. }, Recovery::Reexecute) => None,
-        })
     }
 }
 
@@ -89,9 +53,6 @@ impl BeginRequest {
     }
 }
 
-/// How often a claim is tried for that seems to be free and then is not.
-pub(super) const TRIES: usize = 8;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,23 +68,6 @@ mod tests {
         ];
         for (asked, millis) in cases {
             assert_eq!(super::millis(asked), millis, "{asked:?}");
-        }
-    }
-
-    #[test]
-    fn records_travel_and_nothing_else_is_one() {
-        let recorded = buttress_wire::Recorded::new(
-            http::StatusCode::OK,
-            http::HeaderMap::new(),
-            Bytes::from_static(b"\0"),
-            None,
-        );
-        for record in [Record::Tombstone, Record::Response(recorded)] {
-            assert_eq!(Record::decode(record.encode()).unwrap(), record);
-        }
-        for broken in [&b""[..], &[0, 0], &[1], &[200, 1]] {
-            let decoded = Record::decode(Bytes::copy_from_slice(broken));
-            assert!(matches!(decoded, Err(StoreError::Corrupt(_))), "{broken:?}");
         }
     }
 }

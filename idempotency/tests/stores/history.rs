@@ -99,7 +99,7 @@ impl Row {
         };
         let right =
             claim.token == request.token && claim.attempt == attempt && claim.fence > self.fence;
-        right.then(|| Self {
+        right.then_some(Self {
             fence: claim.fence,
             state: State::Running {
                 token: claim.token,

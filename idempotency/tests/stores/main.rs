@@ -1,4 +1,5 @@
 //! The stores outside of the process, over real servers.
+#![allow(clippy::unwrap_used)]
 
 mod conformance;
 mod history;

@@ -7,7 +7,8 @@ use std::time::Duration;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgQueryResult};
 use sqlx::{Error, PgPool};
 
-use super::remote::{Found, FoundState, TRIES, claim, millis};
+use super::remote::{claim, millis};
+use super::row::{Found, FoundState};
 use super::{Begin, BeginRequest, Claim, Record, Standing, Store, StoreError};
 
 /// A store in Postgres (13 or later). A clone is the same store.
@@ -28,6 +29,8 @@ pub struct PostgresStore {
     pool: PgPool,
 }
 
+/// How often a claim is tried for that seems to be free and then is not.
+const TRIES: usize = 8;
 /// How long somebody is told to wait for a lease that is over, and yet cannot be taken.
 const A_MOMENT: Duration = Duration::from_secs(1);
 /// `lock_not_available`: a transaction holds the row for longer than `lock_timeout`.

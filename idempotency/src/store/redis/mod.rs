@@ -148,8 +148,8 @@ impl<C: ConnectionLike + Clone + Send + Sync> RedisStore<C> {
     }
 
     async fn unknown_claim(&self, key: &RecordKey) -> Result<Option<Claim>, StoreError> {
-        let mut call = self.scripts.unknown.key(self.name(key));
-        let found: Option<(Vec<u8>, u64, u32)> = self.ask(&call.arg(0)).await?;
+        let call = self.scripts.unknown.key(self.name(key));
+        let found: Option<(Vec<u8>, u64, u32)> = self.ask(&call).await?;
         found
             .map(|(token, fence, attempt)| claim(key.as_bytes(), &token, fence, attempt))
             .transpose()

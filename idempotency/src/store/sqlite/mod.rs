@@ -10,7 +10,8 @@ use sqlx::sqlite::{
 };
 use sqlx::{Error, Sqlite, SqlitePool, Transaction};
 
-use super::remote::{Found, FoundState, claim, millis};
+use super::remote::{claim, millis};
+use super::row::{Found, FoundState};
 use super::{Begin, BeginRequest, Claim, Record, Standing, Store, StoreError};
 
 /// A store in a file of SQLite's, for the processes of one machine. A clone is the same store.
