@@ -20,27 +20,30 @@ use crate::kit::order;
 
 /// A memory store with faults.
 #[derive(Clone)]
-struct Faulty {
-    store: MemoryStore,
+pub(crate) struct Faulty {
+    pub(crate) store: MemoryStore,
     /// A `begin` waits for a permit.
     gate: Arc<Semaphore>,
     /// How many more times `complete` fails.
     failures: Arc<AtomicUsize>,
     /// Whether every claim is somebody else's.
     taken: Arc<AtomicBool>,
+    /// Whether a claim cannot be looked up.
+    pub(crate) dark: Arc<AtomicBool>,
 }
 
 impl Faulty {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             store: MemoryStore::new(),
             gate: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
             failures: Arc::default(),
             taken: Arc::default(),
+            dark: Arc::default(),
         }
     }
 
-    fn layer(&self) -> IdempotencyLayer<Self, Scoped> {
+    pub(crate) fn layer(&self) -> IdempotencyLayer<Self, Scoped> {
         IdempotencyLayer::new(self.clone())
             .single_tenant()
             .lease(Duration::from_secs(30))
@@ -85,6 +88,9 @@ impl Store for Faulty {
     }
 
     async fn confirm(&self, claim: &Claim) -> Result<Standing, StoreError> {
+        if self.dark.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable("on purpose".into()));
+        }
         self.store.confirm(claim).await
     }
 

@@ -17,6 +17,8 @@ pub(crate) trait Database: Clone + Send + Sync + 'static {
     fn effects(&self, name: &str) -> impl Future<Output = i64> + Send;
     /// Ends all leases.
     fn end_leases(&self) -> impl Future<Output = ()> + Send;
+    /// Which of two transactions, the second inside the first, say that they are inside of one.
+    fn nested(&self) -> impl Future<Output = [bool; 2]> + Send;
     /// A transaction on a database without tables, and one on a database with them.
     fn elsewhere(&self) -> impl Future<Output = [Self::Tx; 2]> + Send;
 }
@@ -84,6 +86,13 @@ mod on_postgres {
                 .execute(&self.pool)
                 .await
                 .unwrap();
+        }
+
+        async fn nested(&self) -> [bool; 2] {
+            let mut outer = self.effect("nested".into()).await;
+            let outer_is = outer.is_nested();
+            let inner = sqlx::Connection::begin(&mut *outer).await.unwrap();
+            [outer_is, inner.is_nested()]
         }
 
         async fn elsewhere(&self) -> [Self::Tx; 2] {
@@ -164,6 +173,13 @@ mod on_sqlite {
                 .execute(&self.pool)
                 .await
                 .unwrap();
+        }
+
+        async fn nested(&self) -> [bool; 2] {
+            let mut outer = self.effect("nested".into()).await;
+            let outer_is = outer.is_nested();
+            let inner = sqlx::Connection::begin(&mut *outer).await.unwrap();
+            [outer_is, inner.is_nested()]
         }
 
         async fn elsewhere(&self) -> [Self::Tx; 2] {
