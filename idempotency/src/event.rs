@@ -22,6 +22,9 @@ pub enum Event {
     OutcomeUnknown,
     /// A recorded response was sent again.
     Replayed,
+    /// The store is set up so that it may lose what it has granted.
+    #[cfg(feature = "redis")]
+    StoreAtRisk(crate::redis::Risk),
     /// The store did not do as asked.
     StoreFailed,
 }

@@ -1,14 +1,20 @@
 //! What a handler sees of the claim it works under.
 
+use std::fmt;
+use std::sync::Arc;
+
 use tokio_util::sync::CancellationToken;
 
 use crate::store::Claim;
+use crate::transaction::{Ledger, Settlement};
 
 /// In the extensions of a request that is done under a claim.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Idempotency {
     pub(crate) claim: Claim,
     pub(crate) lost: CancellationToken,
+    pub(crate) settlement: Arc<Settlement>,
+    pub(crate) ledger: Arc<dyn Ledger>,
 }
 
 impl Idempotency {
@@ -35,5 +41,14 @@ impl Idempotency {
     pub fn downstream_key(&self, step: &str) -> String {
         let hash = blake3::keyed_hash(self.claim.key.as_bytes(), step.as_bytes());
         hash.to_hex()[..32].to_owned()
+    }
+}
+
+impl fmt::Debug for Idempotency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Idempotency")
+            .field("claim", &self.claim)
+            .field("lost", &self.lost.is_cancelled())
+            .finish_non_exhaustive()
     }
 }

@@ -8,7 +8,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::event::Event;
 use crate::layer::Shared;
-use crate::store::{BeginRequest, Claim, Record, Store, StoreError};
+use crate::store::{BeginRequest, Claim, Record, Standing, Store, StoreError};
+use crate::transaction::{Settled, Settlement};
 
 /// A claim under which work is done. It is settled in exactly one way: completed, given back, or, when it is dropped, left to recovery as
 /// an outcome that nobody knows.
@@ -19,6 +20,8 @@ pub(crate) struct Held<St: Store> {
     pub(crate) request: BeginRequest,
     /// Fires when the lease is lost.
     pub(crate) lost: CancellationToken,
+    /// What the handler makes of it by itself.
+    pub(crate) settlement: Arc<Settlement>,
     /// Stops the heartbeat. There is none before work was found pending.
     heartbeat: OnceLock<DropGuard>,
     settled: bool,
@@ -33,6 +36,7 @@ impl<St: Store> Held<St> {
             claim,
             request,
             lost,
+            settlement: Arc::default(),
             heartbeat: OnceLock::new(),
             settled: false,
         }
@@ -57,7 +61,12 @@ impl<St: Store> Held<St> {
         self.heartbeat.get_or_init(|| {
             let stop = CancellationToken::new();
             let (shared, claim) = (Arc::clone(&self.shared), self.claim.clone());
-            let heartbeat = heartbeat(shared, claim, stop.clone(), self.lost.clone());
+            let ends = Ends {
+                stop: stop.clone(),
+                lost: self.lost.clone(),
+                settlement: Arc::clone(&self.settlement),
+            };
+            let heartbeat = heartbeat(shared, claim, ends);
             self.shared.tasks.spawn(heartbeat);
             stop.drop_guard()
         });
@@ -78,6 +87,22 @@ impl<St: Store> Held<St> {
             Err(_) => self.try_again_later(record),
         }
         result
+    }
+
+    /// How the claim stands when the handler has answered: most often it is still to be settled.
+    pub(crate) async fn standing(&self) -> Result<Standing, StoreError> {
+        match self.settlement.get() {
+            Settled::Open => Ok(Standing::Running),
+            Settled::Committed => Ok(Standing::Done),
+            Settled::Lost => Err(StoreError::Lost),
+            Settled::Pending => self.shared.store.confirm(&self.claim).await,
+        }
+    }
+
+    /// The handler has settled it, or somebody else has.
+    pub(crate) fn settled(mut self, event: Event) {
+        self.settled = true;
+        self.shared.emit(event);
     }
 
     /// The work had no effect: the key is free.
@@ -117,13 +142,20 @@ impl<St: Store> Held<St> {
 /// How often filing a record is tried again, a third of a lease apart.
 const RETRIES: usize = 30;
 
-/// Renews the lease three times as often as is needed, until it is lost, or nobody needs it any more.
-async fn heartbeat<St: Store>(
-    shared: Arc<Shared<St>>,
-    claim: Claim,
+/// How a heartbeat ends.
+struct Ends {
     stop: CancellationToken,
     lost: CancellationToken,
-) {
+    settlement: Arc<Settlement>,
+}
+
+/// Renews the lease three times as often as is needed, until it is lost, or nobody needs it any more.
+async fn heartbeat<St: Store>(shared: Arc<Shared<St>>, claim: Claim, ends: Ends) {
+    let Ends {
+        stop,
+        lost,
+        settlement,
+    } = ends;
     let lease = shared.settings.lease;
     while !stop.is_cancelled() {
         let renewed = stop.run_until_cancelled(async {
@@ -138,6 +170,8 @@ async fn heartbeat<St: Store>(
             None | Some(Ok(())) => {}
             // It was settled while the store was asked.
             Some(Err(_)) if stop.is_cancelled() => {}
+            // Its handler completes it, or has, in a transaction.
+            Some(Err(StoreError::Lost)) if settlement.get() != Settled::Open => {}
             Some(Err(StoreError::Lost)) => {
                 shared.emit(Event::Lost);
                 return lost.cancel();

@@ -13,6 +13,7 @@ mod refusal;
 mod service;
 mod store;
 mod streaming;
+pub mod transaction;
 mod work;
 
 pub use buttress_wire::BodyError;
@@ -28,7 +29,13 @@ pub use record::{Keep, NoEffect};
 pub use service::Idempotent;
 #[cfg(feature = "test-util")]
 pub use store::conformance;
+#[cfg(feature = "postgres")]
+pub use store::postgres::{self, PostgresStore};
+#[cfg(feature = "redis")]
+pub use store::redis::{self, RedisStore};
+#[cfg(feature = "sqlite")]
+pub use store::sqlite::{self, SqliteStore};
 pub use store::{
-    Begin, BeginRequest, Claim, MemoryStore, MemoryStoreBuilder, Record, Recovery, Snapshot, Store,
-    StoreError, Token,
+    Begin, BeginRequest, Claim, MemoryStore, MemoryStoreBuilder, Purge, Record, Recovery, Snapshot,
+    Standing, Store, StoreError, Token,
 };

@@ -25,7 +25,7 @@ use crate::key::{ClientKey, RecordKey};
 use crate::layer::{OnStoreError, Shared};
 use crate::record::{Keep, recorded_headers};
 use crate::refusal;
-use crate::store::{Begin, BeginRequest, Record, Recovery, Store, StoreError, Token};
+use crate::store::{Begin, BeginRequest, Record, Recovery, Standing, Store, StoreError, Token};
 use crate::streaming::Streaming;
 
 /// A keyed request, and what it is worked on with.
@@ -108,6 +108,8 @@ impl<S, St: Store> Work<S, St> {
         let seen = Idempotency {
             claim: held.claim.clone(),
             lost: held.lost.clone(),
+            settlement: Arc::clone(&held.settlement),
+            ledger: Arc::clone(&self.keyed.shared) as _,
         };
         parts.extensions.insert(seen);
         let ready = held
@@ -121,9 +123,21 @@ impl<S, St: Store> Work<S, St> {
         let call = self
             .inner
             .call(Request::from_parts(parts, body.into_body()));
-        // An error says nothing about what was done before it: dropping what is held leaves it to recovery.
-        let response = held.keep_alive(call).await?;
-        Ok(self.keyed.record(response, held).await)
+        let response = held.keep_alive(call).await;
+        match held.standing().await {
+            // An error says nothing about what was done before it: dropping what is held leaves it to recovery.
+            Ok(Standing::Running) => Ok(self.keyed.record(response?, held).await),
+            Ok(Standing::Done) => {
+                held.settled(Event::Completed);
+                Ok(response?.map(IdempotentBody::pass))
+            }
+            Err(StoreError::Lost) => {
+                let again = held.request.clone();
+                held.settled(Event::Lost);
+                Ok(self.keyed.yield_to_winner(again).await)
+            }
+            Err(error) => Ok(self.keyed.refuse(&refusal::store_failed(&error))),
+        }
     }
 }
 

@@ -8,16 +8,19 @@
 //! # })
 //! ```
 //!
-//! Each check uses keys of its own, so that a store may be shared by several runs. None sleeps: leases are ended by renewing them to zero,
+//! Each check uses keys of its own, so that a store may be shared by several runs; [`Kept`] is for a store that can be restarted. None sleeps: leases are ended by renewing them to zero,
 //! which every store must take for "over".
 
+use std::future::Future;
+use std::pin::Pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use buttress_wire::Recorded;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
-use super::{Begin, BeginRequest, Claim, Record, Recovery, Store, StoreError, Token};
+use super::{Begin, BeginRequest, Claim, Record, Recovery, Standing, Store, StoreError, Token};
 use crate::fingerprint::Fingerprint;
 use crate::key::RecordKey;
 
@@ -38,20 +41,177 @@ pub async fn check<S: Store>(store: &S) {
     an_unknown_outcome_is_not_repeated_unless_asked(store).await;
     an_abandoned_key_is_new(store).await;
     purge_spares_what_is_alive(store).await;
+    an_orphan_is_taken_over_once(store).await;
+    a_claim_can_be_looked_up(store).await;
+    an_unknown_outcome_is_resolved_by_hand(store).await;
+    what_is_over_is_new(store).await;
+    durations_have_no_end(store).await;
+}
+
+/// What must be as it was after a store outside of the process was restarted: fill it, restart it, and ask.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    running: Claim,
+    orphan: Claim,
+    done: RecordKey,
+}
+
+impl Kept {
+    /// Puts a claim, one whose holder is gone, and a record into `store`.
+    pub async fn fill<S: Store>(store: &S) -> Self {
+        let (running, orphan) = (
+            claim(store, random_key()).await,
+            claim(store, random_key()).await,
+        );
+        let renewed = store.renew(&orphan, Duration::ZERO).await;
+        renewed.expect("the claim is held");
+        let done = claim(store, random_key()).await;
+        let completed = store.complete(&done, response(), LONG).await;
+        completed.expect("the claim is held");
+        let done = done.key;
+        Self {
+            running,
+            orphan,
+            done,
+        }
+    }
+
+    /// Looks for them.
+    ///
+    /// # Panics
+    ///
+    /// When something is not as it was.
+    pub async fn check<S: Store>(&self, store: &S) {
+        let standing = store.confirm(&self.running).await;
+        assert_eq!(standing.expect("the store works"), Standing::Running);
+        let found = begin(store, self.running.key, 1).await;
+        assert!(matches!(found, Begin::InProgress(_)), "{found:?}");
+        let replay = Begin::Replay(response());
+        assert_eq!(begin(store, self.done, 1).await, replay);
+        assert_eq!(begin(store, self.done, 2).await, Begin::Mismatch);
+        let heir = claim(store, self.orphan.key).await;
+        assert_eq!(heir.attempt, self.orphan.attempt + 1);
+        assert!(heir.fence > self.orphan.fence, "a fence went back");
+        is_lost(store.renew(&self.orphan, LONG).await);
+    }
 }
 
 /// Of many callers at once, exactly one gets the claim.
 pub async fn a_key_is_claimed_once<S: Store>(store: &S) {
-    let key = random_key();
-    let mut claimed = 0;
-    for _ in 0..20 {
-        match begin(store, key, 1).await {
-            Begin::Claimed(_) => claimed += 1,
-            Begin::InProgress(left) => assert!(left <= LONG, "a lease of {left:?}"),
-            other => panic!("{other:?} for a key that is being worked on"),
+    for _ in 0..10 {
+        let key = random_key();
+        let found = all((0..20).map(|_| begin(store, key, 1))).await;
+        assert_eq!(claims(&found).len(), 1, "{found:?}");
+        for found in &found {
+            match found {
+                Begin::Claimed(_) => {}
+                Begin::InProgress(left) => assert!(*left <= LONG, "a lease of {left:?}"),
+                other => panic!("{other:?} for a key that is being worked on"),
+            }
         }
     }
-    assert_eq!(claimed, 1, "claims of one key");
+}
+
+/// Also when there was a holder before, who is gone.
+pub async fn an_orphan_is_taken_over_once<S: Store>(store: &S) {
+    for _ in 0..10 {
+        let first = claim(store, random_key()).await;
+        let renewed = store.renew(&first, Duration::ZERO).await;
+        renewed.expect("the claim is held");
+        let found = all((0..20).map(|_| begin(store, first.key, 1))).await;
+        let [heir] = claims(&found)[..] else {
+            panic!("one heir for {found:?}")
+        };
+        assert_eq!(heir.attempt, 2);
+        assert!(heir.fence > first.fence, "a fence went back");
+        assert_ne!(heir.token, first.token);
+    }
+}
+
+/// [`Store::confirm`] tells how far the holder of a token has come, and nobody else.
+pub async fn a_claim_can_be_looked_up<S: Store>(store: &S) {
+    let mine = claim(store, random_key()).await;
+    let other = Claim {
+        token: Token::random(),
+        ..mine.clone()
+    };
+    let standing = async |claim: &Claim| store.confirm(claim).await;
+    assert_eq!(standing(&mine).await.ok(), Some(Standing::Running));
+    is_lost(standing(&other).await.map(drop));
+    for lease in [LONG, Duration::ZERO] {
+        store.renew(&mine, lease).await.expect("the claim is held");
+    }
+    assert_eq!(standing(&mine).await.ok(), Some(Standing::Running));
+    let completed = store.complete(&mine, response(), LONG).await;
+    completed.expect("the claim is held");
+    assert_eq!(standing(&mine).await.ok(), Some(Standing::Done));
+    is_lost(standing(&other).await.map(drop));
+    let gone = claim(store, random_key()).await;
+    store.abandon(&gone).await.expect("the claim is held");
+    is_lost(standing(&gone).await.map(drop));
+}
+
+/// Whoever is listed can be marked done or released, unless somebody was faster.
+pub async fn an_unknown_outcome_is_resolved_by_hand<S: Store>(store: &S) {
+    let mut orphans = Vec::new();
+    for _ in 0..3 {
+        let orphan = claim(store, random_key()).await;
+        assert!(!listed(store, &orphan).await, "somebody works on it");
+        let renewed = store.renew(&orphan, Duration::ZERO).await;
+        renewed.expect("the claim is held");
+        assert!(listed(store, &orphan).await, "its holder is gone");
+        orphans.push(orphan);
+    }
+    let [done, released, taken] = &orphans[..] else {
+        unreachable!("there are three")
+    };
+    let completed = store.complete(done, response(), LONG).await;
+    completed.expect("nobody has taken it over");
+    assert_eq!(begin(store, done.key, 1).await, Begin::Replay(response()));
+    let given_back = store.abandon(released).await;
+    given_back.expect("nobody has taken it over");
+    assert_eq!(claim(store, released.key).await.attempt, 1);
+    claim(store, taken.key).await;
+    is_lost(store.complete(taken, response(), LONG).await);
+    is_lost(store.abandon(taken).await);
+    for orphan in &orphans {
+        assert!(!listed(store, orphan).await, "it is resolved");
+    }
+    assert_eq!(store.unknown(0).await.expect("the store works"), []);
+}
+
+/// What has outlived its ttl is as if it had never been, purged or not, and its zombies are none the stronger for it.
+pub async fn what_is_over_is_new<S: Store>(store: &S) {
+    let old = claim(store, random_key()).await;
+    let completed = store.complete(&old, response(), Duration::ZERO).await;
+    completed.expect("the claim is held");
+    let Begin::Claimed(new) = begin(store, old.key, 2).await else {
+        panic!("it was over")
+    };
+    assert_eq!(new.attempt, 1);
+    assert!(new.fence > old.fence, "a fence went back");
+    is_lost(store.complete(&old, Record::Tombstone, LONG).await);
+    is_lost(store.abandon(&old).await);
+}
+
+/// A lease and a ttl of [`Duration::MAX`] are for ever.
+pub async fn durations_have_no_end<S: Store>(store: &S) {
+    let for_ever = BeginRequest {
+        lease: Duration::MAX,
+        ttl: Duration::MAX,
+        ..request(random_key(), 1)
+    };
+    let key = for_ever.key;
+    let Begin::Claimed(claim) = store.begin(for_ever).await.expect("the store works") else {
+        panic!("the key is new")
+    };
+    let renewed = store.renew(&claim, Duration::MAX).await;
+    renewed.expect("the claim is held");
+    let found = begin(store, key, 1).await;
+    assert!(matches!(found, Begin::InProgress(_)), "{found:?}");
+    let completed = store.complete(&claim, response(), Duration::MAX).await;
+    completed.expect("the claim is held");
+    assert_eq!(begin(store, key, 1).await, Begin::Replay(response()));
 }
 
 /// What was recorded comes back, to the byte.
@@ -76,12 +236,14 @@ pub async fn begin_and_complete_can_be_repeated<S: Store>(store: &S) {
     let Begin::Claimed(claim) = first else {
         panic!("{first:?} for a new key")
     };
-    for _ in 0..2 {
+    for record in [response(), Record::Tombstone] {
         store
-            .complete(&claim, response(), LONG)
+            .complete(&claim, record, LONG)
             .await
             .expect("complete can be repeated");
     }
+    let replay = Begin::Replay(response());
+    assert_eq!(begin(store, key, 1).await, replay, "what is filed stays");
 }
 
 /// Whatever its state, a key stands for one request.
@@ -237,6 +399,41 @@ async fn claim<S: Store>(store: &S, key: RecordKey) -> Claim {
         Begin::Claimed(claim) => claim,
         other => panic!("expected a claim, got {other:?}"),
     }
+}
+
+fn claims(found: &[Begin]) -> Vec<&Claim> {
+    let claims = found.iter().filter_map(|found| match found {
+        Begin::Claimed(claim) => Some(claim),
+        _ => None,
+    });
+    claims.collect()
+}
+
+async fn listed<S: Store>(store: &S, claim: &Claim) -> bool {
+    let unknown = store.unknown(usize::MAX).await.expect("the store works");
+    unknown.contains(claim)
+}
+
+/// Polls all of them together, so that they are under way at once.
+async fn all<F: Future>(calls: impl Iterator<Item = F>) -> Vec<F::Output> {
+    let mut calls: Vec<Pin<Box<F>>> = calls.map(Box::pin).collect();
+    let mut found = Vec::with_capacity(calls.len());
+    std::future::poll_fn(|cx| {
+        calls.retain_mut(|call| match call.as_mut().poll(cx) {
+            Poll::Pending => true,
+            Poll::Ready(output) => {
+                found.push(output);
+                false
+            }
+        });
+        if calls.is_empty() {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    })
+    .await;
+    found
 }
 
 fn response() -> Record {

@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::table::{Limits, Table};
-use super::{Begin, BeginRequest, Claim, Record, Store, StoreError};
+use super::{Begin, BeginRequest, Claim, Record, Standing, Store, StoreError};
 use crate::key::RecordKey;
 
 /// Claims and records in this process's memory; they end with it. A clone is the same store.
@@ -25,6 +26,8 @@ pub struct MemoryStore {
 
 struct Inner {
     tables: [Mutex<Table>; TABLES],
+    /// Those who wait for a key of the table.
+    changed: [Notify; TABLES],
     fence: AtomicU64,
 }
 
@@ -67,20 +70,29 @@ impl MemoryStore {
     }
 
     fn table(&self, key: &RecordKey) -> MutexGuard<'_, Table> {
-        // The key is a hash already.
-        lock(&self.inner.tables[usize::from(key.as_bytes()[0]) % TABLES])
+        lock(&self.inner.tables[place(key)])
+    }
+
+    /// Of a table, not of a key: whoever waits looks again.
+    fn tell(&self, key: &RecordKey) {
+        self.inner.changed[place(key)].notify_waiters();
     }
 }
 
 impl Store for MemoryStore {
     async fn begin(&self, request: BeginRequest) -> Result<Begin, StoreError> {
+        let mut table = self.table(&request.key);
+        // Under the lock: a fence that was drawn before it could be older than one that was given since.
         let fence = self.inner.fence.fetch_add(1, Ordering::Relaxed) + 1;
-        self.table(&request.key)
-            .begin(&request, fence, Instant::now())
+        table.begin(&request, fence, Instant::now())
     }
 
     async fn renew(&self, claim: &Claim, lease: Duration) -> Result<(), StoreError> {
-        self.table(&claim.key).renew(claim, lease, Instant::now())
+        self.table(&claim.key).renew(claim, lease, Instant::now())?;
+        if lease.is_zero() {
+            self.tell(&claim.key);
+        }
+        Ok(())
     }
 
     async fn complete(
@@ -92,11 +104,15 @@ impl Store for MemoryStore {
         let gone = self
             .table(&claim.key)
             .complete(claim, record, ttl, Instant::now());
-        gone.map(drop)
+        drop(gone?);
+        self.tell(&claim.key);
+        Ok(())
     }
 
     async fn abandon(&self, claim: &Claim) -> Result<(), StoreError> {
-        self.table(&claim.key).abandon(claim)
+        self.table(&claim.key).abandon(claim)?;
+        self.tell(&claim.key);
+        Ok(())
     }
 
     async fn purge(&self, limit: usize) -> Result<usize, StoreError> {
@@ -106,6 +122,23 @@ impl Store for MemoryStore {
             purged += lock(table).purge(limit - purged, now);
         }
         Ok(purged)
+    }
+
+    async fn confirm(&self, claim: &Claim) -> Result<Standing, StoreError> {
+        self.table(&claim.key).confirm(claim)
+    }
+
+    async fn unknown(&self, limit: usize) -> Result<Vec<Claim>, StoreError> {
+        let now = Instant::now();
+        let mut unknown = Vec::new();
+        for table in &self.inner.tables {
+            lock(table).unknown(limit, now, &mut unknown);
+        }
+        Ok(unknown)
+    }
+
+    fn changed(&self, key: &RecordKey) -> impl Future<Output = ()> + Send {
+        self.inner.changed[place(key)].notified()
     }
 }
 
@@ -139,6 +172,7 @@ impl MemoryStoreBuilder {
         MemoryStore {
             inner: Arc::new(Inner {
                 tables,
+                changed: std::array::from_fn(|_| Notify::new()),
                 fence: AtomicU64::new(0),
             }),
         }
@@ -167,6 +201,11 @@ impl fmt::Debug for MemoryStore {
             .field("snapshot", &self.snapshot())
             .finish_non_exhaustive()
     }
+}
+
+/// The key is a hash already.
+fn place(key: &RecordKey) -> usize {
+    usize::from(key.as_bytes()[0]) % TABLES
 }
 
 fn lock(table: &Mutex<Table>) -> MutexGuard<'_, Table> {

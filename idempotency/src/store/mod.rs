@@ -3,16 +3,30 @@
 #[cfg(feature = "test-util")]
 pub mod conformance;
 mod memory;
+#[cfg(feature = "postgres")]
+pub mod postgres;
+mod purge;
+#[cfg(feature = "redis")]
+pub mod redis;
+#[cfg(any(feature = "postgres", feature = "redis", feature = "sqlite"))]
+pub(crate) mod remote;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod row;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
 mod table;
 
+use std::any::Any;
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
 use std::time::Duration;
 
 use buttress_wire::Recorded;
+use bytes::Bytes;
 
 pub use self::memory::{MemoryStore, MemoryStoreBuilder, Snapshot};
+pub use self::purge::Purge;
 use crate::fingerprint::Fingerprint;
 use crate::key::RecordKey;
 
@@ -24,11 +38,23 @@ use crate::key::RecordKey;
 ///   [`Begin::Claimed`] for a key until its claim is completed, given back, or has outlived its lease.
 /// - Every other method acts only if the record still carries the claim's token, and says [`StoreError::Lost`] otherwise, having changed
 ///   nothing. A zombie never overwrites.
-/// - `begin` and `complete` may be repeated with the same token after a lost reply: the second call finds what the first did.
+/// - `begin`, `renew` and `complete` may be repeated with the same token after a lost reply: the second call finds what the first did.
 /// - Fences grow strictly with each claim of a key. Leases and ttls are measured by the store's own clock.
 /// - `purge` never takes a claim whose lease runs, nor a record before its ttl.
 ///
+/// - What was answered is durable, as far as the store says that it is: a restart of a store outside of the process loses nothing.
+///
 /// The suite in [`conformance`](crate::conformance) (feature `test-util`) checks it.
+///
+/// # By hand
+///
+/// [`unknown`](Self::unknown) lists the claims whose holders are gone. Whoever has found out how the work ended says so with the claim it
+/// gave: [`complete`](Self::complete) marks it done, [`abandon`](Self::abandon) releases the key. Both are refused with
+/// [`StoreError::Lost`] when somebody has taken the key over since.
+///
+/// # Cancellation
+///
+/// A call that is dropped may or may not have been done: repeat it with the same token.
 pub trait Store: Send + Sync + 'static {
     /// Claims a key, or tells what is known of it.
     fn begin(
@@ -56,6 +82,36 @@ pub trait Store: Send + Sync + 'static {
 
     /// Deletes up to `limit` records that have outlived their ttl. Tells how many.
     fn purge(&self, limit: usize) -> impl Future<Output = Result<usize, StoreError>> + Send;
+
+    /// How far the work under `claim` is known to have come, now and for good: where a transaction may still be about to complete the claim,
+    /// this waits for its end. [`StoreError::Lost`] if the claim is somebody else's, or gone.
+    fn confirm(&self, claim: &Claim) -> impl Future<Output = Result<Standing, StoreError>> + Send;
+
+    /// Up to `limit` claims that were neither completed nor given back before their lease was over, in no particular order.
+    fn unknown(&self, limit: usize) -> impl Future<Output = Result<Vec<Claim>, StoreError>> + Send;
+
+    /// A hint for those who wait: may be ready once what is known of `key` has changed since this was called, and may be too early, or never be.
+    fn changed(&self, key: &RecordKey) -> impl Future<Output = ()> + Send {
+        let _ = key;
+        std::future::pending()
+    }
+
+    /// The store that a transaction has to be of: itself. What wraps a store, to count its calls, gives the one inside.
+    fn as_any(&self) -> &dyn Any
+    where
+        Self: Sized,
+    {
+        self
+    }
+}
+
+/// How far work under a claim has come.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Standing {
+    /// Its record is filed.
+    Done,
+    /// The claim is held, whether or not its lease is over.
+    Running,
 }
 
 /// What [`Store::begin`] is asked.
@@ -119,7 +175,9 @@ pub struct Claim {
 pub struct Token(pub u128);
 
 impl Token {
-    pub(crate) fn random() -> Self {
+    /// A token that nobody else has.
+    #[must_use]
+    pub fn random() -> Self {
         Self(fastrand::u128(..))
     }
 }
@@ -132,6 +190,34 @@ pub enum Record {
     Response(Recorded),
     /// The work is done; its response was too large to keep, or had to make room.
     Tombstone,
+}
+
+const TOMBSTONE: u8 = 0;
+
+impl Record {
+    /// The record as bytes, for a store: one zero for a tombstone, and otherwise what [`Recorded::encode`] gives, which begins with the number of
+    /// its version.
+    #[must_use]
+    pub fn encode(&self) -> Bytes {
+        match self {
+            Self::Response(recorded) => recorded.encode(),
+            Self::Tombstone => Bytes::from_static(&[TOMBSTONE]),
+        }
+    }
+
+    /// Reads what [`encode`](Self::encode) wrote. The body is a slice of `bytes`.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Corrupt`] for anything else.
+    pub fn decode(bytes: Bytes) -> Result<Self, StoreError> {
+        if *bytes == [TOMBSTONE] {
+            return Ok(Self::Tombstone);
+        }
+        let recorded =
+            Recorded::decode(bytes).map_err(|error| StoreError::Corrupt(error.into()))?;
+        Ok(Self::Response(recorded))
+    }
 }
 
 /// Why a store could not do as asked.
@@ -164,6 +250,28 @@ impl Error for StoreError {
         match self {
             Self::Corrupt(error) | Self::Unavailable(error) => Some(&**error),
             Self::Full | Self::Lost => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_travel_and_nothing_else_is_one() {
+        let recorded = Recorded::new(
+            http::StatusCode::OK,
+            http::HeaderMap::new(),
+            Bytes::from_static(b"\0"),
+            None,
+        );
+        for record in [Record::Tombstone, Record::Response(recorded)] {
+            assert_eq!(Record::decode(record.encode()).unwrap(), record);
+        }
+        for broken in [&b""[..], &[0, 0], &[1], &[200, 1]] {
+            let decoded = Record::decode(Bytes::copy_from_slice(broken));
+            assert!(matches!(decoded, Err(StoreError::Corrupt(_))), "{broken:?}");
         }
     }
 }

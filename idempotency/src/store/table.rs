@@ -14,7 +14,7 @@ use std::time::Duration;
 use buttress_wire::Recorded;
 use tokio::time::Instant;
 
-use super::{Begin, BeginRequest, Claim, Record, Recovery, StoreError, Token};
+use super::{Begin, BeginRequest, Claim, Record, Recovery, Standing, StoreError, Token};
 use crate::fingerprint::Fingerprint;
 use crate::key::RecordKey;
 
@@ -137,6 +137,23 @@ impl Table {
         keys.iter().for_each(|key| self.forget(key));
         self.nothing_over_before = self.entries.values().map(|entry| entry.expires).min();
         keys.len()
+    }
+
+    pub(super) fn confirm(&mut self, claim: &Claim) -> Result<Standing, StoreError> {
+        Ok(match self.held(claim)?.state {
+            State::Done(_) => Standing::Done,
+            State::Running { .. } => Standing::Running,
+        })
+    }
+
+    /// Adds claims whose lease is over until there are `limit`.
+    pub(super) fn unknown(&self, limit: usize, now: Instant, into: &mut Vec<Claim>) {
+        let room = limit.saturating_sub(into.len());
+        let unknown = self.entries.iter().filter(|(_, entry)| {
+            matches!(entry.state, State::Running { lease_until } if lease_until <= now)
+                && !entry.is_over(now)
+        });
+        into.extend(unknown.map(|(key, entry)| entry.claim(*key)).take(room));
     }
 
     pub(super) fn len(&self) -> usize {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use buttress_idempotency::{
     Begin, BeginRequest, Claim, Idempotency, IdempotencyLayer, MemoryStore, Record, RequestBody,
-    Scoped, Store, StoreError,
+    Scoped, Standing, Store, StoreError,
 };
 use bytes::Bytes;
 use http::{Request, Response};
@@ -20,27 +20,30 @@ use crate::kit::order;
 
 /// A memory store with faults.
 #[derive(Clone)]
-struct Faulty {
-    store: MemoryStore,
+pub(crate) struct Faulty {
+    pub(crate) store: MemoryStore,
     /// A `begin` waits for a permit.
     gate: Arc<Semaphore>,
     /// How many more times `complete` fails.
     failures: Arc<AtomicUsize>,
     /// Whether every claim is somebody else's.
     taken: Arc<AtomicBool>,
+    /// Whether a claim cannot be looked up.
+    pub(crate) dark: Arc<AtomicBool>,
 }
 
 impl Faulty {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             store: MemoryStore::new(),
             gate: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
             failures: Arc::default(),
             taken: Arc::default(),
+            dark: Arc::default(),
         }
     }
 
-    fn layer(&self) -> IdempotencyLayer<Self, Scoped> {
+    pub(crate) fn layer(&self) -> IdempotencyLayer<Self, Scoped> {
         IdempotencyLayer::new(self.clone())
             .single_tenant()
             .lease(Duration::from_secs(30))
@@ -82,6 +85,17 @@ impl Store for Faulty {
 
     async fn purge(&self, limit: usize) -> Result<usize, StoreError> {
         self.store.purge(limit).await
+    }
+
+    async fn confirm(&self, claim: &Claim) -> Result<Standing, StoreError> {
+        if self.dark.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable("on purpose".into()));
+        }
+        self.store.confirm(claim).await
+    }
+
+    async fn unknown(&self, limit: usize) -> Result<Vec<Claim>, StoreError> {
+        self.store.unknown(limit).await
     }
 }
 

@@ -8,3 +8,4 @@ mod laws;
 mod replay;
 mod store;
 mod streaming;
+mod transaction;

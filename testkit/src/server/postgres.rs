@@ -64,8 +64,17 @@ impl Postgres {
     /// When it does not come up.
     pub fn restart(&mut self) -> io::Result<()> {
         self.kill();
-        self.running = Some(run(&self.folder, self.port)?);
-        Ok(())
+        // Its children see that it is gone, and go too, but not at the same moment; until then a new one refuses to start.
+        for _ in 0..200 {
+            match run(&self.folder, self.port) {
+                Err(error) if error.to_string().contains("is still in use") => {}
+                started => {
+                    self.running = Some(started?);
+                    return Ok(());
+                }
+            }
+        }
+        Err(io::Error::other("its children do not end"))
     }
 
     /// Runs SQL through `psql`, and gives the rows as text: for a look at the server from outside of the client under test.

@@ -1,0 +1,286 @@
+//! Claims and records in Postgres.
+
+pub mod sql;
+
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgQueryResult};
+use sqlx::{Error, PgPool};
+
+use super::remote::{claim, millis};
+use super::row::{Found, FoundState};
+use super::{Begin, BeginRequest, Claim, Record, Standing, Store, StoreError};
+
+/// A store in Postgres (13 or later). A clone is the same store.
+///
+/// # Guarantees
+///
+/// - A fresh `begin` is one round trip, and a duplicate's two; `complete` is one.
+/// - What was answered is durable with the server's defaults (`fsync` and `synchronous_commit` on).
+/// - All times are the server's.
+/// - A duplicate that meets an open [transaction](crate::transaction) which has completed the claim waits for its end; with
+///   [`connect`](Self::connect) for a second at most, and is then told that the work is in progress.
+///
+/// # Cancellation
+///
+/// See [`Store`].
+#[derive(Clone, Debug)]
+pub struct PostgresStore {
+    pool: PgPool,
+}
+
+/// How often a claim is tried for that seems to be free and then is not.
+const TRIES: usize = 8;
+/// How long somebody is told to wait for a lease that is over, and yet cannot be taken.
+const A_MOMENT: Duration = Duration::from_secs(1);
+/// `lock_not_available`: a transaction holds the row for longer than `lock_timeout`.
+const LOCKED: &str = "55P03";
+/// `admin_shutdown`, `crash_shutdown`: said to a connection that nobody used at the time.
+const SHUT_DOWN: [&str; 2] = ["57P01", "57P02"];
+/// `undefined_table`.
+pub(crate) const NO_TABLE: &str = "42P01";
+
+impl PostgresStore {
+    /// A store on a pool of its own, set up as it needs it: up to 16 connections, `READ COMMITTED`, a `lock_timeout` of a second, and no question
+    /// before a connection is used. It connects when it is first asked.
+    ///
+    /// # Errors
+    ///
+    /// When the URL is none.
+    pub fn connect(url: &str) -> Result<Self, Error> {
+        let options: PgConnectOptions = url.parse()?;
+        let options = options.options([
+            ("lock_timeout", "1s"),
+            ("default_transaction_isolation", "read committed"),
+        ]);
+        let pool = PgPoolOptions::new()
+            .max_connections(16)
+            .acquire_timeout(Duration::from_secs(5))
+            .test_before_acquire(false);
+        Ok(Self::new(pool.connect_lazy_with(options)))
+    }
+
+    /// A store on a pool of yours. Its connections have to be `READ COMMITTED`, and should have a `lock_timeout`, so that duplicates of a request whose
+    /// transaction is long do not use up the pool. Handlers that take their transactions from the same pool need connections too.
+    #[must_use]
+    pub fn new(pool: PgPool) -> Self {
+        Self { pool }
+    }
+
+    /// The pool.
+    #[must_use]
+    pub fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    /// Makes or updates the tables, in the first schema of the search path. May be called by any number of processes, at each start.
+    ///
+    /// # Errors
+    ///
+    /// When the database cannot be reached, or does not let us.
+    pub async fn migrate(&self) -> Result<(), StoreError> {
+        let mut transaction = self.pool.begin().await.map_err(failed)?;
+        let connection = &mut *transaction;
+        // One process at a time: `IF NOT EXISTS` alone would race.
+        let lock = "SELECT pg_advisory_xact_lock(x'6275747472657373'::bigint)";
+        run(sqlx::query(lock).execute(&mut *connection)).await?;
+        run(sqlx::query(sql::META).execute(&mut *connection)).await?;
+        let version = "SELECT version FROM buttress_idempotency_meta";
+        let version: Option<i32> = sqlx::query_scalar(version)
+            .fetch_optional(&mut *connection)
+            .await
+            .map_err(failed)?;
+        let done = version.map_or(0, |version| version as usize);
+        for step in sql::MIGRATIONS.iter().skip(done) {
+            run(sqlx::raw_sql(*step).execute(&mut *connection)).await?;
+        }
+        let set = match version {
+            None => "INSERT INTO buttress_idempotency_meta (version, store) VALUES ($1, $2)",
+            // The store stays what it is.
+            Some(_) => {
+                "UPDATE buttress_idempotency_meta SET version = greatest(version, $1) WHERE store <> $2"
+            }
+        };
+        let set = sqlx::query(set)
+            .bind(sql::MIGRATIONS.len() as i32)
+            .bind(fastrand::u128(..).to_be_bytes().to_vec());
+        run(set.execute(&mut *connection)).await?;
+        transaction.commit().await.map_err(failed)
+    }
+
+    async fn claim(&self, request: &BeginRequest) -> Result<Option<Begin>, StoreError> {
+        let claimed = self.ask(|| {
+            sqlx::query_as::<_, (i64, i32)>(sql::BEGIN)
+                .bind(&request.key.as_bytes()[..])
+                .bind(&request.fingerprint.as_bytes()[..])
+                .bind(request.token.to_bytes())
+                .bind(millis(request.lease))
+                .bind(millis(request.ttl))
+                .bind(request.takes_over())
+                .fetch_optional(&self.pool)
+        });
+        match claimed.await {
+            Ok(claimed) => Ok(claimed.map(|(fence, n)| request.claimed(fence as u64, n as u32))),
+            Err(error) if has_code(&error, &[LOCKED]) => Ok(Some(Begin::InProgress(A_MOMENT))),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    async fn lookup(&self, request: &BeginRequest) -> Result<Option<Found>, StoreError> {
+        type Row = (bool, bool, Option<Vec<u8>>, i64);
+        let found = self.ask(|| {
+            sqlx::query_as::<_, Row>(sql::LOOKUP)
+                .bind(&request.key.as_bytes()[..])
+                .bind(&request.fingerprint.as_bytes()[..])
+                .fetch_optional(&self.pool)
+        });
+        let found = found.await.map_err(failed)?;
+        Ok(found.map(|(done, same_request, record, left)| Found {
+            same_request,
+            state: if done {
+                FoundState::Done(record.unwrap_or_default())
+            } else {
+                FoundState::Running { left }
+            },
+        }))
+    }
+
+    /// For statements that may be repeated: a connection that broke while nobody used it shows when it is used, and after a restart of the server all of
+    /// them are such.
+    async fn ask<T, F>(&self, mut ask: impl FnMut() -> F) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        for _ in 0..self.pool.size() {
+            match ask().await {
+                Err(Error::Io(_)) => {}
+                Err(error) if has_code(&error, &SHUT_DOWN) => {}
+                result => return result,
+            }
+        }
+        ask().await
+    }
+
+    async fn change(
+        &self,
+        change: impl Fn() -> sqlx::query::Query<'static, sqlx::Postgres, sqlx::postgres::PgArguments>,
+    ) -> Result<(), StoreError> {
+        let changed = self.ask(|| change().execute(&self.pool)).await;
+        held(&changed.map_err(failed)?)
+    }
+}
+
+impl Store for PostgresStore {
+    async fn begin(&self, request: BeginRequest) -> Result<Begin, StoreError> {
+        for _ in 0..TRIES {
+            if let Some(claimed) = self.claim(&request).await? {
+                return Ok(claimed);
+            }
+            // Gone in between: it is free.
+            let Some(found) = self.lookup(&request).await? else {
+                continue;
+            };
+            if let Some(answer) = found.answer(&request)? {
+                return Ok(answer);
+            }
+        }
+        // Others are always a little faster.
+        Ok(Begin::InProgress(A_MOMENT))
+    }
+
+    async fn renew(&self, claim: &Claim, lease: Duration) -> Result<(), StoreError> {
+        let (key, token) = (*claim.key.as_bytes(), claim.token.to_bytes());
+        self.change(|| {
+            sqlx::query(sql::RENEW)
+                .bind(key)
+                .bind(token)
+                .bind(millis(lease))
+        })
+        .await
+    }
+
+    async fn complete(
+        &self,
+        claim: &Claim,
+        record: Record,
+        ttl: Duration,
+    ) -> Result<(), StoreError> {
+        let (key, token) = (*claim.key.as_bytes(), claim.token.to_bytes());
+        let record = record.encode();
+        let completed = self.ask(|| {
+            sqlx::query(sql::COMPLETE)
+                .bind(key)
+                .bind(token)
+                .bind(&record[..])
+                .bind(millis(ttl))
+                .execute(&self.pool)
+        });
+        held(&completed.await.map_err(failed)?)
+    }
+
+    async fn abandon(&self, claim: &Claim) -> Result<(), StoreError> {
+        let (key, token) = (*claim.key.as_bytes(), claim.token.to_bytes());
+        self.change(|| sqlx::query(sql::ABANDON).bind(key).bind(token))
+            .await
+    }
+
+    async fn purge(&self, limit: usize) -> Result<usize, StoreError> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let purged = sqlx::query(sql::PURGE).bind(limit).execute(&self.pool);
+        Ok(purged.await.map_err(failed)?.rows_affected() as usize)
+    }
+
+    async fn confirm(&self, claim: &Claim) -> Result<Standing, StoreError> {
+        let (key, token) = (*claim.key.as_bytes(), claim.token.to_bytes());
+        let done = self.ask(|| {
+            sqlx::query_scalar::<_, bool>(sql::CONFIRM)
+                .bind(key)
+                .bind(token)
+                .fetch_optional(&self.pool)
+        });
+        match done.await.map_err(failed)? {
+            None => Err(StoreError::Lost),
+            Some(true) => Ok(Standing::Done),
+            Some(false) => Ok(Standing::Running),
+        }
+    }
+
+    async fn unknown(&self, limit: usize) -> Result<Vec<Claim>, StoreError> {
+        type Row = (Vec<u8>, Vec<u8>, i64, i32);
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let rows: Vec<Row> = sqlx::query_as(sql::UNKNOWN)
+            .bind(limit)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed)?;
+        let claims = rows
+            .iter()
+            .map(|(key, token, fence, n)| claim(key, token, *fence as u64, *n as u32));
+        claims.collect()
+    }
+}
+
+fn held(changed: &PgQueryResult) -> Result<(), StoreError> {
+    match changed.rows_affected() {
+        0 => Err(StoreError::Lost),
+        _ => Ok(()),
+    }
+}
+
+async fn run(
+    statement: impl Future<Output = Result<PgQueryResult, Error>>,
+) -> Result<(), StoreError> {
+    statement.await.map(drop).map_err(failed)
+}
+
+pub(crate) fn failed(error: Error) -> StoreError {
+    match error {
+        Error::ColumnDecode { .. } | Error::Decode(_) => StoreError::Corrupt(error.into()),
+        error => StoreError::Unavailable(error.into()),
+    }
+}
+
+pub(crate) fn has_code(error: &Error, codes: &[&str]) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.is_some_and(|code| codes.contains(&&*code))
+}

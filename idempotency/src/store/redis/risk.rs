@@ -1,0 +1,103 @@
+//! Settings of a server under which claims can be lost.
+
+use std::fmt;
+use std::sync::Arc;
+
+use ::redis::aio::ConnectionLike;
+use ::redis::{InfoDict, RedisResult};
+
+use super::RedisStore;
+use crate::event::{Event, Observer};
+use crate::store::StoreError;
+
+/// Why a Redis may lose claims that it has granted.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum Risk {
+    /// At its bound of memory it drops keys (`maxmemory-policy` is not `noeviction`): an effect may happen twice.
+    Eviction,
+    /// It writes no log (`appendonly no`): a crash of the process takes what it granted since its last snapshot, or all.
+    NoLog,
+    /// It does not sync each write (`appendfsync` is not `always`): a crash of the machine takes the last second, or more.
+    NoSync,
+}
+
+/// What to do about a [`Risk`].
+#[derive(Clone, Default)]
+pub enum OnRisk {
+    /// Nothing, but to tell it.
+    #[default]
+    Ignore,
+    /// The store is refused.
+    Refuse,
+    /// The observer hears of it, as [`Event::StoreAtRisk`].
+    Warn(Arc<dyn Observer>),
+}
+
+impl<C: ConnectionLike + Clone + Send + Sync> RedisStore<C> {
+    /// The store, if its server is fit for it, or as you choose. Ask once, at the start.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`] when Redis cannot be reached, or is refused.
+    pub async fn checked(self, on_risk: OnRisk) -> Result<Self, StoreError> {
+        let risks = self.check().await?;
+        match on_risk {
+            OnRisk::Refuse if !risks.is_empty() => {
+                return Err(StoreError::Unavailable(Box::new(Refused(risks))));
+            }
+            OnRisk::Warn(observer) => {
+                let tell = |risk: &Risk| observer.on_event(&Event::StoreAtRisk(*risk));
+                risks.iter().for_each(tell);
+            }
+            OnRisk::Ignore | OnRisk::Refuse => {}
+        }
+        Ok(self)
+    }
+}
+
+/// `CONFIG` is often forbidden, and `INFO` does not tell all: what cannot be known is no risk.
+pub(super) async fn check(connection: &mut impl ConnectionLike) -> RedisResult<Vec<Risk>> {
+    let info: InfoDict = ::redis::cmd("INFO").query_async(connection).await?;
+    let mut risks = Vec::new();
+    if info
+        .get::<String>("maxmemory_policy")
+        .is_some_and(|policy| policy != "noeviction")
+    {
+        risks.push(Risk::Eviction);
+    }
+    if info.get::<u8>("aof_enabled") == Some(0) {
+        risks.push(Risk::NoLog);
+        return Ok(risks);
+    }
+    let sync: RedisResult<Vec<String>> = ::redis::cmd("CONFIG")
+        .arg("GET")
+        .arg("appendfsync")
+        .query_async(connection)
+        .await;
+    if sync.is_ok_and(|sync| sync.get(1).is_some_and(|sync| sync != "always")) {
+        risks.push(Risk::NoSync);
+    }
+    Ok(risks)
+}
+
+#[derive(Debug)]
+struct Refused(Vec<Risk>);
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "redis may lose claims: {:?}", self.0)
+    }
+}
+
+impl std::error::Error for Refused {}
+
+impl fmt::Debug for OnRisk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ignore => "Ignore",
+            Self::Refuse => "Refuse",
+            Self::Warn(_) => "Warn",
+        })
+    }
+}

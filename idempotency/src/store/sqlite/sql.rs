@@ -1,0 +1,130 @@
+//! The statements, for those who run them through another driver. Durations are whole milliseconds, keys and fingerprints 32 bytes, tokens 16;
+//! times are milliseconds since 1970. They ask for SQLite 3.42 or later.
+
+/// Milliseconds since 1970, by SQLite's clock.
+macro_rules! now {
+    () => {
+        "CAST(unixepoch('subsec') * 1000 AS INTEGER)"
+    };
+}
+
+/// The tables, step by step: whoever is at version `n` runs what follows the first `n`, in one transaction.
+pub const MIGRATIONS: &[&str] = &["
+CREATE TABLE buttress_idempotency_fence (last INTEGER NOT NULL);
+INSERT INTO buttress_idempotency_fence VALUES (0);
+CREATE TABLE buttress_idempotency (
+    key BLOB PRIMARY KEY NOT NULL,
+    fingerprint BLOB NOT NULL,
+    token BLOB NOT NULL,
+    fence INTEGER NOT NULL,
+    attempt INTEGER NOT NULL,
+    done INTEGER NOT NULL,
+    lease_until INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    record BLOB
+);
+CREATE INDEX buttress_idempotency_expires_at ON buttress_idempotency (expires_at);
+"];
+
+/// Which version the tables have, and which store they are.
+pub const META: &str = "
+CREATE TABLE IF NOT EXISTS buttress_idempotency_meta (version INTEGER NOT NULL, store BLOB NOT NULL)";
+
+/// The next fence. In one `BEGIN IMMEDIATE` transaction with [`BEGIN`].
+pub const FENCE: &str = "UPDATE buttress_idempotency_fence SET last = last + 1";
+
+/// Claims a key, with the fence of [`FENCE`], in the same transaction.
+///
+/// `?1` key, `?2` fingerprint, `?3` token, `?4` lease, `?5` ttl, `?6` whether to take over a claim whose lease is over. One row, the fence and the
+/// attempt, if it is claimed. No row: ask [`LOOKUP`].
+pub const BEGIN: &str = concat!(
+    "
+INSERT INTO buttress_idempotency AS r
+    (key, fingerprint, token, fence, attempt, done, lease_until, expires_at)
+SELECT ?1, ?2, ?3, last, 1, 0, ", now!(), " + ?4, ", now!(), " + ?5 FROM buttress_idempotency_fence WHERE true
+ON CONFLICT (key) DO UPDATE SET
+    fingerprint = excluded.fingerprint,
+    token = excluded.token,
+    fence = CASE WHEN r.token = excluded.token THEN r.fence ELSE excluded.fence END,
+    attempt = CASE WHEN r.token = excluded.token THEN r.attempt
+        WHEN r.expires_at <= ", now!(), " THEN 1 ELSE r.attempt + 1 END,
+    done = 0,
+    lease_until = CASE WHEN r.token = excluded.token THEN r.lease_until ELSE excluded.lease_until END,
+    expires_at = excluded.expires_at,
+    record = NULL
+WHERE (NOT r.done AND r.fingerprint = excluded.fingerprint
+        AND (r.token = excluded.token OR (?6 AND r.lease_until <= ", now!(), ")))
+    OR (r.expires_at <= ", now!(), " AND (r.done OR r.lease_until <= ", now!(), "))
+RETURNING fence, attempt"
+);
+
+/// What is known of a key: `?1` key, `?2` fingerprint. Whether it is done, whether it is the same request, its record if it is, the rest of its lease.
+pub const LOOKUP: &str = concat!(
+    "
+SELECT done, fingerprint = ?2, CASE WHEN fingerprint = ?2 THEN record END, lease_until - ",
+    now!(),
+    "
+FROM buttress_idempotency
+WHERE key = ?1 AND NOT (expires_at <= ",
+    now!(),
+    " AND (done OR lease_until <= ",
+    now!(),
+    "))"
+);
+
+/// Prolongs a lease: `?1` key, `?2` token, `?3` lease. No row: it is lost.
+pub const RENEW: &str = concat!(
+    "
+UPDATE buttress_idempotency SET lease_until = ",
+    now!(),
+    " + ?3
+WHERE key = ?1 AND token = ?2 AND NOT done"
+);
+
+/// Files a record: `?1` key, `?2` token, `?3` record, `?4` ttl. No row: it is lost. What is filed stays when it is done again.
+///
+/// Run in a transaction of yours, it makes effect and record one: with no row, roll back.
+pub const COMPLETE: &str = concat!(
+    "
+UPDATE buttress_idempotency SET done = 1,
+    record = CASE WHEN done THEN record ELSE ?3 END,
+    expires_at = CASE WHEN done THEN expires_at ELSE ",
+    now!(),
+    " + ?4 END
+WHERE key = ?1 AND token = ?2"
+);
+
+/// Gives a claim back: `?1` key, `?2` token.
+pub const ABANDON: &str =
+    "DELETE FROM buttress_idempotency WHERE key = ?1 AND token = ?2 AND NOT done";
+
+/// Whether a claim is done: `?1` key, `?2` token. In a `BEGIN IMMEDIATE` transaction, which waits for the one that may be about to complete it.
+pub const CONFIRM: &str = "SELECT done FROM buttress_idempotency WHERE key = ?1 AND token = ?2";
+
+/// Claims whose holders are gone: `?1` how many. Key, token, fence, attempt.
+pub const UNKNOWN: &str = concat!(
+    "
+SELECT key, token, fence, attempt FROM buttress_idempotency
+WHERE NOT done AND lease_until <= ",
+    now!(),
+    " AND expires_at > ",
+    now!(),
+    "
+LIMIT ?1"
+);
+
+/// Deletes `?1` rows that are over.
+pub const PURGE: &str = concat!(
+    "
+DELETE FROM buttress_idempotency WHERE key IN (
+    SELECT key FROM buttress_idempotency
+    WHERE expires_at <= ",
+    now!(),
+    " AND (done OR lease_until <= ",
+    now!(),
+    ")
+    ORDER BY expires_at LIMIT ?1)"
+);
+
+/// Which store a database holds: 16 random bytes.
+pub const STORE: &str = "SELECT store FROM buttress_idempotency_meta";

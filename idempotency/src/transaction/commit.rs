@@ -1,0 +1,240 @@
+//! Completing a claim from within its handler.
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::time::Duration;
+
+use buttress_wire::fields::announced_length;
+use buttress_wire::{Outcome, Recording, into_bytes};
+use bytes::Bytes;
+use http::{Response, response};
+use http_body::{Body, Frame};
+
+use super::{BoxError, CommitError, Connection, Settled, Transaction};
+use crate::body::IdempotentBody;
+use crate::handler::Idempotency;
+use crate::layer::{Apart, Shared};
+use crate::record::recorded_headers;
+use crate::store::{Record, Standing, Store, StoreError};
+use crate::streaming::Streaming;
+
+/// What a handler needs of the layer, whatever its store.
+pub(crate) trait Ledger: Send + Sync {
+    fn store(&self) -> &dyn Any;
+    fn ttl(&self) -> Duration;
+    fn max_recorded_body(&self) -> usize;
+    fn apart(&self) -> Apart;
+}
+
+impl<St: Store> Ledger for Shared<St> {
+    fn store(&self) -> &dyn Any {
+        self.store.as_any()
+    }
+
+    fn ttl(&self) -> Duration {
+        self.settings.ttl
+    }
+
+    fn max_recorded_body(&self) -> usize {
+        self.settings.max_recorded_body
+    }
+
+    fn apart(&self) -> Apart {
+        Shared::apart(self)
+    }
+}
+
+impl Idempotency {
+    /// Completes the claim with `response` in `transaction` and commits it: the effect and its record are there together, or not at all. Give the response
+    /// that comes back to the layer; it files nothing more.
+    ///
+    /// # Errors
+    ///
+    /// Each of them says that the transaction was rolled back, but for [`CommitError::Unknown`].
+    ///
+    /// # Cancellation
+    ///
+    /// Dropped before it commits, it rolls back. Dropped while it commits, the layer asks the store how it ended before it trusts anything; the next request
+    /// for the key learns the truth either way.
+    pub async fn commit_with<T, B>(
+        &self,
+        mut transaction: T,
+        response: Response<B>,
+    ) -> Result<Response<IdempotentBody<B>>, CommitError>
+    where
+        T: Transaction,
+        B: Body + Send,
+        B::Error: Into<BoxError>,
+    {
+        let completed = async {
+            let store = self.store::<T::Connection>()?;
+            if transaction.is_nested() {
+                return Err(CommitError::Nested);
+            }
+            let whole = Whole::read(response, &*self.ledger).await?;
+            if !self.settlement.begin() {
+                return Err(CommitError::Settled);
+            }
+            let completed = self.complete(transaction.connection(), store, &whole.record);
+            completed
+                .await
+                .inspect_err(|error| self.rolled_back(error))?;
+            Ok((store, whole))
+        };
+        match completed.await {
+            Ok((store, whole)) => {
+                self.commit(transaction, store).await?;
+                Ok(whole.response(&*self.ledger))
+            }
+            Err(error) => {
+                transaction.rollback().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Completes the claim with `response` in a transaction that its owner commits, or rolls back. When the handler has answered, the layer asks the store
+    /// which: committed, it files nothing more; rolled back, the handler's answer is treated like any other.
+    ///
+    /// # Errors
+    ///
+    /// With [`CommitError::Lost`], roll back.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping it leaves the transaction to its owner.
+    pub async fn complete_in<C, B>(
+        &self,
+        connection: &mut C,
+        response: Response<B>,
+    ) -> Result<Response<IdempotentBody<B>>, CommitError>
+    where
+        C: Connection,
+        B: Body + Send,
+        B::Error: Into<BoxError>,
+    {
+        let store = self.store::<C>()?;
+        let whole = Whole::read(response, &*self.ledger).await?;
+        if !self.settlement.begin() && self.settlement.get() != Settled::Pending {
+            return Err(CommitError::Settled);
+        }
+        self.complete(connection, store, &whole.record).await?;
+        Ok(whole.response(&*self.ledger))
+    }
+
+    fn store<C: Connection>(&self) -> Result<&C::Store, CommitError> {
+        let store = self.ledger.store().downcast_ref();
+        store.ok_or(CommitError::OtherStore)
+    }
+
+    async fn complete<C: Connection>(
+        &self,
+        connection: &mut C,
+        store: &C::Store,
+        record: &Record,
+    ) -> Result<(), CommitError> {
+        let ttl = self.ledger.ttl();
+        connection.complete(store, &self.claim, record, ttl).await
+    }
+
+    async fn commit<T: Transaction>(
+        &self,
+        transaction: T,
+        store: &impl Store,
+    ) -> Result<(), CommitError> {
+        let Err(error) = transaction.commit().await else {
+            self.settlement.set(Settled::Committed);
+            return Ok(());
+        };
+        let ended = match ask(store, self).await {
+            Ok(Standing::Done) => Ok(()),
+            Ok(Standing::Running) => Err(CommitError::Failed(error)),
+            Err(StoreError::Lost) => Err(CommitError::Lost),
+            // It stays pending: the layer asks once more.
+            Err(error) => return Err(CommitError::Unknown(error)),
+        };
+        match &ended {
+            Ok(()) => self.settlement.set(Settled::Committed),
+            Err(error) => self.rolled_back(error),
+        }
+        ended
+    }
+
+    fn rolled_back(&self, error: &CommitError) {
+        self.settlement.set(match error {
+            CommitError::Lost => Settled::Lost,
+            _ => Settled::Open,
+        });
+    }
+}
+
+/// The store may be what has just crashed, and be back soon: some six seconds in all.
+async fn ask(store: &impl Store, held: &Idempotency) -> Result<Standing, StoreError> {
+    let mut pause = Duration::from_millis(50);
+    for _ in 0..7 {
+        match store.confirm(&held.claim).await {
+            Err(StoreError::Unavailable(_)) => {}
+            known => return known,
+        }
+        tokio::time::sleep(pause).await;
+        pause *= 2;
+    }
+    store.confirm(&held.claim).await
+}
+
+/// A response that was read as far as it is recorded.
+struct Whole<B> {
+    head: response::Parts,
+    record: Record,
+    /// What was read of a body that is too large, and the rest of it.
+    rest: Option<(VecDeque<Frame<Bytes>>, Pin<Box<B>>)>,
+}
+
+impl<B> Whole<B>
+where
+    B: Body,
+    B::Error: Into<BoxError>,
+{
+    async fn read(response: Response<B>, ledger: &dyn Ledger) -> Result<Self, CommitError> {
+        let (head, body) = response.into_parts();
+        let mut body = Box::pin(body);
+        let limit = ledger.max_recorded_body();
+        let mut recording = Recording::new(head.status, recorded_headers(&head.headers), limit)
+            .announced(announced_length(&head.headers, body.size_hint().exact()));
+        let mut read = VecDeque::new();
+        while let Some(frame) = std::future::poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
+            let frame = into_bytes(frame.map_err(|error| CommitError::Body(error.into()))?);
+            let within = recording.frame(&frame);
+            read.push_back(frame);
+            if !within {
+                return Ok(Self {
+                    head,
+                    record: Record::Tombstone,
+                    rest: Some((read, body)),
+                });
+            }
+        }
+        match recording.end() {
+            Outcome::Complete(recorded) => Ok(Self {
+                head,
+                record: Record::Response(recorded),
+                rest: None,
+            }),
+            Outcome::Aborted | Outcome::Overflow => {
+                Err(CommitError::Body("it was not as long as announced".into()))
+            }
+        }
+    }
+
+    fn response(self, ledger: &dyn Ledger) -> Response<IdempotentBody<B>> {
+        let body = match (self.rest, self.record) {
+            (None, Record::Response(recorded)) => IdempotentBody::recorded(recorded.replay_body()),
+            (rest, _) => {
+                let (read, body) = rest.expect("what was not recorded was not read to its end");
+                IdempotentBody::streaming(Streaming::pass(read, body, ledger.apart()))
+            }
+        };
+        Response::from_parts(self.head, body)
+    }
+}

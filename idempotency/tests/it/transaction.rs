@@ -1,0 +1,208 @@
+//! What the layer makes of transactions, whatever they are of.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use buttress_idempotency::transaction::{CommitError, Connection, Transaction};
+use buttress_idempotency::{Claim, Idempotency, MemoryStore, NoEffect, Record, RequestBody, Store};
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full};
+use tokio::sync::Notify;
+use tower::{Layer, Service, service_fn};
+
+use crate::faults::Faulty;
+use crate::kit::order;
+
+type Error = Box<dyn std::error::Error + Send + Sync>;
+type Body = UnsyncBoxBody<Bytes, Error>;
+
+/// A transaction of a store that has none: what it is to complete is completed when it commits.
+#[derive(Default)]
+struct Paper {
+    completes: Option<(MemoryStore, Claim, Record, Duration)>,
+    nested: bool,
+    /// Commits, and says that it could not.
+    breaks: bool,
+    /// Waits for this before it commits.
+    gate: Option<Arc<Notify>>,
+}
+
+impl Transaction for Paper {
+    type Connection = Self;
+
+    fn connection(&mut self) -> &mut Self {
+        self
+    }
+
+    fn is_nested(&self) -> bool {
+        self.nested
+    }
+
+    async fn commit(self) -> Result<(), Error> {
+        if let Some(gate) = self.gate {
+            gate.notified().await;
+        }
+        if let Some((store, claim, record, ttl)) = self.completes {
+            store.complete(&claim, record, ttl).await?;
+        }
+        if self.breaks {
+            return Err("the connection broke".into());
+        }
+        Ok(())
+    }
+
+    async fn rollback(self) {}
+}
+
+impl Connection for Paper {
+    type Store = Faulty;
+
+    async fn complete(
+        &mut self,
+        store: &Faulty,
+        claim: &Claim,
+        record: &Record,
+        ttl: Duration,
+    ) -> Result<(), CommitError> {
+        self.completes = Some((store.store.clone(), claim.clone(), record.clone(), ttl));
+        Ok(())
+    }
+}
+
+/// What a handler does with its claim, behind the layer, when it is asked once.
+async fn ask<F>(
+    store: &Faulty,
+    handler: impl Fn(Idempotency) -> F + Send + Sync + 'static,
+) -> (StatusCode, Bytes)
+where
+    F: Future<Output = Response<Body>> + Send + 'static,
+{
+    let handler = Arc::new(handler);
+    let inner = service_fn(move |request: Request<RequestBody<Full<Bytes>>>| {
+        let answer = handler(request.extensions().get().cloned().unwrap());
+        async move { Ok::<_, Infallible>(answer.await) }
+    });
+    let layer = store.layer();
+    let response = layer.layer(inner).call(order("k", "")).await.unwrap();
+    let status = response.status();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    layer.tasks().drain().await;
+    (status, body)
+}
+
+fn ordered() -> Response<Full<Bytes>> {
+    Response::new("ordered".into())
+}
+
+fn boxed<B>(response: Response<B>) -> Response<Body>
+where
+    B: http_body::Body<Data = Bytes, Error: Into<Error>> + Send + 'static,
+{
+    response.map(|body| body.map_err(Into::into).boxed_unsync())
+}
+
+fn failed(error: &CommitError) -> Response<Body> {
+    let mut response = Response::new(Full::from(error.to_string()));
+    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    response.extensions_mut().insert(NoEffect);
+    boxed(response)
+}
+
+async fn commit(claim: Idempotency, transaction: Paper) -> Response<Body> {
+    match claim.commit_with(transaction, ordered()).await {
+        Ok(response) => boxed(response),
+        Err(error) => failed(&error),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_its_handler_has_committed_is_not_lost() {
+    let store = Faulty::new();
+    let (status, body) = ask(&store, |claim| async move {
+        // The heartbeat is under way when it happens, and finds nothing to renew.
+        tokio::time::sleep(Duration::from_secs(100)).await;
+        let response = commit(claim.clone(), Paper::default()).await;
+        tokio::time::sleep(Duration::from_secs(100)).await;
+        assert!(!claim.lost().is_cancelled(), "it is done");
+        response
+    })
+    .await;
+    assert_eq!((status, &body[..]), (StatusCode::OK, &b"ordered"[..]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_nobody_knows_whether_it_was_committed_nobody_says_that_it_was() {
+    let store = Faulty::new();
+    store.dark.store(true, Ordering::SeqCst);
+    let broken = |claim: Idempotency| {
+        let transaction = Paper {
+            breaks: true,
+            ..Paper::default()
+        };
+        commit(claim, transaction)
+    };
+    let (status, _) = ask(&store, broken).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    let (status, body) = ask(&store, |_| async { unreachable!("it is done") }).await;
+    assert_eq!((status, &body[..]), (StatusCode::OK, &b"ordered"[..]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_comes_back_in_time_is_asked_until_it_tells() {
+    let store = Faulty::new();
+    store.dark.store(true, Ordering::SeqCst);
+    let dark = Arc::clone(&store.dark);
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        dark.store(false, Ordering::SeqCst);
+    });
+    let broken = |claim: Idempotency| {
+        let transaction = Paper {
+            breaks: true,
+            ..Paper::default()
+        };
+        commit(claim, transaction)
+    };
+    let (status, body) = ask(&store, broken).await;
+    assert_eq!((status, &body[..]), (StatusCode::OK, &b"ordered"[..]));
+}
+
+#[tokio::test]
+async fn a_transaction_inside_of_another_is_refused() {
+    let store = Faulty::new();
+    let nested = |claim: Idempotency| {
+        let transaction = Paper {
+            nested: true,
+            ..Paper::default()
+        };
+        commit(claim, transaction)
+    };
+    let (status, body) = ask(&store, nested).await;
+    assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(body, "the transaction is inside of another one");
+    let (status, _) = ask(&store, |claim| commit(claim, Paper::default())).await;
+    assert_eq!(status, StatusCode::OK, "the key was free");
+}
+
+#[tokio::test]
+async fn a_commit_that_is_dropped_under_way_settles_nothing() {
+    let store = Faulty::new();
+    let (status, body) = ask(&store, |claim| async move {
+        let transaction = Paper {
+            gate: Some(Arc::default()),
+            ..Paper::default()
+        };
+        let mut dropped = tokio_test::task::spawn(claim.commit_with(transaction, ordered()));
+        assert!(dropped.poll().is_pending());
+        drop(dropped);
+        boxed(Response::new(Full::<Bytes>::from("gave up")))
+    })
+    .await;
+    assert_eq!((status, &body[..]), (StatusCode::OK, &b"gave up"[..]));
+    let (_, again) = ask(&store, |_| async { unreachable!("it is filed") }).await;
+    assert_eq!(again, "gave up");
+}

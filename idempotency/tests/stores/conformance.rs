@@ -1,0 +1,85 @@
+//! Each store passes the suite, keeps what it has over a restart, and orders what happens at once.
+
+#[cfg(any(feature = "postgres", feature = "redis"))]
+use buttress_idempotency::Store;
+use buttress_idempotency::conformance;
+
+#[cfg(feature = "sqlite")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn sqlite() {
+    use buttress_idempotency::SqliteStore;
+
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("claims.db");
+    let store = SqliteStore::open(&file);
+    let all = [store.migrate(), store.migrate(), store.migrate()];
+    for migrated in all {
+        migrated.await.unwrap();
+    }
+    conformance::check(&store).await;
+    crate::history::check(&store, 40).await;
+    let kept = conformance::Kept::fill(&store).await;
+    drop(store);
+    let other = SqliteStore::open(&file);
+    other.migrate().await.unwrap();
+    kept.check(&other).await;
+}
+
+#[cfg(feature = "postgres")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn postgres() {
+    use buttress_idempotency::PostgresStore;
+
+    let mut server = testkit::server::Postgres::start().unwrap();
+    let store = PostgresStore::connect(&server.url()).unwrap();
+    // As processes do that start together.
+    let (one, other) = tokio::join!(store.migrate(), store.migrate());
+    one.and(other).unwrap();
+    store.migrate().await.unwrap();
+    conformance::check(&store).await;
+    crate::history::check(&store, 40).await;
+    let kept = conformance::Kept::fill(&store).await;
+    server.restart().unwrap();
+    // No connection of the pool is good any more, and nobody is told.
+    kept.check(&store).await;
+    purge_takes_what_has_been_over_for_a_minute(&store, &server).await;
+}
+
+#[cfg(feature = "postgres")]
+async fn purge_takes_what_has_been_over_for_a_minute(
+    store: &buttress_idempotency::PostgresStore,
+    server: &testkit::server::Postgres,
+) {
+    let count = || {
+        server
+            .ask("SELECT count(*) FROM buttress_idempotency")
+            .unwrap()
+    };
+    let before: usize = count().parse().unwrap();
+    assert!(before > 3, "the suite left {before} rows");
+    let age = "UPDATE buttress_idempotency SET expires_at = expires_at - interval '100 years', \
+        lease_until = lease_until - interval '200 years' WHERE NOT done OR expires_at < now() + interval '1 year'";
+    server.ask(age).unwrap();
+    assert_eq!(store.purge(2).await.unwrap(), 2);
+    assert_eq!(count(), (before - 2).to_string());
+    store.purge(usize::MAX).await.unwrap();
+    // What is kept for ever is kept.
+    assert_eq!(count(), "1");
+}
+
+#[cfg(feature = "redis")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn redis() {
+    use buttress_idempotency::RedisStore;
+
+    let mut server = testkit::server::Redis::start().unwrap();
+    let store = RedisStore::open(&server.url()).unwrap();
+    conformance::check(&store).await;
+    crate::history::check(&store, 40).await;
+    let kept = conformance::Kept::fill(&store).await;
+    server.restart().unwrap();
+    while store.unknown(0).await.is_err() {
+        // Its manager is connecting; each of these waits for it.
+    }
+    kept.check(&store).await;
+}
