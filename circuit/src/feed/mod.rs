@@ -47,6 +47,12 @@ pub trait Feed {
     /// Tells the other processes.
     fn publish(&mut self, trip: &Trip) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
+    /// Whether what is published comes back to this process as well. Then it is a sign of life: one that does not come back in time is taken for a
+    /// connection that is cut.
+    fn echoes(&self) -> bool {
+        false
+    }
+
     /// Waits for a trip of another process.
     ///
     /// # Cancellation

@@ -1,11 +1,11 @@
 //! What waits to be told to the others.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, PoisonError, Weak};
 
 use tokio::sync::Notify;
 
-use crate::breaker::Breaker;
+use crate::breaker::Shared;
 use crate::event::{Cause, Event, Observer, Transition};
 use crate::machine::State;
 use crate::sync::{Mutex, MutexGuard};
@@ -31,7 +31,8 @@ struct Queue {
 /// A breaker that opened, and the generation in which it did.
 #[derive(Clone, Debug)]
 pub(super) struct Tripped {
-    pub(super) breaker: Breaker,
+    /// Weak: the breaker holds us, and may never be told of.
+    pub(super) breaker: Weak<Shared>,
     pub(super) generation: u32,
 }
 
@@ -51,7 +52,7 @@ impl Outbox {
         if queue.closed {
             return;
         }
-        let same = |known: &Tripped| Arc::ptr_eq(&known.breaker.0, &tripped.breaker.0);
+        let same = |known: &Tripped| Weak::ptr_eq(&known.breaker, &tripped.breaker);
         let replaced = match queue.waiting.iter().position(same) {
             Some(at) => queue.waiting.remove(at),
             None if queue.waiting.len() == MAX_WAITING => queue.waiting.pop_front(),
@@ -66,7 +67,7 @@ impl Outbox {
     /// Could not be told yet. If there is something newer of its breaker, that is told instead.
     pub(super) fn put_back(&self, tripped: Tripped) {
         let mut queue = self.queue();
-        let same = |known: &Tripped| Arc::ptr_eq(&known.breaker.0, &tripped.breaker.0);
+        let same = |known: &Tripped| Weak::ptr_eq(&known.breaker, &tripped.breaker);
         let is_old = queue.waiting.iter().any(same) || queue.waiting.len() == MAX_WAITING;
         if !queue.closed && !is_old {
             queue.waiting.push_front(tripped);
@@ -113,7 +114,7 @@ impl Observer for Trips {
             && is_news(transition)
         {
             self.0.push(Tripped {
-                breaker: Breaker::clone(breaker),
+                breaker: Arc::downgrade(&breaker.0),
                 generation: transition.generation,
             });
         }
@@ -124,7 +125,7 @@ impl Observer for Trips {
 fn is_news(transition: &Transition) -> bool {
     let found_out = matches!(
         transition.cause,
-        Cause::Tripped(_) | Cause::ProbesFailed | Cause::ProbesTimedOut
+        Cause::Tripped(_) | Cause::ProbesFailed | Cause::ProbesTimedOut | Cause::Unhealthy
     );
     found_out && transition.to == State::Open
 }

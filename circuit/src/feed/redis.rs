@@ -56,6 +56,11 @@ impl Feed for RedisFeed {
         Ok(())
     }
 
+    /// It hears its own channel.
+    fn echoes(&self) -> bool {
+        true
+    }
+
     async fn publish(&mut self, trip: &Trip) -> Result<(), RedisError> {
         let message = trip.encode();
         let channel = self.channel.clone();

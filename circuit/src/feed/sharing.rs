@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::Feed;
 use super::outbox::{Outbox, Tripped, Trips};
@@ -47,7 +47,8 @@ pub enum Policy {
 ///   [`Event::FeedLost`] and [`Event::FeedRestored`]. What trips meanwhile is told to the others afterwards, if it is still open.
 /// - At most 256 breakers wait to be told of.
 ///
-/// A process that is away when a trip is told misses it, and finds out by itself. A connection that is cut off silently is noticed no earlier than by the next trip of this process, or by the feed itself.
+/// A process that is away when a trip is told misses it, and finds out by itself. A connection that is cut off silently is noticed by the feed
+/// itself; or, where it [echoes](Feed::echoes), five seconds after the next trip of this process, which does not come back then.
 pub struct Sharing {
     instance: Instance,
     policy: Policy,
@@ -58,6 +59,8 @@ pub struct Sharing {
 
 /// What does not come back in so long has failed.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// A connection that was lost and has held for so long is restored, though there was nothing to carry.
+const HELD: Duration = Duration::from_secs(1);
 const RETRY: Backoff =
     Backoff::exponential(Duration::from_millis(100), 2.0, Duration::from_secs(10));
 
@@ -129,13 +132,7 @@ impl Sharing {
         let mut failures = 0;
         loop {
             let error = match in_time(feed.connect()).await {
-                Ok(()) => {
-                    if failures > 0 {
-                        self.tell(&Event::FeedRestored);
-                    }
-                    failures = 0;
-                    member.serve(&mut feed).await
-                }
+                Ok(()) => member.serve(&mut feed, &mut failures).await,
                 Err(error) => error,
             };
             if failures == 0 {
@@ -192,16 +189,34 @@ struct Member<'a, G> {
 }
 
 enum Next<E> {
+    /// The connection has held for long enough.
+    Held,
+    /// What was published did not come back.
+    Deaf,
     Ours(Tripped),
     Theirs(Result<Trip, E>),
 }
 
 impl<G: Fn(&str) -> Option<Breaker>> Member<'_, G> {
-    /// Until something fails.
-    async fn serve<F: Feed>(&mut self, feed: &mut F) -> Failed {
+    /// Until something fails. A feed that connects is not restored before it has carried something, or has held for a while: one that connects
+    /// and fails at once, again and again, is to be tried less and less often.
+    async fn serve<F: Feed>(&mut self, feed: &mut F, failures: &mut u32) -> Failed {
+        let (mut held, mut echo) = (Some(Instant::now() + HELD), None);
+        if *failures == 0 {
+            held = None;
+        }
         loop {
-            match self.next(feed).await {
-                Next::Theirs(Ok(trip)) => self.hear(&trip),
+            let next = self.next(feed, held, echo).await;
+            let carried = match next {
+                Next::Held => true,
+                Next::Deaf => return "the feed does not deliver what was published".into(),
+                Next::Theirs(Ok(trip)) => {
+                    if trip.instance == self.sharing.instance {
+                        echo = None;
+                    }
+                    self.hear(&trip);
+                    true
+                }
                 Next::Theirs(Err(error)) => return error.into(),
                 Next::Ours(tripped) => {
                     let Some(trip) = self.trip(&tripped) else {
@@ -211,26 +226,48 @@ impl<G: Fn(&str) -> Option<Breaker>> Member<'_, G> {
                         self.sharing.outbox.put_back(tripped);
                         return error;
                     }
+                    if feed.echoes() {
+                        echo.get_or_insert(Instant::now() + PATIENCE);
+                    }
+                    true
                 }
+            };
+            if carried && held.take().is_some() {
+                *failures = 0;
+                self.sharing.tell(&Event::FeedRestored);
             }
         }
     }
 
-    async fn next<F: Feed>(&self, feed: &mut F) -> Next<F::Error> {
+    /// What is next to do. One timer: for the end of the trial, or for an echo that does not come.
+    async fn next<F: Feed>(
+        &self,
+        feed: &mut F,
+        held: Option<Instant>,
+        echo: Option<Instant>,
+    ) -> Next<F::Error> {
         let mut ours = pin!(self.sharing.outbox.next());
         let mut theirs = pin!(feed.receive());
-        poll_fn(|cx| {
+        let work = poll_fn(|cx| {
             if let Poll::Ready(tripped) = ours.as_mut().poll(cx) {
                 return Poll::Ready(Next::Ours(tripped));
             }
             theirs.as_mut().poll(cx).map(Next::Theirs)
-        })
-        .await
+        });
+        let Some(first) = held.into_iter().chain(echo).min() else {
+            return work.await;
+        };
+        match timeout_at(first, work).await {
+            Ok(next) => next,
+            Err(_) if echo == Some(first) => Next::Deaf,
+            Err(_) => Next::Held,
+        }
     }
 
     /// What there is to tell of it by now.
     fn trip(&self, tripped: &Tripped) -> Option<Trip> {
-        let (breaker, word) = (&tripped.breaker, tripped.breaker.word());
+        let breaker = &Breaker(tripped.breaker.upgrade()?);
+        let word = breaker.word();
         let is_same = word.generation() == tripped.generation && word.state() == State::Open;
         let left = word.remaining(breaker.now()).filter(|_| is_same)?;
         Some(Trip {

@@ -28,15 +28,16 @@ use crate::sync::{Mutex, MutexGuard};
 /// # Bounds
 ///
 /// There are never more than [`capacity`](BreakersBuilder::capacity) of them, 1024 if nothing is said. When there is no room for a new key, the least recently
-/// used breaker goes of those that are closed and that nobody holds, no permit and no clone; if there is none, of those whose open
-/// time is over and that nobody holds. A breaker that is open goes never before its time is over, and one that was told its state
-/// by an operator never. So a breaker that is gone has forgotten nothing but the counts of a closed one, or that a probe was due.
+/// used breaker goes of those that are closed and that nobody holds, no permit and no clone; if there is none, of those that nobody holds and whose open
+/// time is over, or which have opened so lately that their next opening would be longer. A breaker that is open goes never before its time is over, and one that was told its state
+/// by an operator never. So a breaker that is gone has forgotten nothing but the counts of a closed one; or, where there was nothing better, that a probe was due, or its back-off.
 ///
 /// If none may go, the new key is served by one [`overflow`](Self::overflow) breaker, which all such keys share until there is room. That is told by
 /// [`Event::Overflow`], once each time that it begins.
 ///
 /// From 512 breakers on the room is divided evenly among up to 16 parts by the hash of the key, each with a lock of its own that is held for a look-up
-/// alone, and each of which evicts for itself. A search for one that may go looks at 64 breakers and goes on from there the next time.
+/// alone, and each of which evicts for itself. A search for one that may go looks at no more than 1024 breakers and
+/// goes on from there the next time.
 ///
 /// ```
 /// use buttress_circuit::{Breaker, Breakers, State, consecutive};
@@ -53,14 +54,19 @@ pub struct Breakers<K>(Arc<Inner<K>>);
 struct Inner<K> {
     model: Breaker,
     overflow: Breaker,
-    overflowing: AtomicBool,
     name: Option<Box<dyn Fn(&K) -> Name + Send + Sync>>,
     /// In nanoseconds. For ever, if that is the most there is.
     idle: u64,
     capacity: usize,
     hasher: RandomState,
     /// A power of two of them.
-    shelves: Box<[Mutex<Shelf<K, Kept>>]>,
+    parts: Box<[Part<K>]>,
+}
+
+struct Part<K> {
+    shelf: Mutex<Shelf<K, Kept>>,
+    /// The last key that came found no room.
+    overflowing: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -70,8 +76,10 @@ struct Kept {
     used: u64,
 }
 
-/// How many a search looks at.
-const LOOKED_AT: usize = 64;
+/// How many a search looks at: mostly at one, since what is closed and was not used for long comes first.
+const LOOKED_AT: usize = 1024;
+/// How many that are idle go at once.
+const SWEPT: usize = 64;
 /// A part has room for at least so many.
 const PART: usize = 256;
 const MAX_PARTS: usize = 16;
@@ -97,7 +105,11 @@ impl<K> Breakers<K> {
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.shelves.iter().map(|shelf| lock(shelf).len()).sum()
+        self.0
+            .parts
+            .iter()
+            .map(|part| lock(&part.shelf).len())
+            .sum()
     }
 
     /// Whether there is none.
@@ -125,8 +137,8 @@ impl<K> Breakers<K> {
         K: Clone,
     {
         let mut all = Vec::new();
-        for shelf in &self.0.shelves {
-            let shelf = lock(shelf);
+        for part in &self.0.parts {
+            let shelf = lock(&part.shelf);
             all.extend(
                 shelf
                     .iter()
@@ -144,12 +156,12 @@ impl<K> Breakers<K> {
         }
     }
 
-    fn shelf(&self, hash: u64) -> (&Mutex<Shelf<K, Kept>>, usize) {
-        let parts = self.0.shelves.len();
+    fn part(&self, hash: u64) -> (&Part<K>, usize) {
+        let parts = self.0.parts.len();
         // The map takes the bits at both ends.
         let part = (hash >> 32) as usize & (parts - 1);
         let room = self.0.capacity / parts + usize::from(part < self.0.capacity % parts);
-        (&self.0.shelves[part], room)
+        (&self.0.parts[part], room)
     }
 
     fn make(&self, key: &K) -> Breaker {
@@ -159,9 +171,9 @@ impl<K> Breakers<K> {
         }
     }
 
-    fn overflown(&self) -> Breaker {
+    fn overflown(&self, part: &Part<K>) -> Breaker {
         let overflow = &self.0.overflow;
-        if !self.0.overflowing.swap(true, Ordering::AcqRel) {
+        if !part.overflowing.swap(true, Ordering::AcqRel) {
             overflow.tell_aside(&Event::Overflow(overflow));
         }
         overflow.clone()
@@ -194,7 +206,7 @@ impl<K: Hash + Eq> Breakers<K> {
         K: Borrow<Q>,
         Q: Eq + ?Sized,
     {
-        let mut shelf = lock(self.shelf(hash).0);
+        let mut shelf = lock(&self.part(hash).0.shelf);
         let kept = shelf.touch(hash, |known| known.borrow() == key)?;
         kept.used = now;
         Some(kept.breaker.clone())
@@ -203,27 +215,36 @@ impl<K: Hash + Eq> Breakers<K> {
     fn add(&self, hash: u64, key: K, now: u64) -> Breaker {
         // Names and clocks of the user's must not run under the lock, and neither must what is dropped here be.
         let (made, judged_at) = (self.make(&key), self.0.model.now());
-        let (shelf, room) = self.shelf(hash);
+        let (part, room) = self.part(hash);
         let mut gone = Vec::new();
-        let mut shelf = lock(shelf);
+        let mut shelf = lock(&part.shelf);
         if let Some(kept) = shelf.touch(hash, |known| *known == key) {
             return kept.breaker.clone();
         }
         let is_stale = |kept: &Kept| kept.is_stale(now, self.0.idle);
-        gone.extend(std::iter::from_fn(|| shelf.pop_oldest(is_stale)).take(LOOKED_AT));
+        gone.extend(std::iter::from_fn(|| shelf.pop_oldest(is_stale)).take(SWEPT));
         if shelf.len() == room {
             gone.extend(shelf.evict(LOOKED_AT, |kept| kept.fate(judged_at)));
         }
         if shelf.len() == room {
             drop(shelf);
-            return self.overflown();
+            return self.overflown(part);
         }
         let breaker = made.clone();
         shelf.insert(hash, key, Kept { breaker, used: now });
         drop(shelf);
-        self.0.overflowing.store(false, Ordering::Release);
+        part.overflowing.store(false, Ordering::Release);
         made.tell_built();
         made
+    }
+}
+
+impl<K> Part<K> {
+    fn new() -> Self {
+        Self {
+            shelf: Mutex::new(Shelf::new()),
+            overflowing: AtomicBool::new(false),
+        }
     }
 }
 
@@ -236,10 +257,18 @@ impl Kept {
     fn fate(&self, now: u64) -> Fate {
         match self.breaker.state_at(self.breaker.word(), now) {
             _ if self.is_held() => Fate::Stay,
+            State::Closed if self.is_recovering(now) => Fate::May,
             State::Closed => Fate::Go,
             State::HalfOpen => Fate::May,
             _ => Fate::Stay,
         }
+    }
+
+    /// It has opened of late: its load is growing still, or the next opening would be longer.
+    fn is_recovering(&self, now: u64) -> bool {
+        let (openings, closed_for) = self.breaker.control().history(now);
+        let quiet = self.breaker.config().settings.backoff.quiet();
+        openings > 0 && closed_for < quiet || !self.breaker.word().passes()
     }
 
     fn is_stale(&self, now: u64, idle: u64) -> bool {
@@ -311,12 +340,11 @@ impl<K> BreakersBuilder<K> {
             .fresh_as(format!("{}/overflow", self.model.name()));
         Breakers(Arc::new(Inner {
             overflow,
-            overflowing: AtomicBool::new(false),
             name: self.name,
             idle: self.idle,
             capacity,
             hasher: RandomState::new(),
-            shelves: (0..parts).map(|_| Mutex::new(Shelf::new())).collect(),
+            parts: (0..parts).map(|_| Part::new()).collect(),
             model: self.model,
         }))
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::num::NonZeroU8;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use buttress_circuit::feed::{Feed, Policy, Sharing, Trip};
@@ -368,4 +368,119 @@ async fn dropped_sharing_keeps_no_breaker() {
     fail(&breaker, 1);
     drop(breaker);
     assert_eq!(Arc::strong_count(&released), 1);
+}
+
+/// Connects, and fails at once.
+struct Flapping(Arc<AtomicU32>);
+
+impl Feed for Flapping {
+    type Error = std::io::Error;
+
+    async fn connect(&mut self) -> Result<(), Self::Error> {
+        self.0.fetch_add(1, Ordering::AcqRel);
+        Ok(())
+    }
+
+    async fn publish(&mut self, _: &Trip) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    async fn receive(&mut self) -> Result<Trip, Self::Error> {
+        Err(std::io::ErrorKind::ConnectionReset.into())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_feed_that_connects_and_fails_at_once_is_tried_less_and_less_often() {
+    let (connects, told) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
+    let count = Arc::clone(&told);
+    let sharing = Sharing::new(Policy::Adopt).observer(move |_: &Event<'_>| {
+        count.fetch_add(1, Ordering::AcqRel);
+    });
+    let work = sharing.run(Flapping(Arc::clone(&connects)), |_| None);
+    drop(tokio::time::timeout(secs(60), work).await);
+    assert!(
+        (5..30).contains(&connects.load(Ordering::Acquire)),
+        "{connects:?}"
+    );
+    assert_eq!(told.load(Ordering::Acquire), 1, "lost, once");
+}
+
+/// Takes what is published, counts it, and gives nothing back.
+struct Deaf {
+    published: Arc<AtomicU32>,
+    connects: Arc<AtomicU32>,
+}
+
+impl Feed for Deaf {
+    type Error = std::io::Error;
+
+    async fn connect(&mut self) -> Result<(), Self::Error> {
+        self.connects.fetch_add(1, Ordering::AcqRel);
+        Ok(())
+    }
+
+    async fn publish(&mut self, _: &Trip) -> Result<(), Self::Error> {
+        self.published.fetch_add(1, Ordering::AcqRel);
+        Ok(())
+    }
+
+    fn echoes(&self) -> bool {
+        true
+    }
+
+    async fn receive(&mut self) -> Result<Trip, Self::Error> {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_feed_that_does_not_give_back_what_it_was_given_is_lost() {
+    let counts = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
+    let feed = Deaf {
+        published: Arc::clone(&counts.0),
+        connects: Arc::clone(&counts.1),
+    };
+    let sharing = Sharing::new(Policy::Adopt);
+    let breaker = Breaker::builder("test")
+        .clock(Clock::tokio())
+        .trip(consecutive(1));
+    let breaker = breaker.observer(sharing.trips()).build().unwrap();
+    breaker.try_acquire().unwrap().failure();
+    drop(tokio::time::timeout(secs(7), sharing.run(feed, |_| None)).await);
+    assert_eq!(counts.0.load(Ordering::Acquire), 1);
+    assert_eq!(counts.1.load(Ordering::Acquire), 2, "connects again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_health_check_has_found_out_is_told_to_others() {
+    let counts = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
+    let feed = Deaf {
+        published: Arc::clone(&counts.0),
+        connects: Arc::clone(&counts.1),
+    };
+    let sharing = Sharing::new(Policy::Adopt);
+    let breaker = Breaker::builder("test").clock(Clock::tokio());
+    let breaker = breaker.observer(sharing.trips()).build().unwrap();
+    let checks = breaker.watch_health(secs(5), async || Err::<(), _>("down"));
+    let both = async { tokio::join!(sharing.run(feed, |_| None), checks) };
+    drop(tokio::time::timeout(secs(2), both).await);
+    assert_eq!(counts.0.load(Ordering::Acquire), 1);
+}
+
+#[test]
+fn a_sharing_that_is_never_run_keeps_no_breaker() {
+    let held = Arc::new(());
+    let holds = Arc::clone(&held);
+    let sharing = Sharing::new(Policy::Adopt);
+    let breaker = Breaker::builder("test")
+        .trip(consecutive(1))
+        .observer(sharing.trips());
+    let breaker = breaker.observer(move |_: &Event<'_>| {
+        let _ = &holds;
+    });
+    let breaker = breaker.build().unwrap();
+    breaker.try_acquire().unwrap().failure();
+    drop((sharing, breaker));
+    assert_eq!(Arc::strong_count(&held), 1);
 }

@@ -272,3 +272,43 @@ fn names_are_made_and_keys_are_dropped_without_the_lock() {
     let held = shared.lock().unwrap().take();
     drop(held);
 }
+
+#[test]
+fn there_is_no_overflow_while_one_is_closed_and_idle() {
+    let model = Breaker::builder("up").trip(consecutive(1)).build().unwrap();
+    let capacity = std::num::NonZeroUsize::new(200).unwrap();
+    let breakers = Breakers::<u32>::builder(model)
+        .capacity(capacity)
+        .named_by(|key: &u32| format!("k{key}"))
+        .build();
+    for key in 0..64 {
+        breakers.get(&key).try_acquire().unwrap().failure();
+    }
+    for key in 64..200 {
+        drop(breakers.get(&key));
+    }
+    assert_eq!(&**breakers.get(&1000).name(), "k1000");
+    assert_eq!(breakers.len(), 200);
+}
+
+#[test]
+fn an_overflow_is_told_once_where_it_begins() {
+    let told = std::sync::Arc::new(std::sync::atomic::AtomicU32::new(0));
+    let count = std::sync::Arc::clone(&told);
+    let overflows = move || told.load(std::sync::atomic::Ordering::Acquire);
+    let model = Breaker::builder("up").trip(consecutive(1));
+    let model = model.observer(move |event: &buttress_circuit::Event<'_>| {
+        if let buttress_circuit::Event::Overflow(_) = event {
+            count.fetch_add(1, std::sync::atomic::Ordering::AcqRel);
+        }
+    });
+    let capacity = std::num::NonZeroUsize::new(512).unwrap();
+    let breakers = Breakers::<u32>::builder(model.build().unwrap());
+    let breakers = breakers.capacity(capacity).build();
+    for key in 0..2000 {
+        if let Ok(permit) = breakers.get(&key).try_acquire() {
+            permit.failure();
+        }
+    }
+    assert_eq!(overflows(), 2, "once for each of its two parts");
+}
