@@ -31,6 +31,11 @@ pub trait Exchange<Res, E>: Sized {
     /// Those of the inner service, as a rule.
     fn end(self, result: Result<Res, E>, permit: Permit) -> Result<Self::Response, Self::Error>;
 
+    /// The call was answered, but somebody else answers instead: nobody will ever see this result. It counts all the same.
+    fn discard(self, result: Result<Res, E>, permit: Permit) {
+        drop(self.end(result, permit));
+    }
+
     /// The call was rejected, and the inner service was not called.
     ///
     /// # Errors

@@ -86,6 +86,7 @@ impl Breaker {
         let warm_up = nanos(fixed.warm_up);
         let config = Config::new(settings, fixed.times_calls())?;
         let now = fixed.clock.now();
+        let has_observers = !fixed.observers.is_empty();
         Ok(Self(Arc::new(Shared {
             word: AtomicU64::new(Word::START.0),
             slots: Stamped::new(),
@@ -109,7 +110,7 @@ impl Breaker {
                 .map(Box::new),
             fixed,
             name,
-            control: Mutex::new(Control::new(now)),
+            control: Mutex::new(Control::new(now, has_observers)),
             waiters: Waiters::default(),
         })))
     }

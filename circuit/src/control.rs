@@ -1,7 +1,7 @@
 //! Transitions: one at a time, and told in order.
 
 use std::collections::VecDeque;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use crate::breaker::Breaker;
@@ -10,6 +10,7 @@ use crate::event::{Cause, Event, Transition};
 use crate::machine::{Slots, State, Word, deadline};
 use crate::policy::Backoff;
 use crate::stamped::Stamp;
+use crate::subscription::Subscribers;
 use crate::sync::MutexGuard;
 
 /// What only transitions need.
@@ -21,6 +22,7 @@ pub(crate) struct Control {
     luck: fastrand::Rng,
     /// What the observer has not heard yet.
     untold: VecDeque<Untold>,
+    subscribers: Option<Arc<Subscribers>>,
     /// Somebody is telling, and will also tell what is added meanwhile.
     telling: bool,
 }
@@ -28,6 +30,7 @@ pub(crate) struct Control {
 /// What happened, until it is told as an [`Event`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Untold {
+    Built,
     Transition(Transition),
     Reconfigured,
 }
@@ -36,12 +39,14 @@ pub(crate) enum Untold {
 const MAX_UNTOLD: usize = 256;
 
 impl Control {
-    pub(crate) fn new(now: u64) -> Self {
+    /// Where anybody observes, that it was built is the first thing to tell.
+    pub(crate) fn new(now: u64, has_observers: bool) -> Self {
         Self {
             openings: 0,
             closed_at: now,
             luck: fastrand::Rng::with_seed(seed()),
-            untold: VecDeque::new(),
+            untold: has_observers.then_some(Untold::Built).into_iter().collect(),
+            subscribers: None,
             telling: false,
         }
     }
@@ -62,7 +67,7 @@ impl Control {
         self.closed_at = now;
     }
 
-    /// How long to be open this time: as `requested`, or by the back-off.
+    /// How long to be open this time: by the back-off, and no less than was `requested`.
     fn next_opening(
         &mut self,
         from: State,
@@ -75,12 +80,14 @@ impl Control {
             self.openings = 0;
         }
         let roll = self.luck.f64() * 2.0 - 1.0;
-        let time = match requested {
-            Some(time) => backoff.spread(time, roll.abs()),
-            None => backoff.time(self.openings, roll),
-        };
+        let time = backoff.time(self.openings, roll);
+        let time = requested.map_or(time, |least| time.max(backoff.spread(least, roll.abs())));
         self.openings = self.openings.saturating_add(1);
         time
+    }
+
+    pub(crate) fn subscribers(&mut self) -> &mut Option<Arc<Subscribers>> {
+        &mut self.subscribers
     }
 
     pub(crate) fn enqueue(&mut self, untold: Untold) {
@@ -220,7 +227,7 @@ impl Breaker {
     /// Tells the observer what it has not heard, without the lock. Only one call does so at a time, and so the order holds.
     pub(crate) fn tell<'a>(&'a self, mut control: MutexGuard<'a, Control>) {
         let observers = &self.0.fixed.observers;
-        if observers.is_empty() {
+        if observers.is_empty() && control.subscribers.is_none() {
             control.untold.clear();
             return;
         }
@@ -228,17 +235,23 @@ impl Breaker {
             return;
         }
         while let Some(untold) = control.untold.pop_front() {
+            let subscribers = control.subscribers.clone();
             drop(control);
             let panicked = Silenced(self);
-            observers.tell(&self.event(untold));
+            let event = self.event(untold);
+            observers.tell(&event);
+            if let Some(subscribers) = subscribers {
+                subscribers.tell(&event);
+            }
             std::mem::forget(panicked);
             control = self.control();
         }
         control.telling = false;
     }
 
+    /// Nothing that happens to it is told before.
     pub(crate) fn tell_built(&self) {
-        self.0.fixed.observers.tell(&Event::Built(self));
+        self.tell(self.control());
     }
 
     /// Tells what is no transition, and needs no order.
@@ -248,8 +261,10 @@ impl Breaker {
     }
 
     fn event(&self, untold: Untold) -> Event<'_> {
-        let Untold::Transition(transition) = untold else {
-            return Event::Reconfigured(self);
+        let transition = match untold {
+            Untold::Built => return Event::Built(self),
+            Untold::Reconfigured => return Event::Reconfigured(self),
+            Untold::Transition(transition) => transition,
         };
         match (transition.cause, transition.to) {
             (Cause::Tripped(_), State::MetricsOnly) => Event::WouldOpen(self, transition),

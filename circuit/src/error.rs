@@ -1,7 +1,7 @@
 //! What a breaker answers instead of a result.
 
 use std::fmt;
-use std::num::NonZeroU32;
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use crate::name::Name;
@@ -69,41 +69,49 @@ pub struct Rejected {
     refusal: Refusal,
 }
 
-/// A rejection before anybody is told.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Refusal {
-    millis: Option<NonZeroU32>,
-    reason: Reason,
-}
+/// A rejection before anybody is told: `[reason: 32 | milliseconds: 32]`. One word, for the same reason as a ticket: what is written in two pieces and moved
+/// as one has to be waited for.
+#[derive(Clone, Copy, Eq, PartialEq)]
+pub(crate) struct Refusal(NonZeroU64);
+
+const REASON_AT: u32 = 32;
 
 impl Refusal {
-    pub(crate) const FORCED: Self = Self {
-        millis: None,
-        reason: Reason::Forced,
-    };
-    pub(crate) const SATURATED: Self = Self {
-        millis: None,
-        reason: Reason::Saturated,
-    };
+    pub(crate) const FORCED: Self = Self::of(Reason::Forced, 0);
+    pub(crate) const SATURATED: Self = Self::of(Reason::Saturated, 0);
 
     /// `millis` is what remains of an open time; it is never told as zero.
+    #[inline]
     pub(crate) fn new(reason: Reason, millis: u64) -> Self {
-        Self {
-            millis: NonZeroU32::new(millis.clamp(1, u32::MAX.into()) as u32),
-            reason,
-        }
+        Self::of(reason, millis.clamp(1, u32::MAX.into()) as u32)
     }
-}
 
-#[cfg(feature = "tokio")]
-impl Refusal {
+    #[inline]
+    const fn of(reason: Reason, millis: u32) -> Self {
+        // A reason is never zero.
+        let word = (reason as u64) << REASON_AT | millis as u64;
+        Self(NonZeroU64::MIN.saturating_add(word - 1))
+    }
+
     pub(crate) fn reason(self) -> Reason {
-        self.reason
+        match self.0.get() >> REASON_AT {
+            1 => Reason::Open,
+            2 => Reason::Probing,
+            3 => Reason::Forced,
+            4 => Reason::Ramping,
+            _ => Reason::Saturated,
+        }
     }
 
     pub(crate) fn retry_after(self) -> Option<Duration> {
-        self.millis
-            .map(|ms| Duration::from_millis(u32::from(ms).into()))
+        let millis = self.0.get() as u32;
+        (millis > 0).then(|| Duration::from_millis(millis.into()))
+    }
+}
+
+impl fmt::Debug for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}, {:?}", self.reason(), self.retry_after())
     }
 }
 
@@ -112,7 +120,7 @@ impl Refusal {
 #[non_exhaustive]
 pub enum Reason {
     /// The breaker is open.
-    Open,
+    Open = 1,
     /// The breaker is half-open and all its probes are under way.
     Probing,
     /// The breaker was forced open.
@@ -141,7 +149,7 @@ impl Rejected {
     /// Why.
     #[must_use]
     pub fn reason(&self) -> Reason {
-        self.refusal.reason
+        self.refusal.reason()
     }
 
     /// When to ask again: what remains of the open time; at most a second while probes are under way, since their answer may come
@@ -149,9 +157,7 @@ impl Rejected {
     /// under way. Never zero.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
-        self.refusal
-            .millis
-            .map(|ms| Duration::from_millis(u32::from(ms).into()))
+        self.refusal.retry_after()
     }
 }
 

@@ -20,13 +20,19 @@ pub enum Event<'a> {
     WouldOpen(&'a Breaker, Transition),
     /// The settings of the breaker were changed.
     Reconfigured(&'a Breaker),
-    /// A call is over, with this verdict, after so long. Only for an [observer of calls](crate::Builder::observer_of_calls), like the next two, and not
+    /// A call is over, with this verdict, after so long. Only for an [observer of calls](crate::Builder::observer_of_calls), like the next five, and not
     /// in any order with transitions.
     Finished(&'a Breaker, Verdict, Duration),
     /// The caller went away, which has this verdict, after so long.
     Cancelled(&'a Breaker, Verdict, Duration),
     /// A call was not made.
     Rejected(&'a Breaker, &'a Rejected),
+    /// A call took longer than this limit of the layer, or of `call_within`. It is [`Finished`](Self::Finished) as well, as a failure.
+    TimedOut(&'a Breaker, Duration),
+    /// A fallback answers a request that was rejected, or whose call ended in a way that the fallback is for.
+    FellBack(&'a Breaker),
+    /// A health check failed, or took too long.
+    CheckFailed(&'a Breaker),
     /// A key found no room among the `Breakers` of its layer, and shares this breaker with others for which there is none. Told once each time
     /// that it begins.
     Overflow(&'a Breaker),

@@ -9,6 +9,7 @@ use pin_project_lite::pin_project;
 
 use crate::adapter::Exchange;
 use crate::error::{Rejected, TimedOut};
+use crate::event::Event;
 use crate::fallback::{Outcome, Spare};
 use crate::permit::{Panicked, Permit};
 use crate::timeout::Timer;
@@ -112,16 +113,23 @@ where
             let (exchange, spare) = this.call.take().expect(POLLED_AGAIN);
             let outcome = ended.as_ref().map_or(Outcome::TimedOut, Outcome::from);
             let detour = spare.after(outcome);
+            if detour.is_some() {
+                permit.breaker().watch(|breaker| Event::FellBack(breaker));
+            }
             let answer = match ended {
-                Ok(result) => exchange.end(result, permit),
+                Ok(result) if detour.is_some() => {
+                    exchange.discard(result, permit);
+                    None
+                }
+                Ok(result) => Some(exchange.end(result, permit)),
                 Err(limit) => {
                     // What was being done ends before its probe's slot is free.
                     this.step.set(Step::Over);
-                    exchange.time_out(late(permit, limit))
+                    Some(exchange.time_out(late(permit, limit)))
                 }
             };
             let Some(detour) = detour else {
-                return Poll::Ready(answer);
+                return Poll::Ready(answer.expect("nobody answers instead"));
             };
             drop(answer);
             let rejected = None;
@@ -165,6 +173,9 @@ fn poll_in_time<I: Future, T: Timer>(
 
 fn late(permit: Permit, limit: Duration) -> TimedOut {
     let timed_out = TimedOut::new(permit.breaker().name(), limit);
+    permit
+        .breaker()
+        .watch(|breaker| Event::TimedOut(breaker, limit));
     permit.failure();
     timed_out
 }

@@ -8,7 +8,7 @@ use crate::error::{Reason, Refusal, Rejected};
 use crate::event::{Cause, Reading};
 use crate::machine::{Finding, Slots, State, Word};
 use crate::policy::{Cancel, spend};
-use crate::rule::{Call, Counted};
+use crate::rule::{Call, Counted, Rule};
 use crate::stamped::Stamp;
 use crate::ticket::Ticket;
 use crate::verdict::Verdict;
@@ -20,18 +20,42 @@ const ANY_MOMENT_MILLIS: u64 = 1000;
 impl Breaker {
     #[inline]
     pub(crate) fn admit(&self) -> Result<Ticket, Refusal> {
-        let word = self.word();
-        let generation = if word.passes() {
-            word.generation()
-        } else {
-            self.admit_slowly()?
-        };
         let max = self.0.max_in_flight.load(Relaxed);
         if max != u32::MAX {
-            self.take_room(generation, max)?;
+            return self.admit_bounded(max);
         }
-        let ticket = Ticket::new(generation, max != u32::MAX);
-        Ok(self.starting(ticket))
+        let generation = self.admit_by_state()?;
+        Ok(self.starting(Ticket::new(generation, false)))
+    }
+
+    #[inline]
+    fn admit_by_state(&self) -> Result<u32, Refusal> {
+        let word = self.word();
+        if word.passes() {
+            Ok(word.generation())
+        } else {
+            self.admit_slowly()
+        }
+    }
+
+    /// A probe takes its room before its slot: a slot that is taken and given back for want of room would be missed by one who looked meanwhile, and
+    /// who has nobody to wake him. A call during a ramp takes it after it has paid.
+    #[inline(never)]
+    fn admit_bounded(&self, max: u32) -> Result<Ticket, Refusal> {
+        let is_probe = matches!(self.word().state(), State::Open | State::HalfOpen);
+        let generation = if is_probe {
+            // What is refused anyway takes no room, not even for a moment.
+            if let Some((_, refusal)) = self.foresee() {
+                return Err(refusal);
+            }
+            self.take_room(max)?;
+            self.admit_by_state().inspect_err(|_| self.leave_room())?
+        } else {
+            let generation = self.admit_by_state()?;
+            self.take_room(max)?;
+            generation
+        };
+        Ok(self.starting(Ticket::new(generation, true)))
     }
 
     /// From now on, if anybody asks when a call began.
@@ -97,25 +121,15 @@ impl Breaker {
         Err(Refusal::new(Reason::Ramping, left.min(ANY_MOMENT_MILLIS)))
     }
 
-    /// A probe that finds no room was none.
-    #[inline(never)]
-    fn take_room(&self, generation: u32, max: u32) -> Result<(), Refusal> {
+    fn take_room(&self, max: u32) -> Result<(), Refusal> {
         let one_more = |calls: u32| (calls < max).then_some(calls + 1);
         let taken = self.0.in_flight.fetch_update(AcqRel, Acquire, one_more);
-        if taken.is_err() {
-            // Wakes nobody: whoever waits would find no room either, and wake us in turn.
-            self.put_back(generation);
-            return Err(Refusal::SATURATED);
-        }
-        Ok(())
+        taken.map(drop).map_err(|_| Refusal::SATURATED)
     }
 
-    #[inline]
-    fn leave_room(&self, ticket: Ticket) {
-        if ticket.holds_room() {
-            self.0.in_flight.fetch_sub(1, AcqRel);
-            self.0.waiters.wake_one();
-        }
+    fn leave_room(&self) {
+        self.0.in_flight.fetch_sub(1, AcqRel);
+        self.0.waiters.wake_one();
     }
 
     /// The refusal that an open or a half-open breaker has for a call at `now`, if it has one.
@@ -176,7 +190,9 @@ impl Breaker {
 
     #[inline]
     fn finish_as(&self, ticket: Ticket, verdict: Verdict, counted: Counted) {
-        self.leave_room(ticket);
+        if ticket.holds_room() {
+            self.leave_room();
+        }
         self.settle(ticket, counted);
         if self.0.watches_calls {
             self.watch_end(ticket, verdict);
@@ -186,7 +202,9 @@ impl Breaker {
     /// Apart, like everything that is not the path of a healthy call.
     #[inline(never)]
     fn finish_apart(&self, ticket: Ticket, verdict: Verdict) {
-        self.leave_room(ticket);
+        if ticket.holds_room() {
+            self.leave_room();
+        }
         if let Some(time) = verdict.asks_for() {
             self.keep_request(ticket.generation(), time);
         }
@@ -201,7 +219,9 @@ impl Breaker {
 
     /// Its caller went away.
     pub(crate) fn cancel(&self, ticket: Ticket) {
-        self.leave_room(ticket);
+        if ticket.holds_room() {
+            self.leave_room();
+        }
         let is_failure = match self.config().settings.cancel {
             Cancel::Ignore => false,
             Cancel::Failure => true,
@@ -260,7 +280,10 @@ impl Breaker {
     #[inline(always)]
     fn count_by(&self, config: &Config, ticket: Ticket, counted: Counted) -> Option<Reading> {
         let call = self.ended(config, ticket, counted);
-        config.rules.iter().find_map(|rule| rule.record(call))
+        match &*config.rules {
+            [only] => only.record(call),
+            rules => count_by_each(rules, call),
+        }
     }
 
     /// What a configuration makes of a call that has just ended.
@@ -282,14 +305,10 @@ impl Breaker {
     }
 
     fn give_back(&self, generation: u32) {
-        self.put_back(generation);
-        self.0.waiters.wake_one();
-    }
-
-    fn put_back(&self, generation: u32) {
         let stamp = Stamp::new(generation.into());
         let give_back = |slots| Some(Slots::unpack(slots).give_back()?.pack());
         self.0.slots.update(stamp, give_back);
+        self.0.waiters.wake_one();
     }
 
     #[inline(never)]
@@ -323,4 +342,10 @@ impl Breaker {
         }
         rejected
     }
+}
+
+/// Apart: a loop would make the path of a call by one rule, as most breakers have, longer by half.
+#[inline(never)]
+fn count_by_each(rules: &[Rule], call: Call) -> Option<Reading> {
+    rules.iter().find_map(|rule| rule.record(call))
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::breaker::Breaker;
-use crate::event::Cause;
-use crate::machine::{State, deadline};
+use crate::event::{Cause, Event};
+use crate::machine::{State, Word, deadline};
 use crate::policy::A_DAY;
 
 impl Breaker {
@@ -53,14 +53,17 @@ impl Breaker {
     {
         let every = every.clamp(Duration::from_millis(1), A_DAY);
         let mut was_healthy = true;
+        // What the breaker's open time was before bad checks made it longer.
+        let mut own = None;
         loop {
             let started = Instant::now();
             let is_healthy = matches!(timeout(every, check()).await, Ok(Ok(_)));
             if !is_healthy {
+                self.watch(|breaker| Event::CheckFailed(breaker));
                 // The next verdict may take a whole interval to begin and another to fall.
-                self.keep_open(every.saturating_mul(3).min(A_DAY));
+                self.keep_open(every.saturating_mul(3).min(A_DAY), &mut own);
             } else if !was_healthy {
-                self.let_probe();
+                self.let_probe(own.take());
             }
             was_healthy = is_healthy;
             sleep_until(started + every).await;
@@ -68,11 +71,15 @@ impl Breaker {
     }
 
     /// Opens for `time`, or if it is open stays so for at least so long.
-    fn keep_open(&self, time: Duration) {
+    fn keep_open(&self, time: Duration, own: &mut Option<Word>) {
         let now = self.now();
         let control = self.control();
         let word = self.word();
         if word.state() == State::Open {
+            let is_known = own.is_some_and(|own| own.generation() == word.generation());
+            if !is_known {
+                *own = Some(word);
+            }
             self.set_word(word.until(deadline(now, time)));
             return;
         }
@@ -80,16 +87,22 @@ impl Breaker {
         self.shift(Cause::Unhealthy, |_, word, now| {
             // ## (Closed | HalfOpen) => Open
             let opens = matches!(word.state(), State::Closed | State::HalfOpen);
-            opens.then(|| (word.next(State::Open, deadline(now, time)), Some(time)))
+            opens.then(|| {
+                let next = word.next(State::Open, deadline(now, time));
+                // Without the checks it would not be open at all.
+                *own = Some(next.for_good());
+                (next, Some(time))
+            })
         });
     }
 
-    /// The open time is over: whoever comes next is a probe.
-    fn let_probe(&self) {
+    /// The checks have no more to say: the open time is what it was without them, and if that is over, whoever comes next is a probe.
+    fn let_probe(&self, own: Option<Word>) {
         let control = self.control();
         let word = self.word();
-        if word.state() == State::Open {
-            self.set_word(word.for_good());
+        let is_same = |own: &Word| own.generation() == word.generation();
+        if let Some(own) = own.filter(is_same) {
+            self.set_word(own);
         }
         drop(control);
         self.0.waiters.wake_all();

@@ -44,6 +44,7 @@ mod rule;
 mod service;
 mod snapshot;
 mod stamped;
+mod subscription;
 mod sync;
 #[cfg(any(feature = "metrics", feature = "tracing"))]
 mod telemetry;
@@ -80,6 +81,7 @@ pub use policy::{
 };
 pub use service::Circuit;
 pub use snapshot::{ProbeCounts, Snapshot};
+pub use subscription::Subscription;
 #[cfg(feature = "metrics")]
 pub use telemetry::MetricsObserver;
 #[cfg(feature = "tracing")]

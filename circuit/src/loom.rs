@@ -249,3 +249,24 @@ fn loom_the_end_of_a_ramp_undoes_no_opening() {
         assert_eq!(breaker.state(), State::Open);
     });
 }
+
+#[test]
+fn loom_a_probe_without_room_hides_no_slot() {
+    loom::model(|| {
+        let clock = ManualClock::new();
+        let breaker = Breaker::builder("loom").clock(&clock).max_in_flight(1);
+        let breaker = breaker
+            .half_open(Probes::new(1).max_wait(SECOND))
+            .build()
+            .unwrap();
+        let held = breaker.try_acquire().unwrap();
+        breaker.open_for(SECOND);
+        clock.advance(SECOND);
+        let racer = breaker.clone();
+        let one = thread::spawn(move || racer.try_acquire().ok());
+        drop(held);
+        let other = breaker.try_acquire().ok();
+        let one = one.join().unwrap();
+        assert!(one.is_some() != other.is_some(), "one of them is the probe");
+    });
+}

@@ -3,7 +3,9 @@
 use tower_service::Service;
 
 use crate::adapter::Adapter;
+use crate::breaker::Breaker;
 use crate::error::Rejected;
+use crate::event::Event;
 use crate::fallback::{Fallback, NoFallback};
 use crate::future::ResponseFuture;
 use crate::permit::{Panicked, Permit};
@@ -59,7 +61,12 @@ impl<A, F, T: Limit> Manner<A, F, T> {
         ResponseFuture::called(inner, timer, permit, exchange, spare)
     }
 
-    pub(crate) fn reject<S, Req>(&self, request: Req, rejected: Rejected) -> Answer<S, Req, A, F, T>
+    pub(crate) fn reject<S, Req>(
+        &self,
+        breaker: &Breaker,
+        request: Req,
+        rejected: Rejected,
+    ) -> Answer<S, Req, A, F, T>
     where
         S: Service<Req>,
         A: Adapter<Req>,
@@ -67,7 +74,10 @@ impl<A, F, T: Limit> Manner<A, F, T> {
     {
         let exchange = self.adapter.begin(&request);
         match self.fallback.instead(request) {
-            Some(future) => ResponseFuture::diverted(future, rejected),
+            Some(future) => {
+                breaker.watch(|breaker| Event::FellBack(breaker));
+                ResponseFuture::diverted(future, rejected)
+            }
             None => ResponseFuture::rejected(rejected, exchange),
         }
     }

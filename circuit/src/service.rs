@@ -120,13 +120,15 @@ where
                     return self.manner.pass(&mut self.inner, request, permit);
                 }
                 // The inner service stays ready.
-                Err(rejected) => return self.manner.reject::<S, _>(request, rejected),
+                Err(rejected) => {
+                    return self.manner.reject::<S, _>(&self.breaker, request, rejected);
+                }
             },
             Readiness::Foreseen(word, refusal) => Some((word, refusal)),
             Readiness::Unknown => None,
         };
         self.readiness = Readiness::Unknown;
         let rejected = self.breaker.reject_unready(foreseen);
-        self.manner.reject::<S, _>(request, rejected)
+        self.manner.reject::<S, _>(&self.breaker, request, rejected)
     }
 }

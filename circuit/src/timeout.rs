@@ -60,6 +60,7 @@ mod with_tokio {
     use super::*;
     use crate::breaker::Breaker;
     use crate::error::{Error, TimedOut};
+    use crate::event::Event;
 
     /// A call may take so long.
     #[derive(Clone, Copy, Debug)]
@@ -139,7 +140,10 @@ mod with_tokio {
             };
             self.call(work).await.map_err(|error| match error {
                 Error::Inner(Some(error)) => Error::Inner(error),
-                Error::Inner(None) => Error::TimedOut(TimedOut::new(self.name(), limit)),
+                Error::Inner(None) => {
+                    self.watch(|breaker| Event::TimedOut(breaker, limit));
+                    Error::TimedOut(TimedOut::new(self.name(), limit))
+                }
                 Error::Rejected(rejected) => Error::Rejected(rejected),
                 Error::TimedOut(timed_out) => Error::TimedOut(timed_out),
             })

@@ -51,6 +51,14 @@ impl Breaker {
         self.0.fixed.observers.tell_call(event);
     }
 
+    /// Tells of something that befell a call, if anybody asks.
+    #[inline(never)]
+    pub(crate) fn watch(&self, event: impl for<'a> FnOnce(&'a Self) -> Event<'a>) {
+        if self.0.watches_calls {
+            self.tell_call(&event(self));
+        }
+    }
+
     #[inline(never)]
     pub(crate) fn watch_end(&self, ticket: Ticket, verdict: Verdict) {
         let took = self.timed(ticket, verdict);

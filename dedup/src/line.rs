@@ -1,12 +1,14 @@
 //! Those who wait for one flight, what they wait for, and the timer they share.
 
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock, Weak};
 use std::task::{Context, Poll, Wake, Waker, ready};
 
 use tokio::time::{Instant, Sleep};
 
+use crate::builder::Limits;
 use crate::queue::{Found, Queue};
 use crate::sync::{Mutex, lock};
 
@@ -25,8 +27,10 @@ struct Waiting {
 struct State {
     queue: Queue,
     /// What the queue's alarm is set by. It belongs to nobody in the queue: no one depends on another one's task.
-    timer: Option<Pin<Box<Sleep>>>,
+    timer: Option<Timer>,
 }
+
+type Timer = Pin<Box<Sleep>>;
 
 impl<V> Line<V> {
     pub(crate) fn new() -> Self {
@@ -46,9 +50,10 @@ impl<V> Line<V> {
         lock(&self.waiting.state).queue.len()
     }
 
-    /// Another one comes, and gets a ticket.
-    pub(crate) fn enter(&self, deadline: Option<Instant>) -> u64 {
-        lock(&self.waiting.state).queue.enter(deadline)
+    /// Another one comes, and gets a ticket if there is room.
+    pub(crate) fn enter(&self, limits: &Limits) -> Option<u64> {
+        let queue = &mut lock(&self.waiting.state).queue;
+        (queue.len() < limits.waiters).then(|| queue.enter(limits.deadline()))
     }
 
     /// The holder of `ticket` looks what there is. It is woken when there is something new, and when it has waited long enough.
@@ -101,9 +106,16 @@ impl Waiting {
     fn poll_timer(self: &Arc<Self>, at: Instant) -> Poll<()> {
         // A timer that was not set, because there is no runtime, must not count as one.
         let unset = RingOnDrop(self);
-        let waker = Waker::from(Arc::new(Alarm(Arc::downgrade(self))));
         // A new one each time: each is of the runtime of whoever sets it, which may go away before the others'.
-        let mut timer = Box::pin(tokio::time::sleep_until(at));
+        let timer = Box::pin(tokio::time::sleep_until(at));
+        std::mem::forget(unset);
+        self.arm(timer, at)
+    }
+
+    /// Keeps a timer that is set to `at`. Ready when it has gone off already.
+    fn arm(self: &Arc<Self>, mut timer: Timer, at: Instant) -> Poll<()> {
+        let unset = RingOnDrop(self);
+        let waker = Waker::from(Arc::new(Alarm(Arc::downgrade(self))));
         let poll = timer.as_mut().poll(&mut Context::from_waker(&waker));
         if poll.is_ready() {
             return poll;
@@ -121,9 +133,33 @@ impl Waiting {
         Poll::Pending
     }
 
-    /// Wakes everyone: each looks at its own deadline.
-    fn ring(&self) {
-        let asleep = lock(&self.state).queue.ring();
+    /// The timer has gone off: wakes those whose time is over, and sets it for the next of those who sleep on. Nobody who has time
+    /// left is woken, and no one depends on another one's task.
+    fn ring(self: &Arc<Self>) {
+        let mut state = lock(&self.state);
+        let Some(timer) = state.timer.take() else {
+            drop(state);
+            return self.wake_all();
+        };
+        let rung = state.queue.ring(Instant::now());
+        drop(state);
+        rung.due.into_iter().for_each(Waker::wake);
+        if let Some(at) = rung.next {
+            self.set_again(timer, at);
+        }
+    }
+
+    fn set_again(self: &Arc<Self>, mut timer: Timer, at: Instant) {
+        // A timer of a runtime that ends just now panics, and this is called by that runtime. Nobody is left asleep: `arm` sees to that.
+        let _ = std::panic::catch_unwind(AssertUnwindSafe(|| {
+            timer.as_mut().reset(at);
+            let _ = self.arm(timer, at);
+        }));
+    }
+
+    /// Wakes everyone: each looks at its own deadline, and whoever sleeps on sets a timer.
+    fn wake_all(&self) {
+        let asleep = lock(&self.state).queue.wake_all();
         asleep.into_iter().for_each(Waker::wake);
     }
 }
@@ -132,7 +168,7 @@ struct RingOnDrop<'a>(&'a Waiting);
 
 impl Drop for RingOnDrop<'_> {
     fn drop(&mut self) {
-        self.0.ring();
+        self.0.wake_all();
     }
 }
 

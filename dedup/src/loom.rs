@@ -3,7 +3,7 @@
 use ::loom::future::block_on;
 use ::loom::thread;
 
-use crate::{Flights, Role, Snapshot, Waited};
+use crate::{Flights, Role, Waited};
 
 /// Two preemptions are where the bugs are; without a bound, a story with wakers in it never ends.
 fn explore(story: impl Fn() + Send + Sync + 'static) {
@@ -39,7 +39,7 @@ fn loom_a_follower_is_never_left_asleep() {
         let one = take_part(&flights);
         let other = other.join().unwrap();
         assert!(one || other);
-        assert_eq!(flights.snapshot(), Snapshot::default());
+        assert!(flights.snapshot().is_idle());
     });
 }
 
@@ -51,6 +51,63 @@ fn loom_a_leader_that_is_dropped_while_somebody_joins_leaves_nobody_behind() {
         let other = thread::spawn(move || drop(theirs.join(0)));
         take_part(&flights);
         other.join().unwrap();
-        assert_eq!(flights.snapshot(), Snapshot::default());
+        assert!(flights.snapshot().is_idle());
+    });
+}
+
+#[test]
+fn loom_the_baton_is_passed_when_the_leader_and_the_next_leave_at_once() {
+    explore(|| {
+        let flights = Flights::<u8, u8>::new();
+        let Role::Leader(leader) = flights.join(0) else {
+            unreachable!("nobody else is here")
+        };
+        let follow = || match flights.join(0) {
+            Role::Follower(wait) => wait,
+            other => unreachable!("{other:?}"),
+        };
+        let (next, last) = (follow(), follow());
+        let other = thread::spawn(move || drop(leader));
+        drop(next);
+        assert!(matches!(block_on(last), Waited::Promoted(_)));
+        other.join().unwrap();
+        assert!(flights.snapshot().is_idle());
+    });
+}
+
+#[test]
+fn loom_who_joins_while_the_key_is_forgotten_leads_or_gets_the_value() {
+    explore(|| {
+        let flights = Flights::<u8, u8>::new();
+        let Role::Leader(leader) = flights.join(0) else {
+            unreachable!("nobody else is here")
+        };
+        let theirs = flights.clone();
+        let other = thread::spawn(move || {
+            theirs.forget(&0);
+            leader.complete(7);
+        });
+        take_part(&flights);
+        other.join().unwrap();
+        assert!(flights.snapshot().is_idle());
+    });
+}
+
+#[test]
+fn loom_who_joins_while_a_flight_lands_and_ends_is_not_left_behind() {
+    explore(|| {
+        let flights = Flights::<u8, u8>::new();
+        let Role::Leader(leader) = flights.join(0) else {
+            unreachable!("nobody else is here")
+        };
+        let other = thread::spawn(move || drop(leader.land(7, 7)));
+        match flights.join(0) {
+            Role::Follower(wait) => assert!(matches!(block_on(wait), Waited::Value(7))),
+            Role::Landed(value) => assert_eq!(value, 7),
+            Role::Leader(leader) => leader.complete(8),
+            Role::Full => unreachable!("there is room"),
+        }
+        other.join().unwrap();
+        assert!(flights.snapshot().is_idle());
     });
 }

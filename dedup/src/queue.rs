@@ -21,7 +21,7 @@ pub(crate) struct Queue {
     live: usize,
     promoted: Option<u64>,
     landed: bool,
-    /// When the alarm goes off that wakes everyone; never later than the first of those asleep gives up.
+    /// When the alarm goes off; never later than the first of those asleep gives up.
     alarm: Option<Instant>,
 }
 
@@ -42,6 +42,15 @@ pub(crate) enum Found {
     TimedOut,
     /// Nothing yet.
     Wait,
+}
+
+/// What an alarm brings about.
+#[derive(Debug)]
+pub(crate) struct Rung {
+    /// The wakers of those whose time is over.
+    pub(crate) due: Vec<Waker>,
+    /// When it goes off next, for those who sleep on: it counts as set.
+    pub(crate) next: Option<Instant>,
 }
 
 impl Queue {
@@ -134,8 +143,32 @@ impl Queue {
         self.alarm == Some(deadline)
     }
 
-    /// The alarm goes off. Gives the wakers to wake: whoever falls asleep again sets it again.
-    pub(crate) fn ring(&mut self) -> Vec<Waker> {
+    /// The alarm goes off at `now`.
+    pub(crate) fn ring(&mut self, now: Instant) -> Rung {
+        // A runtime that shuts down lets its timers go off before their time. They cannot be set again.
+        if self.alarm.is_some_and(|alarm| now < alarm) {
+            return Rung {
+                due: self.wake_all(),
+                next: None,
+            };
+        }
+        // They came in order and wait equally long: those whose time is over are in front.
+        let waiters = self.waiters.iter_mut().flatten();
+        let due = waiters
+            .take_while(|waiter| waiter.deadline.is_some_and(|deadline| deadline <= now))
+            .filter_map(|waiter| waiter.waker.take())
+            .collect();
+        let waiters = self.waiters.iter().flatten();
+        let asleep = waiters.filter(|waiter| waiter.waker.is_some());
+        self.alarm = asleep.filter_map(|waiter| waiter.deadline).next();
+        Rung {
+            due,
+            next: self.alarm,
+        }
+    }
+
+    /// There is no alarm any more. Gives the wakers to wake: whoever falls asleep again sets it again.
+    pub(crate) fn wake_all(&mut self) -> Vec<Waker> {
         self.alarm = None;
         self.asleep()
     }
@@ -145,11 +178,10 @@ impl Queue {
     }
 
     fn asleep(&mut self) -> Vec<Waker> {
-        self.waiters
-            .iter_mut()
-            .flatten()
-            .filter_map(|waiter| waiter.waker.take())
-            .collect()
+        let mut asleep = Vec::with_capacity(self.live);
+        let waiters = self.waiters.iter_mut().flatten();
+        asleep.extend(waiters.filter_map(|waiter| waiter.waker.take()));
+        asleep
     }
 
     fn first(&self) -> Option<u64> {
@@ -258,9 +290,31 @@ mod tests {
         assert!(queue.is_alarm_at(soon) && !queue.is_alarm_at(later));
         let (found, _) = queue.look(tickets[2], Waker::noop(), || soon);
         assert!(matches!(found, Found::Wait));
-        assert_eq!(queue.ring().len(), 1, "one is asleep");
+        let rung = queue.ring(soon);
+        assert_eq!(
+            rung.due.len(),
+            0,
+            "the first sleeps not, so nobody has to be woken"
+        );
+        assert_eq!(rung.next, Some(later), "for the third, who sleeps on");
         let (found, _) = queue.look(tickets[0], Waker::noop(), || soon);
         assert!(matches!(found, Found::TimedOut));
-        assert_eq!(queue.set_alarm(tickets[1]), Some(later));
+        assert_eq!(queue.set_alarm(tickets[1]), None);
+        assert_eq!(queue.ring(later).due.len(), 1);
+    }
+
+    #[test]
+    fn an_alarm_before_its_time_wakes_everyone_and_is_not_set_again() {
+        let mut queue = Queue::new();
+        let now = Instant::now();
+        let ticket = queue.enter(Some(now + std::time::Duration::from_secs(1)));
+        let _ = queue.look(ticket, Waker::noop(), || now);
+        assert!(queue.set_alarm(ticket).is_some());
+        let rung = queue.ring(now);
+        assert_eq!((rung.due.len(), rung.next), (1, None));
+        assert!(
+            queue.set_alarm(ticket).is_some(),
+            "whoever sleeps again sets it"
+        );
     }
 }

@@ -37,6 +37,12 @@ fn calls(breaker: &Breaker) -> impl FnMut() + Send + use<> {
     move || drop(call(&mut service, GOOD))
 }
 
+/// Work that `breaker` is put around without a service, as failsafe and recloser are.
+fn works(breaker: &Breaker) -> impl FnMut() + Send + use<> {
+    let breaker = breaker.clone();
+    move || drop(poll(breaker.call(|| echo(GOOD))))
+}
+
 /// The same of a peer, filled with `calls` successes: what a window holds is what may be slow.
 fn filled(layer: &CircuitBreakerLayer, fill: u32) -> impl FnMut() + Send + use<> {
     let mut service = layer.layer(Echo);
@@ -67,14 +73,20 @@ fn closed_ours(c: &mut Criterion) {
     both_ways(c, "circuit/closed/ours-time", || calls(&breaker));
     let breaker = ours(by_time(), Clock::system());
     both_ways(c, "circuit/closed/ours-time-std", || calls(&breaker));
+    both_ways(c, "circuit/closed/ours-call-time-std", || works(&breaker));
     for size in SIZES {
         let breaker = ours(over(Window::calls(size)), Clock::system());
         (0..size).for_each(|_| breaker.try_acquire().expect("closed").success());
         let id = format!("circuit/closed/ours-count-{size}");
         both_ways(c, &id, || calls(&breaker));
+        let id = format!("circuit/closed/ours-call-count-{size}");
+        both_ways(c, &id, || works(&breaker));
     }
     let breaker = ours(consecutive(5), Clock::system());
     both_ways(c, "circuit/closed/ours-consecutive", || calls(&breaker));
+    both_ways(c, "circuit/closed/ours-call-consecutive", || {
+        works(&breaker)
+    });
 }
 
 fn closed_peers(c: &mut Criterion) {

@@ -9,7 +9,7 @@ use buttress_cache::Cache;
 use buttress_cache::http::{
     CacheBody, CacheInvalidate, CacheOutcome, CacheTags, CachedResponse, Forwarded, HttpCacheLayer,
 };
-use buttress_dedup::DedupLayer;
+use buttress_dedup::http::DedupLayer;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Either, Empty, Full};
 use testkit::body::{Hand, HandBody, by_hand};

@@ -1,6 +1,5 @@
 //! What an HTTP answer says about its service.
 
-use std::ops::RangeInclusive;
 use std::time::{Duration, SystemTime};
 
 use ::http::header::{DATE, RETRY_AFTER};
@@ -66,8 +65,7 @@ impl<F: FnOnce(Option<&HeaderMap>) -> Verdict> ClassifyEnd for F {
 ///
 /// Whatever fails may say for how long, by `Retry-After` (RFC 9110, 10.2.3: seconds, or a date, which is compared with the answer's own `Date`
 /// where there is one) or by `grpc-retry-pushback-ms` in headers or trailers (gRFC A6: what is negative or no number means not to
-/// retry, and here the longest time there is). Within [`retry_after`](Self::retry_after) the breaker, if it opens, stays open for so
-/// long.
+/// retry, and here the longest time there is). The breaker, if it opens, stays open for no less, up to [`retry_after`](Self::retry_after).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ServerErrors {
     scope: Scope,
@@ -112,12 +110,11 @@ impl ServerErrors {
         }
     }
 
-    /// The bounds of what a service may ask for by `Retry-After` and its gRPC twin: less is taken for the first, more for the second.
-    /// Default: a second to five minutes.
+    /// The most that a service may ask for by `Retry-After` and its gRPC twin. Default: five minutes.
     #[must_use]
-    pub fn retry_after(self, bounds: RangeInclusive<Duration>) -> Self {
+    pub fn retry_after(self, at_most: Duration) -> Self {
         Self {
-            patience: Patience::Within(*bounds.start(), *bounds.end()),
+            patience: Patience::UpTo(at_most),
             ..self
         }
     }
@@ -185,12 +182,12 @@ impl ClassifyEnd for End {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Patience {
     None,
-    Within(Duration, Duration),
+    UpTo(Duration),
 }
 
 impl Default for Patience {
     fn default() -> Self {
-        Self::Within(Duration::from_secs(1), Duration::from_mins(5))
+        Self::UpTo(Duration::from_mins(5))
     }
 }
 
@@ -215,11 +212,11 @@ impl Patience {
 
     /// What `headers`, or trailers, ask for.
     fn asked(self, headers: &HeaderMap) -> Option<Duration> {
-        let Self::Within(least, most) = self else {
+        let Self::UpTo(most) = self else {
             return None;
         };
         let asked = retry_after(headers).or_else(|| pushback(headers))?;
-        Some(asked.max(least).min(most))
+        Some(asked.min(most))
     }
 }
 
@@ -284,7 +281,7 @@ mod tests {
 
     const ANY: End = End(Ending::Any);
     const GRPC: End = End(Ending::Grpc(WITHIN));
-    const WITHIN: Patience = Patience::Within(secs(1), secs(300));
+    const WITHIN: Patience = Patience::UpTo(secs(300));
 
     const fn secs(n: u64) -> Duration {
         Duration::from_secs(n)
@@ -375,11 +372,11 @@ mod tests {
         for (classify, status, headers, verdict) in [
             (default, 503, &[after("7")][..], FailureFor(secs(7))),
             (default, 500, &[after("7")], FailureFor(secs(7))),
-            (default, 503, &[after("0")], FailureFor(secs(1))),
+            (default, 503, &[after("0")], FailureFor(secs(0))),
             (default, 503, &[after("86400")], FailureFor(secs(300))),
             (default, 503, &[after("soon")], Failure),
             (default, 503, &[later, date], FailureFor(secs(60))),
-            (default, 503, &[later], FailureFor(secs(1))),
+            (default, 503, &[later], FailureFor(secs(0))),
             (
                 default,
                 503,
@@ -387,10 +384,10 @@ mod tests {
                 FailureFor(secs(300)),
             ),
             (
-                default.retry_after(secs(10)..=secs(20)),
+                default.retry_after(secs(5)),
                 503,
                 &[after("7")],
-                FailureFor(secs(10)),
+                FailureFor(secs(5)),
             ),
             (default.ignore_retry_after(), 503, &[after("7")], Failure),
             (default, 200, &[after("7")], Verdict::Success),

@@ -22,6 +22,7 @@ use crate::breaker::Breaker;
 use crate::error::{Rejected, TimedOut};
 use crate::layer::CircuitLayer;
 use crate::permit::Permit;
+use crate::verdict::Verdict;
 
 /// What [`CircuitLayer::http`] makes of HTTP: `C` classifies answers, `R` writes refusals.
 #[derive(Clone, Copy, Debug, Default)]
@@ -160,6 +161,20 @@ where
                 Ok(response.map(|body| CircuitBody::watched(body, permit, end)))
             }
         }
+    }
+
+    /// Nobody will read the body, and so the head decides.
+    fn discard(self, result: Result<Response<B>, E>, permit: Permit) {
+        let verdict = match &result {
+            Err(error) => self.http.classify.error(error),
+            Ok(response) => {
+                match (self.http.classify).head(response.status(), response.headers()) {
+                    Classified::Now(verdict) => verdict,
+                    Classified::AtEnd(_) => Verdict::Success,
+                }
+            }
+        };
+        permit.record(verdict);
     }
 
     fn refuse(self, rejected: Rejected) -> Result<Self::Response, E> {

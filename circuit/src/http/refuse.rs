@@ -8,7 +8,7 @@ use buttress_wire::{Protocol, Refusal};
 use bytes::Bytes;
 use http_body_util::Full;
 
-use crate::error::{Rejected, TimedOut};
+use crate::error::{Reason, Rejected, TimedOut};
 
 /// Writes the response to a rejected request, and to one that took too long. Implemented for closures, which write the former.
 pub trait Refuse {
@@ -44,7 +44,13 @@ impl Refuse for Problems {
             "The service is not available",
             Code::Unavailable,
         )
-        .detail("a service that this request needs has failed of late; the request was not sent");
+        .detail(match rejected.reason() {
+            Reason::Saturated => "too many requests are under way; this one was not sent",
+            Reason::Ramping => {
+                "a service that this request needs is recovering; the request was not sent"
+            }
+            _ => "a service that this request needs has failed of late; the request was not sent",
+        });
         let refusal = match rejected.retry_after() {
             Some(delay) => refusal.retry_after(without_rounding(delay)),
             None => refusal,

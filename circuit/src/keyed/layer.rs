@@ -134,7 +134,7 @@ where
                 self.inner_is_ready = false;
                 self.manner.pass(&mut self.inner, request, permit)
             }
-            Err(rejected) => self.manner.reject::<S, _>(request, rejected),
+            Err(rejected) => self.manner.reject::<S, _>(&breaker, request, rejected),
         }
     }
 }

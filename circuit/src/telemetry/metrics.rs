@@ -20,6 +20,7 @@ use crate::verdict::Verdict;
 /// | `circuit_feed_connected` | | a gauge: 0 while other processes cannot be reached |
 /// | `circuit_calls_total` | `breaker`, `outcome` | `success`, `failure`, `overloaded`, `ignored`, `cancelled` |
 /// | `circuit_rejected_total` | `breaker`, `reason` | |
+/// | `circuit_timeouts_total`, `circuit_fallbacks_total`, `circuit_checks_failed_total` | `breaker` | |
 /// | `circuit_call_duration_seconds` | `breaker`, `outcome` | a histogram |
 ///
 /// Breakers of one name share their metrics: give those of keys a name each, and think of how many there will be. A breaker whose
@@ -72,6 +73,15 @@ impl Observer for MetricsObserver {
             }
             Event::FeedLost(_) => gauge!("circuit_feed_connected").set(0.0),
             Event::FeedRestored => gauge!("circuit_feed_connected").set(1.0),
+            Event::TimedOut(breaker, _) => {
+                counter!("circuit_timeouts_total", "breaker" => name(breaker)).increment(1);
+            }
+            Event::FellBack(breaker) => {
+                counter!("circuit_fallbacks_total", "breaker" => name(breaker)).increment(1);
+            }
+            Event::CheckFailed(breaker) => {
+                counter!("circuit_checks_failed_total", "breaker" => name(breaker)).increment(1);
+            }
             Event::Reconfigured(_) | Event::TrippedElsewhere(..) => {}
         }
     }

@@ -38,6 +38,15 @@ impl Observer for TracingObserver {
             Event::Rejected(breaker, rejected) => {
                 debug!(target: TARGET, breaker = %breaker.name(), reason = reason(rejected.reason()), retry_after = ?rejected.retry_after(), "call rejected");
             }
+            Event::TimedOut(breaker, limit) => {
+                debug!(target: TARGET, breaker = %breaker.name(), ?limit, "call timed out");
+            }
+            Event::FellBack(breaker) => {
+                debug!(target: TARGET, breaker = %breaker.name(), "a fallback answers");
+            }
+            Event::CheckFailed(breaker) => {
+                debug!(target: TARGET, breaker = %breaker.name(), "health check failed");
+            }
             Event::Overflow(breaker) => {
                 warn!(target: TARGET, breaker = %breaker.name(), "no room for the breaker of a key");
             }

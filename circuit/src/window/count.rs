@@ -8,6 +8,8 @@ use crate::stamped::{Change, Stamp, Stamped};
 const CALLS_PER_CELL: u32 = 32;
 const PLACE_BITS: u32 = 17;
 const HITS_BITS: u32 = PLACE_BITS + 1;
+const HITS: u64 = (1 << HITS_BITS) - 1;
+const FULL: u64 = 1 << (HITS_BITS + PLACE_BITS);
 /// One less than the hits could be, were they as many as there are places: they have a sign.
 pub(super) const MAX_CALLS: u32 = (1 << PLACE_BITS) - 1;
 
@@ -47,15 +49,6 @@ impl Head {
         u64::from(self.full) << (HITS_BITS + PLACE_BITS) | u64::from(self.place) << HITS_BITS | hits
     }
 
-    fn advance(self, calls: u32) -> Self {
-        let last = self.place + 1 == calls;
-        Self {
-            full: self.full || last,
-            place: if last { 0 } else { self.place + 1 },
-            ..self
-        }
-    }
-
     fn tally(self, calls: u32) -> Tally {
         Tally {
             hits: self.hits.max(0).cast_unsigned(),
@@ -77,7 +70,7 @@ impl CountWindow {
     #[inline]
     pub(crate) fn record(&self, generation: u32, hit: bool) -> Option<Tally> {
         let stamp = Stamp::new(generation.into());
-        let mut head = self.change(stamp, |head| head.advance(self.calls))?;
+        let mut head = self.head.update(stamp, |head| Some(self.advance(head)))?;
         let was = self.set(stamp, Head::unpack(head.before).place, hit);
         if was != hit {
             let one = if hit { 1 } else { -1 };
@@ -86,6 +79,9 @@ impl CountWindow {
                 ..head
             };
             head = self.change(stamp, count)?;
+        }
+        if head.after & HITS == 0 {
+            return None;
         }
         let tally = Head::unpack(head.after).tally(self.calls);
         (tally.hits > 0).then_some(tally)
@@ -123,6 +119,18 @@ impl CountWindow {
     fn is_hit(&self, stamp: Stamp, place: u32) -> bool {
         let cell = &self.bits[(place / CALLS_PER_CELL) as usize];
         cell.read(stamp) >> (place % CALLS_PER_CELL) & 1 == 1
+    }
+
+    /// The packed head, one place further: an addition, but for the last place. On the path of every call.
+    #[inline]
+    fn advance(&self, head: u64) -> u64 {
+        let next = head + (1 << HITS_BITS);
+        let place = (next >> HITS_BITS) as u32 & MAX_CALLS;
+        if place == self.calls {
+            FULL | next & HITS
+        } else {
+            next
+        }
     }
 
     fn change(&self, stamp: Stamp, change: impl Fn(Head) -> Head) -> Option<Change> {

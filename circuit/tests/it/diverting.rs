@@ -261,3 +261,38 @@ mod timeouts {
         assert!(matches!(within(ms(1)).await, Err(Error::Rejected(_))));
     }
 }
+
+#[cfg(feature = "http")]
+#[tokio::test]
+async fn an_answer_that_nobody_will_read_counts_by_its_head() {
+    use buttress_circuit::http::ServerErrors;
+    use buttress_circuit::{Breaker, Event, Outcome, Verdict};
+    use bytes::Bytes;
+    use http::{Request, Response, StatusCode};
+    use http_body_util::Full;
+
+    let told = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let log = std::sync::Arc::clone(&told);
+    let breaker = Breaker::builder("test").observer_of_calls(move |event: &Event<'_>| {
+        if let Event::Finished(_, verdict, _) | Event::Cancelled(_, verdict, _) = event {
+            log.lock().unwrap().push(*verdict);
+        }
+    });
+    let spare = service_fn(async |_: Request<()>| {
+        Ok::<_, std::convert::Infallible>(Response::new(Full::<Bytes>::default()))
+    });
+    let is_missing = |outcome: Outcome<'_, Response<Full<Bytes>>, _>| matches!(outcome, Outcome::Response(answer) if answer.status() == 404);
+    let service = CircuitLayer::http(breaker.build().unwrap())
+        .classify_http(ServerErrors::default().until_end_of_body())
+        .fallback_if(spare, is_missing)
+        .layer(service_fn(async |_: Request<()>| {
+            let mut answer = Response::new(Full::<Bytes>::from("no"));
+            *answer.status_mut() = StatusCode::NOT_FOUND;
+            Ok(answer)
+        }));
+    assert_eq!(
+        service.oneshot(Request::new(())).await.unwrap().status(),
+        200
+    );
+    assert_eq!(*told.lock().unwrap(), [Verdict::Success]);
+}

@@ -155,3 +155,23 @@ async fn what_was_forced_stays_and_dropped_checks_leave_a_way_out() {
     pass(15_000).await;
     assert_eq!(watched.breaker.state(), State::HalfOpen);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_good_check_leaves_an_open_time_that_is_not_its_own() {
+    let breaker = Breaker::builder("test").clock(Clock::tokio());
+    let breaker = breaker.build().unwrap();
+    breaker.open_for(secs(3600));
+    let checks = std::cell::Cell::new(0);
+    let watch = breaker.watch_health(secs(5), async || {
+        checks.set(checks.get() + 1);
+        if checks.get() == 1 {
+            Err("bad")
+        } else {
+            Ok(())
+        }
+    });
+    drop(tokio::time::timeout(secs(22), watch).await);
+    assert!(checks.get() > 2);
+    let left = breaker.snapshot().remaining.unwrap();
+    assert!(left > secs(3500), "{left:?}");
+}

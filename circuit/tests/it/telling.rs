@@ -225,3 +225,139 @@ fn opossums_defaults_are_opossums() {
     succeed(&breaker, 1);
     assert_eq!(breaker.state(), State::Closed);
 }
+
+#[test]
+fn that_it_was_built_is_the_first_thing_that_anybody_hears() {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let (first, second) = (Arc::clone(&told), Arc::clone(&told));
+    let log = |to: &Mutex<Vec<String>>, who: &str, event: &Event<'_>| {
+        let what = match event {
+            Event::Built(_) => "built".to_owned(),
+            Event::Transition(_, t) => format!("{:?}", t.to),
+            _ => return,
+        };
+        to.lock().unwrap().push(format!("{who} {what}"));
+    };
+    let (builder, _clock) = builder();
+    let breaker = builder
+        .observer(move |event: &Event<'_>| {
+            log(&first, "1", event);
+            if let Event::Built(breaker) = event {
+                breaker.force_open();
+            }
+        })
+        .observer(move |event: &Event<'_>| log(&second, "2", event));
+    let _breaker = breaker.build().unwrap();
+    let told = told.lock().unwrap();
+    assert_eq!(
+        *told,
+        ["1 built", "2 built", "1 ForcedOpen", "2 ForcedOpen"]
+    );
+}
+
+#[test]
+fn a_subscriber_hears_until_it_is_dropped() {
+    let (builder, _clock) = builder();
+    let breaker = builder.build().unwrap();
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let subscribe = |who: u32| {
+        let log = Arc::clone(&told);
+        breaker.subscribe(move |event: &Event<'_>| {
+            let Event::Transition(_, t) = event else {
+                panic!("{event:?}");
+            };
+            log.lock().unwrap().push((who, t.to));
+        })
+    };
+    breaker.force_open();
+    let first = subscribe(1);
+    breaker.force_closed();
+    let second = subscribe(2);
+    breaker.auto();
+    drop(first);
+    breaker.force_open();
+    drop(second);
+    breaker.auto();
+    assert_eq!(
+        *told.lock().unwrap(),
+        [
+            (1, State::ForcedClosed),
+            (1, State::Closed),
+            (2, State::Closed),
+            (2, State::ForcedOpen)
+        ]
+    );
+    assert_eq!(Arc::strong_count(&told), 1, "what it held is gone");
+}
+
+#[test]
+fn a_subscriber_may_leave_while_it_is_told() {
+    let (builder, _clock) = builder();
+    let breaker = builder.build().unwrap();
+    let held = Arc::new(Mutex::new(None));
+    let (own, count) = (Arc::clone(&held), Arc::new(Mutex::new(0)));
+    let counted = Arc::clone(&count);
+    let subscription = breaker.subscribe(move |_: &Event<'_>| {
+        *counted.lock().unwrap() += 1;
+        let subscription = own.lock().unwrap().take();
+        drop(subscription);
+    });
+    *held.lock().unwrap() = Some(subscription);
+    breaker.force_open();
+    breaker.auto();
+    assert_eq!(*count.lock().unwrap(), 1);
+}
+
+#[cfg(feature = "tokio")]
+#[tokio::test(start_paused = true)]
+async fn timeouts_fallbacks_and_failed_checks_are_told() {
+    use buttress_circuit::{Breaker, CircuitLayer, Clock, Error};
+    use tower::{Layer, ServiceExt, service_fn};
+
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&told);
+    let breaker = Breaker::builder("told")
+        .trip(consecutive(1))
+        .clock(Clock::tokio())
+        .observer_of_calls(move |event: &Event<'_>| {
+            log.lock().unwrap().push(match event {
+                Event::TimedOut(_, limit) => format!("timed out {limit:?}"),
+                Event::Finished(_, verdict, _) => format!("{verdict:?}"),
+                Event::FellBack(_) => "fell back".to_owned(),
+                Event::CheckFailed(_) => "check failed".to_owned(),
+                Event::Rejected(..) => "rejected".to_owned(),
+                _ => return,
+            });
+        })
+        .build()
+        .unwrap();
+    let layer = CircuitLayer::new(breaker.clone()).timeout(secs(1));
+    let hangs = layer.layer(service_fn(async |()| {
+        std::future::pending::<Result<(), ()>>().await
+    }));
+    assert!(matches!(hangs.oneshot(()).await, Err(Error::TimedOut(_))));
+    let spare = CircuitLayer::new(breaker.clone())
+        .fallback(service_fn(async |()| Ok::<_, ()>(())))
+        .layer(service_fn(async |()| Err(())));
+    spare.oneshot(()).await.unwrap();
+    let checks = breaker.watch_health(secs(10), async || Err::<(), _>(()));
+    drop(tokio::time::timeout(secs(5), checks).await);
+    breaker.reset();
+    drop(
+        breaker
+            .call_within(secs(1), std::future::pending::<Result<(), ()>>)
+            .await,
+    );
+    assert_eq!(
+        *told.lock().unwrap(),
+        [
+            "timed out 1s",
+            "Failure",
+            "rejected",
+            "fell back",
+            "check failed",
+            "Failure",
+            "timed out 1s"
+        ]
+    );
+}

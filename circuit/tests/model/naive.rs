@@ -124,6 +124,11 @@ impl Naive {
     }
 
     pub(crate) fn acquire(&mut self) -> Result<NaivePermit, Refusal> {
+        let is_full = |max| self.in_flight >= max;
+        let saturated = self.settings.max_in_flight.is_some_and(is_full);
+        if saturated && self.would_probe() {
+            return Err((Reason::Saturated, None));
+        }
         self.look();
         let left = self.deadline.saturating_sub(self.now);
         match self.state {
@@ -148,11 +153,7 @@ impl Naive {
             let hint = Duration::from_millis(left.min(1000));
             return Err((Reason::Ramping, Some(hint)));
         }
-        let is_full = |max| self.in_flight >= max;
-        if self.settings.max_in_flight.is_some_and(is_full) {
-            if self.state == State::HalfOpen {
-                self.taken -= 1;
-            }
+        if saturated {
             return Err((Reason::Saturated, None));
         }
         let holds_room = self.settings.max_in_flight.is_some();
@@ -162,6 +163,15 @@ impl Naive {
             started: self.settings.times_calls().then_some(self.now),
             holds_room,
         })
+    }
+
+    /// Whether a call that finds room would be a probe.
+    fn would_probe(&self) -> bool {
+        match self.state {
+            State::Open => self.deadline <= self.now,
+            State::HalfOpen => self.taken < self.settings.probes,
+            _ => false,
+        }
     }
 
     /// An open time that is over ends when somebody looks.

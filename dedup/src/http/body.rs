@@ -5,14 +5,14 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use buttress_wire::tape::TapeReader;
-use buttress_wire::{BodyError, into_bytes};
+use buttress_wire::{BodyError, ReplayBody, into_bytes};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use pin_project_lite::pin_project;
 
 pin_project! {
-    /// A response body: the inner service's own, a shared one, or that of a refusal.
+    /// A response body: the inner service's own, a shared one, another process's, or that of a refusal.
     ///
     /// Frames, trailers, hints and errors are those of the inner body, and arrive as it sends them.
     ///
@@ -31,6 +31,7 @@ pin_project! {
     #[project = KindProjection]
     enum Kind<B> {
         Own { #[pin] body: B },
+        Received { #[pin] body: ReplayBody },
         Refusal { #[pin] body: Full<Bytes> },
         Shared { #[pin] reader: TapeReader<B> },
     }
@@ -40,6 +41,12 @@ impl<B> DedupBody<B> {
     pub(super) fn own(body: B) -> Self {
         Self {
             kind: Kind::Own { body },
+        }
+    }
+
+    pub(super) fn received(body: ReplayBody) -> Self {
+        Self {
+            kind: Kind::Received { body },
         }
     }
 
@@ -71,6 +78,8 @@ where
         let frame = match self.project().kind.project() {
             KindProjection::Own { body } => std::task::ready!(body.poll_frame(cx))
                 .map(|frame| frame.map(into_bytes).map_err(BodyError::new)),
+            KindProjection::Received { body } => std::task::ready!(body.poll_frame(cx))
+                .map(|frame| frame.map_err(|never| match never {})),
             KindProjection::Refusal { body } => std::task::ready!(body.poll_frame(cx))
                 .map(|frame| frame.map_err(|never| match never {})),
             KindProjection::Shared { reader } => {
@@ -83,6 +92,7 @@ where
     fn is_end_stream(&self) -> bool {
         match &self.kind {
             Kind::Own { body } => body.is_end_stream(),
+            Kind::Received { body } => body.is_end_stream(),
             Kind::Refusal { body } => body.is_end_stream(),
             Kind::Shared { reader } => reader.is_end_stream(),
         }
@@ -91,6 +101,7 @@ where
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
             Kind::Own { body } => body.size_hint(),
+            Kind::Received { body } => body.size_hint(),
             Kind::Refusal { body } => body.size_hint(),
             Kind::Shared { reader } => reader.size_hint(),
         }

@@ -39,6 +39,10 @@ impl HttpKey {
         KeyBuilder::new(&mut self.0).field(&parts.headers, name);
         self
     }
+
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
 }
 
 /// Whether the key has the request field `name` in it, so that a response that varies by it may be shared.

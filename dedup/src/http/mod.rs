@@ -1,19 +1,27 @@
 //! Single flight for HTTP: safe methods, bodies shared as they stream.
 
+#[allow(
+    unreachable_pub,
+    missing_debug_implementations,
+    reason = "in the bounds of what is public, and named by nobody else"
+)]
+mod answer;
 mod body;
-mod future;
 mod key;
 mod layer;
 mod memory;
 mod service;
+#[allow(unreachable_pub, missing_debug_implementations, reason = "the same")]
+mod settings;
 mod share;
 
 pub use self::body::DedupBody;
-pub use self::future::ResponseFuture;
 pub use self::key::HttpKey;
-pub use self::layer::{DedupLayer, OnFailure, OnFull};
-pub use self::service::Dedup;
+pub use self::layer::DedupLayer;
+pub use self::service::{Dedup, ResponseFuture};
+pub use self::settings::OnFailure;
 pub use self::share::{Share, is_shareable};
+pub use crate::layer::OnFull;
 pub use buttress_wire::BodyError;
 
 /// How a response came about; in its extensions.

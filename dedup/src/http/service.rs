@@ -2,39 +2,52 @@
 
 use std::error::Error;
 use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use buttress_wire::Protocol;
 use http::{Method, Request, Response};
 use http_body::Body;
+use pin_project_lite::pin_project;
 use tower_service::Service;
 
+use super::answer::Answer;
 use super::body::DedupBody;
-use super::future::ResponseFuture;
-use super::layer::Shared;
+use super::settings::Shared;
+use crate::flying::{Inline, Leading, Mode, Ready, Run};
 
 /// Made by [`DedupLayer`](super::DedupLayer).
-pub struct Dedup<S, B> {
+pub struct Dedup<S, B, M = Inline> {
     inner: S,
     shared: Arc<Shared<B>>,
+    mode: M,
 }
 
-impl<S, B> Dedup<S, B> {
-    pub(super) fn new(inner: S, shared: Arc<Shared<B>>) -> Self {
-        Self { inner, shared }
+impl<S, B, M> Dedup<S, B, M> {
+    pub(super) fn new(inner: S, shared: Arc<Shared<B>>, mode: M) -> Self {
+        Self {
+            inner,
+            shared,
+            mode,
+        }
     }
 }
 
-impl<S, ReqB, B> Service<Request<ReqB>> for Dedup<S, B>
+type Work<S, ReqB, B, E> = Leading<Ready<S, Request<ReqB>>, Answer<B, E>>;
+
+impl<S, ReqB, B, M> Service<Request<ReqB>> for Dedup<S, B, M>
 where
     S: Service<Request<ReqB>, Response = Response<B>> + Clone,
     ReqB: Body,
     B: Body + Send + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
+    M: Mode<Work<S, ReqB, B, S::Error>> + Clone,
 {
     type Response = Response<DedupBody<B>>;
     type Error = S::Error;
-    type Future = ResponseFuture<S, ReqB, B>;
+    type Future = ResponseFuture<S, ReqB, B, M>;
 
     /// Always ready: a clone of the inner service is made ready when it is needed.
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
@@ -42,14 +55,18 @@ where
     }
 
     fn call(&mut self, request: Request<ReqB>) -> Self::Future {
-        let inner = self.inner.clone();
         let (parts, body) = request.into_parts();
         let key = if is_shareable(&parts, &body) {
             self.shared.key(&parts)
         } else {
             None
         };
-        ResponseFuture::new(key, Request::from_parts(parts, body), inner, &self.shared)
+        let protocol = Protocol::of(&parts.headers);
+        let answer = Answer::new(&self.shared, protocol, key.as_ref());
+        let work = Ready(self.inner.clone(), Request::from_parts(parts, body));
+        ResponseFuture {
+            run: Run::new(key, work, answer, self.mode.clone()),
+        }
     }
 }
 
@@ -60,19 +77,68 @@ fn is_shareable(parts: &http::request::Parts, body: &impl Body) -> bool {
         && !parts.headers.contains_key(http::header::UPGRADE)
 }
 
-impl<S: Clone, B> Clone for Dedup<S, B> {
+pin_project! {
+    /// The response of a [`Dedup`] service.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping a leader drops the inner call, then makes one follower the leader, which calls the inner service with its own
+    /// request; in a [detached](super::DedupLayer::detached) layer the call goes on instead. Dropping a follower gives its place back. Dropping
+    /// one that is alone drops its inner call.
+    pub struct ResponseFuture<S, ReqB, B, M = Inline>
+    where
+        S: Service<Request<ReqB>, Response = Response<B>>,
+        B: Body,
+        B: Send,
+        B: 'static,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+        M: Mode<Work<S, ReqB, B, S::Error>>,
+    {
+        #[pin]
+        run: Run<Ready<S, Request<ReqB>>, Answer<B, S::Error>, M>,
+    }
+}
+
+impl<S, ReqB, B, M> Future for ResponseFuture<S, ReqB, B, M>
+where
+    S: Service<Request<ReqB>, Response = Response<B>>,
+    B: Body + Send + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+    M: Mode<Work<S, ReqB, B, S::Error>>,
+{
+    type Output = Result<Response<DedupBody<B>>, S::Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.project().run.poll(cx)
+    }
+}
+
+impl<S: Clone, B, M: Clone> Clone for Dedup<S, B, M> {
     fn clone(&self) -> Self {
         Self {
             inner: self.inner.clone(),
             shared: Arc::clone(&self.shared),
+            mode: self.mode.clone(),
         }
     }
 }
 
-impl<S: fmt::Debug, B> fmt::Debug for Dedup<S, B> {
+impl<S: fmt::Debug, B, M> fmt::Debug for Dedup<S, B, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Dedup")
             .field("inner", &self.inner)
             .finish_non_exhaustive()
+    }
+}
+
+impl<S, ReqB, B, M> fmt::Debug for ResponseFuture<S, ReqB, B, M>
+where
+    S: Service<Request<ReqB>, Response = Response<B>>,
+    B: Body + Send + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+    M: Mode<Work<S, ReqB, B, S::Error>>,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.run.fmt(f)
     }
 }

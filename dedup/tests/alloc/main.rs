@@ -1,11 +1,27 @@
-//! What a flight allocates, as an assertion. A binary of its own, since the allocator counts for the whole process.
+//! What flights allocate, as assertions. A binary of its own, since the allocator counts for the whole process.
 #![allow(clippy::unwrap_used)]
 
-use buttress_dedup::{Flights, Role};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+use buttress_dedup::{DedupLayer, Flights, Role};
 use testkit::alloc::{Counting, count};
+use tower::{Layer, Service};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
+
+/// What `f` allocates, when it is repeated so often that all tables have their size.
+fn once_warm(mut f: impl FnMut(u64)) -> u64 {
+    // The first in each part of the table makes room for more.
+    (0..1000).for_each(&mut f);
+    let (allocations, ()) = count(|| (0..1000).for_each(f));
+    allocations.count / 1000
+}
+
+fn poll<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
+    Pin::new(future).poll(&mut Context::from_waker(Waker::noop()))
+}
 
 #[test]
 fn a_leader_without_followers_allocates_nothing() {
@@ -14,8 +30,57 @@ fn a_leader_without_followers_allocates_nothing() {
         Role::Leader(leader) => leader.complete(key),
         other => panic!("{other:?}"),
     };
-    // The first in each part of the table makes room for more.
-    (0..1000).for_each(fly);
-    let (allocations, ()) = count(|| (0..1000).for_each(fly));
-    assert_eq!(allocations.count, 0);
+    assert_eq!(once_warm(fly), 0);
+}
+
+#[test]
+fn work_around_a_future_allocates_nothing() {
+    let flights = Flights::<u64, u64>::new();
+    let fly = |key| {
+        let mut run = std::pin::pin!(flights.run(key, || std::future::ready(key)));
+        assert!(poll(&mut run).is_ready());
+    };
+    assert_eq!(once_warm(fly), 0);
+}
+
+#[test]
+fn a_call_through_the_generic_layer_allocates_nothing() {
+    let layer = DedupLayer::new(|key: &u64| Some(*key));
+    let service = tower::service_fn(|key: u64| std::future::ready(Ok::<_, ()>(key)));
+    let mut service = layer.layer(service);
+    let fly = |key| {
+        let mut call = std::pin::pin!(service.call(key));
+        assert!(poll(&mut call).is_ready());
+    };
+    assert_eq!(once_warm(fly), 0);
+}
+
+#[test]
+fn followers_cost_their_flight_a_few_and_themselves_none() {
+    const FOLLOWERS: u64 = 1024;
+    let flights = Flights::<u64, u64>::new();
+    let mut waits = Vec::with_capacity(FOLLOWERS as usize);
+    let fly = |key| {
+        let Role::Leader(leader) = flights.join(key) else {
+            unreachable!("nobody else is here")
+        };
+        for _ in 0..FOLLOWERS {
+            match flights.join(key) {
+                Role::Follower(wait) => waits.push(wait),
+                other => panic!("{other:?}"),
+            }
+        }
+        waits
+            .iter_mut()
+            .for_each(|wait| assert!(poll(wait).is_pending()));
+        leader.complete(key);
+        for mut wait in waits.drain(..) {
+            assert!(poll(&mut wait).is_ready());
+        }
+    };
+    let mut fly = fly;
+    (0..100).for_each(&mut fly);
+    let (allocations, ()) = count(|| fly(0));
+    // Their line, what a timer would point to, a queue that doubles nine times, and the wakers that are woken.
+    assert!(allocations.count <= 12, "{allocations:?}");
 }

@@ -1,7 +1,7 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use buttress_dedup::{Event, Flights, Leader, Role, Snapshot, Wait, Waited};
+use buttress_dedup::{Event, Flights, Leader, Role, Wait, Waited};
 use tokio_test::task::{self, Spawn};
 use tokio_test::{assert_pending, assert_ready};
 
@@ -23,7 +23,7 @@ fn follow(flights: &Flights<Key, u32>) -> Spawn<Wait<Key, u32>> {
 
 #[track_caller]
 fn is_idle(flights: &Flights<Key, u32>) {
-    assert_eq!(flights.snapshot(), Snapshot::default());
+    assert!(flights.snapshot().is_idle());
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn a_panic_of_the_leader_promotes() {
 #[test]
 fn an_observer_that_panics_leaves_no_follower_asleep() {
     let flights = Flights::builder()
-        .observer(|event: &Event| assert_ne!(*event, Event::Promoted, "on purpose"))
+        .observer(|event: &Event<'_>| assert!(!matches!(event, Event::Promoted), "on purpose"))
         .build();
     let leader = lead(&flights);
     let mut wait = follow(&flights);
@@ -221,8 +221,7 @@ async fn followers_time_out_each_at_its_own_time() {
     tokio::time::advance(Duration::from_secs(2)).await;
     assert!(first.is_woken());
     assert!(matches!(assert_ready!(first.poll()), Waited::TimedOut));
-    assert!(second.is_woken(), "it sets the clock anew");
-    assert_pending!(second.poll());
+    assert!(!second.is_woken(), "it has time left");
     tokio::time::advance(Duration::from_secs(2)).await;
     assert!(!second.is_woken());
     tokio::time::advance(Duration::from_secs(1)).await;
@@ -275,8 +274,7 @@ async fn a_follower_times_out_although_those_before_it_are_busy() {
     let mut last = follow(&flights);
     assert_pending!(last.poll());
     tokio::time::advance(Duration::from_secs(3)).await;
-    assert!(busy.is_woken() && last.is_woken());
-    assert_pending!(last.poll());
+    assert!(busy.is_woken() && !last.is_woken());
     tokio::time::advance(Duration::from_secs(3)).await;
     assert!(last.is_woken());
     assert!(matches!(assert_ready!(last.poll()), Waited::TimedOut));

@@ -1,7 +1,3 @@
-use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
-use std::task::Poll;
 use std::time::Duration;
 
 use ::http::{Request, Response, StatusCode};
@@ -13,13 +9,11 @@ use http_body::Body;
 use http_body_util::{BodyExt, Empty};
 use testkit::body::{Hand, HandBody, by_hand};
 use testkit::probe::ProbeError;
-use tokio::sync::oneshot;
 use tokio_test::task::{self, Spawn};
 use tokio_test::{assert_pending, assert_ready};
 use tower::{Layer, Service};
 
 type Req = Request<Empty<Bytes>>;
-type Answer = Result<Response<HandBody>, ProbeError>;
 
 /// An inner service that answers when the test says so, and the layer above it.
 struct Test {
@@ -27,46 +21,14 @@ struct Test {
     backend: Backend,
 }
 
-#[derive(Clone, Default)]
-struct Backend {
-    waiting: Arc<Mutex<Vec<oneshot::Sender<Answer>>>>,
-    calls: Arc<AtomicUsize>,
-}
+type Backend = crate::backend::Backend<Response<HandBody>>;
 
-impl Service<Req> for Backend {
-    type Response = Response<HandBody>;
-    type Error = ProbeError;
-    type Future = Pin<Box<dyn Future<Output = Answer> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> Poll<Result<(), ProbeError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, _: Req) -> Self::Future {
-        let (send, receive) = oneshot::channel();
-        self.calls.fetch_add(1, Ordering::SeqCst);
-        self.waiting.lock().unwrap().push(send);
-        Box::pin(async move { receive.await.unwrap() })
-    }
-}
-
-impl Backend {
-    fn calls(&self) -> usize {
-        self.calls.load(Ordering::SeqCst)
-    }
-
-    /// Answers the oldest call.
-    fn answer(&self, answer: Answer) {
-        let _ = self.waiting.lock().unwrap().remove(0).send(answer);
-    }
-
-    fn respond(&self, change: impl FnOnce(&mut Response<HandBody>)) -> Hand {
-        let (body, hand) = by_hand();
-        let mut response = Response::new(body);
-        change(&mut response);
-        self.answer(Ok(response));
-        hand
-    }
+fn respond(backend: &Backend, change: impl FnOnce(&mut Response<HandBody>)) -> Hand {
+    let (body, hand) = by_hand();
+    let mut response = Response::new(body);
+    change(&mut response);
+    backend.answer(Ok(response));
+    hand
 }
 
 type Call = Spawn<ResponseFuture<Backend, Empty<Bytes>, HandBody>>;
@@ -114,7 +76,7 @@ async fn a_hundred_requests_are_one_call() {
     let test = test(DedupLayer::http());
     let mut calls: Vec<_> = (0..100).map(|_| test.get("/a")).collect();
     assert_eq!(test.backend.calls(), 1);
-    test.backend.respond(|_| {}).data("shared").end();
+    respond(&test.backend, |_| {}).data("shared").end();
     let responses: Vec<_> = calls.iter_mut().map(response).collect();
     assert_eq!(flight(&responses[0]), Flight::Led);
     assert!(
@@ -125,19 +87,19 @@ async fn a_hundred_requests_are_one_call() {
     for response in responses {
         assert_eq!(text(response).await, "shared");
     }
-    assert_eq!(test.layer.snapshot(), Default::default());
+    assert!(test.layer.snapshot().is_idle());
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_body_is_shared_as_it_streams_and_can_be_joined_near_its_start() {
     let test = test(DedupLayer::http());
     let mut leader = test.get("/a");
-    let hand = test.backend.respond(|_| {});
+    let hand = respond(&test.backend, |_| {});
     let mut first = task::spawn(response(&mut leader).into_body());
     hand.data("one");
     assert!(first.enter(|cx, body| body.poll_frame(cx)).is_ready());
 
-    let late = Request::get("/a").body(Empty::new()).unwrap();
+    let late = Request::get("/a").body(Empty::<Bytes>::new()).unwrap();
     let late = assert_ready!(task::spawn(test.service().call(late)).poll()).unwrap();
     assert_eq!(flight(&late), Flight::Joined);
     let mut second = task::spawn(late.into_body());
@@ -151,18 +113,18 @@ async fn the_body_is_shared_as_it_streams_and_can_be_joined_near_its_start() {
     hand.end();
     drop((first, second));
     assert_eq!(test.backend.calls(), 1);
-    assert_eq!(test.layer.snapshot(), Default::default());
+    assert!(test.layer.snapshot().is_idle());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_body_that_nobody_reads_does_not_keep_an_old_answer_in_use() {
     let test = test(DedupLayer::http());
     let mut held = test.get("/a");
-    test.backend.respond(|_| {}).data("old").end();
+    respond(&test.backend, |_| {}).data("old").end();
     let _held = response(&mut held);
     tokio::time::advance(Duration::from_secs(3600)).await;
     let mut anew = test.get("/a");
-    test.backend.respond(|_| {}).data("new").end();
+    respond(&test.backend, |_| {}).data("new").end();
     let anew = response(&mut anew);
     assert_eq!(flight(&anew), Flight::Led);
     assert_eq!(text(anew).await, "new");
@@ -201,8 +163,8 @@ async fn a_cancelled_leader_hands_over_to_one_follower_with_its_own_request() {
     assert!(first.is_woken() && !second.is_woken());
     assert_pending!(first.poll());
     assert_eq!(test.backend.calls(), 2);
-    test.backend.waiting.lock().unwrap().remove(0);
-    test.backend.respond(|_| {}).data("x").end();
+    test.backend.skip();
+    respond(&test.backend, |_| {}).data("x").end();
     assert_eq!(flight(&response(&mut first)), Flight::Led);
     assert_eq!(flight(&response(&mut second)), Flight::Joined);
 }
@@ -211,7 +173,7 @@ async fn a_cancelled_leader_hands_over_to_one_follower_with_its_own_request() {
 async fn a_leader_that_leaves_in_mid_body_does_not_disturb_the_others() {
     let test = test(DedupLayer::http());
     let (mut leader, mut follower) = (test.get("/a"), test.get("/a"));
-    let hand = test.backend.respond(|_| {});
+    let hand = respond(&test.backend, |_| {});
     let leads = response(&mut leader);
     let follows = response(&mut follower);
     hand.data("a");
@@ -224,7 +186,7 @@ async fn a_leader_that_leaves_in_mid_body_does_not_disturb_the_others() {
 async fn a_private_answer_stays_with_its_owner_and_the_others_go_at_once() {
     let test = test(DedupLayer::http());
     let (mut leader, mut first, mut second) = (test.get("/a"), test.get("/a"), test.get("/a"));
-    test.backend.respond(|response| {
+    respond(&test.backend, |response| {
         response
             .headers_mut()
             .insert("set-cookie", "session=1".parse().unwrap());
@@ -277,7 +239,7 @@ async fn without_room_a_request_passes_alone_or_is_refused() {
 
     let rejecting = test(DedupLayer::http().max_waiters(one).on_full(OnFull::Reject));
     let _calls = [(); 2].map(|()| rejecting.get("/a"));
-    let request = Request::get("/a").body(Empty::new()).unwrap();
+    let request = Request::get("/a").body(Empty::<Bytes>::new()).unwrap();
     let refused = assert_ready!(task::spawn(rejecting.service().call(request)).poll()).unwrap();
     assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(rejecting.backend.calls(), 1);
@@ -298,7 +260,7 @@ async fn a_follower_that_has_waited_long_enough_goes_alone() {
 async fn a_follower_sees_nothing_of_the_leaders_own_exchange() {
     let test = test(DedupLayer::http());
     let (mut leader, mut follower) = (test.get("/a"), test.get("/a"));
-    test.backend.respond(|response| {
+    respond(&test.backend, |response| {
         response.extensions_mut().insert("the leader's");
         response
             .headers_mut()

@@ -41,7 +41,7 @@ pub(crate) fn breaker(stats: &Arc<Stats>) -> impl buttress_circuit::Observer + u
 pub(crate) fn dedup(stats: &Arc<Stats>) -> impl buttress_dedup::Observer + use<> {
     use buttress_dedup::Event;
     let stats = Arc::clone(stats);
-    move |event: &Event| {
+    move |event: &Event<'_>| {
         stats.note(|state| match event {
             Event::Led => state.dedup.led += 1,
             Event::Joined => state.dedup.joined += 1,
@@ -49,7 +49,7 @@ pub(crate) fn dedup(stats: &Arc<Stats>) -> impl buttress_dedup::Observer + use<>
             Event::Private => state.dedup.private += 1,
             _ => {}
         });
-        if *event == Event::Promoted {
+        if matches!(event, Event::Promoted) {
             stats.tell("dedup", "A caller left in the middle of its flight; one of those who had joined it goes on.");
         }
     }

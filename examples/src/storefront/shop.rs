@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::body::Body;
 use buttress_cache::Cache;
 use buttress_cache::http::{CachedResponse, HttpCacheLayer};
-use buttress_dedup::DedupLayer;
+use buttress_dedup::http::DedupLayer;
 use buttress_idempotency::{IdempotencyLayer, MemoryStore, Scoped};
 use tokio_util::sync::CancellationToken;
 

@@ -2,9 +2,13 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
 
 use ::loom::future::block_on;
 use ::loom::thread;
+use bytes::Bytes;
+use http_body::Frame;
 
 use super::*;
 
@@ -67,3 +71,37 @@ fn loom_a_reader_that_is_dropped_leaves_the_other_awake() {
         other.join().unwrap();
     });
 }
+
+#[test]
+fn loom_a_laggard_that_leaves_lets_the_reader_that_it_held_up_go_on() {
+    explore(|| {
+        // Time stands still: only the laggard's leaving makes room.
+        let timer = Timer {
+            now: || *NOW,
+            sleep: |_| Box::pin(std::future::pending()),
+        };
+        let total = std::time::Duration::from_secs(1);
+        let laggards = Laggards::HoldUp { total, timer };
+        let (tape, fast) = Tape::new(Late(["a", "b"].into(), false), 1, laggards);
+        let slow = tape.join().expect("nothing was read yet");
+        let other = thread::spawn(move || drop(slow));
+        assert_eq!(block_on(read(fast)), ["a", "b"]);
+        other.join().unwrap();
+    });
+}
+
+#[test]
+fn loom_a_newcomer_joins_at_the_start_or_not_at_all() {
+    explore(|| {
+        let (tape, first) = Tape::new(Late(["a"].into(), false), 100, Laggards::CutOff);
+        let other = thread::spawn(move || tape.join().map(|reader| block_on(read(reader))));
+        assert_eq!(block_on(read(first)), ["a"]);
+        if let Some(seen) = other.join().unwrap() {
+            assert_eq!(seen, ["a"]);
+        }
+    });
+}
+
+#[expect(clippy::disallowed_methods, reason = "some time, the same for ever")]
+static NOW: std::sync::LazyLock<std::time::Instant> =
+    std::sync::LazyLock::new(std::time::Instant::now);

@@ -1,6 +1,12 @@
+use std::error::Error;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::HeaderValue;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, StatusCode};
+use http_body::{Body, Frame, SizeHint};
 use proptest::prelude::*;
 use testkit::body::{Hand, HandBody, by_hand};
 use tokio_test::task::{self, Spawn};
@@ -23,7 +29,7 @@ fn poll(reader: &mut Reader) -> Polled {
 #[track_caller]
 fn reads(reader: &mut Reader, expected: &'static str) {
     match poll(reader) {
-        Poll::Ready(Some(Ok(frame))) => assert_eq!(frame.into_data().unwrap(), expected),
+        Poll::Ready(Some(Ok(frame))) => assert_eq!(frame.into_data().expect("data"), expected),
         other => panic!("expected {expected:?}, got {other:?}"),
     }
 }
@@ -306,6 +312,152 @@ fn hints_are_exact_when_the_body_knows_its_length() {
     reads(&mut reader, "c");
     ends(&mut reader);
     assert!(reader.is_end_stream());
+}
+
+#[test]
+fn a_hint_is_what_the_body_says_of_its_rest_and_exact_at_the_end() {
+    struct Between(Vec<&'static str>);
+    impl Body for Between {
+        type Data = Bytes;
+        type Error = std::convert::Infallible;
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+            Poll::Ready(self.0.pop().map(|data| Ok(Frame::data(Bytes::from(data)))))
+        }
+        fn size_hint(&self) -> SizeHint {
+            let mut hint = SizeHint::new();
+            hint.set_lower(self.0.len() as u64);
+            hint.set_upper(10);
+            hint
+        }
+    }
+    let (tape, first) = Tape::new(Between(vec!["bb", "a"]), 100, Laggards::CutOff);
+    let second = tape.join().unwrap();
+    let mut first = task::spawn(first);
+    let hint = |hint: SizeHint| (hint.lower(), hint.upper());
+    assert_eq!(hint(first.size_hint()), (2, Some(10)));
+    assert!(first.enter(|cx, reader| reader.poll_frame(cx)).is_ready());
+    assert_eq!(hint(first.size_hint()), (1, Some(10)));
+    assert_eq!(
+        hint(second.size_hint()),
+        (2, Some(11)),
+        "one byte is kept for it"
+    );
+    for _ in 0..2 {
+        assert!(first.enter(|cx, reader| reader.poll_frame(cx)).is_ready());
+    }
+    assert_eq!(first.size_hint().exact(), Some(0));
+    assert_eq!(second.size_hint().exact(), Some(3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_does_not_ask_is_not_held_up() {
+    let laggards = Laggards::HoldUp {
+        total: Duration::from_secs(5),
+        timer: tokio_timer(),
+    };
+    let (hand, tape, mut asks) = tape(1, laggards);
+    let mut idles = task::spawn(tape.join().unwrap());
+    let mut slow = task::spawn(tape.join().unwrap());
+    hand.data("a").data("b").data("c");
+    reads(&mut asks, "a");
+    reads(&mut idles, "a");
+    assert!(poll(&mut asks).is_pending());
+    drop(asks);
+    tokio::time::advance(Duration::from_secs(60)).await;
+    assert!(poll(&mut idles).is_pending(), "from now on somebody asks");
+    tokio::time::advance(Duration::from_secs(4)).await;
+    assert!(poll(&mut idles).is_pending());
+    reads(&mut slow, "a");
+    reads(&mut idles, "b");
+}
+
+/// Puts a body on a tape of one frame, with a record of at most three bytes, and what came of it.
+fn recorded(slow: bool) -> (Hand, Reader, Option<Reader>, Arc<Mutex<Vec<Outcome>>>) {
+    let (hand, tape, reader) = tape(1, Laggards::CutOff);
+    let outcomes = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&outcomes);
+    let recording = Recording::new(StatusCode::OK, HeaderMap::new(), 3);
+    tape.record(recording, move |outcome| {
+        heard.lock().expect("no panic").push(outcome)
+    });
+    let other = slow.then(|| task::spawn(tape.join().expect("nothing was read yet")));
+    (hand, reader, other, outcomes)
+}
+
+#[test]
+fn the_record_is_whole_however_small_the_window_and_before_the_readers_know() {
+    let (hand, mut reader, _slow, outcomes) = recorded(true);
+    let trailers = HeaderMap::from_iter([(http::header::EXPIRES, HeaderValue::from_static("0"))]);
+    hand.data("a")
+        .data("b")
+        .data("c")
+        .trailers(trailers.clone());
+    ["a", "b", "c"]
+        .iter()
+        .for_each(|data| reads(&mut reader, data));
+    assert!(matches!(poll(&mut reader), Poll::Ready(Some(Ok(_)))));
+    assert!(outcomes.lock().unwrap().is_empty());
+    hand.end();
+    ends(&mut reader);
+    let expected = crate::Recorded::new(
+        StatusCode::OK,
+        HeaderMap::new(),
+        Bytes::from("abc"),
+        Some(trailers),
+    );
+    assert_eq!(*outcomes.lock().unwrap(), [Outcome::Complete(expected)]);
+}
+
+#[test]
+fn a_record_that_is_too_large_ends_and_the_stream_goes_on() {
+    let (hand, mut reader, _, outcomes) = recorded(false);
+    hand.data("ab").data("cd");
+    reads(&mut reader, "ab");
+    reads(&mut reader, "cd");
+    assert_eq!(*outcomes.lock().unwrap(), [Outcome::Overflow]);
+    hand.data("e").end();
+    reads(&mut reader, "e");
+    ends(&mut reader);
+    assert_eq!(outcomes.lock().unwrap().len(), 1);
+}
+
+#[test]
+fn a_record_of_a_body_that_breaks_or_that_nobody_reads_to_its_end_is_aborted() {
+    let (hand, mut reader, _, outcomes) = recorded(false);
+    hand.data("a").fail();
+    reads(&mut reader, "a");
+    assert!(matches!(poll(&mut reader), Poll::Ready(Some(Err(_)))));
+    assert_eq!(*outcomes.lock().unwrap(), [Outcome::Aborted]);
+
+    let (hand, mut reader, _, outcomes) = recorded(false);
+    hand.data("a");
+    reads(&mut reader, "a");
+    drop(reader);
+    assert_eq!(*outcomes.lock().unwrap(), [Outcome::Aborted]);
+}
+
+#[test]
+fn a_record_that_begins_too_late_is_aborted_and_one_of_nothing_is_whole() {
+    let record = |tape: &dyn Fn(Box<dyn FnOnce(Outcome) + Send>)| {
+        let outcomes = Arc::new(Mutex::new(Vec::new()));
+        let heard = Arc::clone(&outcomes);
+        tape(Box::new(move |outcome| heard.lock().unwrap().push(outcome)));
+        outcomes.lock().unwrap().pop().expect("it has ended")
+    };
+    let recording = || Recording::new(StatusCode::OK, HeaderMap::new(), 3);
+    let (hand, tape, mut reader) = tape(100, Laggards::CutOff);
+    hand.data("a");
+    reads(&mut reader, "a");
+    let late = record(&|on_end| tape.record(recording(), on_end));
+    assert_eq!(late, Outcome::Aborted);
+
+    let empty = http_body_util::Empty::<Bytes>::new();
+    let (tape, _reader) = Tape::new(empty, 100, Laggards::CutOff);
+    let nothing = record(&|on_end| tape.record(recording(), on_end));
+    assert!(matches!(nothing, Outcome::Complete(recorded) if recorded.body().is_empty()));
 }
 
 #[test]

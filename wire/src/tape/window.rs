@@ -101,11 +101,6 @@ impl<T: Clone> Window<T> {
         position == self.base + self.frames.len() as u64
     }
 
-    /// Whether some reader has read everything so far, and could go on.
-    pub(super) fn has_reader_at_end(&self) -> bool {
-        self.at_end > 0
-    }
-
     /// Whether the first frame is needed by nobody.
     pub(super) fn is_front_unneeded(&self) -> bool {
         self.frames.front().is_none_or(|first| first.waiting == 0)

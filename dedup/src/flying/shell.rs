@@ -1,0 +1,66 @@
+//! What a shell makes of flights.
+
+use std::hash::Hash;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::coordinate::{Coordinator, Lease};
+use crate::event::Event;
+use crate::flights::Role;
+use crate::leader::Leader;
+
+/// What the values of a flight mean to one caller.
+pub trait Shell: Sized {
+    /// What flights are joined by.
+    type Key: Eq + Hash;
+    /// What they give to followers.
+    type Value: Clone;
+    /// What the work comes to.
+    type Result;
+    /// What the caller gets.
+    type Output;
+
+    /// Joins the flight of `key`.
+    fn join(&self, key: Self::Key) -> Role<Self::Key, Self::Value>;
+
+    /// Tells what has happened to it.
+    fn tell(&self, event: Event<'_>);
+
+    /// The other processes, if they are to be asked, and what the flight is called there.
+    fn coordination(&self) -> Option<(&Arc<dyn Coordinator>, &[u8])>;
+
+    /// The work of a leader has ended: tells the others here, and elsewhere if there is a lease.
+    fn land(
+        self,
+        result: Self::Result,
+        leader: Leader<Self::Key, Self::Value>,
+        lease: Option<Box<dyn Lease>>,
+    ) -> Self::Output;
+
+    /// Another process has done the work. `None` when this cannot be read, and the leader has to do it after all.
+    fn land_received(
+        &mut self,
+        value: Bytes,
+        leader: &mut Option<Leader<Self::Key, Self::Value>>,
+    ) -> Option<Self::Output>;
+
+    /// The work was done for this caller alone.
+    fn alone(self, result: Self::Result) -> Self::Output;
+
+    /// This caller, who has followed, gets a value.
+    fn receive(&mut self, value: Self::Value) -> Received<Self>;
+
+    /// There is no room. `None` when the caller is to go alone.
+    fn full(&mut self) -> Option<Self::Output>;
+}
+
+/// What a follower makes of a value.
+pub enum Received<H: Shell> {
+    /// It joins once more, by this key.
+    Again(H::Key),
+    /// It is of no use: the follower does its own work.
+    Alone,
+    /// It is done.
+    Done(H::Output),
+}

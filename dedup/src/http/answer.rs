@@ -1,0 +1,286 @@
+//! What the flights of the HTTP layer mean.
+
+use std::error::Error;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use buttress_wire::tape::{Tape, TapeReader};
+use buttress_wire::{Outcome, Protocol, Recorded, Recording, Refusal, grpc::Code};
+use bytes::Bytes;
+use http::{HeaderMap, Response, StatusCode, Version, response};
+use http_body::Body;
+
+use super::Flight;
+use super::body::DedupBody;
+use super::key::HttpKey;
+use super::settings::{OnFailure, Shared};
+use super::share::{Share, headers_for_followers};
+use crate::coordinate::{Coordinator, Lease};
+use crate::event::Event;
+use crate::flights::Role;
+use crate::flying::{Received, Shell};
+use crate::layer::OnFull;
+use crate::leader::Leader;
+
+/// What a leader leaves to those who joined it.
+pub enum Landed<B> {
+    /// The leader's call failed without a response.
+    Failed,
+    /// The response is the leader's own.
+    Private,
+    /// Another process did the work.
+    Received(Recorded),
+    /// For those who waited: their place is kept.
+    Response(Arc<Head>, TapeReader<B>),
+    /// For newcomers, while the start of the body is still there.
+    Streaming(Arc<Head>, Tape<B>),
+}
+
+/// What followers see of the response's head.
+#[derive(Debug)]
+pub struct Head {
+    status: StatusCode,
+    version: Version,
+    headers: HeaderMap,
+}
+
+/// One request.
+pub struct Answer<B, E> {
+    shared: Arc<Shared<B>>,
+    protocol: Protocol,
+    key_hash: u64,
+    /// What the flight is called elsewhere, if others are asked.
+    name: Option<Vec<u8>>,
+    error: PhantomData<fn() -> E>,
+}
+
+impl<B, E> Answer<B, E> {
+    pub(super) fn new(shared: &Arc<Shared<B>>, protocol: Protocol, key: Option<&HttpKey>) -> Self {
+        let is_coordinated = shared.settings.elsewhere.is_some();
+        let name = key
+            .filter(|_| is_coordinated)
+            .map(|key| key.as_bytes().to_vec());
+        Self {
+            shared: Arc::clone(shared),
+            protocol,
+            key_hash: key.map_or(0, |key| shared.hash(key)),
+            name,
+            error: PhantomData,
+        }
+    }
+
+    fn refuse(&self, refusal: &Refusal) -> Response<DedupBody<B>> {
+        let response = refusal.render(self.protocol).map(DedupBody::refusal);
+        marked(response, Flight::Refused)
+    }
+
+    /// Keeps the response to itself.
+    fn keep(
+        &self,
+        parts: response::Parts,
+        body: B,
+        leader: Leader<HttpKey, Landed<B>>,
+        lease: Option<Box<dyn Lease>>,
+    ) -> Response<DedupBody<B>> {
+        self.shared.remember_private(self.key_hash);
+        lease.into_iter().for_each(Lease::decline);
+        leader.complete(Landed::Private);
+        self.shared.flights.tell(Event::Private);
+        let response = Response::from_parts(parts, DedupBody::own(body));
+        marked(response, Flight::Alone)
+    }
+
+    /// Gives the response to everybody, as it streams.
+    fn share(
+        &self,
+        parts: response::Parts,
+        body: B,
+        leader: Leader<HttpKey, Landed<B>>,
+        lease: Option<Box<dyn Lease>>,
+    ) -> Response<DedupBody<B>>
+    where
+        B: Body + Send + 'static,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let head = Arc::new(Head::of(&parts));
+        let announced = body.size_hint().exact();
+        let settings = &self.shared.settings;
+        let (tape, reader) = Tape::new(body, settings.window, settings.laggards());
+        if let (Some(lease), Some(elsewhere)) = (lease, &settings.elsewhere) {
+            let recording = Recording::new(head.status, head.headers.clone(), elsewhere.max_bytes);
+            tape.record(recording.announced(announced), |outcome| {
+                publish(lease, outcome)
+            });
+        }
+        let landing = leader.land(
+            Landed::Response(Arc::clone(&head), reader.clone()),
+            Landed::Streaming(head, tape.clone()),
+        );
+        // The key is free once the start of the body is gone, the body has ended, or nobody reads it.
+        tape.on_closed(move || drop(landing));
+        let response = Response::from_parts(parts, DedupBody::shared(reader));
+        marked(response, Flight::Led)
+    }
+}
+
+/// Tells other processes how a body has ended.
+fn publish(lease: Box<dyn Lease>, outcome: Outcome) {
+    match outcome {
+        Outcome::Complete(recorded) => lease.publish(recorded.encode()),
+        Outcome::Overflow => lease.decline(),
+        // Someone else may have more luck.
+        Outcome::Aborted => drop(lease),
+    }
+}
+
+impl<B, E> Shell for Answer<B, E>
+where
+    B: Body + Send + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    type Key = HttpKey;
+    type Value = Landed<B>;
+    type Result = Result<Response<B>, E>;
+    type Output = Result<Response<DedupBody<B>>, E>;
+
+    fn join(&self, key: HttpKey) -> Role<HttpKey, Landed<B>> {
+        self.shared.flights.join(key)
+    }
+
+    fn tell(&self, event: Event<'_>) {
+        self.shared.flights.tell(event);
+    }
+
+    fn coordination(&self) -> Option<(&Arc<dyn Coordinator>, &[u8])> {
+        let elsewhere = self.shared.settings.elsewhere.as_ref()?;
+        Some((&elsewhere.coordinator, self.name.as_deref()?))
+    }
+
+    fn land(
+        self,
+        result: Self::Result,
+        leader: Leader<HttpKey, Landed<B>>,
+        lease: Option<Box<dyn Lease>>,
+    ) -> Self::Output {
+        let response = match result {
+            Ok(response) => response,
+            Err(error) => {
+                lease.into_iter().for_each(Lease::decline);
+                leader.complete(Landed::Failed);
+                self.shared.flights.tell(Event::Failed);
+                return Err(error);
+            }
+        };
+        let (parts, body) = response.into_parts();
+        Ok(match self.shared.share(&parts) {
+            Share::Private => self.keep(parts, body, leader, lease),
+            Share::Shared => self.share(parts, body, leader, lease),
+        })
+    }
+
+    fn land_received(
+        &mut self,
+        value: Bytes,
+        leader: &mut Option<Leader<HttpKey, Landed<B>>>,
+    ) -> Option<Self::Output> {
+        let recorded = Recorded::decode(value).ok()?;
+        let response = received(&recorded);
+        leader.take()?.complete(Landed::Received(recorded));
+        Some(Ok(response))
+    }
+
+    fn alone(self, result: Self::Result) -> Self::Output {
+        result.map(|response| marked(response.map(DedupBody::own), Flight::Alone))
+    }
+
+    fn receive(&mut self, landed: Landed<B>) -> Received<Self> {
+        let is_failure = matches!(landed, Landed::Failed);
+        if is_failure && self.shared.settings.on_failure == OnFailure::BadGateway {
+            return Received::Done(Ok(self.refuse(&leader_failed())));
+        }
+        match landed.response() {
+            Some(response) => Received::Done(Ok(response)),
+            None => Received::Alone,
+        }
+    }
+
+    fn full(&mut self) -> Option<Self::Output> {
+        match self.shared.settings.on_full {
+            OnFull::Bypass => None,
+            OnFull::Reject => Some(Ok(self.refuse(&too_many()))),
+        }
+    }
+}
+
+impl<B> Landed<B> {
+    /// The response for one more follower, if there is one: the start of a stream may have gone between two looks.
+    fn response(self) -> Option<Response<DedupBody<B>>> {
+        let (head, reader) = match self {
+            Self::Failed | Self::Private => return None,
+            Self::Received(recorded) => return Some(received(&recorded)),
+            Self::Response(head, reader) => (head, reader),
+            Self::Streaming(head, tape) => (head, tape.join()?),
+        };
+        Some(marked(
+            head.response(DedupBody::shared(reader)),
+            Flight::Joined,
+        ))
+    }
+}
+
+impl<B> Clone for Landed<B> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Failed => Self::Failed,
+            Self::Private => Self::Private,
+            Self::Received(recorded) => Self::Received(recorded.clone()),
+            Self::Response(head, reader) => Self::Response(Arc::clone(head), reader.clone()),
+            Self::Streaming(head, tape) => Self::Streaming(Arc::clone(head), tape.clone()),
+        }
+    }
+}
+
+impl Head {
+    fn of(parts: &response::Parts) -> Self {
+        Self {
+            status: parts.status,
+            version: parts.version,
+            headers: headers_for_followers(&parts.headers),
+        }
+    }
+
+    fn response<B>(&self, body: B) -> Response<B> {
+        let mut response = Response::new(body);
+        *response.status_mut() = self.status;
+        *response.version_mut() = self.version;
+        *response.headers_mut() = self.headers.clone();
+        response
+    }
+}
+
+fn received<B>(recorded: &Recorded) -> Response<DedupBody<B>> {
+    marked(recorded.response().map(DedupBody::received), Flight::Joined)
+}
+
+fn marked<B>(mut response: Response<B>, flight: Flight) -> Response<B> {
+    response.extensions_mut().insert(flight);
+    response
+}
+
+fn too_many() -> Refusal {
+    Refusal::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "urn:buttress:problem:dedup-full",
+        "Too many requests wait for the same answer",
+        Code::Unavailable,
+    )
+}
+
+fn leader_failed() -> Refusal {
+    Refusal::new(
+        StatusCode::BAD_GATEWAY,
+        "urn:buttress:problem:dedup-leader-failed",
+        "The call that this request shared has failed",
+        Code::Unavailable,
+    )
+}

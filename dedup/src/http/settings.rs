@@ -1,0 +1,124 @@
+//! What was chosen, and what the services of a layer share.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::time::Duration;
+
+use buttress_wire::tape::{Laggards, Timer};
+use http::{request, response};
+
+use super::answer::Landed;
+use super::key::HttpKey;
+use super::memory::ShortMemory;
+use super::share::{Share, is_shareable};
+use crate::builder::FlightsBuilder;
+use crate::coordinate::Coordinator;
+use crate::flights::Flights;
+use crate::layer::OnFull;
+
+type KeyFn = dyn Fn(&request::Parts, HttpKey) -> Option<HttpKey> + Send + Sync;
+type ShareFn = dyn Fn(&response::Parts) -> Share + Send + Sync;
+
+/// What followers get when the leader's call fails, without a response.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum OnFailure {
+    /// A 502 problem.
+    BadGateway,
+    /// They call the inner service on their own, all at once.
+    #[default]
+    RunOwn,
+}
+
+#[derive(Clone)]
+pub(super) struct Settings {
+    pub(super) flights: FlightsBuilder,
+    pub(super) key: Option<Arc<KeyFn>>,
+    pub(super) share: Option<Arc<ShareFn>>,
+    pub(super) on_failure: OnFailure,
+    pub(super) on_full: OnFull,
+    pub(super) window: usize,
+    pub(super) stall: Duration,
+    pub(super) private_memory: Duration,
+    pub(super) elsewhere: Option<Elsewhere>,
+}
+
+/// The other processes.
+#[derive(Clone)]
+pub(super) struct Elsewhere {
+    pub(super) coordinator: Arc<dyn Coordinator>,
+    /// Of a body that they are given.
+    pub(super) max_bytes: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            flights: FlightsBuilder::default(),
+            key: None,
+            share: None,
+            on_failure: OnFailure::default(),
+            on_full: OnFull::default(),
+            window: 256 * 1024,
+            stall: Duration::from_secs(5),
+            private_memory: Duration::from_secs(10),
+            elsewhere: None,
+        }
+    }
+}
+
+impl Settings {
+    pub(super) fn laggards(&self) -> Laggards {
+        let timer = Timer {
+            now: || tokio::time::Instant::now().into_std(),
+            sleep: |after| Box::pin(tokio::time::sleep(after)),
+        };
+        Laggards::HoldUp {
+            total: self.stall,
+            timer,
+        }
+    }
+}
+
+/// What the services of one layer share.
+pub struct Shared<B> {
+    pub(super) flights: Flights<HttpKey, Landed<B>>,
+    pub(super) settings: Settings,
+    private: ShortMemory,
+    hasher: RandomState,
+}
+
+impl<B> Shared<B> {
+    pub(super) fn new(settings: Settings) -> Self {
+        Self {
+            flights: settings.flights.clone().build(),
+            private: ShortMemory::new(settings.private_memory),
+            hasher: RandomState::new(),
+            settings,
+        }
+    }
+
+    /// The key of a request, if it may be shared.
+    pub(super) fn key(&self, parts: &request::Parts) -> Option<HttpKey> {
+        let key = HttpKey::new(parts);
+        let key = match &self.settings.key {
+            Some(choose) => choose(parts, key)?,
+            None => key,
+        };
+        (!self.private.knows(self.hash(&key))).then_some(key)
+    }
+
+    pub(super) fn share(&self, head: &response::Parts) -> Share {
+        match &self.settings.share {
+            Some(share) => share(head),
+            None => is_shareable(head),
+        }
+    }
+
+    pub(super) fn remember_private(&self, key_hash: u64) {
+        self.private.remember(key_hash);
+    }
+
+    pub(super) fn hash(&self, key: &HttpKey) -> u64 {
+        self.hasher.hash_one(key)
+    }
+}

@@ -1,0 +1,133 @@
+//! What the flights of a generic layer mean.
+
+use std::hash::Hash;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::settings::{OnFailure, OnFull, Shared};
+use crate::coordinate::{Coordinator, Lease};
+use crate::error::DedupError;
+use crate::event::Event;
+use crate::flights::Role;
+use crate::flying::{Received, Shell};
+use crate::leader::Leader;
+
+/// What a leader gives to its followers.
+pub type Answer<T, E> = Result<T, Arc<E>>;
+
+/// One call.
+pub struct Keyed<K, T, E> {
+    shared: Arc<Shared<K, T, E>>,
+    /// By which the flight is joined again, where failures are retried. `None` once it has been.
+    again: Option<K>,
+    /// What the flight is called elsewhere, if others are asked.
+    name: Option<Vec<u8>>,
+}
+
+impl<K, T, E> Keyed<K, T, E> {
+    /// `key` is asked for once more where failures are retried.
+    pub(super) fn new(
+        shared: &Arc<Shared<K, T, E>>,
+        key: Option<&K>,
+        again: impl FnOnce() -> Option<K>,
+    ) -> Self {
+        let retries = key.is_some() && shared.settings.on_failure == OnFailure::RetryOnce;
+        let codec = shared.settings.elsewhere.as_ref().map(|(_, codec)| codec);
+        Self {
+            shared: Arc::clone(shared),
+            again: if retries { again() } else { None },
+            name: key.zip(codec).map(|(key, codec)| codec.key(key)),
+        }
+    }
+
+    /// Tells other processes.
+    fn publish(&self, lease: Option<Box<dyn Lease>>, response: &T) {
+        let (Some(lease), Some((_, codec))) = (lease, &self.shared.settings.elsewhere) else {
+            return;
+        };
+        match codec.encode(response) {
+            Some(bytes) => lease.publish(bytes),
+            None => lease.decline(),
+        }
+    }
+}
+
+impl<K: Eq + Hash, T: Clone, E> Shell for Keyed<K, T, E> {
+    type Key = K;
+    type Value = Answer<T, E>;
+    type Result = Result<T, E>;
+    type Output = Result<T, DedupError<E>>;
+
+    fn join(&self, key: K) -> Role<K, Answer<T, E>> {
+        self.shared.flights.join(key)
+    }
+
+    fn tell(&self, event: Event<'_>) {
+        self.shared.flights.tell(event);
+    }
+
+    fn coordination(&self) -> Option<(&Arc<dyn Coordinator>, &[u8])> {
+        let (coordinator, _) = self.shared.settings.elsewhere.as_ref()?;
+        Some((coordinator, self.name.as_deref()?))
+    }
+
+    fn land(
+        self,
+        result: Result<T, E>,
+        leader: Leader<K, Answer<T, E>>,
+        lease: Option<Box<dyn Lease>>,
+    ) -> Self::Output {
+        match result {
+            Ok(response) => {
+                self.publish(lease, &response);
+                leader.complete(Ok(response.clone()));
+                Ok(response)
+            }
+            Err(error) => {
+                // Its own errors are each process's own.
+                lease.into_iter().for_each(Lease::decline);
+                let error = Arc::new(error);
+                leader.complete(Err(Arc::clone(&error)));
+                self.shared.flights.tell(Event::Failed);
+                Err(DedupError::Call(error))
+            }
+        }
+    }
+
+    fn land_received(
+        &mut self,
+        value: Bytes,
+        leader: &mut Option<Leader<K, Answer<T, E>>>,
+    ) -> Option<Self::Output> {
+        let (_, codec) = self.shared.settings.elsewhere.as_ref()?;
+        let response = codec.decode(value)?;
+        leader.take()?.complete(Ok(response.clone()));
+        Some(Ok(response))
+    }
+
+    fn alone(self, result: Result<T, E>) -> Self::Output {
+        result.map_err(|error| DedupError::Call(Arc::new(error)))
+    }
+
+    fn receive(&mut self, value: Answer<T, E>) -> Received<Self> {
+        let error = match value {
+            Ok(response) => return Received::Done(Ok(response)),
+            Err(error) => error,
+        };
+        match self.again.take() {
+            Some(key) => {
+                self.shared.flights.tell(Event::Retried);
+                Received::Again(key)
+            }
+            None => Received::Done(Err(DedupError::Call(error))),
+        }
+    }
+
+    fn full(&mut self) -> Option<Self::Output> {
+        match self.shared.settings.on_full {
+            OnFull::Bypass => None,
+            OnFull::Reject => Some(Err(DedupError::Full)),
+        }
+    }
+}

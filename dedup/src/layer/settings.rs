@@ -1,0 +1,85 @@
+//! What was chosen, and what the services of a layer share.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::Answer;
+use crate::builder::FlightsBuilder;
+use crate::coordinate::Coordinator;
+use crate::flights::Flights;
+
+/// What followers get when the call that they share fails.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum OnFailure {
+    /// They join once more: one of them calls the inner service again, and the others share that. What comes of it is final.
+    RetryOnce,
+    /// The same error.
+    #[default]
+    Share,
+}
+
+/// What becomes of a call that finds no room in its flight, or no room for another flight.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum OnFull {
+    /// It calls the inner service on its own.
+    #[default]
+    Bypass,
+    /// It is refused.
+    Reject,
+}
+
+/// How keys and responses travel between processes.
+pub trait Codec<K, T>: Send + Sync {
+    /// A key: equal for equal keys and for no others, in every process.
+    fn key(&self, key: &K) -> Vec<u8>;
+
+    /// A response. `None` when it is not for other processes: they do their own work.
+    fn encode(&self, response: &T) -> Option<Bytes>;
+
+    /// A response from another process. `None` when it cannot be read: this process then does its own work.
+    fn decode(&self, bytes: Bytes) -> Option<T>;
+}
+
+pub(super) struct Settings<K, T> {
+    pub(super) flights: FlightsBuilder,
+    pub(super) on_failure: OnFailure,
+    pub(super) on_full: OnFull,
+    pub(super) elsewhere: Option<(Arc<dyn Coordinator>, Arc<dyn Codec<K, T>>)>,
+}
+
+pub(super) struct Shared<K, T, E> {
+    pub(super) flights: Flights<K, Answer<T, E>>,
+    pub(super) settings: Settings<K, T>,
+}
+
+impl<K, T, E> Shared<K, T, E> {
+    pub(super) fn new(settings: Settings<K, T>) -> Self {
+        Self {
+            flights: settings.flights.clone().build(),
+            settings,
+        }
+    }
+}
+
+impl<K, T> Default for Settings<K, T> {
+    fn default() -> Self {
+        Self {
+            flights: FlightsBuilder::default(),
+            on_failure: OnFailure::default(),
+            on_full: OnFull::default(),
+            elsewhere: None,
+        }
+    }
+}
+
+impl<K, T> Clone for Settings<K, T> {
+    fn clone(&self) -> Self {
+        Self {
+            flights: self.flights.clone(),
+            on_failure: self.on_failure,
+            on_full: self.on_full,
+            elsewhere: self.elsewhere.clone(),
+        }
+    }
+}

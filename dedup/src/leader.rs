@@ -1,0 +1,96 @@
+//! Who does the work of a flight, and what is left of it while it lands.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::table::{Part, Place};
+
+/// The one who does the work of a flight.
+///
+/// # Cancellation
+///
+/// Dropping it without a value makes one follower the leader. Drop the work first: that there is never more than one at a time rests
+/// on it.
+#[must_use = "a leader that is dropped makes someone else lead"]
+pub struct Leader<K, V> {
+    /// `None` once it has completed.
+    part: Option<Arc<Part<K, V>>>,
+    place: Place,
+}
+
+impl<K, V> Leader<K, V> {
+    pub(crate) fn new(part: &Arc<Part<K, V>>, place: Place) -> Self {
+        Self {
+            part: Some(Arc::clone(part)),
+            place,
+        }
+    }
+
+    /// Gives `value` to everyone who waits. The key is free before they get it.
+    pub fn complete(mut self, value: V) {
+        let part = self.part.take();
+        if let Some(line) = part.and_then(|part| part.end(self.place)) {
+            line.publish(value);
+        }
+    }
+
+    /// Gives `value` to everyone who waits, and `newcomers` to whoever joins while the [`Landing`] lives: for values that
+    /// are still under way themselves, like a stream that can be joined near its start.
+    ///
+    /// Newcomers come to an end while the landing lives, so that one who holds it for long does not keep an old value in use:
+    /// after [`landed_for`](crate::FlightsBuilder::landed_for), or when [`max_waiters`](crate::FlightsBuilder::max_waiters) of them have
+    /// joined, whoever comes starts a new flight.
+    pub fn land(mut self, value: V, newcomers: V) -> Landing<K, V> {
+        let part = self.part.take();
+        let landing = Landing {
+            part: part.clone(),
+            place: self.place,
+        };
+        if let Some(line) = part.and_then(|part| part.land(self.place, newcomers)) {
+            line.publish(value);
+        }
+        landing
+    }
+}
+
+impl<K, V> Drop for Leader<K, V> {
+    fn drop(&mut self) {
+        if let Some(part) = self.part.take() {
+            part.abandon(self.place);
+        }
+    }
+}
+
+/// Keeps a landed flight joinable, within its bounds; made by [`Leader::land`].
+///
+/// # Cancellation
+///
+/// Dropping it frees the key: who comes then starts anew.
+#[must_use = "the flight cannot be joined any more once this is dropped"]
+pub struct Landing<K, V> {
+    part: Option<Arc<Part<K, V>>>,
+    place: Place,
+}
+
+impl<K, V> Drop for Landing<K, V> {
+    fn drop(&mut self) {
+        let gone = self.part.take().and_then(|part| part.end(self.place));
+        drop(gone);
+    }
+}
+
+impl<K, V> fmt::Debug for Leader<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Leader")
+            .field("flight", &self.place.id)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<K, V> fmt::Debug for Landing<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Landing")
+            .field("flight", &self.place.id)
+            .finish_non_exhaustive()
+    }
+}

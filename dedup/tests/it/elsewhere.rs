@@ -1,0 +1,330 @@
+//! Flights behind a coordinator that does as the test says.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use buttress_dedup::{Asking, Codec, Coordinator, DedupLayer, Event, Lease, Seat};
+use bytes::Bytes;
+use testkit::probe::ProbeError;
+use tokio::sync::oneshot;
+use tokio_test::task;
+use tokio_test::{assert_pending, assert_ready};
+use tower::{Layer, ServiceExt};
+
+use crate::backend::Backend;
+
+/// Gives out seats when the test does, and writes down what becomes of leases.
+#[derive(Clone, Default)]
+pub(crate) struct Elsewhere {
+    asking: Arc<Mutex<VecDeque<oneshot::Sender<Seat>>>>,
+    asked: Arc<Mutex<Vec<Vec<u8>>>>,
+    log: Arc<Mutex<Vec<String>>>,
+}
+
+impl Elsewhere {
+    pub(crate) fn asked(&self) -> usize {
+        self.asked.lock().unwrap().len()
+    }
+
+    pub(crate) fn give(&self, seat: Seat) {
+        let asking = self
+            .asking
+            .lock()
+            .unwrap()
+            .pop_front()
+            .expect("nobody asks");
+        let _ = asking.send(seat);
+    }
+
+    pub(crate) fn lease(&self) -> Seat {
+        Seat::Lead(Box::new(Noted {
+            log: Arc::clone(&self.log),
+            ended: false,
+        }))
+    }
+
+    /// What has become of leases so far.
+    pub(crate) fn log(&self) -> Vec<String> {
+        self.log.lock().unwrap().clone()
+    }
+}
+
+impl Coordinator for Elsewhere {
+    fn join(&self, key: &[u8]) -> Asking {
+        let (send, receive) = oneshot::channel();
+        self.asked.lock().unwrap().push(key.to_vec());
+        self.asking.lock().unwrap().push_back(send);
+        Box::pin(async move { receive.await.expect("the test gives a seat") })
+    }
+}
+
+struct Noted {
+    log: Arc<Mutex<Vec<String>>>,
+    ended: bool,
+}
+
+impl Noted {
+    fn end(&mut self, how: String) {
+        self.ended = true;
+        self.log.lock().unwrap().push(how);
+    }
+}
+
+impl Lease for Noted {
+    fn decline(mut self: Box<Self>) {
+        self.end("declined".into());
+    }
+
+    fn publish(mut self: Box<Self>, value: Bytes) {
+        self.end(format!("published {} bytes", value.len()));
+    }
+}
+
+impl Drop for Noted {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.log.lock().unwrap().push("given up".into());
+        }
+    }
+}
+
+struct Decimal;
+
+impl Codec<u8, u32> for Decimal {
+    fn key(&self, key: &u8) -> Vec<u8> {
+        vec![*key]
+    }
+
+    fn encode(&self, response: &u32) -> Option<Bytes> {
+        (*response < 1000).then(|| Bytes::from(response.to_string()))
+    }
+
+    fn decode(&self, bytes: Bytes) -> Option<u32> {
+        std::str::from_utf8(&bytes).ok()?.parse().ok()
+    }
+}
+
+type KeyFn = fn(&u8) -> Option<u8>;
+
+struct Test {
+    elsewhere: Elsewhere,
+    backend: Backend<u32>,
+    layer: DedupLayer<KeyFn, u8, u32, ProbeError>,
+    told: Arc<Mutex<Vec<String>>>,
+}
+
+fn test() -> Test {
+    let elsewhere = Elsewhere::default();
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&told);
+    let layer = DedupLayer::new((|key: &u8| Some(*key)) as KeyFn)
+        .coordinator(Arc::new(elsewhere.clone()), Decimal)
+        .observer(move |event: &Event<'_>| {
+            heard.lock().unwrap().push(match event {
+                Event::Uncoordinated(why) => format!("uncoordinated: {why}"),
+                event => event.name().to_owned(),
+            });
+        });
+    Test {
+        elsewhere,
+        backend: Backend::default(),
+        layer,
+        told,
+    }
+}
+
+type Call = task::Spawn<std::pin::Pin<Box<dyn Future<Output = Option<u32>>>>>;
+
+impl Test {
+    /// A call, polled once. `None` in the end when it failed.
+    fn send(&self) -> Call {
+        let service = self.layer.layer(self.backend.clone());
+        let call = async move { service.oneshot(1).await.ok() };
+        let mut call: Call = task::spawn(Box::pin(call));
+        assert_pending!(call.poll());
+        call
+    }
+
+    fn told(&self) -> Vec<String> {
+        std::mem::take(&mut self.told.lock().unwrap())
+    }
+}
+
+#[test]
+fn one_per_process_asks_and_the_result_of_another_process_is_for_all() {
+    let test = test();
+    let mut calls = [(); 10].map(|()| test.send());
+    assert_eq!(test.elsewhere.asked(), 1, "followers do not ask");
+    test.elsewhere.give(Seat::Received("42".into()));
+    calls
+        .iter_mut()
+        .for_each(|call| assert_eq!(assert_ready!(call.poll()), Some(42)));
+    assert_eq!(test.backend.calls(), 0);
+    assert_eq!(test.told().last().unwrap(), "received");
+    assert!(test.layer.snapshot().is_idle());
+}
+
+#[test]
+fn the_holder_of_the_lease_publishes_what_it_may() {
+    for (answer, log) in [
+        (Ok(42), "published 2 bytes"),
+        (Ok(1000), "declined"),
+        (Err(ProbeError), "declined"),
+    ] {
+        let test = test();
+        let mut calls = [(); 2].map(|()| test.send());
+        test.elsewhere.give(test.elsewhere.lease());
+        assert_pending!(calls[0].poll());
+        test.backend.answer(answer);
+        calls
+            .iter_mut()
+            .for_each(|call| assert_eq!(assert_ready!(call.poll()), answer.ok()));
+        assert_eq!(test.elsewhere.log(), [log]);
+    }
+}
+
+#[test]
+fn trouble_is_told_and_never_an_error() {
+    let test = test();
+    let mut call = test.send();
+    test.elsewhere
+        .give(Seat::Local(Some("redis is down".into())));
+    assert_pending!(call.poll());
+    test.backend.answer(Ok(1));
+    assert_eq!(assert_ready!(call.poll()), Some(1));
+    assert_eq!(test.told(), ["led", "uncoordinated: redis is down"]);
+}
+
+#[test]
+fn what_cannot_be_read_is_done_here() {
+    let test = test();
+    let mut call = test.send();
+    test.elsewhere.give(Seat::Received("forty-two".into()));
+    assert_pending!(call.poll());
+    test.backend.answer(Ok(1));
+    assert_eq!(assert_ready!(call.poll()), Some(1));
+}
+
+#[test]
+fn a_leader_that_leaves_gives_its_lease_up_before_another_asks() {
+    let test = test();
+    let (mut leads, mut follows) = (test.send(), test.send());
+    test.elsewhere.give(test.elsewhere.lease());
+    assert_pending!(leads.poll());
+    drop(leads);
+    assert_eq!(test.elsewhere.log(), ["given up"]);
+    assert_pending!(follows.poll());
+    assert_eq!(test.elsewhere.asked(), 2, "the new leader asks again");
+    test.elsewhere.give(Seat::Received("3".into()));
+    assert_eq!(assert_ready!(follows.poll()), Some(3));
+}
+
+#[cfg(feature = "http")]
+mod http {
+    use ::http::{Request, Response, StatusCode};
+    use buttress_wire::Recorded;
+    use http_body_util::{BodyExt, Empty};
+    use testkit::body::{Hand, HandBody, by_hand};
+
+    use super::*;
+
+    type Call = task::Spawn<std::pin::Pin<Box<dyn Future<Output = Shared>>>>;
+    type Shared = Response<buttress_dedup::http::DedupBody<HandBody>>;
+
+    /// At most ten bytes travel.
+    fn test() -> (Elsewhere, Backend<Response<HandBody>>, impl Fn() -> Call) {
+        let elsewhere = Elsewhere::default();
+        let layer = DedupLayer::http::<HandBody>().coordinator(Arc::new(elsewhere.clone()), 10);
+        let backend = Backend::default();
+        let service = layer.layer(backend.clone());
+        let send = move || {
+            let request = Request::get("/").body(Empty::<Bytes>::new()).unwrap();
+            let service = service.clone();
+            let call = async move { service.oneshot(request).await.unwrap() };
+            let mut call: Call = task::spawn(Box::pin(call));
+            assert_pending!(call.poll());
+            call
+        };
+        (elsewhere, backend, send)
+    }
+
+    fn respond(backend: &Backend<Response<HandBody>>, private: bool) -> Hand {
+        let (body, hand) = by_hand();
+        let mut response = Response::builder().header("etag", "\"1\"");
+        if private {
+            response = response.header("set-cookie", "s=1");
+        }
+        backend.answer(Ok(response.body(body).unwrap()));
+        hand
+    }
+
+    async fn text(response: Shared) -> Bytes {
+        response.into_body().collect().await.unwrap().to_bytes()
+    }
+
+    #[tokio::test]
+    async fn a_response_is_published_when_it_is_whole_and_streams_before() {
+        let (elsewhere, backend, send) = test();
+        let (mut leads, mut follows) = (send(), send());
+        elsewhere.give(elsewhere.lease());
+        assert_pending!(leads.poll());
+        let hand = respond(&backend, false);
+        let (leads, follows) = (assert_ready!(leads.poll()), assert_ready!(follows.poll()));
+        hand.data("shared");
+        let mut body = task::spawn(leads.into_body());
+        assert!(
+            body.enter(|cx, body| http_body::Body::poll_frame(body, cx))
+                .is_ready()
+        );
+        assert!(elsewhere.log().is_empty());
+        hand.end();
+        assert_eq!(text(follows).await, "shared");
+        assert_eq!(elsewhere.log().len(), 1);
+        assert!(elsewhere.log()[0].starts_with("published"));
+    }
+
+    #[tokio::test]
+    async fn what_is_too_large_or_private_or_breaks_is_each_processs_own() {
+        for (private, broken, log) in [
+            (false, false, "declined"),
+            (true, false, "declined"),
+            (false, true, "given up"),
+        ] {
+            let (elsewhere, backend, send) = test();
+            let mut leads = send();
+            elsewhere.give(elsewhere.lease());
+            assert_pending!(leads.poll());
+            let hand = respond(&backend, private);
+            let leads = assert_ready!(leads.poll());
+            if broken {
+                hand.data("a").fail();
+                assert!(leads.into_body().collect().await.is_err());
+            } else {
+                hand.data("more than ten bytes").end();
+                assert_eq!(text(leads).await, "more than ten bytes");
+            }
+            assert_eq!(elsewhere.log(), [log]);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_received_response_is_for_all_here() {
+        let (elsewhere, backend, send) = test();
+        let mut calls = [send(), send()];
+        let headers = [(::http::header::ETAG, "\"1\"".parse().unwrap())];
+        let recorded = Recorded::new(
+            StatusCode::CREATED,
+            ::http::HeaderMap::from_iter(headers),
+            "elsewhere".into(),
+            None,
+        );
+        elsewhere.give(Seat::Received(recorded.encode()));
+        for call in &mut calls {
+            let response = assert_ready!(call.poll());
+            assert_eq!(response.status(), StatusCode::CREATED);
+            assert_eq!(response.headers()["etag"], "\"1\"");
+            assert_eq!(text(response).await, "elsewhere");
+        }
+        assert_eq!(backend.calls(), 0);
+    }
+}

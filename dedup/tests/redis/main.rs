@@ -1,0 +1,151 @@
+//! Flights across processes, on a real Redis: this binary starts itself again as the processes that share.
+#![allow(clippy::unwrap_used)]
+
+mod process;
+mod worker;
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
+
+use testkit::server::Redis;
+
+use self::process::Process;
+
+/// More than any test takes: leases that expire by themselves decide nothing.
+const LONG: &str = "3600000";
+
+/// Hears everything that Redis does, in order.
+struct Monitor(BufReader<TcpStream>);
+
+impl Monitor {
+    fn of(redis: &Redis) -> Self {
+        let mut connection = TcpStream::connect(redis.address()).unwrap();
+        connection.write_all(b"MONITOR\r\n").unwrap();
+        let mut monitor = Self(BufReader::new(connection));
+        monitor.until(&["+OK"]);
+        monitor
+    }
+
+    /// Waits for a line with all of these in it.
+    fn until(&mut self, words: &[&str]) {
+        loop {
+            let mut line = String::new();
+            assert_ne!(self.0.read_line(&mut line).unwrap(), 0, "redis is gone");
+            if words.iter().all(|word| line.contains(word)) {
+                return;
+            }
+        }
+    }
+
+    /// Waits for another process to register for a result.
+    fn until_somebody_waits(&mut self) {
+        self.until(&["\"SADD\"", ":waiters\""]);
+    }
+}
+
+/// Two processes with a hundred requests each; the first of them holds the lease, the second waits.
+fn two_of_a_hundred(redis: &Redis, lease: &str) -> (Process, Process) {
+    let mut monitor = Monitor::of(redis);
+    let (mut holder, mut waiter) = (Process::start(redis, lease), Process::start(redis, lease));
+    holder.say("send 100");
+    holder.hears("call");
+    waiter.say("send 100");
+    monitor.until_somebody_waits();
+    (holder, waiter)
+}
+
+#[test]
+fn two_hundred_requests_of_two_processes_are_one_call() {
+    let redis = Redis::start().unwrap();
+    let (mut holder, mut waiter) = two_of_a_hundred(&redis, LONG);
+    holder.say("answer");
+    holder.hears("done 100 of 100, 1 calls");
+    waiter.hears("done 100 of 100, 0 calls");
+    assert_eq!(redis.ask("DBSIZE").unwrap(), ":0", "nothing is stored");
+}
+
+#[test]
+fn two_hundred_requests_are_two_calls_when_redis_is_killed_in_the_middle() {
+    let mut redis = Redis::start().unwrap();
+    let (mut holder, mut waiter) = two_of_a_hundred(&redis, LONG);
+    redis.kill();
+    waiter.hears("call");
+    waiter.say("answer");
+    waiter.hears("done 100 of 100, 1 calls");
+    holder.say("answer");
+    holder.hears("done 100 of 100, 1 calls");
+
+    // When it is back they share again. The first who ask may still find the old connection.
+    redis.restart().unwrap();
+    for process in [&mut holder, &mut waiter] {
+        for _ in 0..2 {
+            process.say("send 1");
+            process.hears("call");
+            process.say("answer");
+            process.hears("done 1 of 1, 1 calls");
+        }
+    }
+    let mut monitor = Monitor::of(&redis);
+    holder.say("send 1");
+    holder.hears("call");
+    waiter.say("send 1");
+    monitor.until_somebody_waits();
+    holder.say("answer");
+    holder.hears("done 1 of 1, 1 calls");
+    waiter.hears("done 1 of 1, 0 calls");
+}
+
+#[test]
+fn a_holder_that_is_killed_is_replaced_when_its_lease_expires() {
+    let redis = Redis::start().unwrap();
+    let (holder, mut waiter) = two_of_a_hundred(&redis, "200");
+    drop(holder);
+    waiter.hears("call");
+    waiter.say("answer");
+    waiter.hears("done 100 of 100, 1 calls");
+}
+
+#[test]
+fn a_holder_that_gives_up_is_replaced_at_once() {
+    let redis = Redis::start().unwrap();
+    let (mut holder, mut waiter) = two_of_a_hundred(&redis, LONG);
+    holder.say("abort");
+    waiter.hears("call");
+    waiter.say("answer");
+    waiter.hears("done 100 of 100, 1 calls");
+}
+
+#[test]
+fn a_lease_is_renewed_while_its_holder_works() {
+    let redis = Redis::start().unwrap();
+    let mut monitor = Monitor::of(&redis);
+    let (mut holder, mut waiter) = two_of_a_hundred(&redis, "300");
+    for _ in 0..6 {
+        monitor.until(&["\"PEXPIRE\"", ":lease\""]);
+    }
+    holder.say("answer");
+    holder.hears("done 100 of 100, 1 calls");
+    waiter.hears("done 100 of 100, 0 calls");
+}
+
+#[test]
+fn what_is_not_for_others_sends_them_to_work_at_once() {
+    let redis = Redis::start().unwrap();
+    let (mut holder, mut waiter) = two_of_a_hundred(&redis, LONG);
+    holder.say("answer large");
+    holder.hears("done 100 of 100, 1 calls");
+    waiter.hears("call");
+    waiter.say("answer");
+    waiter.hears("done 100 of 100, 1 calls");
+}
+
+#[test]
+fn without_redis_everything_goes_on() {
+    let mut redis = Redis::start().unwrap();
+    redis.kill();
+    let mut process = Process::start(&redis, LONG);
+    process.say("send 100");
+    process.hears("call");
+    process.say("answer");
+    process.hears("done 100 of 100, 1 calls");
+}

@@ -1,0 +1,344 @@
+//! One reader of a tape.
+
+use std::error::Error;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+
+use super::error::TapeError;
+use super::shared::{Driver, Item, Shared, Source, State, call};
+use super::window::Next;
+use crate::recorder::into_bytes;
+
+/// Reads a [`Tape`](super::Tape). A clone is another reader at the same place.
+///
+/// Its [`size_hint`](Body::size_hint) is what the body says of its rest, and what this reader has yet to read of what was fetched: exact when the body's
+/// is, and once the body has ended.
+///
+/// # Cancellation
+///
+/// Dropping a reader takes its place out of the window and wakes those whom it held up. Dropping the last one drops the body.
+pub struct TapeReader<B> {
+    shared: Arc<Shared<B>>,
+    id: u64,
+    position: u64,
+    /// Data bytes read so far.
+    read: u64,
+    /// The round in which this reader was held up, if it was; see [`Held`](super::shared::Held).
+    held: Option<u64>,
+    /// The end or an error has been given out.
+    done: bool,
+}
+
+impl<B> TapeReader<B> {
+    pub(super) fn first(shared: &Arc<Shared<B>>) -> Self {
+        Self::at_start(shared, &mut shared.lock())
+    }
+
+    pub(super) fn at_start(shared: &Arc<Shared<B>>, state: &mut State<B>) -> Self {
+        Self::at(shared, state, 0, 0)
+    }
+
+    fn at(shared: &Arc<Shared<B>>, state: &mut State<B>, position: u64, read: u64) -> Self {
+        let id = state.next_id;
+        state.next_id += 1;
+        state.window.join(position);
+        Self {
+            shared: Arc::clone(shared),
+            id,
+            position,
+            read,
+            held: None,
+            done: false,
+        }
+    }
+}
+
+impl<B> Body for TapeReader<B>
+where
+    B: Body,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    type Data = Bytes;
+    type Error = TapeError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, TapeError>>> {
+        if self.done {
+            return Poll::Ready(None);
+        }
+        loop {
+            match self.next(cx) {
+                Step::Frame(frame) => return Poll::Ready(Some(Ok(frame))),
+                Step::Drive(driver, Room::Some) => ready!(self.fetch(driver)),
+                Step::Drive(driver, Room::None) => ready!(self.stall(driver)),
+                Step::Again => {}
+                Step::Sleep => return Poll::Pending,
+                Step::End(result) => {
+                    self.done = true;
+                    return Poll::Ready(result.err().map(Err));
+                }
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        let state = self.shared.lock();
+        let ended = matches!(state.source, Source::Ended(Ok(())));
+        self.done || ended && state.window.is_at_end(self.position)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        if self.done {
+            return SizeHint::with_exact(0);
+        }
+        self.shared.lock().size_hint(self.read)
+    }
+}
+
+/// What a reader does next.
+enum Step<B> {
+    Again,
+    Drive(Driver<B>, Room),
+    End(Result<(), TapeError>),
+    Frame(Frame<Bytes>),
+    Sleep,
+}
+
+enum Room {
+    None,
+    Some,
+}
+
+impl<B> TapeReader<B>
+where
+    B: Body,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    fn next(&mut self, cx: &Context<'_>) -> Step<B> {
+        let shared = Arc::clone(&self.shared);
+        let mut state = shared.lock();
+        match state.window.read(&mut self.position) {
+            Next::Frame(item) => {
+                let freed = self.go_on(&mut state);
+                drop(state);
+                if freed {
+                    shared.unblocked();
+                }
+                return Step::Frame(self.give(item));
+            }
+            Next::Lagged => return Step::End(Err(TapeError::LAGGED)),
+            Next::Nothing => {}
+        }
+        if let Some(evicted) = state.window.evict() {
+            let closed = state.close();
+            drop(state);
+            drop(evicted);
+            call(closed);
+            return Step::Again;
+        }
+        self.take(&mut state, cx)
+    }
+
+    /// The body, if nobody has it. Otherwise the reader sleeps, or has come to the end.
+    fn take(&mut self, state: &mut State<B>, cx: &Context<'_>) -> Step<B> {
+        if let Source::Ended(result) = &state.source {
+            return Step::End(result.clone());
+        }
+        let room = self.look_for_room(state);
+        // Before the body is polled, so that a wake in the middle of the poll is not lost.
+        self.shared.wakers.sleep(self.id, cx.waker());
+        let Source::Idle(mut driver) = std::mem::replace(&mut state.source, Source::Taken) else {
+            return Step::Sleep;
+        };
+        self.shared.wakers.expect();
+        if let Some(at) = state.unblocked_at.take() {
+            driver.stall.ended(at);
+        }
+        Step::Drive(driver, room)
+    }
+
+    /// A reader that finds none is held up, whoever has the body.
+    fn look_for_room(&mut self, state: &mut State<B>) -> Room {
+        if state.window.has_room() {
+            return Room::Some;
+        }
+        self.held = state.held.enter(self.held);
+        Room::None
+    }
+
+    fn give(&mut self, item: Item) -> Frame<Bytes> {
+        self.read += item.len() as u64;
+        match item {
+            Item::Data(data) => Frame::data(data),
+            Item::Trailers(trailers) => Frame::trailers(*trailers),
+        }
+    }
+
+    /// Polls the body, for everybody.
+    fn fetch(&self, mut driver: Driver<B>) -> Poll<()> {
+        driver.stall.over();
+        let on_panic = EndOnPanic(&self.shared);
+        let mut cx = Context::from_waker(&self.shared.waker);
+        let poll = driver.body.as_mut().poll_frame(&mut cx);
+        let pending = match poll {
+            Poll::Pending => Some(driver),
+            Poll::Ready(Some(Ok(frame))) => {
+                self.push(into_bytes(frame), driver);
+                None
+            }
+            Poll::Ready(Some(Err(error))) => {
+                if let Some(record) = &mut driver.record {
+                    record.abort();
+                }
+                self.end(Err(TapeError::of_body(error.into())), driver);
+                None
+            }
+            Poll::Ready(None) => {
+                self.end(Ok(()), driver);
+                None
+            }
+        };
+        std::mem::forget(on_panic);
+        match pending {
+            Some(driver) => self.put_back(driver),
+            None => Poll::Ready(()),
+        }
+    }
+
+    fn push(&self, frame: Frame<Bytes>, mut driver: Driver<B>) {
+        if let Some(record) = &mut driver.record {
+            record.frame(&frame);
+        }
+        let (ends, rest) = (driver.body.is_end_stream(), driver.body.size_hint());
+        let item = Item::from(frame);
+        let bytes = item.len();
+        let mut state = self.shared.lock();
+        state.window.push(item, bytes);
+        state.fetched = Some(state.fetched.unwrap_or(0) + bytes as u64);
+        state.rest = rest;
+        if ends {
+            drop(state);
+            return self.end(Ok(()), driver);
+        }
+        state.source = Source::Idle(driver);
+        drop(state);
+        self.wake_others();
+    }
+
+    /// The body is over: first for the record, then for the readers.
+    fn end(&self, result: Result<(), TapeError>, mut driver: Driver<B>) {
+        if let Some(record) = &mut driver.record {
+            record.end();
+        }
+        self.shared.end(result, self.id);
+        drop(driver);
+    }
+
+    /// The window is full of what laggards have not read: waits for them, and then no longer.
+    fn stall(&self, mut driver: Driver<B>) -> Poll<()> {
+        let on_panic = EndOnPanic(&self.shared);
+        let poll = driver
+            .stall
+            .poll(&mut Context::from_waker(&self.shared.waker));
+        std::mem::forget(on_panic);
+        if poll.is_pending() {
+            return self.put_back(driver);
+        }
+        let mut state = self.shared.lock();
+        // They may have read on while we looked at the clock.
+        let cut = if state.held.is_some() {
+            state.window.cut_off()
+        } else {
+            None
+        };
+        state.held.clear();
+        state.source = Source::Idle(driver);
+        let closed = cut.is_some().then(|| state.close()).flatten();
+        drop(state);
+        drop(cut);
+        call(closed);
+        self.wake_others();
+        Poll::Ready(())
+    }
+
+    /// The body has nothing yet. Its waker is all of ours; if it was used while the body was with us, those who came by in the
+    /// meantime have to hear of it.
+    fn put_back(&self, driver: Driver<B>) -> Poll<()> {
+        self.shared.lock().source = Source::Idle(driver);
+        if self.shared.wakers.was_notified() {
+            self.shared.wakers.wake_all();
+        }
+        Poll::Pending
+    }
+
+    /// This reader is awake: it goes on by itself.
+    fn wake_others(&self) {
+        self.shared.wakers.forget(self.id);
+        self.shared.wakers.wake_all();
+    }
+}
+
+impl<B> TapeReader<B> {
+    /// This reader has read on, or goes away. Tells whether those who are held up have room now, or whether nobody is any more.
+    fn go_on(&mut self, state: &mut State<B>) -> bool {
+        let was_held = state.held.is_some();
+        state.held.leave(self.held.take());
+        state.unblock(was_held)
+    }
+}
+
+/// A body that panics is over; its readers are not left waiting.
+struct EndOnPanic<'a, B>(&'a Arc<Shared<B>>);
+
+impl<B> Drop for EndOnPanic<'_, B> {
+    fn drop(&mut self) {
+        self.0.end(Err(TapeError::PANICKED), u64::MAX);
+    }
+}
+
+impl<B> Clone for TapeReader<B> {
+    fn clone(&self) -> Self {
+        let mut state = self.shared.lock();
+        let mut reader = Self::at(&self.shared, &mut state, self.position, self.read);
+        reader.done = self.done;
+        reader
+    }
+}
+
+impl<B> Drop for TapeReader<B> {
+    fn drop(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        let mut state = shared.lock();
+        let left = state.window.leave(self.position);
+        let freed = self.go_on(&mut state);
+        let last = (left == 0).then(|| {
+            let gone = Source::Ended(Err(TapeError::LAGGED));
+            (state.close(), std::mem::replace(&mut state.source, gone))
+        });
+        drop(state);
+        if let Some((closed, source)) = last {
+            drop(source);
+            call(closed);
+        }
+        shared.wakers.forget(self.id);
+        if freed {
+            shared.unblocked();
+        }
+    }
+}
+
+impl<B> fmt::Debug for TapeReader<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TapeReader")
+            .field("position", &self.position)
+            .field("done", &self.done)
+            .finish_non_exhaustive()
+    }
+}
