@@ -185,7 +185,8 @@ async fn heartbeat<St: Store>(shared: Arc<Shared<St>>, claim: Claim, ends: Ends)
 /// Nobody knows how far the work came: its lease ends now, and recovery decides about the next request.
 impl<St: Store> Drop for Held<St> {
     fn drop(&mut self) {
-        if self.settled {
+        // What its handler has committed needs no recovery, even if it has panicked since.
+        if self.settled || self.settlement.get() == Settled::Committed {
             return;
         }
         // It would renew what is given up here.

@@ -25,7 +25,7 @@ pub(crate) struct Faulty {
     /// A `begin` waits for a permit.
     gate: Arc<Semaphore>,
     /// How many more times `complete` fails.
-    failures: Arc<AtomicUsize>,
+    pub(crate) failures: Arc<AtomicUsize>,
     /// Whether every claim is somebody else's.
     taken: Arc<AtomicBool>,
     /// Whether a claim cannot be looked up.

@@ -1,7 +1,8 @@
 use std::time::Duration;
 
 use buttress_idempotency::{
-    Begin, BeginRequest, Fingerprint, MemoryStore, RecordKey, Recovery, Store, Token, conformance,
+    Begin, BeginRequest, Event, Fingerprint, MemoryStore, Purge, RecordKey, Recovery, Store, Token,
+    conformance,
 };
 
 #[tokio::test]
@@ -40,4 +41,51 @@ fn of_many_threads_one_gets_the_claim() {
             .count();
         assert_eq!(claimed, 1, "{found:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_over_is_purged_in_the_background_some_at_a_time() {
+    let store = MemoryStore::new();
+    for key in 0..10 {
+        let request = BeginRequest {
+            key: RecordKey::from_bytes([key; 32]),
+            fingerprint: Fingerprint::from_bytes([0; 32]),
+            token: Token::random(),
+            lease: Duration::ZERO,
+            ttl: Duration::from_secs(if key == 0 { 3600 } else { 30 }),
+            recovery: Recovery::Reexecute,
+        };
+        store.begin(request).await.unwrap();
+    }
+    let two = std::num::NonZeroUsize::new(2).unwrap();
+    let purge = Purge::new(store.clone())
+        .limit(two)
+        .observer(|event: &Event| panic!("{event:?}"));
+    let purging = purge.every(Duration::from_secs(60)).run();
+    // The first run is within a minute, and each that finds as many as it may is followed by another soon.
+    let purged = tokio::time::timeout(Duration::from_secs(300), purging).await;
+    assert!(purged.is_err(), "it goes on for ever");
+    assert_eq!(store.snapshot().keys, 1, "what is not over is kept");
+}
+
+#[tokio::test]
+async fn whoever_waits_for_a_key_hears_that_it_has_changed() {
+    let store = MemoryStore::new();
+    let request = BeginRequest {
+        key: RecordKey::from_bytes([7; 32]),
+        fingerprint: Fingerprint::from_bytes([0; 32]),
+        token: Token::random(),
+        lease: Duration::from_secs(60),
+        ttl: Duration::from_secs(60),
+        recovery: Recovery::Reexecute,
+    };
+    let Begin::Claimed(claim) = store.begin(request).await.unwrap() else {
+        panic!("the key is new")
+    };
+    // Also what happens before it is first polled.
+    let mut changed = tokio_test::task::spawn(store.changed(&claim.key));
+    store.abandon(&claim).await.unwrap();
+    assert!(changed.poll().is_ready());
+    let mut unchanged = tokio_test::task::spawn(store.changed(&claim.key));
+    assert!(unchanged.poll().is_pending());
 }

@@ -120,8 +120,9 @@ async fn commit(claim: Idempotency, transaction: Paper) -> Response<Body> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_its_handler_has_committed_is_not_lost() {
+async fn what_its_handler_has_committed_is_neither_lost_nor_filed_again() {
     let store = Faulty::new();
+    store.failures.store(1, Ordering::SeqCst);
     let (status, body) = ask(&store, |claim| async move {
         // The heartbeat is under way when it happens, and finds nothing to renew.
         tokio::time::sleep(Duration::from_secs(100)).await;
@@ -132,6 +133,8 @@ async fn what_its_handler_has_committed_is_not_lost() {
     })
     .await;
     assert_eq!((status, &body[..]), (StatusCode::OK, &b"ordered"[..]));
+    let left = store.failures.load(Ordering::SeqCst);
+    assert_eq!(left, 1, "the layer did not try to file it");
 }
 
 #[tokio::test(start_paused = true)]

@@ -18,6 +18,7 @@ async fn sqlite() {
     }
     conformance::check(&store).await;
     crate::history::check(&store, 40).await;
+    begin_by_itself_leaves_what_is_done(&file).await;
     let kept = conformance::Kept::fill(&store).await;
     drop(store);
     let other = SqliteStore::open(&file);
@@ -82,4 +83,36 @@ async fn redis() {
         // Its manager is connecting; each of these waits for it.
     }
     kept.check(&store).await;
+}
+
+/// The store looks first whether a key is done, and so never asks this of its statement but in a race.
+#[cfg(feature = "sqlite")]
+async fn begin_by_itself_leaves_what_is_done(file: &std::path::Path) {
+    use buttress_idempotency::sqlite::sql;
+
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(file);
+    let pool = sqlx::SqlitePool::connect_with(options).await.unwrap();
+    let begin = async |token: &[u8]| -> Option<(i64, i64)> {
+        sqlx::query_as(sql::BEGIN)
+            .bind(&[1; 32][..])
+            .bind(&[2; 32][..])
+            .bind(token.to_vec())
+            .bind(0)
+            .bind(3_600_000)
+            .bind(true)
+            .fetch_optional(&pool)
+            .await
+            .unwrap()
+    };
+    assert!(begin(&[3; 16]).await.is_some(), "the key is new");
+    assert!(begin(&[4; 16]).await.is_some(), "its lease is over");
+    let complete = sqlx::query(sql::COMPLETE)
+        .bind(&[1; 32][..])
+        .bind(&[4; 16][..])
+        .bind(&[0][..])
+        .bind(3_600_000);
+    let done = complete.execute(&pool).await.unwrap();
+    assert_eq!(done.rows_affected(), 1);
+    assert_eq!(begin(&[4; 16]).await, None, "it is done");
+    assert_eq!(begin(&[5; 16]).await, None, "it is done");
 }

@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex};
 
 use buttress_idempotency::redis::{OnRisk, Risk};
-use buttress_idempotency::{Event, RedisStore, StoreError};
-use testkit::server::Redis;
+use buttress_idempotency::{Event, RedisStore, StoreError, conformance};
+use testkit::server::{Redis, RedisCluster};
 
 #[tokio::test]
 async fn a_server_that_may_lose_claims_is_told_or_refused() {
@@ -32,4 +32,26 @@ async fn a_server_that_may_lose_claims_is_told_or_refused() {
         matches!(refused, Err(StoreError::Unavailable(_))),
         "{refused:?}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_cluster_conforms() {
+    let cluster = RedisCluster::start().unwrap();
+    let client = redis::cluster::ClusterClient::new(cluster.urls()).unwrap();
+    let store = RedisStore::new(client.get_async_connection().await.unwrap());
+    // All of the suite, but for what goes through the keys of one node.
+    conformance::a_key_is_claimed_once(&store).await;
+    conformance::a_record_is_replayed(&store).await;
+    conformance::begin_and_complete_can_be_repeated(&store).await;
+    conformance::another_request_under_the_key_is_a_mismatch(&store).await;
+    conformance::a_lost_claim_changes_nothing(&store).await;
+    conformance::fences_grow_and_attempts_count(&store).await;
+    conformance::an_unknown_outcome_is_not_repeated_unless_asked(&store).await;
+    conformance::an_abandoned_key_is_new(&store).await;
+    conformance::purge_spares_what_is_alive(&store).await;
+    conformance::an_orphan_is_taken_over_once(&store).await;
+    conformance::a_claim_can_be_looked_up(&store).await;
+    conformance::what_is_over_is_new(&store).await;
+    conformance::durations_have_no_end(&store).await;
+    crate::history::check(&store, 20).await;
 }

@@ -18,8 +18,9 @@ use super::{Begin, BeginRequest, Claim, Record, Standing, Store, StoreError};
 /// - A fresh `begin` is one round trip, and a duplicate's two; `complete` is one.
 /// - What was answered is durable with the server's defaults (`fsync` and `synchronous_commit` on).
 /// - All times are the server's.
-/// - A duplicate that meets an open [transaction](crate::transaction) which has completed the claim waits for its end; with
-///   [`connect`](Self::connect) for a second at most, and is then told that the work is in progress.
+/// - A duplicate takes no lock and writes nothing. One that comes to take over a claim whose lease is over, while a [transaction](crate::transaction) that
+///   has completed it is still open, waits for its end; with [`connect`](Self::connect) for a second at most, and is then told that the work is in
+///   progress.
 ///
 /// # Cancellation
 ///
@@ -60,8 +61,8 @@ impl PostgresStore {
         Ok(Self::new(pool.connect_lazy_with(options)))
     }
 
-    /// A store on a pool of yours. Its connections have to be `READ COMMITTED`, and should have a `lock_timeout`, so that duplicates of a request whose
-    /// transaction is long do not use up the pool. Handlers that take their transactions from the same pool need connections too.
+    /// A store on a pool of yours. Its connections have to be `READ COMMITTED`, and should have a `lock_timeout`, so that those
+    /// who wait for a transaction that is long do not use up the pool. Handlers that take their transactions from the same pool need connections too.
     #[must_use]
     pub fn new(pool: PgPool) -> Self {
         Self { pool }

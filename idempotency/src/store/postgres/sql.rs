@@ -28,12 +28,17 @@ CREATE TABLE IF NOT EXISTS buttress_idempotency_meta (version integer NOT NULL, 
 /// `$1` key, `$2` fingerprint, `$3` token, `$4` lease, `$5` ttl, `$6` whether to take over a claim whose lease is over. One row, the fence and the
 /// attempt, if it is claimed. No row: ask [`LOOKUP`], as a statement of its own, since this one sees what was there when it began.
 ///
+/// What is seen to be done or worked on when it begins is not touched: a duplicate takes no lock and writes nothing. What is not seen then is decided by
+/// the conflict.
+///
 /// A fence is higher than any that the row had, also if the sequence gave it out before another's.
 pub const BEGIN: &str = "
 INSERT INTO buttress_idempotency AS r
     (key, fingerprint, token, fence, attempt, done, lease_until, expires_at)
-VALUES ($1, $2, $3, nextval('buttress_idempotency_fence'), 1, false,
-    clock_timestamp() + $4 * interval '1 millisecond', clock_timestamp() + $5 * interval '1 millisecond')
+SELECT $1::bytea, $2::bytea, $3::bytea, nextval('buttress_idempotency_fence'), 1, false,
+    clock_timestamp() + $4 * interval '1 millisecond', clock_timestamp() + $5 * interval '1 millisecond'
+WHERE NOT EXISTS (SELECT FROM buttress_idempotency
+    WHERE key = $1 AND token <> $3 AND expires_at > clock_timestamp() AND (done OR lease_until > clock_timestamp()))
 ON CONFLICT (key) DO UPDATE SET
     fingerprint = excluded.fingerprint,
     token = excluded.token,
