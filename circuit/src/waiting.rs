@@ -77,7 +77,8 @@ impl<S, A: Clone, T: Clone> Layer<S> for CircuitLayer<A, Waiting, NoFallback, T>
 /// # Cancellation
 ///
 /// Dropping a service that is ready, or half ready, gives its permit back untold, and if that was a probe's slot, wakes one who waits for it. So
-/// do not keep a ready service that you do not call.
+/// do not keep a ready service that you do not call: a probe's slot that is held for longer than [`Probes::max_wait`](crate::Probes::max_wait) is a
+/// probe that has not answered, and the breaker opens again.
 pub struct WaitingCircuit<S, A = Judge, T = NoTimeout> {
     inner: S,
     manner: Manner<A, NoFallback, T>,
