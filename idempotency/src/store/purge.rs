@@ -11,7 +11,7 @@ use crate::event::{Event, Observer};
 
 /// Deletes what has outlived its ttl, a bounded number at a time, for as long as it is [`run`](Self::run).
 ///
-/// Every store refuses or replaces what is over by itself; this gives its room back. [`RedisStore`](crate::redis::RedisStore)s need none of it. Any
+/// Every store refuses or replaces what is over by itself; this gives its room back. A `RedisStore` needs none of it. Any
 /// number of processes may purge one store.
 ///
 /// ```
