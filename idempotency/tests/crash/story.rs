@@ -4,11 +4,11 @@ use std::fmt;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::time::Duration;
 
 use crate::check::Seen;
 use crate::plan::{KEYS, Plan, Work};
 use crate::server::Place;
+use crate::worker::LEASE;
 
 /// A plan in progress.
 pub(crate) struct Story {
@@ -125,9 +125,9 @@ enum Said {
     Other,
 }
 
-/// What is said next, or nothing for so long that nothing will be.
+/// What is said next, or nothing for longer than a lease: whoever is stopped is a zombie by now.
 fn next(heard: &Receiver<(u64, Said)>) -> Option<(u64, Said)> {
-    heard.recv_timeout(Duration::from_secs(1)).ok()
+    heard.recv_timeout(2 * LEASE).ok()
 }
 
 /// The workers of a round. Those who are killed are replaced.
