@@ -188,7 +188,8 @@ impl Breaker {
         }
     }
 
-    #[inline]
+    /// In line, down to the window: each step is a few instructions, and to call it would be more.
+    #[inline(always)]
     fn finish_as(&self, ticket: Ticket, verdict: Verdict, counted: Counted) {
         if ticket.holds_room() {
             self.leave_room();
@@ -240,7 +241,7 @@ impl Breaker {
     }
 
     /// Counts what came of a call, unless the state that admitted it is over: then it says nothing about this one.
-    #[inline]
+    #[inline(always)]
     fn settle(&self, ticket: Ticket, counted: Counted) {
         let word = self.word();
         if word.generation() != ticket.generation() {
@@ -261,7 +262,7 @@ impl Breaker {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn count(&self, ticket: Ticket, counted: Counted) {
         let tripped = match self.first_config() {
             Some(config) => self.count_by(config, ticket, counted),
