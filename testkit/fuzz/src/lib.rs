@@ -3,6 +3,7 @@
 //! A target takes any bytes, must not panic, and checks what can be checked of the result. `corpus/<target>/` holds inputs, by hand and
 //! from runs; the tests replay them, and the program `fuzz` mutates them.
 
+use buttress_circuit::feed::Trip;
 use buttress_negotiate::Offers;
 use buttress_trace_ctx::{TraceParent, TraceState};
 use buttress_wire::{Recorded, RetryAfter, lex};
@@ -19,10 +20,14 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 6] = [
+pub const TARGETS: &[Target] = &[
     Target {
         name: "accept",
         run: accept,
+    },
+    Target {
+        name: "circuit-trip",
+        run: circuit_trip,
     },
     Target {
         name: "lex",
@@ -59,6 +64,13 @@ fn accept(bytes: &[u8]) {
             chosen.weight() > buttress_negotiate::QValue::ZERO,
             "chosen, and refused"
         );
+    }
+}
+
+fn circuit_trip(bytes: &[u8]) {
+    if let Some(trip) = Trip::decode(bytes) {
+        let again = Trip::decode(trip.encode().as_bytes());
+        assert_eq!(again.as_ref(), Some(&trip), "what is read can be written");
     }
 }
 
