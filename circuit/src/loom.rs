@@ -6,7 +6,7 @@ use loom::thread;
 
 use crate::window::{CountWindow, Tally, TimeWindow, Window};
 use crate::{
-    Backoff, Breaker, ManualClock, Permit, Probes, Ramp, Reading, State, Trip, consecutive,
+    Backoff, Breaker, ManualClock, Permit, Probes, Ramp, Reading, Reason, State, Trip, consecutive,
     failure_rate,
 };
 
@@ -151,6 +151,32 @@ fn loom_racers_at_the_deadline_get_one_probe() {
         let one = one.join().unwrap();
         assert!(one.is_some() != other.is_some());
         assert_eq!(breaker.snapshot().generation, 2);
+    });
+}
+
+#[test]
+fn loom_the_wait_for_probes_begins_with_the_last_of_them() {
+    loom::model(|| {
+        let (breaker, _clock) = due(2);
+        let taken = loom::sync::Arc::new(loom::sync::Mutex::new(Vec::new()));
+        let (other, others) = (breaker.clone(), loom::sync::Arc::clone(&taken));
+        let take = |breaker: &Breaker, taken: &loom::sync::Mutex<Vec<Permit>>| {
+            if let Ok(probe) = breaker.try_acquire() {
+                taken.lock().unwrap().push(probe);
+            }
+        };
+        run(
+            move || take(&other, &others),
+            || {
+                take(&breaker, &taken);
+                take(&breaker, &taken);
+            },
+        );
+        // All slots are taken and nobody has waited yet: whoever saw that in between has not timed them out.
+        assert_eq!(taken.lock().unwrap().len(), 2);
+        assert_eq!(breaker.state(), State::HalfOpen);
+        let rejected = breaker.try_acquire().unwrap_err();
+        assert_eq!(rejected.reason(), Reason::Probing);
     });
 }
 
