@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::coordinate::{Coordinator, Lease};
+use crate::coordinate::Lease;
 use crate::event::Event;
 use crate::flights::{Flights, Role};
 #[cfg(feature = "detached")]
 use crate::flying::Detached;
-use crate::flying::{Inline, Received, Run, Shell};
+use crate::flying::{Inline, Others, Received, Run, Shell};
 use crate::leader::Leader;
 use crate::table::Part;
 
@@ -98,7 +98,7 @@ impl<K: Eq + Hash, V: Clone> Shell for Values<K, V> {
         self.part.tell(event);
     }
 
-    fn coordination(&self) -> Option<(&Arc<dyn Coordinator>, &[u8])> {
+    fn coordination(&self) -> Option<Others<'_>> {
         None
     }
 

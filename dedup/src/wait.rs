@@ -63,6 +63,12 @@ impl<K, V: Clone> Future for Wait<K, V> {
     /// When it is polled after it was ready.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Waited<K, V>> {
         assert!(!self.done, "a wait was polled after it was ready");
+        // Without the lock. A promoted one never finds a value: it would be its own.
+        if let Some(value) = self.line.value() {
+            let value = V::clone(value);
+            self.done = true;
+            return Poll::Ready(Waited::Value(value));
+        }
         let found = ready!(self.line.poll(self.ticket, cx));
         self.done = true;
         Poll::Ready(match (found, self.line.value()) {

@@ -40,15 +40,27 @@ pub fn is_hop_by_hop(name: &HeaderName) -> bool {
     HOP_BY_HOP.contains(&name.as_str())
 }
 
-/// Fields that tell one exchange from another: trace context, request ids, timings. They are not given to somebody else, and not
-/// sent again.
-pub const OF_ONE_EXCHANGE: [HeaderName; 6] = [
+/// Fields that tell one exchange from another: trace context in its usual forms, request ids, timings. They are not given to somebody else, and not
+/// sent again, neither as headers nor as trailers.
+pub const OF_ONE_EXCHANGE: [HeaderName; 18] = [
+    HeaderName::from_static("b3"),
+    HeaderName::from_static("baggage"),
+    HeaderName::from_static("correlation-id"),
+    HeaderName::from_static("request-id"),
     HeaderName::from_static("server-timing"),
     HeaderName::from_static("traceparent"),
+    HeaderName::from_static("traceresponse"),
     HeaderName::from_static("tracestate"),
+    HeaderName::from_static("uber-trace-id"),
+    HeaderName::from_static("x-amzn-requestid"),
+    HeaderName::from_static("x-amzn-trace-id"),
+    HeaderName::from_static("x-b3-spanid"),
+    HeaderName::from_static("x-b3-traceid"),
+    HeaderName::from_static("x-cloud-trace-context"),
     HeaderName::from_static("x-correlation-id"),
     HeaderName::from_static("x-request-id"),
     HeaderName::from_static("x-trace-id"),
+    HeaderName::from_static("x-span-id"),
 ];
 
 /// How long a response's body says that it will be: by its `Content-Length`, else by its exact size hint.

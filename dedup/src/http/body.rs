@@ -11,6 +11,8 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use pin_project_lite::pin_project;
 
+use super::share::forget_exchange;
+
 pin_project! {
     /// A response body: the inner service's own, a shared one, another process's, or that of a refusal.
     ///
@@ -33,7 +35,7 @@ pin_project! {
         Own { #[pin] body: B },
         Received { #[pin] body: ReplayBody },
         Refusal { #[pin] body: Full<Bytes> },
-        Shared { #[pin] reader: TapeReader<B> },
+        Shared { #[pin] reader: TapeReader<B>, joined: bool },
     }
 }
 
@@ -56,9 +58,19 @@ impl<B> DedupBody<B> {
         }
     }
 
+    /// Of the leader.
     pub(super) fn shared(reader: TapeReader<B>) -> Self {
+        let joined = false;
         Self {
-            kind: Kind::Shared { reader },
+            kind: Kind::Shared { reader, joined },
+        }
+    }
+
+    /// Of a follower: without what is about the leader's exchange alone, in the trailers too.
+    pub(super) fn joined(reader: TapeReader<B>) -> Self {
+        let joined = true;
+        Self {
+            kind: Kind::Shared { reader, joined },
         }
     }
 }
@@ -82,8 +94,17 @@ where
                 .map(|frame| frame.map_err(|never| match never {})),
             KindProjection::Refusal { body } => std::task::ready!(body.poll_frame(cx))
                 .map(|frame| frame.map_err(|never| match never {})),
-            KindProjection::Shared { reader } => {
-                std::task::ready!(reader.poll_frame(cx)).map(|frame| frame.map_err(BodyError::new))
+            KindProjection::Shared { reader, joined } => {
+                let frame = std::task::ready!(reader.poll_frame(cx));
+                frame.map(|frame| match frame {
+                    Ok(mut frame) => {
+                        if *joined && let Some(trailers) = frame.trailers_mut() {
+                            forget_exchange(trailers);
+                        }
+                        Ok(frame)
+                    }
+                    Err(error) => Err(BodyError::new(error)),
+                })
             }
         };
         Poll::Ready(frame)
@@ -94,7 +115,7 @@ where
             Kind::Own { body } => body.is_end_stream(),
             Kind::Received { body } => body.is_end_stream(),
             Kind::Refusal { body } => body.is_end_stream(),
-            Kind::Shared { reader } => reader.is_end_stream(),
+            Kind::Shared { reader, .. } => reader.is_end_stream(),
         }
     }
 
@@ -103,7 +124,7 @@ where
             Kind::Own { body } => body.size_hint(),
             Kind::Received { body } => body.size_hint(),
             Kind::Refusal { body } => body.size_hint(),
-            Kind::Shared { reader } => reader.size_hint(),
+            Kind::Shared { reader, .. } => reader.size_hint(),
         }
     }
 }

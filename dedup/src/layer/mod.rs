@@ -19,7 +19,7 @@ use tower_layer::Layer;
 use self::keyed::{Answer, Keyed};
 pub use self::service::{Dedup, ResponseFuture};
 pub use self::settings::{Codec, OnFailure, OnFull};
-use self::settings::{Settings, Shared};
+use self::settings::{Elsewhere, Settings, Shared};
 use crate::builder::FlightsBuilder;
 use crate::coordinate::Coordinator;
 use crate::event::Observer;
@@ -117,12 +117,23 @@ impl<F, K, T, E, M> DedupLayer<F, K, T, E, M> {
         self.flights(|flights| flights.observer(observer))
     }
 
-    /// Shares calls with other processes as well. `codec` says how keys and responses travel.
-    pub fn coordinator<C>(self, coordinator: Arc<dyn Coordinator>, codec: C) -> Self
+    /// Shares calls with other processes as well, with layers of the same `namespace` there: name what is behind this one, and the version of its responses,
+    /// since keys of two services may look alike. `codec` says how keys and responses travel.
+    pub fn coordinator<C>(
+        self,
+        namespace: &str,
+        coordinator: Arc<dyn Coordinator>,
+        codec: C,
+    ) -> Self
     where
         C: Codec<K, T> + 'static,
     {
-        self.set(|settings| settings.elsewhere = Some((coordinator, Arc::new(codec))))
+        let elsewhere = Elsewhere {
+            namespace: namespace.into(),
+            coordinator,
+            codec: Arc::new(codec),
+        };
+        self.set(|settings| settings.elsewhere = Some(elsewhere))
     }
 
     /// Calls that have begun go on in `tasks` when their caller goes away, and followers get their result. Wait for them at shutdown, by
