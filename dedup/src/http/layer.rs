@@ -119,6 +119,13 @@ impl<B, M> DedupLayer<B, M> {
         self.flights(|flights| flights.landed_for(landed_for))
     }
 
+    /// Closes the flight of requests like this one to newcomers: who comes from now on starts anew. For a caller that has changed what they read.
+    pub fn forget(&self, parts: &request::Parts) {
+        if let Some(key) = self.shared.key_of(parts) {
+            self.shared.flights.forget(&key);
+        }
+    }
+
     /// Who hears of it.
     pub fn observer(self, observer: impl Observer) -> Self {
         self.flights(|flights| flights.observer(observer))

@@ -107,13 +107,17 @@ impl<B> Shared<B> {
         }
     }
 
+    pub(super) fn key_of(&self, parts: &request::Parts) -> Option<HttpKey> {
+        let key = HttpKey::new(parts);
+        match &self.settings.key {
+            Some(choose) => choose(parts, key),
+            None => Some(key),
+        }
+    }
+
     /// The key of a request, if it may be shared.
     pub(super) fn key(&self, parts: &request::Parts) -> Option<HttpKey> {
-        let key = HttpKey::new(parts);
-        let key = match &self.settings.key {
-            Some(choose) => choose(parts, key)?,
-            None => key,
-        };
+        let key = self.key_of(parts)?;
         if self.private.knows(self.hash(&key)) {
             self.passed.fetch_add(1, Ordering::Relaxed);
             self.flights.tell(Event::Passed);

@@ -10,6 +10,7 @@ mod service;
 mod settings;
 
 use std::fmt;
+use std::hash::Hash;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,7 +33,7 @@ use crate::flying::Inline;
 ///
 /// The key function says by what requests are the same; `None` lets one pass alone. Responses are shared by `Clone`, errors as `Arc`
 /// ([`DedupError`](crate::DedupError)). Keys partition: whatever may tell two callers apart belongs into the key. For HTTP there is
-/// [`http::DedupLayer`](crate::http::DedupLayer), which knows what may be shared and does so as it streams.
+/// `http::DedupLayer` (feature `http`), which knows what may be shared and does so as it streams.
 ///
 /// ```
 /// use buttress_dedup::DedupLayer;
@@ -110,6 +111,14 @@ impl<F, K, T, E, M> DedupLayer<F, K, T, E, M> {
     /// How old a call may be that is joined; see [`FlightsBuilder::max_age`]. Default: any age.
     pub fn max_age(self, max_age: Duration) -> Self {
         self.flights(|flights| flights.max_age(max_age))
+    }
+
+    /// Closes the call of `key` to newcomers: who comes from now on starts anew. For a caller that has changed what the call is reading.
+    pub fn forget(&self, key: &K)
+    where
+        K: Eq + Hash,
+    {
+        self.shared.flights.forget(key);
     }
 
     /// Who hears of it.

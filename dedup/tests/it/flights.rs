@@ -367,7 +367,7 @@ fn a_closed_flight_whose_leader_leaves_is_led_by_its_follower() {
     let Waited::Promoted(leader) = assert_ready!(wait.poll()) else {
         panic!("not promoted")
     };
-    leader.land(1, 1);
+    drop(leader.land(1, 1));
     is_idle(&flights);
 }
 
@@ -420,7 +420,9 @@ mod keys {
         };
         let (seen, asks) = (Arc::new(std::sync::OnceLock::new()), flights.clone());
         let sees = Arc::clone(&seen);
-        let _wait = flights.join(Odd::new(move || drop(sees.set(asks.snapshot().waiters))));
+        let _wait = flights.join(Odd::new(move || {
+            let _ = sees.set(asks.snapshot().waiters);
+        }));
         assert_eq!(seen.get(), Some(&1));
     }
 

@@ -459,3 +459,13 @@ async fn a_big_body_costs_the_window_and_laggards_their_time() {
     let lagged = assert_ready!(slow.enter(|cx, body| body.poll_frame(cx)));
     assert!(lagged.unwrap().is_err(), "never a gap");
 }
+
+#[tokio::test]
+async fn what_was_changed_is_asked_for_anew() {
+    let test = test(DedupLayer::http());
+    let _old = test.get("/a");
+    let (parts, _) = Request::get("/a").body(()).unwrap().into_parts();
+    test.layer.forget(&parts);
+    let _new = (test.get("/a"), test.get("/a"));
+    assert_eq!(test.backend.calls(), 2);
+}

@@ -139,7 +139,7 @@ impl<B> Shared<B> {
         state.rest = match &result {
             // Those whose body said that it would end, and told no length, may have been promised trailers: an exact hint here would lose them
             // to a server that announces it as the length.
-            Ok(()) if state.has_trailers => state.rest.clone(),
+            Ok(()) if state.has_trailers => state.rest,
             Ok(()) => SizeHint::with_exact(0),
             // What broke has no length: half of it must not look whole.
             Err(_) => SizeHint::new(),

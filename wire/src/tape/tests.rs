@@ -582,7 +582,7 @@ impl Body for Breaks {
 
 impl Drop for Breaks {
     fn drop(&mut self) {
-        self.log.lock().unwrap().push("body dropped");
+        self.log.lock().expect("no panic").push("body dropped");
     }
 }
 
@@ -625,7 +625,11 @@ fn when_only_those_who_were_cut_off_are_left_the_body_is_dropped() {
 fn held_up_in_another_runtime(end_the_first: bool) {
     let runtime = || {
         let mut builder = tokio::runtime::Builder::new_current_thread();
-        builder.enable_time().start_paused(true).build().unwrap()
+        builder
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .expect("a runtime")
     };
     let (first, second) = (runtime(), runtime());
     let laggards = Laggards::HoldUp {
@@ -644,7 +648,8 @@ fn held_up_in_another_runtime(end_the_first: bool) {
     let frame = second.block_on(std::future::poll_fn(|cx| {
         Pin::new(&mut fast).poll_frame(cx)
     }));
-    assert_eq!(frame.unwrap().unwrap().into_data().unwrap(), "bb");
+    let frame = frame.expect("not the end").expect("nobody is cut off");
+    assert_eq!(frame.into_data().expect("data"), "bb");
     drop((slow, first));
 }
 
