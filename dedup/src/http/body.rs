@@ -4,14 +4,13 @@ use std::error::Error;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use buttress_wire::fields::strip_exchange;
 use buttress_wire::tape::TapeReader;
 use buttress_wire::{BodyError, ReplayBody, into_bytes};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use pin_project_lite::pin_project;
-
-use super::share::forget_exchange;
 
 pin_project! {
     /// A response body: the inner service's own, a shared one, another process's, or that of a refusal.
@@ -99,7 +98,7 @@ where
                 frame.map(|frame| match frame {
                     Ok(mut frame) => {
                         if *joined && let Some(trailers) = frame.trailers_mut() {
-                            forget_exchange(trailers);
+                            strip_exchange(trailers);
                         }
                         Ok(frame)
                     }

@@ -1,6 +1,6 @@
 //! Which responses may be given to somebody else.
 
-use buttress_wire::fields::{OF_ONE_EXCHANGE, end_to_end, is_event_stream, list};
+use buttress_wire::fields::{end_to_end, is_event_stream, list, strip_exchange};
 use buttress_wire::lex::Directive;
 use http::header::{self, HeaderMap, HeaderName};
 use http::{StatusCode, response};
@@ -54,15 +54,8 @@ fn forbids(element: &[u8]) -> bool {
 /// section 7.6.1).
 pub(super) fn headers_for_followers(headers: &HeaderMap) -> HeaderMap {
     let mut headers = end_to_end(headers);
-    forget_exchange(&mut headers);
+    strip_exchange(&mut headers);
     headers
-}
-
-/// The trailers for a follower.
-pub(super) fn forget_exchange(fields: &mut HeaderMap) {
-    for name in OF_ONE_EXCHANGE {
-        fields.remove(name);
-    }
 }
 
 #[cfg(test)]
