@@ -233,6 +233,27 @@ fn a_leader_that_leaves_gives_its_lease_up_before_another_asks() {
 }
 
 #[test]
+fn a_lease_is_given_up_before_anybody_here_is_promoted() {
+    let elsewhere = Elsewhere::default();
+    let log = Arc::clone(&elsewhere.log);
+    let layer = DedupLayer::new((|key: &u8| Some(*key)) as KeyFn)
+        .coordinator("test", Arc::new(elsewhere.clone()), Decimal)
+        .observer(move |event: &Event<'_>| log.lock().unwrap().push(event.name().to_owned()));
+    let backend = Backend::<u32>::default();
+    let send = || {
+        let service = layer.layer(backend.clone());
+        let mut call = task::spawn(service.oneshot(1));
+        assert_pending!(call.poll());
+        call
+    };
+    let (mut leads, _follows) = (send(), send());
+    elsewhere.give(elsewhere.lease());
+    assert_pending!(leads.poll());
+    drop(leads);
+    assert_eq!(elsewhere.log(), ["led", "joined", "given up", "promoted"]);
+}
+
+#[test]
 fn keys_of_two_namespaces_never_meet() {
     let elsewhere = Elsewhere::default();
     for namespace in ["users", "products", "user", ""] {
@@ -363,6 +384,41 @@ mod http {
             }
             assert_eq!(elsewhere.log(), log);
         }
+    }
+
+    #[tokio::test]
+    async fn what_has_its_announced_length_is_whole_and_published_with_its_reader_gone() {
+        let (elsewhere, backend, send) = test();
+        let mut leads = send();
+        elsewhere.give(elsewhere.lease());
+        assert_pending!(leads.poll());
+        let (body, hand) = by_hand();
+        hand.announce(5).data("whole");
+        backend.answer(Ok(Response::new(body)));
+        let mut body = assert_ready!(leads.poll()).into_body();
+        assert_eq!(http_body::Body::size_hint(&body).exact(), Some(5));
+        assert!(body.frame().await.unwrap().is_ok());
+        drop(body);
+        assert!(
+            elsewhere.log()[1].starts_with("published"),
+            "{:?}",
+            elsewhere.log()
+        );
+    }
+
+    #[tokio::test]
+    async fn a_call_that_fails_is_each_processs_own() {
+        let (elsewhere, backend, _) = test();
+        let layer = DedupLayer::http::<HandBody>();
+        let layer = layer.coordinator("test", Arc::new(elsewhere.clone()), 10);
+        let request = Request::get("/").body(Empty::<Bytes>::new()).unwrap();
+        let mut call = task::spawn(layer.layer(backend.clone()).oneshot(request));
+        assert_pending!(call.poll());
+        elsewhere.give(elsewhere.lease());
+        assert_pending!(call.poll());
+        backend.answer(Err(ProbeError));
+        assert!(assert_ready!(call.poll()).is_err());
+        assert_eq!(elsewhere.log(), ["declined"]);
     }
 
     #[tokio::test]

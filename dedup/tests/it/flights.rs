@@ -455,3 +455,21 @@ mod keys {
         assert!(wait.is_woken() && wait.poll().is_ready());
     }
 }
+
+#[test]
+fn a_timer_that_could_not_be_set_counts_as_none() {
+    let builder = Flights::builder().wait_timeout(Duration::from_secs(1));
+    let flights = builder.build::<Key, u32>();
+    let _leader = lead(&flights);
+    let (mut first, mut second) = (follow(&flights), follow(&flights));
+    // Outside of a runtime.
+    let polled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| first.poll().is_ready()));
+    assert!(polled.is_err());
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.enable_time().start_paused(true).build().unwrap();
+    let waited = runtime.block_on(async {
+        let wait = std::future::poll_fn(|cx| std::pin::Pin::new(&mut *second).poll(cx));
+        tokio::time::timeout(Duration::from_secs(10), wait).await
+    });
+    assert!(matches!(waited, Ok(Waited::TimedOut)), "{waited:?}");
+}

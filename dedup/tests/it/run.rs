@@ -167,3 +167,31 @@ fn nobody_is_promoted_before_the_work_is_gone() {
     assert_eq!(seen.get(), Some(0));
     assert_eq!(flights.snapshot().promoted, 1);
 }
+
+#[test]
+fn nobody_is_promoted_before_work_that_panicked_is_gone() {
+    struct Work<'a>(&'a Flights<u8, u32>, &'a std::cell::Cell<Option<u64>>);
+
+    impl Drop for Work<'_> {
+        fn drop(&mut self) {
+            self.1.set(Some(self.0.snapshot().promoted));
+        }
+    }
+
+    let flights = flights(|builder| builder);
+    let seen = std::cell::Cell::new(None);
+    // What panics is kept by the state of the future, which is dropped afterwards.
+    let work = || {
+        let work = Work(&flights, &seen);
+        std::future::poll_fn(move |_| {
+            let _work = &work;
+            panic!("as the test wants")
+        })
+    };
+    let mut leads = tokio_test::task::spawn(flights.run(0, work));
+    let _follows = flights.run(0, work);
+    let poll = std::panic::AssertUnwindSafe(|| leads.poll().is_ready());
+    assert!(std::panic::catch_unwind(poll).is_err());
+    assert_eq!(seen.get(), Some(0));
+    assert_eq!(flights.snapshot().promoted, 1);
+}

@@ -225,3 +225,37 @@ async fn a_claim_that_is_dropped_under_way_is_taken_back() {
     first.tasks().drain().await;
     drop(lead(&second, b"key").await);
 }
+
+#[tokio::test]
+async fn who_has_lost_its_lease_says_nothing_to_those_who_wait_for_another() {
+    let redis = Redis::start().unwrap();
+    let (first, second) = two(&redis, AN_HOUR);
+    let stale = lead(&first, b"key").await;
+    redis.ask("FLUSHALL").unwrap();
+    let lease = lead(&second, b"key").await;
+    let third = two(&redis, AN_HOUR).0;
+    let mut monitor = Monitor::of(&redis);
+    let waits = tokio::spawn(async move { third.join(b"key", None).await });
+    let waited = tokio::task::spawn_blocking(move || monitor.until_somebody_waits());
+    waited.await.unwrap();
+    stale.publish("stale".into());
+    first.tasks().drain().await;
+    lease.publish("fresh".into());
+    let seat = waits.await.unwrap();
+    assert!(
+        matches!(&seat, Seat::Received(value) if value == "fresh"),
+        "{seat:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_redis_that_is_gone_is_not_asked_for_a_while() {
+    let redis = Redis::start().unwrap();
+    let builder = RedisCoordinator::builder().cool_off(AN_HOUR);
+    let coordinator = builder.patience(AN_HOUR).open(&redis.url()).unwrap();
+    drop(redis);
+    let told = coordinator.join(b"key", None).await;
+    assert!(matches!(told, Seat::Local(Some(_))), "{told:?}");
+    let shunned = coordinator.join(b"other", None).await;
+    assert!(matches!(shunned, Seat::Local(None)), "{shunned:?}");
+}

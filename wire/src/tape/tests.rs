@@ -658,3 +658,61 @@ fn whoever_waits_for_laggards_depends_on_no_other_runtime() {
     held_up_in_another_runtime(false);
     held_up_in_another_runtime(true);
 }
+
+#[test]
+fn the_last_reader_takes_the_body_with_it_before_anybody_hears_of_it() {
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let body = Breaks {
+        panics: false,
+        log: Arc::clone(&log),
+    };
+    let (tape, reader) = Tape::new(body, 10, Laggards::CutOff);
+    let closed = Arc::clone(&log);
+    tape.on_closed(move || closed.lock().expect("no panic").push("closed"));
+    drop(reader);
+    assert_eq!(*log.lock().expect("no panic"), ["body dropped", "closed"]);
+}
+
+#[test]
+fn a_clone_has_read_as_much_and_ends_where_its_model_has_ended() {
+    let (body, hand) = by_hand();
+    hand.announce(5).data("ab");
+    let (_tape, reader) = Tape::new(body, 100, Laggards::CutOff);
+    let mut reader = task::spawn(reader);
+    reads(&mut reader, "ab");
+    assert_eq!(TapeReader::clone(&reader).size_hint().exact(), Some(3));
+    hand.data("cde").end();
+    reads(&mut reader, "cde");
+    ends(&mut reader);
+    let mut again = task::spawn(TapeReader::clone(&reader));
+    ends(&mut again);
+    assert!(again.is_end_stream());
+}
+
+#[test]
+fn whoever_polled_last_is_woken() {
+    let (hand, _tape, mut reader) = tape(100, Laggards::CutOff);
+    assert!(poll(&mut reader).is_pending());
+    let mut moved = task::spawn(());
+    let polled = moved.enter(|cx, _| Pin::new(&mut *reader).poll_frame(cx));
+    assert!(polled.is_pending());
+    hand.data("a");
+    assert!(moved.is_woken());
+}
+
+#[tokio::test(start_paused = true)]
+async fn laggards_have_their_time_once() {
+    let total = Duration::from_secs(1);
+    let timer = tokio_timer();
+    let (hand, _tape, mut fast) = tape(1, Laggards::HoldUp { total, timer });
+    let mut slow = [(); 2].map(|()| task::spawn(TapeReader::clone(&fast)));
+    hand.data("a").data("b").data("c").end();
+    reads(&mut fast, "a");
+    reads(&mut slow[1], "a");
+    assert!(poll(&mut fast).is_pending());
+    tokio::time::advance(Duration::from_millis(1001)).await;
+    reads(&mut fast, "b");
+    is_cut_off(&mut slow[0]);
+    reads(&mut fast, "c");
+    is_cut_off(&mut slow[1]);
+}
