@@ -55,25 +55,33 @@ pub enum Role<K, V> {
 }
 
 impl<K: Eq, V: Clone> Role<K, V> {
-    pub(crate) fn join(part: &Arc<Part<K, V>>, key: K, hash: u64) -> Self {
-        // What is left of the key is dropped when the role is there: if that panics, the role gives its place back.
+    pub(crate) fn join(part: Arc<Part<K, V>>, key: K, hash: u64) -> Self {
         let mut key = Some(key);
-        let role = match part.join(&mut key, hash) {
-            Joined::Leads(place) => Self::Leader(Leader::new(part, place)),
+        let joined = part.join(&mut key, hash);
+        // What is left of the key is dropped when the role is there: if that panics, the role gives its place back.
+        match joined {
+            Joined::Leads(place) => {
+                let leader = Leader::new(part, place);
+                drop(key);
+                leader.tell(Event::Led);
+                Self::Leader(leader)
+            }
             Joined::Follows(place, line, ticket) => {
-                Self::Follower(Wait::new(part, place, line, ticket))
+                let wait = Wait::new(part, place, line, ticket);
+                drop(key);
+                wait.tell(Event::Joined);
+                Self::Follower(wait)
             }
             // Cloned here and not inside, where the lock is held.
-            Joined::Landed(value) => Self::Landed(V::clone(&value)),
-            Joined::Full => Self::Full,
-        };
-        drop(key);
-        part.tell(match &role {
-            Self::Leader(_) => Event::Led,
-            Self::Full => Event::Full,
-            Self::Follower(_) | Self::Landed(_) => Event::Joined,
-        });
-        role
+            Joined::Landed(value) => {
+                part.tell(Event::Joined);
+                Self::Landed(V::clone(&value))
+            }
+            Joined::Full => {
+                part.tell(Event::Full);
+                Self::Full
+            }
+        }
     }
 }
 
@@ -116,7 +124,7 @@ impl<K: Eq + Hash, V> Flights<K, V> {
     where
         V: Clone,
     {
-        let (part, hash) = self.table.part(&key);
+        let (part, hash) = self.part(&key);
         Role::join(part, key, hash)
     }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::event::Event;
 use crate::table::{Part, Place};
 
 /// The one who does the work of a flight.
@@ -19,10 +20,14 @@ pub struct Leader<K, V> {
 }
 
 impl<K, V> Leader<K, V> {
-    pub(crate) fn new(part: &Arc<Part<K, V>>, place: Place) -> Self {
-        Self {
-            part: Some(Arc::clone(part)),
-            place,
+    pub(crate) fn new(part: Arc<Part<K, V>>, place: Place) -> Self {
+        let part = Some(part);
+        Self { part, place }
+    }
+
+    pub(crate) fn tell(&self, event: Event<'_>) {
+        if let Some(part) = &self.part {
+            part.tell(event);
         }
     }
 

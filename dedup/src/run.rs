@@ -72,13 +72,15 @@ impl<K: Eq + Hash, V: Clone> Flights<K, V> {
 
 /// Values are what they are.
 pub struct Values<K, V> {
-    part: Arc<Part<K, V>>,
+    /// `None` once it has joined: who leads or waits has it then.
+    part: Option<Arc<Part<K, V>>>,
     hash: u64,
 }
 
 impl<K: Eq + Hash, V> Values<K, V> {
     fn of(flights: &Flights<K, V>, key: &K) -> Self {
         let (part, hash) = flights.part(key);
+        let part = Some(part);
         Self { part, hash }
     }
 }
@@ -90,13 +92,13 @@ impl<K: Eq + Hash, V: Clone> Shell for Values<K, V> {
     type Output = V;
 
     /// There is one key, and it is joined once.
-    fn join(&self, key: K) -> Role<K, V> {
-        Role::join(&self.part, key, self.hash)
+    fn join(&mut self, key: K) -> Role<K, V> {
+        let part = self.part.take().expect("it joins once");
+        Role::join(part, key, self.hash)
     }
 
-    fn tell(&self, event: Event<'_>) {
-        self.part.tell(event);
-    }
+    /// Nobody elsewhere is asked.
+    fn tell(&self, _: Event<'_>) {}
 
     fn coordination(&self) -> Option<Others<'_>> {
         None

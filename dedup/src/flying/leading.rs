@@ -174,8 +174,8 @@ where
     Self: Send,
 {
     fn on_detach(&self) {
-        if let Some(shell) = &self.shell {
-            shell.tell(Event::Detached);
+        if let Some(leader) = &self.leader {
+            leader.tell(Event::Detached);
         }
     }
 }

@@ -23,9 +23,9 @@ pub trait Shell: Sized {
     type Output;
 
     /// Joins the flight of `key`.
-    fn join(&self, key: Self::Key) -> Role<Self::Key, Self::Value>;
+    fn join(&mut self, key: Self::Key) -> Role<Self::Key, Self::Value>;
 
-    /// Tells what has happened to it.
+    /// Tells what came of asking other processes.
     fn tell(&self, event: Event<'_>);
 
     /// The other processes, if they are to be asked.

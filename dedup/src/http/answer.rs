@@ -148,7 +148,7 @@ where
     type Result = Result<Response<B>, E>;
     type Output = Result<Response<DedupBody<B>>, E>;
 
-    fn join(&self, key: HttpKey) -> Role<HttpKey, Landed<B>> {
+    fn join(&mut self, key: HttpKey) -> Role<HttpKey, Landed<B>> {
         self.shared.flights.join(key)
     }
 

@@ -61,7 +61,7 @@ impl<K: Eq + Hash, T: Clone, E> Shell for Keyed<K, T, E> {
     type Result = Result<T, E>;
     type Output = Result<T, DedupError<E>>;
 
-    fn join(&self, key: K) -> Role<K, Answer<T, E>> {
+    fn join(&mut self, key: K) -> Role<K, Answer<T, E>> {
         self.shared.flights.join(key)
     }
 
