@@ -23,6 +23,8 @@ use crate::layer::OnFull;
 
 /// Lets concurrent requests for the same share one call of the inner service.
 ///
+/// `B` is the body of the inner service's responses: `axum::body::Body` around a handler of axum.
+///
 /// A request with `GET` or `HEAD` and no body leads a flight or joins one; everything else passes. All services that this layer
 /// makes share their flights, and so do its clones. A change of settings is a new layer, with flights of its own.
 ///
