@@ -1,6 +1,8 @@
 use std::{mem, sync::Arc};
 
-use crate::{Flags, IdGenerator, Remote, RequestId, SpanId, TraceId, TraceParent, TraceState};
+use crate::{
+    Baggage, Flags, IdGenerator, Remote, RequestId, SpanId, TraceId, TraceParent, TraceState,
+};
 
 /// Where one request stands in its trace: what logs, records and outgoing calls carry.
 ///
@@ -25,6 +27,7 @@ pub struct TraceContext {
 struct Rare {
     correlation_id: Option<RequestId>,
     link: Option<Link>,
+    baggage: Baggage,
 }
 
 /// What was decided about recording a trace.
@@ -164,6 +167,18 @@ impl TraceContext {
     pub(crate) fn with_link(mut self, link: Link) -> Self {
         self.rare_mut().link = Some(link);
         self
+    }
+
+    /// What travels with the request beside its trace.
+    #[must_use]
+    pub fn baggage(&self) -> &Baggage {
+        static EMPTY: Baggage = Baggage::EMPTY;
+        self.rare.as_ref().map_or(&EMPTY, |rare| &rare.baggage)
+    }
+
+    /// What travels with the request beside its trace, to add to it. Other clones of this context do not change.
+    pub fn baggage_mut(&mut self) -> &mut Baggage {
+        &mut self.rare_mut().baggage
     }
 
     fn rare_mut(&mut self) -> &mut Rare {

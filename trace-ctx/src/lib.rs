@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod baggage;
 mod body;
 mod clock;
 mod context;
@@ -30,6 +31,7 @@ mod trust;
 #[cfg(feature = "json")]
 pub use crate::sink::json::JsonLines;
 pub use crate::{
+    baggage::{Baggage, BaggageError, BaggageFields, BaggageMember},
     body::TraceBody,
     clock::{Clock, SystemClock},
     context::{Link, Origin, Sampling, TraceContext},
@@ -40,7 +42,10 @@ pub use crate::{
     ids::{FastIds, IdGenerator, SecureIds, SequentialIds},
     layer::{ClientLayer, ServerLayer, TraceLayer},
     policy::Policy,
-    propagate::{ExtractOnly, Extracted, Propagator, Remote, W3c},
+    propagate::{
+        B3, ExtractOnly, Extracted, Jaeger, Propagator, Propagators, Remote, UnknownPropagator,
+        W3c, XRay,
+    },
     request_id::{InvalidRequestId, RequestId},
     route::{FromExtensions, Route, RouteName},
     sample::{Always, Decision, Never, ParentBased, Probability, SampleRequest, Sampler},

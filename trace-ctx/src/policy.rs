@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderName, Request};
 use crate::{
     Always, Extracted, FastIds, Head, IdGenerator, Link, Origin, ParentBased, Propagator, Remote,
     RequestId, SampleRequest, Sampler, Sampling, TraceContext, TraceId, Trust, TrustPolicy, W3c,
-    current, propagate, request_id,
+    baggage::BAGGAGE, current, propagate, request_id,
 };
 
 static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -105,8 +105,21 @@ impl Policy {
         if refused {
             request.headers_mut().remove(&self.request_id);
         }
+        let baggage = keep
+            .then(|| self.propagator.baggage(request.headers()))
+            .flatten();
         if context.origin != Origin::Continued {
             propagate::strip(&*self.propagator, request.headers_mut());
+        }
+        if let Some(baggage) = baggage {
+            if context.origin != Origin::Continued {
+                // It stands for itself, as the request id does.
+                let value = baggage.to_header_value();
+                request
+                    .headers_mut()
+                    .extend(value.map(|value| (BAGGAGE.clone(), value)));
+            }
+            *context.baggage_mut() = baggage;
         }
         if let Some(name) = &self.correlation_id {
             let mut refused = false;

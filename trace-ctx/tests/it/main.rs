@@ -5,6 +5,7 @@
 mod allocations;
 mod bodies;
 mod client;
+mod formats;
 mod laws;
 mod records;
 mod server;
