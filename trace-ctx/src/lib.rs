@@ -14,6 +14,7 @@ mod ids;
 mod layer;
 #[cfg(feature = "tracing")]
 mod log;
+mod note;
 mod policy;
 mod propagate;
 mod request_id;
@@ -30,6 +31,8 @@ mod trust;
 
 #[cfg(feature = "json")]
 pub use crate::sink::json::JsonLines;
+#[cfg(feature = "otel")]
+pub use crate::sink::otel::{OtelSink, OtelSpan};
 pub use crate::{
     baggage::{Baggage, BaggageError, BaggageFields, BaggageMember},
     body::TraceBody,
@@ -41,6 +44,7 @@ pub use crate::{
     id::{SpanId, TraceId},
     ids::{FastIds, IdGenerator, SecureIds, SequentialIds},
     layer::{ClientLayer, ServerLayer, TraceLayer},
+    note::{MAX_NOTES, Note, Value, attribute, error, event},
     policy::Policy,
     propagate::{
         B3, ExtractOnly, Extracted, Jaeger, Propagator, Propagators, Remote, UnknownPropagator,

@@ -15,3 +15,5 @@ mod support;
 mod json_lines;
 #[cfg(feature = "tracing")]
 mod logs;
+#[cfg(feature = "otel")]
+mod otlp;
