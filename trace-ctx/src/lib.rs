@@ -22,6 +22,7 @@ mod request_id;
 mod rfc3339;
 mod route;
 mod sample;
+mod secret;
 mod service;
 mod shared;
 mod sink;
@@ -52,12 +53,17 @@ pub use crate::{
     },
     request_id::{InvalidRequestId, RequestId},
     route::{FromExtensions, Route, RouteName},
-    sample::{Always, Decision, Never, ParentBased, Probability, SampleRequest, Sampler},
+    sample::{
+        Always, DebugHeader, Decision, Never, ParentBased, PerRoute, Probability, RateLimited,
+        SampleRequest, Sampler, Threshold,
+    },
     service::{ClientService, ServerService},
     sink::{Finished, Kind, Outcome, SampledOnly, Sink, Started},
     traceparent::{Flags, TraceParent, TraceParentError},
     tracestate::{TraceState, TraceStateError},
-    trust::{Trust, TrustPolicy},
+    trust::{
+        ClientIp, InvalidNetwork, Networks, PeerAddr, PeerIn, SharedSecret, Trust, TrustPolicy,
+    },
 };
 #[cfg(feature = "tracing")]
 pub use crate::{log::JsonFormat, sink::tracing::TracingSink};

@@ -4,6 +4,7 @@
 
 mod allocations;
 mod bodies;
+mod callers;
 mod client;
 mod formats;
 mod laws;
