@@ -1,6 +1,9 @@
 use std::{mem, sync::Arc};
 
-use crate::{Flags, IdGenerator, Remote, RequestId, SpanId, TraceId, TraceParent, TraceState};
+use crate::{
+    Baggage, Flags, IdGenerator, MAX_NOTES, Note, Remote, RequestId, SpanId, TraceId, TraceParent,
+    TraceState,
+};
 
 /// Where one request stands in its trace: what logs, records and outgoing calls carry.
 ///
@@ -25,6 +28,9 @@ pub struct TraceContext {
 struct Rare {
     correlation_id: Option<RequestId>,
     link: Option<Link>,
+    baggage: Baggage,
+    /// Of this span, and not of those below it.
+    notes: Vec<Note>,
 }
 
 /// What was decided about recording a trace.
@@ -129,7 +135,10 @@ impl TraceContext {
         self.clone().into_child(ids)
     }
 
-    pub(crate) fn into_child(self, ids: &dyn IdGenerator) -> Self {
+    pub(crate) fn into_child(mut self, ids: &dyn IdGenerator) -> Self {
+        if !self.notes().is_empty() {
+            self.rare_mut().notes.clear();
+        }
         Self {
             span_id: ids.span_id(),
             parent_id: Some(self.span_id),
@@ -164,6 +173,29 @@ impl TraceContext {
     pub(crate) fn with_link(mut self, link: Link) -> Self {
         self.rare_mut().link = Some(link);
         self
+    }
+
+    /// What travels with the request beside its trace.
+    #[must_use]
+    pub fn baggage(&self) -> &Baggage {
+        static EMPTY: Baggage = Baggage::EMPTY;
+        self.rare.as_ref().map_or(&EMPTY, |rare| &rare.baggage)
+    }
+
+    /// What travels with the request beside its trace, to add to it. Other clones of this context do not change.
+    pub fn baggage_mut(&mut self) -> &mut Baggage {
+        &mut self.rare_mut().baggage
+    }
+
+    pub(crate) fn notes(&self) -> &[Note] {
+        self.rare.as_ref().map_or(&[], |rare| &rare.notes)
+    }
+
+    pub(crate) fn note(&mut self, note: Note) {
+        let notes = &mut self.rare_mut().notes;
+        if notes.len() < MAX_NOTES {
+            notes.push(note);
+        }
     }
 
     fn rare_mut(&mut self) -> &mut Rare {

@@ -7,7 +7,7 @@ use std::{
 
 use pin_project_lite::pin_project;
 
-use crate::TraceContext;
+use crate::{Note, TraceContext};
 
 thread_local! {
     static CURRENT: RefCell<Option<TraceContext>> = const { RefCell::new(None) };
@@ -37,6 +37,19 @@ pub(crate) fn with<R>(look: impl FnOnce(Option<&TraceContext>) -> R) -> R {
     });
     // The thread is being torn down: there is no current context any more.
     lent.unwrap_or_else(|_| look.take().expect("not called")(None))
+}
+
+/// Adds a note to the current context, if there is one. Made only then.
+pub(crate) fn note(make: impl FnOnce() -> Note) {
+    // Fails only while the thread is torn down: there is no current context any more.
+    let _ = CURRENT.try_with(|current| {
+        let is_wanted = current.borrow().is_some();
+        // Made while nothing is borrowed: words of an error are code of the user.
+        let note = is_wanted.then(make);
+        if let (Some(current), Some(note)) = (&mut *current.borrow_mut(), note) {
+            current.note(note);
+        }
+    });
 }
 
 /// Makes a context current until dropped, also by a panic.

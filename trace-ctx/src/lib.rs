@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod baggage;
 mod body;
 mod clock;
 mod context;
@@ -13,6 +14,7 @@ mod ids;
 mod layer;
 #[cfg(feature = "tracing")]
 mod log;
+mod note;
 mod policy;
 mod propagate;
 mod request_id;
@@ -20,6 +22,7 @@ mod request_id;
 mod rfc3339;
 mod route;
 mod sample;
+mod secret;
 mod service;
 mod shared;
 mod sink;
@@ -29,7 +32,10 @@ mod trust;
 
 #[cfg(feature = "json")]
 pub use crate::sink::json::JsonLines;
+#[cfg(feature = "otel")]
+pub use crate::sink::otel::{OtelSink, OtelSpan};
 pub use crate::{
+    baggage::{Baggage, BaggageError, BaggageFields, BaggageMember},
     body::TraceBody,
     clock::{Clock, SystemClock},
     context::{Link, Origin, Sampling, TraceContext},
@@ -39,16 +45,25 @@ pub use crate::{
     id::{SpanId, TraceId},
     ids::{FastIds, IdGenerator, SecureIds, SequentialIds},
     layer::{ClientLayer, ServerLayer, TraceLayer},
+    note::{MAX_NOTES, Note, Value, attribute, error, event},
     policy::Policy,
-    propagate::{ExtractOnly, Extracted, Propagator, Remote, W3c},
+    propagate::{
+        B3, ExtractOnly, Extracted, Jaeger, Propagator, Propagators, Remote, UnknownPropagator,
+        W3c, XRay,
+    },
     request_id::{InvalidRequestId, RequestId},
     route::{FromExtensions, Route, RouteName},
-    sample::{Always, Decision, Never, ParentBased, Probability, SampleRequest, Sampler},
+    sample::{
+        Always, DebugHeader, Decision, Never, ParentBased, PerRoute, Probability, RateLimited,
+        SampleRequest, Sampler, Threshold,
+    },
     service::{ClientService, ServerService},
     sink::{Finished, Kind, Outcome, SampledOnly, Sink, Started},
     traceparent::{Flags, TraceParent, TraceParentError},
     tracestate::{TraceState, TraceStateError},
-    trust::{Trust, TrustPolicy},
+    trust::{
+        ClientIp, InvalidNetwork, Networks, PeerAddr, PeerIn, SharedSecret, Trust, TrustPolicy,
+    },
 };
 #[cfg(feature = "tracing")]
 pub use crate::{log::JsonFormat, sink::tracing::TracingSink};

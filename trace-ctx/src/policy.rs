@@ -3,9 +3,9 @@ use std::{fmt, sync::Arc};
 use http::{HeaderMap, HeaderName, Request};
 
 use crate::{
-    Always, Extracted, FastIds, Head, IdGenerator, Link, Origin, ParentBased, Propagator, Remote,
-    RequestId, SampleRequest, Sampler, Sampling, TraceContext, TraceId, Trust, TrustPolicy, W3c,
-    current, propagate, request_id,
+    Always, Decision, Extracted, FastIds, Head, IdGenerator, Link, Origin, ParentBased, Propagator,
+    Remote, RequestId, SampleRequest, Sampler, Threshold, TraceContext, TraceId, Trust,
+    TrustPolicy, W3c, baggage::BAGGAGE, current, propagate, request_id, sample::ot,
 };
 
 static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -105,8 +105,21 @@ impl Policy {
         if refused {
             request.headers_mut().remove(&self.request_id);
         }
+        let baggage = keep
+            .then(|| self.propagator.baggage(request.headers()))
+            .flatten();
         if context.origin != Origin::Continued {
             propagate::strip(&*self.propagator, request.headers_mut());
+        }
+        if let Some(baggage) = baggage {
+            if context.origin != Origin::Continued {
+                // It stands for itself, as the request id does.
+                let value = baggage.to_header_value();
+                request
+                    .headers_mut()
+                    .extend(value.map(|value| (BAGGAGE.clone(), value)));
+            }
+            *context.baggage_mut() = baggage;
         }
         if let Some(name) = &self.correlation_id {
             let mut refused = false;
@@ -144,8 +157,11 @@ impl Policy {
         let mut extracted = self.propagator.extract(head.headers);
         let origin = match (&mut extracted, trust) {
             (Extracted::Remote(remote), Trust::Continue) => {
-                let sampling = self.decide(remote.parent.trace_id, Some(remote), *head);
-                return TraceContext::continuing(remote, sampling, &*self.ids, request_id);
+                let decision = self.decide(remote.parent.trace_id, Some(remote), *head);
+                let mut context =
+                    TraceContext::continuing(remote, decision.sampling, &*self.ids, request_id);
+                tell(decision.threshold, &mut context);
+                return context;
             }
             (Extracted::Remote(remote), Trust::Link) => {
                 let context = self.root(Origin::Linked, head, request_id);
@@ -161,13 +177,24 @@ impl Policy {
     fn root(&self, origin: Origin, head: &Head<'_>, request_id: Option<RequestId>) -> TraceContext {
         let mut context = TraceContext::open(&*self.ids, request_id);
         context.origin = origin;
-        context.sampling = self.decide(context.trace_id, None, *head);
+        let decision = self.decide(context.trace_id, None, *head);
+        context.sampling = decision.sampling;
+        tell(decision.threshold, &mut context);
         context
     }
 
-    fn decide(&self, trace_id: TraceId, parent: Option<&Remote>, head: Head<'_>) -> Sampling {
+    fn decide(&self, trace_id: TraceId, parent: Option<&Remote>, head: Head<'_>) -> Decision {
         let question = SampleRequest::new(trace_id, parent, head);
-        self.sampler.sample(&question).sampling
+        self.sampler.sample(&question)
+    }
+}
+
+fn tell(threshold: Threshold, context: &mut TraceContext) {
+    match threshold {
+        Threshold::Kept => {}
+        Threshold::Erased if context.state.is_empty() => {}
+        Threshold::Erased => ot::set_th(&mut context.state, None),
+        Threshold::AtLeast(threshold) => ot::set_th(&mut context.state, Some(threshold)),
     }
 }
 
@@ -190,6 +217,7 @@ impl fmt::Debug for Policy {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Sampling;
     use crate::{InTrace, Never, SequentialIds};
 
     const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-03";

@@ -1,6 +1,19 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::{Flags, Sampling, TraceContext, TraceParent, TraceParentError, TraceState};
+use crate::{Baggage, Flags, Sampling, TraceContext, TraceParent, TraceParentError, TraceState};
+
+mod b3;
+mod jaeger;
+mod named;
+mod read;
+mod xray;
+
+pub use self::{
+    b3::B3,
+    jaeger::Jaeger,
+    named::{Propagators, UnknownPropagator},
+    xray::XRay,
+};
 
 pub(crate) static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 pub(crate) static TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
@@ -16,6 +29,11 @@ pub trait Propagator: Send + Sync + 'static {
     /// Writes this context. Afterwards each of [`fields`](Self::fields) says what the context says or is absent:
     /// nothing that was there before stays.
     fn inject(&self, context: &TraceContext, headers: &mut HeaderMap);
+
+    /// Reads the baggage that came beside the trace. Only [`BaggageFields`](crate::BaggageFields) does by default.
+    fn baggage(&self, _: &HeaderMap) -> Option<Baggage> {
+        None
+    }
 
     /// Names the header fields of this format.
     fn fields(&self, visit: &mut dyn FnMut(&HeaderName));
@@ -120,6 +138,10 @@ impl<P: Propagator> Propagator for ExtractOnly<P> {
         self.0.extract(headers)
     }
 
+    fn baggage(&self, headers: &HeaderMap) -> Option<Baggage> {
+        self.0.baggage(headers)
+    }
+
     /// Only removes the fields: a copy of what came in must not go out beside the formats that are written.
     fn inject(&self, _: &TraceContext, headers: &mut HeaderMap) {
         strip(self, headers);
@@ -127,6 +149,16 @@ impl<P: Propagator> Propagator for ExtractOnly<P> {
 
     fn fields(&self, visit: &mut dyn FnMut(&HeaderName)) {
         self.0.fields(visit);
+    }
+}
+
+impl From<Result<Option<Remote>, read::Invalid>> for Extracted {
+    fn from(read: Result<Option<Remote>, read::Invalid>) -> Self {
+        match read {
+            Ok(None) => Self::Nothing,
+            Ok(Some(remote)) => Self::Remote(remote),
+            Err(read::Invalid) => Self::Invalid,
+        }
     }
 }
 
@@ -175,6 +207,12 @@ macro_rules! tuples {
                 #[expect(non_snake_case, reason = "one name for a type and its value")]
                 let ($($name,)+) = self;
                 $($name.inject(context, headers);)+
+            }
+
+            #[expect(non_snake_case, reason = "one name for a type and its value")]
+            fn baggage(&self, headers: &HeaderMap) -> Option<Baggage> {
+                let ($($name,)+) = self;
+                None$(.or_else(|| $name.baggage(headers)))+
             }
 
             fn fields(&self, visit: &mut dyn FnMut(&HeaderName)) {

@@ -1,5 +1,14 @@
 use crate::{Head, Remote, Sampling, TraceId};
 
+mod choose;
+pub(crate) mod ot;
+mod rate;
+
+pub use self::{
+    choose::{DebugHeader, PerRoute},
+    rate::RateLimited,
+};
+
 /// Decides whether a trace is recorded. Asked once per request, before anything is built for it.
 /// A closure from a [`SampleRequest`] to a [`Sampling`] is one.
 pub trait Sampler: Send + Sync + 'static {
@@ -25,11 +34,28 @@ pub struct SampleRequest<'a> {
 pub struct Decision {
     /// To record or not.
     pub sampling: Sampling,
+    /// What those who come after are told of how it was decided.
+    pub threshold: Threshold,
 }
 
+/// The `th` of the `ot` member in `tracestate`: with it, what was recorded can be counted up to what there was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Threshold {
+    /// As it came: somebody else decided.
+    Kept,
+    /// None: the decision was not one of probability.
+    Erased,
+    /// Recorded, because its 56 bits of randomness are at least this.
+    AtLeast(u64),
+}
+
+/// A decision that has nothing to do with probability.
 impl From<Sampling> for Decision {
     fn from(sampling: Sampling) -> Self {
-        Self { sampling }
+        Self {
+            sampling,
+            threshold: Threshold::Erased,
+        }
     }
 }
 
@@ -70,7 +96,7 @@ pub struct ParentBased<S>(pub S);
 /// what is recorded at one share is recorded at each larger share.
 ///
 /// Compares 56 random bits with a threshold: those of the trace id, or of the `rv` in the `ot` member of
-/// `tracestate` where the caller sent one.
+/// `tracestate` where the caller sent one. The share goes out as its `th`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Probability {
     /// Records iff the randomness is at least this. In `0..=1 << 56`.
@@ -92,7 +118,10 @@ impl Sampler for Never {
 impl<S: Sampler> Sampler for ParentBased<S> {
     fn sample(&self, request: &SampleRequest<'_>) -> Decision {
         match request.parent.map(|parent| parent.sampling) {
-            Some(decided @ (Sampling::Accept | Sampling::Deny | Sampling::Debug)) => decided.into(),
+            Some(sampling @ (Sampling::Accept | Sampling::Deny | Sampling::Debug)) => Decision {
+                sampling,
+                threshold: Threshold::Kept,
+            },
             Some(Sampling::Defer) | None => self.0.sample(request),
         }
     }
@@ -118,22 +147,8 @@ impl Probability {
         let explicit = request
             .parent
             .and_then(|parent| parent.state.get("ot"))
-            .and_then(rv);
+            .and_then(ot::rv);
         explicit.unwrap_or_else(|| request.trace_id.randomness())
-    }
-}
-
-/// The `rv` of an `ot` member: `th:c;rv:0123456789abcd`, exactly 14 hex digits.
-fn rv(ot: &str) -> Option<u64> {
-    let digits = ot.split(';').find_map(|part| part.strip_prefix("rv:"))?;
-    let is_hex = digits.len() == 14
-        && digits
-            .bytes()
-            .all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-    if is_hex {
-        u64::from_str_radix(digits, 16).ok()
-    } else {
-        None
     }
 }
 
@@ -141,7 +156,10 @@ impl Sampler for Probability {
     fn sample(&self, request: &SampleRequest<'_>) -> Decision {
         let accepted = Self::randomness(request) >= self.threshold;
         if accepted {
-            Sampling::Accept.into()
+            Decision {
+                sampling: Sampling::Accept,
+                threshold: Threshold::AtLeast(self.threshold),
+            }
         } else {
             Sampling::Deny.into()
         }

@@ -7,11 +7,13 @@ use std::{
 
 use http::{Method, StatusCode, Uri};
 
-use crate::{Head, Route, RouteName, TraceContext};
+use crate::{Head, Note, Route, RouteName, TraceContext};
 
 mod compose;
 #[cfg(feature = "json")]
 pub(crate) mod json;
+#[cfg(feature = "otel")]
+pub(crate) mod otel;
 #[cfg(feature = "tracing")]
 pub(crate) mod tracing;
 
@@ -191,7 +193,7 @@ impl fmt::Display for Outcome {
 }
 
 /// The methods of RFC 9110 and RFC 5789; any other is `_OTHER`, so that no caller can make up names.
-#[cfg(feature = "json")]
+#[cfg(any(feature = "json", feature = "otel", feature = "metrics"))]
 pub(crate) fn known_method(method: &Method) -> &str {
     match *method {
         Method::GET
@@ -204,6 +206,24 @@ pub(crate) fn known_method(method: &Method) -> &str {
         | Method::TRACE
         | Method::PATCH => method.as_str(),
         _ => "_OTHER",
+    }
+}
+
+/// The semantic conventions' name of an HTTP span: few values, whatever callers send.
+#[cfg(any(feature = "tracing", feature = "otel"))]
+pub(crate) fn span_name(method: &str, route: Option<&str>) -> String {
+    let method = if method == "_OTHER" { "HTTP" } else { method };
+    match route {
+        Some(route) => format!("{method} {route}"),
+        None => method.to_owned(),
+    }
+}
+
+impl Finished<'_> {
+    /// What was said about the request while it ran, by [`attribute`](crate::attribute), [`event`](crate::event) and [`error`](crate::error).
+    #[must_use]
+    pub fn notes(&self) -> &[Note] {
+        self.context.notes()
     }
 }
 

@@ -1,5 +1,13 @@
 use crate::Head;
 
+mod client_ip;
+mod peer;
+
+pub use self::{
+    client_ip::ClientIp,
+    peer::{InvalidNetwork, Networks, PeerAddr, PeerIn, SharedSecret},
+};
+
 /// What to do with the context and the request id that a caller sent.
 ///
 /// As a [`TrustPolicy`] it is the same answer for every request.

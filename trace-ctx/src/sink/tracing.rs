@@ -2,7 +2,7 @@ use tracing::{Level, Span, field::Empty};
 
 use crate::{
     Finished, Kind, Sink, Started,
-    sink::{json::millis, known_method},
+    sink::{json::millis, known_method, span_name as name},
 };
 
 /// A `tracing` span per request at level INFO, entered whenever the request is polled, and one event in it when
@@ -70,14 +70,5 @@ impl Sink for TracingSink {
                 Kind::Client => "call finished",
             },
         );
-    }
-}
-
-/// The semantic conventions' name of an HTTP span: few values, whatever callers send.
-fn name(method: &str, route: Option<&str>) -> String {
-    let method = if method == "_OTHER" { "HTTP" } else { method };
-    match route {
-        Some(route) => format!("{method} {route}"),
-        None => method.to_owned(),
     }
 }

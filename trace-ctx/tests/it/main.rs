@@ -4,7 +4,9 @@
 
 mod allocations;
 mod bodies;
+mod callers;
 mod client;
+mod formats;
 mod laws;
 mod records;
 mod server;
@@ -14,3 +16,5 @@ mod support;
 mod json_lines;
 #[cfg(feature = "tracing")]
 mod logs;
+#[cfg(feature = "otel")]
+mod otlp;

@@ -1,0 +1,116 @@
+//! What a handler says about its own request.
+
+use std::{borrow::Cow, error::Error, time::SystemTime};
+
+use crate::{Clock, SystemClock, current};
+
+/// Something that was said about a request while it ran: [`Finished::notes`](crate::Finished::notes).
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Note {
+    /// A fact.
+    Attribute {
+        /// Its name.
+        key: Cow<'static, str>,
+        /// What it is.
+        value: Value,
+    },
+    /// Something that happened.
+    Event {
+        /// What.
+        name: Cow<'static, str>,
+        /// When.
+        at: SystemTime,
+    },
+    /// Something that went wrong.
+    Error {
+        /// The error and its sources, in words.
+        message: String,
+        /// When.
+        at: SystemTime,
+    },
+}
+
+/// The value of an attribute.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Value {
+    /// Text.
+    Text(Cow<'static, str>),
+    /// A whole number.
+    Integer(i64),
+    /// A number.
+    Float(f64),
+    /// Yes or no.
+    Bool(bool),
+}
+
+/// The most notes that are kept for one request; further ones are dropped.
+pub const MAX_NOTES: usize = 128;
+
+/// Adds an attribute to the request that is being polled on this thread.
+///
+/// Costs nothing but the look-up where no request is. In a task of its own ([`InTrace`](crate::InTrace)) there is only a
+/// copy of the context, whose notes are told to nobody.
+pub fn attribute(key: impl Into<Cow<'static, str>>, value: impl Into<Value>) {
+    let (key, value) = (key.into(), value.into());
+    current::note(|| Note::Attribute { key, value });
+}
+
+/// Adds an event to the request that is being polled on this thread.
+pub fn event(name: impl Into<Cow<'static, str>>) {
+    let name = name.into();
+    let at = SystemClock.wall();
+    current::note(|| Note::Event { name, at });
+}
+
+/// Adds an error, with its sources, to the request that is being polled on this thread. It does not change its outcome.
+pub fn error(error: &dyn Error) {
+    current::note(|| Note::Error {
+        message: in_words(error),
+        at: SystemClock.wall(),
+    });
+}
+
+fn in_words(error: &dyn Error) -> String {
+    let mut words = error.to_string();
+    let mut source = error.source();
+    // A chain may be a ring.
+    for _ in 0..16 {
+        let Some(error) = source else { break };
+        words.push_str(": ");
+        words.push_str(&error.to_string());
+        source = error.source();
+    }
+    words
+}
+
+impl From<&'static str> for Value {
+    fn from(text: &'static str) -> Self {
+        Self::Text(text.into())
+    }
+}
+
+impl From<String> for Value {
+    fn from(text: String) -> Self {
+        Self::Text(text.into())
+    }
+}
+
+impl From<i64> for Value {
+    fn from(number: i64) -> Self {
+        Self::Integer(number)
+    }
+}
+
+impl From<f64> for Value {
+    fn from(number: f64) -> Self {
+        Self::Float(number)
+    }
+}
+
+impl From<bool> for Value {
+    fn from(is: bool) -> Self {
+        Self::Bool(is)
+    }
+}

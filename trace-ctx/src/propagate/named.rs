@@ -1,0 +1,115 @@
+use std::{env, error::Error, fmt};
+
+use http::{HeaderMap, HeaderName};
+
+use crate::{B3, Baggage, BaggageFields, Extracted, Jaeger, Propagator, TraceContext, W3c, XRay};
+
+/// Propagators chosen when the program starts, by the names that OpenTelemetry gave them: `tracecontext`, `baggage`,
+/// `b3`, `b3multi`, `jaeger`, `xray` and `none`.
+///
+/// Reads the first valid format in the order of the names, and writes them all.
+#[must_use]
+pub struct Propagators(Vec<Box<dyn Propagator>>);
+
+/// A name that is not among those of [`Propagators`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownPropagator(String);
+
+impl Propagators {
+    /// By the names in `OTEL_PROPAGATORS`; `tracecontext,baggage` where it is not set or empty.
+    ///
+    /// # Errors
+    ///
+    /// When a name is unknown. A service that silently lost its traces would be worse than one that does not start.
+    pub fn from_env() -> Result<Self, UnknownPropagator> {
+        let names = env::var("OTEL_PROPAGATORS").unwrap_or_default();
+        match names.trim() {
+            "" => Self::from_names("tracecontext,baggage"),
+            names => Self::from_names(names),
+        }
+    }
+
+    /// By these names, separated by commas. A name counts once; `none` with others says nothing.
+    ///
+    /// # Errors
+    ///
+    /// When a name is unknown.
+    pub fn from_names(names: &str) -> Result<Self, UnknownPropagator> {
+        let mut seen = Vec::new();
+        let mut chosen = Vec::new();
+        for name in names
+            .split(',')
+            .map(str::trim)
+            .filter(|name| !name.is_empty())
+        {
+            if !seen.contains(&name) {
+                seen.push(name);
+                chosen.extend(by_name(name)?);
+            }
+        }
+        Ok(Self(chosen))
+    }
+}
+
+fn by_name(name: &str) -> Result<Option<Box<dyn Propagator>>, UnknownPropagator> {
+    Ok(Some(match name {
+        "tracecontext" => Box::new(W3c),
+        "baggage" => Box::new(BaggageFields),
+        "b3" => Box::new(B3::single()),
+        "b3multi" => Box::new(B3::multi()),
+        "jaeger" => Box::new(Jaeger),
+        "xray" => Box::new(XRay),
+        "none" => return Ok(None),
+        unknown => return Err(UnknownPropagator(unknown.to_owned())),
+    }))
+}
+
+impl Propagator for Propagators {
+    fn extract(&self, headers: &HeaderMap) -> Extracted {
+        self.0.iter().fold(Extracted::Nothing, |found, propagator| {
+            found.or_else(|| propagator.extract(headers))
+        })
+    }
+
+    fn inject(&self, context: &TraceContext, headers: &mut HeaderMap) {
+        super::strip(self, headers);
+        for propagator in &self.0 {
+            // `b3` and `b3multi` share their fields: what an earlier one wrote must not be taken away again.
+            let mut written = HeaderMap::new();
+            propagator.inject(context, &mut written);
+            propagator.fields(&mut |name| {
+                if let Some(value) = written.remove(name) {
+                    headers.insert(name, value);
+                }
+            });
+        }
+    }
+
+    fn baggage(&self, headers: &HeaderMap) -> Option<Baggage> {
+        self.0
+            .iter()
+            .find_map(|propagator| propagator.baggage(headers))
+    }
+
+    fn fields(&self, visit: &mut dyn FnMut(&HeaderName)) {
+        for propagator in &self.0 {
+            propagator.fields(visit);
+        }
+    }
+}
+
+impl fmt::Debug for Propagators {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut names = Vec::new();
+        self.fields(&mut |name| names.push(name.clone()));
+        f.debug_tuple("Propagators").field(&names).finish()
+    }
+}
+
+impl fmt::Display for UnknownPropagator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "no propagator is called {:?}", self.0)
+    }
+}
+
+impl Error for UnknownPropagator {}

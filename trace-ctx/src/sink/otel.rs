@@ -1,0 +1,246 @@
+use std::{cell::Cell, time::Duration};
+
+use http::{HeaderName, HeaderValue, Version, header};
+use opentelemetry::{
+    Context, ContextGuard,
+    trace::{
+        self, Link, Span as _, SpanBuilder, SpanContext, SpanKind, TraceContextExt, TraceFlags,
+        TraceState, Tracer,
+    },
+};
+use opentelemetry_sdk::trace::{IdGenerator as SdkIds, SdkTracerProvider, TracerProviderBuilder};
+
+use crate::{
+    FastIds, Finished, IdGenerator, Kind, Sampling, Sink, SpanId, Started, TraceContext, TraceId,
+};
+
+mod attributes;
+
+/// Every recorded request as an OpenTelemetry span, for the SDK to export.
+///
+/// The span is built when the request is over, of what is known then: what is not recorded builds nothing, and names,
+/// status and attributes are set once. While the request runs, OpenTelemetry's current context says that it is the parent: spans
+/// made below by the API, or by `tracing` through `tracing-opentelemetry`, are its children.
+///
+/// The provider has to come from [`provider`](Self::provider), which makes the ids of the exported span those of the headers and the
+/// logs. Attributes follow the stable semantic conventions for HTTP: the name is method and route, never the path; of a query, the values of known
+/// credentials are written `REDACTED`; no header is recorded unless it is [listed](Self::header).
+#[derive(Debug)]
+#[must_use]
+pub struct OtelSink<T> {
+    tracer: T,
+    headers: Vec<HeaderName>,
+    scheme: &'static str,
+    upgrade: Upgrade,
+}
+
+/// When a request whose recording was [deferred](Sampling::Defer) is recorded after all.
+#[derive(Clone, Copy, Debug, Default)]
+struct Upgrade {
+    on_error: bool,
+    slower_than: Option<Duration>,
+}
+
+/// What is kept of a request that may be recorded.
+#[derive(Debug)]
+pub struct OtelSpan {
+    context: Context,
+    version: Version,
+    host: Option<HeaderValue>,
+    user_agent: Option<HeaderValue>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl OtelSink<()> {
+    /// Where a provider for this sink begins: the SDK's, with our ids, recording what reaches it.
+    #[must_use]
+    pub fn provider() -> TracerProviderBuilder {
+        SdkTracerProvider::builder().with_id_generator(OurIds)
+    }
+}
+
+impl<T: Tracer> OtelSink<T> {
+    /// Sends spans through this tracer, of a [provider](OtelSink::provider) for this sink.
+    pub fn new(tracer: T) -> Self {
+        Self {
+            tracer,
+            headers: Vec::new(),
+            scheme: "http",
+            upgrade: Upgrade::default(),
+        }
+    }
+
+    /// Records this request header.
+    pub fn header(mut self, name: HeaderName) -> Self {
+        self.headers.push(name);
+        self
+    }
+
+    /// The scheme of requests that do not tell it, as those to a server; `http` by default.
+    pub fn scheme(self, scheme: &'static str) -> Self {
+        Self { scheme, ..self }
+    }
+
+    /// Records a deferred request that failed after all.
+    pub fn upgrade_on_error(mut self) -> Self {
+        self.upgrade.on_error = true;
+        self
+    }
+
+    /// Records a deferred request that took at least this long after all.
+    pub fn upgrade_if_slower_than(mut self, limit: Duration) -> Self {
+        self.upgrade.slower_than = Some(limit);
+        self
+    }
+
+    fn may_record(&self, sampling: Sampling) -> bool {
+        let may_upgrade = self.upgrade.on_error || self.upgrade.slower_than.is_some();
+        sampling.is_sampled() || (sampling == Sampling::Defer && may_upgrade)
+    }
+
+    fn builder(&self, span: &OtelSpan, finished: &Finished<'_>) -> SpanBuilder {
+        let started_at = finished.ended_at.checked_sub(finished.total);
+        SpanBuilder {
+            span_kind: Some(match finished.kind {
+                Kind::Server => SpanKind::Server,
+                Kind::Client => SpanKind::Client,
+            }),
+            name: attributes::name(finished).into(),
+            start_time: started_at,
+            attributes: Some(attributes::of(span, finished, self.scheme)),
+            events: Some(attributes::events(finished)),
+            links: Some(finished.context.link().into_iter().map(link).collect()),
+        }
+    }
+}
+
+impl Upgrade {
+    fn applies(self, finished: &Finished<'_>) -> bool {
+        let is_slow = self
+            .slower_than
+            .is_some_and(|limit| finished.total >= limit);
+        is_slow || (self.on_error && attributes::error_type(finished).is_some())
+    }
+}
+
+impl<T: Tracer> Sink for OtelSink<T>
+where
+    T::Span: Send + Sync + 'static,
+{
+    type Span = OtelSpan;
+
+    fn begin(&self, started: &Started<'_>) -> Option<OtelSpan> {
+        if !self.may_record(started.context.sampling()) {
+            return None;
+        }
+        let sent = started.head.headers;
+        let listed = self.headers.iter().flat_map(|name| {
+            let values = sent.get_all(name).iter();
+            values.map(|value| (name.clone(), value.clone()))
+        });
+        Some(OtelSpan {
+            context: ours(started.context),
+            version: started.head.version,
+            host: sent.get(header::HOST).cloned(),
+            user_agent: sent.get(header::USER_AGENT).cloned(),
+            headers: listed.collect(),
+        })
+    }
+
+    fn in_scope<R>(&self, span: &mut OtelSpan, run: impl FnOnce() -> R) -> R {
+        let _attached: ContextGuard = span.context.clone().attach();
+        run()
+    }
+
+    fn end(&self, span: OtelSpan, finished: &Finished<'_>) {
+        let context = finished.context;
+        if !(context.is_sampled() || self.upgrade.applies(finished)) {
+            return;
+        }
+        let builder = self.builder(&span, finished);
+        let mut exported = assign(context, || {
+            self.tracer.build_with_context(builder, &parent(context))
+        });
+        if attributes::is_error(finished) {
+            exported.set_status(trace::Status::error(""));
+        }
+        exported.end_with_timestamp(finished.ended_at);
+    }
+}
+
+/// The request as the parent of what is made below it.
+fn ours(context: &TraceContext) -> Context {
+    Context::current().with_remote_span_context(SpanContext::new(
+        trace_id(context.trace_id()),
+        span_id(context.span_id()),
+        TraceFlags::new(context.flags().bits()),
+        false,
+        TraceState::NONE,
+    ))
+}
+
+/// The caller's span. The decision to record was ours, so the SDK's sampler is told of it as the parent's.
+fn parent(context: &TraceContext) -> Context {
+    let Some(parent) = context.parent_id() else {
+        return Context::new();
+    };
+    let state = context.state().iter();
+    let state = TraceState::from_key_value(state).unwrap_or_default();
+    let flags = TraceFlags::new(context.flags().bits()).with_sampled(true);
+    let id = trace_id(context.trace_id());
+    Context::new().with_remote_span_context(SpanContext::new(
+        id,
+        span_id(parent),
+        flags,
+        true,
+        state,
+    ))
+}
+
+fn link(link: crate::Link) -> Link {
+    let context = SpanContext::new(
+        trace_id(link.trace_id),
+        span_id(link.span_id),
+        TraceFlags::default(),
+        true,
+        TraceState::NONE,
+    );
+    Link::with_context(context)
+}
+
+fn trace_id(id: TraceId) -> trace::TraceId {
+    trace::TraceId::from_bytes(id.to_bytes())
+}
+
+fn span_id(id: SpanId) -> trace::SpanId {
+    trace::SpanId::from_bytes(id.to_bytes())
+}
+
+thread_local! {
+    /// The ids of the span that is being built on this thread.
+    static ASSIGNED: Cell<Option<(TraceId, SpanId)>> = const { Cell::new(None) };
+}
+
+/// The SDK takes ids from nowhere but its generator.
+fn assign<R>(context: &TraceContext, build: impl FnOnce() -> R) -> R {
+    let ids = (context.trace_id(), context.span_id());
+    ASSIGNED.set(Some(ids));
+    let built = build();
+    ASSIGNED.set(None);
+    built
+}
+
+#[derive(Debug)]
+struct OurIds;
+
+impl SdkIds for OurIds {
+    fn new_trace_id(&self) -> trace::TraceId {
+        let assigned = ASSIGNED.get().map(|ids| ids.0);
+        trace_id(assigned.unwrap_or_else(|| FastIds.trace_id()))
+    }
+
+    fn new_span_id(&self) -> trace::SpanId {
+        let assigned = ASSIGNED.get().map(|ids| ids.1);
+        span_id(assigned.unwrap_or_else(|| FastIds.span_id()))
+    }
+}

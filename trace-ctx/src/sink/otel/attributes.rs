@@ -1,0 +1,246 @@
+//! A finished request in the words of the semantic conventions for HTTP.
+
+use std::borrow::Cow;
+
+use http::{Uri, Version};
+use opentelemetry::{KeyValue, Value as OtelValue, trace::Event};
+
+use super::OtelSpan;
+use crate::{
+    Finished, Kind, Note, Outcome, Value,
+    sink::{known_method, span_name},
+};
+
+/// Credentials of signed addresses: their values are never recorded.
+const SECRETS: [&str; 7] = [
+    "AWSAccessKeyId",
+    "Signature",
+    "sig",
+    "X-Goog-Signature",
+    "X-Amz-Signature",
+    "X-Amz-Credential",
+    "X-Amz-Security-Token",
+];
+
+pub(super) fn name(finished: &Finished<'_>) -> String {
+    let route = finished.route.map(|route| route.as_str());
+    span_name(known_method(finished.method), route)
+}
+
+pub(super) fn of(span: &OtelSpan, finished: &Finished<'_>, scheme: &'static str) -> Vec<KeyValue> {
+    let mut all = Vec::with_capacity(16);
+    let mut say = |key: &'static str, value: OtelValue| all.push(KeyValue::new(key, value));
+    let method = known_method(finished.method);
+    say("http.request.method", method.to_owned().into());
+    if method == "_OTHER" {
+        let original = finished.method.as_str().to_owned();
+        say("http.request.method_original", original.into());
+    }
+    if let Some(version) = version(span.version) {
+        say("network.protocol.version", version.into());
+    }
+    let scheme = finished.uri.scheme_str().unwrap_or(scheme).to_owned();
+    match finished.kind {
+        Kind::Server => {
+            say("url.path", finished.uri.path().to_owned().into());
+            if let Some(query) = finished.uri.query() {
+                say("url.query", redacted(query).into());
+            }
+            say("url.scheme", scheme.into());
+        }
+        Kind::Client => say("url.full", full(finished.uri, &scheme).into()),
+    }
+    let (address, port) = authority(span, finished.uri);
+    if let Some(address) = address {
+        say("server.address", address.into());
+    }
+    if let Some(port) = port {
+        say("server.port", i64::from(port).into());
+    }
+    if let Some(agent) = span
+        .user_agent
+        .as_ref()
+        .and_then(|agent| agent.to_str().ok())
+    {
+        say("user_agent.original", agent.to_owned().into());
+    }
+    if let Some(route) = finished.route {
+        say("http.route", route.as_str().to_owned().into());
+    }
+    if let Some(status) = finished.status {
+        say(
+            "http.response.status_code",
+            i64::from(status.as_u16()).into(),
+        );
+    }
+    if let Some(code) = finished.grpc_status {
+        say("rpc.response.status_code", grpc_name(code).into());
+    }
+    if let Some(error) = error_type(finished) {
+        say("error.type", error.into());
+    }
+    say("buttress.outcome", finished.outcome.as_str().into());
+    say(
+        "buttress.request_id",
+        finished.context.request_id().to_string().into(),
+    );
+    for (name, value) in &span.headers {
+        let key = format!("http.request.header.{name}");
+        all.push(KeyValue::new(
+            key,
+            String::from_utf8_lossy(value.as_bytes()).into_owned(),
+        ));
+    }
+    all.extend(finished.notes().iter().filter_map(attribute));
+    all
+}
+
+fn attribute(note: &Note) -> Option<KeyValue> {
+    let Note::Attribute { key, value } = note else {
+        return None;
+    };
+    let value: OtelValue = match value {
+        Value::Text(text) => text.clone().into_owned().into(),
+        Value::Integer(number) => (*number).into(),
+        Value::Float(number) => (*number).into(),
+        Value::Bool(is) => (*is).into(),
+    };
+    Some(KeyValue::new(key.clone(), value))
+}
+
+pub(super) fn events(finished: &Finished<'_>) -> Vec<Event> {
+    let event = |note: &Note| match note {
+        Note::Attribute { .. } => None,
+        Note::Event { name, at } => Some(Event::new(name.clone(), *at, Vec::new(), 0)),
+        Note::Error { message, at } => {
+            let message = KeyValue::new("exception.message", message.clone());
+            Some(Event::new("exception", *at, vec![message], 0))
+        }
+    };
+    finished.notes().iter().filter_map(event).collect()
+}
+
+/// A status that is an error on this side, a failure without one, or nothing. A caller that goes away is no error.
+pub(super) fn error_type(finished: &Finished<'_>) -> Option<Cow<'static, str>> {
+    if matches!(
+        finished.outcome,
+        Outcome::Error | Outcome::BodyError | Outcome::Panic
+    ) {
+        return Some(finished.outcome.as_str().into());
+    }
+    if let Some(code) = finished
+        .grpc_status
+        .filter(|code| is_grpc_error(*code, finished.kind))
+    {
+        return Some(grpc_name(code));
+    }
+    let status = finished.status?;
+    let is_error =
+        status.is_server_error() || (finished.kind == Kind::Client && status.is_client_error());
+    is_error.then(|| status.as_str().to_owned().into())
+}
+
+pub(super) fn is_error(finished: &Finished<'_>) -> bool {
+    error_type(finished).is_some()
+}
+
+/// For a server only what is its own fault.
+fn is_grpc_error(code: u32, kind: Kind) -> bool {
+    match kind {
+        Kind::Client => code != 0,
+        Kind::Server => matches!(code, 2 | 4 | 12..=15),
+    }
+}
+
+fn grpc_name(code: u32) -> Cow<'static, str> {
+    const NAMES: [&str; 17] = [
+        "OK",
+        "CANCELLED",
+        "UNKNOWN",
+        "INVALID_ARGUMENT",
+        "DEADLINE_EXCEEDED",
+        "NOT_FOUND",
+        "ALREADY_EXISTS",
+        "PERMISSION_DENIED",
+        "RESOURCE_EXHAUSTED",
+        "FAILED_PRECONDITION",
+        "ABORTED",
+        "OUT_OF_RANGE",
+        "UNIMPLEMENTED",
+        "INTERNAL",
+        "UNAVAILABLE",
+        "DATA_LOSS",
+        "UNAUTHENTICATED",
+    ];
+    match NAMES.get(code as usize) {
+        Some(name) => (*name).into(),
+        None => code.to_string().into(),
+    }
+}
+
+fn version(version: Version) -> Option<&'static str> {
+    match version {
+        Version::HTTP_10 => Some("1.0"),
+        Version::HTTP_11 => Some("1.1"),
+        Version::HTTP_2 => Some("2"),
+        Version::HTTP_3 => Some("3"),
+        _ => None,
+    }
+}
+
+fn authority(span: &OtelSpan, uri: &Uri) -> (Option<String>, Option<u16>) {
+    let sent = || span.host.as_ref()?.to_str().ok()?.parse().ok();
+    match uri.authority().cloned().or_else(sent) {
+        Some(authority) => (Some(authority.host().to_owned()), authority.port_u16()),
+        None => (None, None),
+    }
+}
+
+/// Without user and password, and with a redacted query.
+fn full(uri: &Uri, scheme: &str) -> String {
+    let mut full = String::new();
+    if let Some(authority) = uri.authority() {
+        let host = authority.as_str().rsplit('@').next().unwrap_or_default();
+        full = format!("{scheme}://{host}");
+    }
+    full.push_str(uri.path());
+    if let Some(query) = uri.query() {
+        full.push('?');
+        full.push_str(&redacted(query));
+    }
+    full
+}
+
+fn redacted(query: &str) -> String {
+    let pairs = query.split('&').map(|pair| match pair.split_once('=') {
+        Some((key, _))
+            if SECRETS
+                .iter()
+                .any(|secret| secret.eq_ignore_ascii_case(key)) =>
+        {
+            format!("{key}=REDACTED").into()
+        }
+        _ => Cow::Borrowed(pair),
+    });
+    pairs.collect::<Vec<_>>().join("&")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_are_redacted() {
+        assert_eq!(
+            redacted("a=1&sig=x&b&SIGNATURE=y%26"),
+            "a=1&sig=REDACTED&b&SIGNATURE=REDACTED"
+        );
+        let uri = "https://user:pass@host:1/p?X-Amz-Signature=x&q"
+            .parse()
+            .unwrap();
+        assert_eq!(
+            full(&uri, "https"),
+            "https://host:1/p?X-Amz-Signature=REDACTED&q"
+        );
+    }
+}
