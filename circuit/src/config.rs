@@ -61,7 +61,7 @@ pub(crate) struct Config {
     pub(crate) slow_from: u64,
     /// Whether anybody asks how long a call took.
     pub(crate) reads_start: bool,
-    /// Whether anybody asks when a call ended.
+    /// Whether a rule asks when a call ended. Observers and cancelled calls ask for themselves.
     pub(crate) reads_end: bool,
     /// How many probes must succeed.
     pub(crate) needed: u32,
@@ -81,7 +81,7 @@ impl Config {
         let by_age = matches!(settings.cancel, Cancel::FailureAfter(_));
         let reads_start = slow_from.is_some() || by_age || times_calls;
         Ok(Self {
-            reads_end: reads_start || rules.iter().any(Rule::needs_time),
+            reads_end: slow_from.is_some() || rules.iter().any(Rule::needs_time),
             rules: rules.into(),
             slow_from: slow_from.unwrap_or(u64::MAX),
             reads_start,

@@ -60,7 +60,7 @@ pub struct Transition {
     pub to: State,
     /// Why.
     pub cause: Cause,
-    /// How long the breaker will be open, where it opened by itself.
+    /// How long the breaker will be open, if it has opened for a time: not where it was forced.
     pub open_for: Option<Duration>,
 }
 
@@ -105,8 +105,8 @@ pub enum Reading {
 
 /// Hears what happens to a breaker. Implemented for closures.
 pub trait Observer: Send + Sync + 'static {
-    /// Called after the fact, by the call that caused it, never under a lock. May call any method of the breaker; transitions that this
-    /// causes are told after the current event. Should return soon, and not panic. If an observer is so slow that 256 events wait for
+    /// Called after the fact, never under a lock: by the call that caused it, or a transition by another that was telling one at that moment. May call any method of
+    /// the breaker; transitions that this causes are told after the current event. Should return soon, and not panic. If an observer is so slow that 256 events wait for
     /// it, the oldest are lost, and the generations show a gap.
     fn on_event(&self, event: &Event<'_>);
 }

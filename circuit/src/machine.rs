@@ -47,7 +47,7 @@ impl State {
 }
 
 const DEADLINE_BITS: u32 = 40;
-const GENERATION_BITS: u32 = 21;
+pub(crate) const GENERATION_BITS: u32 = 21;
 const DEADLINE_MAX: u64 = (1 << DEADLINE_BITS) - 1;
 const GENERATION_MASK: u32 = (1 << GENERATION_BITS) - 1;
 

@@ -1,5 +1,7 @@
 //! What a call was admitted with.
 
+use crate::machine::GENERATION_BITS;
+
 /// The number of its generation, whether it is one of those that are bounded in number, and when it began, if anybody asks: `[start: 42 | room: 1
 /// | generation: 21]`.
 ///
@@ -8,8 +10,8 @@
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Ticket(u64);
 
-const ROOM: u64 = 1 << 21;
-const START_AT: u32 = 22;
+const ROOM: u64 = 1 << GENERATION_BITS;
+const START_AT: u32 = GENERATION_BITS + 1;
 const START_BITS: u32 = u64::BITS - START_AT;
 const START_MASK: u64 = (1 << START_BITS) - 1;
 /// Starts are kept in units of 256 ns, and so tell calls of up to six days apart. Longer ones take no time.
@@ -21,6 +23,7 @@ impl Ticket {
 
     #[inline]
     pub(crate) fn new(generation: u32, holds_room: bool) -> Self {
+        debug_assert!(u64::from(generation) < ROOM);
         Self(u64::from(generation) | if holds_room { ROOM } else { 0 })
     }
 
@@ -74,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_too_long_by_less_than_a_unit() {
+    fn times_are_too_long_by_less_than_two_units() {
         for start in [1 << UNIT_BITS, 1_234_567_891, (START_MASK - 1) << UNIT_BITS] {
             for took in [0, 1, 255, 256, 1_000_000, 86_400_000_000_000] {
                 let measured = Ticket::new(3, true).starting(start).took(start + took);

@@ -23,7 +23,8 @@ pub struct FlightsBuilder {
 }
 
 impl FlightsBuilder {
-    /// How many keys may be in flight at once; over it, [`Role::Full`](crate::Role::Full). Kept to within one sixteenth per part of the table.
+    /// How many keys may be in flight at once; over it, [`Role::Full`](crate::Role::Full). Rounded up to a multiple of sixteen, and divided evenly among as many parts of the
+    /// table by the hash of the key: a key finds it full when its part is.
     pub fn max_flights(self, max_flights: NonZeroUsize) -> Self {
         Self {
             max_flights,
@@ -41,6 +42,10 @@ impl FlightsBuilder {
     }
 
     /// How long a follower waits: [`Waited::TimedOut`](crate::Waited::TimedOut). Measured by tokio's clock, with one timer per flight.
+    ///
+    /// # Panics
+    ///
+    /// A follower's future does then, when it is polled outside of a tokio runtime with time enabled.
     pub fn wait_timeout(self, timeout: Duration) -> Self {
         Self {
             wait_timeout: Some(timeout),
@@ -75,12 +80,10 @@ impl FlightsBuilder {
         self.landed_for
     }
 
-    /// Who hears of it.
-    pub fn observer(self, observer: impl Observer) -> Self {
-        Self {
-            audience: Audience::of(observer),
-            ..self
-        }
+    /// One more who hears of it.
+    pub fn observer(mut self, observer: impl Observer) -> Self {
+        self.audience.add(observer);
+        self
     }
 
     /// The flights.

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 /// Something that happened.
 ///
-/// Each caller brings about one of [`Led`](Event::Led), [`Joined`](Event::Joined) and [`Full`](Event::Full) when it comes; the others say what
-/// became of it afterwards.
+/// Each time that a caller joins brings about one of [`Led`](Event::Led), [`Joined`](Event::Joined) and [`Full`](Event::Full), and one that is retried joins twice; the
+/// others say what became of it afterwards. A request that may not be shared joins nothing, and is told of only where that is remembered
+/// ([`Passed`](Event::Passed)).
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
@@ -79,7 +80,8 @@ impl Event<'_> {
 
 /// Hears of every [`Event`]. Any closure of this shape is one.
 pub trait Observer: Send + Sync + 'static {
-    /// Called after the fact, never under a lock. May call any method of the handle.
+    /// Called after the fact, never under a lock, by the caller whose doing it was. May call any method of the handle. If it panics, that caller does; nobody else is
+    /// left asleep.
     fn on_event(&self, event: &Event<'_>);
 }
 
@@ -89,17 +91,17 @@ impl<F: Fn(&Event<'_>) + Send + Sync + 'static> Observer for F {
     }
 }
 
-/// Nobody, or one who hears.
+/// All who hear, in the order they were added.
 #[derive(Clone, Default)]
-pub(crate) struct Audience(Option<Arc<dyn Observer>>);
+pub(crate) struct Audience(Vec<Arc<dyn Observer>>);
 
 impl Audience {
-    pub(crate) fn of(observer: impl Observer) -> Self {
-        Self(Some(Arc::new(observer)))
+    pub(crate) fn add(&mut self, observer: impl Observer) {
+        self.0.push(Arc::new(observer));
     }
 
     pub(crate) fn tell(&self, event: Event<'_>) {
-        if let Some(observer) = &self.0 {
+        for observer in &self.0 {
             observer.on_event(&event);
         }
     }

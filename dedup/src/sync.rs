@@ -7,7 +7,8 @@ pub(crate) use std::sync::{Mutex, MutexGuard};
 
 use std::sync::PoisonError;
 
-/// What a panic leaves behind in our locks is whole: nothing of a user's runs while one is held.
+/// What a panic leaves behind in our locks is whole: of what is a user's only the `Eq` of keys and the `Clone` of wakers run while one is held, and both before
+/// anything is changed.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -64,7 +64,8 @@ impl<K, V: Clone> Future for Wait<K, V> {
 
     /// # Panics
     ///
-    /// When it is polled after it was ready.
+    /// When it is polled after it was ready; and outside of a tokio runtime with time enabled, where there is a
+    /// [`wait_timeout`](crate::FlightsBuilder::wait_timeout).
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Waited<K, V>> {
         assert!(!self.done, "a wait was polled after it was ready");
         // Without the lock. A promoted one never finds a value: it would be its own.

@@ -9,9 +9,9 @@ use http::request::Parts;
 /// What a request asks for, and on whose behalf. Two requests share a flight when all of it is equal.
 ///
 /// It is a byte string of length-prefixed parts, so that no two different requests read the same: method, scheme, authority, path and query,
-/// then the fields that a response may depend on, each with all its lines: those that select a representation (`Accept*`,
-/// `Range`), the conditional ones (`If-*`), those that limit reuse (`Cache-Control`, `Pragma`, `Prefer`), and those that say
-/// who asks (`Authorization`, `Cookie`). Add more with [`with`](Self::with), a tenant above all.
+/// then the fields that a response may depend on, each with all its lines: those that select a representation (`Accept`,
+/// `-Charset`, `-Encoding`, `-Language`, `Range`), the conditional ones (`If-*`), those that limit reuse (`Cache-Control`, `Pragma`, `Prefer`), and those that say
+/// who asks (`Authorization`, `Cookie`, `Origin`). Add more with [`with`](Self::with), a tenant above all.
 #[derive(Clone, Debug)]
 pub struct HttpKey {
     bytes: Vec<u8>,

@@ -26,7 +26,8 @@ use crate::layer::OnFull;
 /// `B` is the body of the inner service's responses: `axum::body::Body` around a handler of axum.
 ///
 /// A request with `GET` or `HEAD` and no body leads a flight or joins one; everything else passes. All services that this layer
-/// makes share their flights, and so do its clones. A change of settings is a new layer, with flights of its own.
+/// makes share their flights, and so do its clones. A change of settings is a new layer, with flights of its own; only
+/// `detached` shares them with the layer that it was called on.
 ///
 /// The inner service is cloned for each call and made ready inside the response future: the layer is always ready, so that
 /// joining a flight does not wait behind a saturated backend.
@@ -94,7 +95,7 @@ impl<B, M> DedupLayer<B, M> {
         self.set(|settings| settings.private_memory = keep)
     }
 
-    /// How many keys may be in flight at once. Default: 65 536.
+    /// How many keys may be in flight at once; see [`FlightsBuilder::max_flights`]. Default: 65 536.
     pub fn max_flights(self, max: NonZeroUsize) -> Self {
         self.flights(|flights| flights.max_flights(max))
     }
@@ -105,8 +106,8 @@ impl<B, M> DedupLayer<B, M> {
         self.flights(|flights| flights.max_waiters(max))
     }
 
-    /// How long a follower waits for the head of the response before it calls the inner service on its own. Default: as long as it
-    /// takes.
+    /// How long a follower waits for the head of the response before it calls the inner service on its own; see [`FlightsBuilder::wait_timeout`]. Default: as
+    /// long as it takes.
     pub fn wait_timeout(self, timeout: Duration) -> Self {
         self.flights(|flights| flights.wait_timeout(timeout))
     }
@@ -128,7 +129,7 @@ impl<B, M> DedupLayer<B, M> {
         }
     }
 
-    /// Who hears of it.
+    /// One more who hears of it.
     pub fn observer(self, observer: impl Observer) -> Self {
         self.flights(|flights| flights.observer(observer))
     }

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 /// once in vain. Nothing else is lost, so that no lock is needed.
 #[derive(Debug)]
 pub(super) struct ShortMemory {
-    /// `hash's upper half ┃ seconds since `start`, or zero.
+    /// Upper half of the hash ┃ until when, in seconds since `start`; or zero.
     slots: [AtomicU64; SLOTS],
     start: Instant,
     keep: Duration,

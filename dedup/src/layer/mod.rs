@@ -49,7 +49,8 @@ use crate::flying::Inline;
 /// # }).unwrap();
 /// ```
 ///
-/// All services that this layer makes share their flights, and so do its clones. A change of settings is a new layer, with flights of its own.
+/// All services that this layer makes share their flights, and so do its clones. A change of settings is a new layer, with flights of its own; only
+/// `detached` shares them with the layer that it was called on.
 ///
 /// The inner service is cloned for each call and made ready inside the response future: the layer is always ready, so that joining a
 /// flight does not wait behind a saturated backend, and a follower holds no permit of it.
@@ -121,7 +122,7 @@ impl<F, K, T, E, M> DedupLayer<F, K, T, E, M> {
         self.shared.flights.forget(key);
     }
 
-    /// Who hears of it.
+    /// One more who hears of it.
     pub fn observer(self, observer: impl Observer) -> Self {
         self.flights(|flights| flights.observer(observer))
     }

@@ -473,3 +473,16 @@ fn a_timer_that_could_not_be_set_counts_as_none() {
     });
     assert!(matches!(waited, Ok(Waited::TimedOut)), "{waited:?}");
 }
+
+#[test]
+fn everybody_who_was_added_hears() {
+    let told = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let hears = |who: &'static str| {
+        let told = std::sync::Arc::clone(&told);
+        move |event: &Event<'_>| told.lock().unwrap().push((who, event.name()))
+    };
+    let builder = Flights::builder().observer(hears("first"));
+    let flights = builder.observer(hears("second")).build::<Key, u32>();
+    drop(lead(&flights));
+    assert_eq!(*told.lock().unwrap(), [("first", "led"), ("second", "led")]);
+}
