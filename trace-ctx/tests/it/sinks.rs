@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use buttress_trace_ctx::{Clock, SlowOnly, TraceLayer};
+use buttress_trace_ctx::{SlowOnly, TraceLayer};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
@@ -67,7 +67,6 @@ fn a_common_log_line_is_one_line_whatever_comes() {
 
     let (clock, out) = (ManualClock::new(), Out::default());
     clock.advance(1_000_000_000_000);
-    assert!(clock.wall() > std::time::UNIX_EPOCH);
     let layer = TraceLayer::server()
         .clock(clock.clone())
         .sink(CommonLog::new(out.clone()));
