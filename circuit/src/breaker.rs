@@ -207,6 +207,8 @@ impl Breaker {
         let mut work = std::pin::pin!(lent.run(work));
         let result = poll_fn(|cx| lent.run(|| work.as_mut().poll(cx))).await;
         lent.record(classify.classify(&result));
+        // It has told, and need not be asked.
+        std::mem::forget(lent);
         result.map_err(Error::Inner)
     }
 

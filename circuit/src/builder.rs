@@ -134,7 +134,8 @@ impl Builder<New> {
     }
 
     /// No rule opens the breaker for so long after it was built, at most a day; calls are counted all the while. For services that fail until
-    /// their caches and pools have filled. Default: not at all.
+    /// their caches and pools have filled. A breaker of a key is built when its key is first asked for, and warms up from then on. opossum's `allowWarmUp` lasts
+    /// one window. Default: not at all.
     pub fn warm_up(mut self, time: Duration) -> Self {
         self.fixed.warm_up = time;
         self

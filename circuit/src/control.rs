@@ -176,13 +176,15 @@ impl Breaker {
     }
 
     /// Takes a slot, of this half-open generation or as the first of a new one. `None` if somebody was faster.
-    pub(crate) fn take_probe(&self, now: u64) -> Option<u32> {
+    pub(crate) fn take_probe(&self, word: Word, now: u64) -> Option<u32> {
         let probes = self.config().settings.probes;
-        self.shift(Cause::OpenTimeOver, |_, word, _| {
-            // ## Open => HalfOpen
-            (word.state() == State::Open && word.remaining(now).is_none())
-                .then(|| (word.next(State::HalfOpen, 0), None))
-        });
+        if word.state() == State::Open {
+            self.shift(Cause::OpenTimeOver, |_, word, _| {
+                // ## Open => HalfOpen
+                (word.state() == State::Open && word.remaining(now).is_none())
+                    .then(|| (word.next(State::HalfOpen, 0), None))
+            });
+        }
         let control = self.control();
         let word = self.word();
         if !word.is_half_open() {

@@ -36,6 +36,9 @@ pub enum Event<'a> {
     /// A key found no room among the `Breakers` of its layer, and shares this breaker with others for which there is none. Told once each time
     /// that it begins.
     Overflow(&'a Breaker),
+    /// A breaker of a key had to make room, or was idle for too long. The last event of each that goes so: nobody holds it, and the next of its
+    /// key will be closed and new.
+    Evicted(&'a Breaker),
     /// A breaker of that name has opened in another process, for so long. What this one makes of it is its policy. Only for the
     /// observer of a `Sharing`, like the next two.
     TrippedElsewhere(&'a Breaker, Duration),

@@ -24,15 +24,17 @@ pin_project! {
     #[must_use = "futures do nothing unless they are polled"]
     pub struct ResponseFuture<I, X, K, D, T> {
         #[pin]
-        step: Step<I, X, D, T>,
-        // Only of a call. Beside the step, where it shares a byte.
-        call: Option<(X, K)>,
+        step: Step<I, D, T>,
+        // Until it has said what the answer is.
+        exchange: Option<X>,
+        // Only of a call.
+        spare: Option<K>,
     }
 }
 
 pin_project! {
     #[project = StepProj]
-    enum Step<I, X, D, T> {
+    enum Step<I, D, T> {
         Called {
             #[pin]
             inner: I,
@@ -40,7 +42,7 @@ pin_project! {
             timer: T,
             permit: Option<Permit>,
         },
-        Rejected { refusal: Option<(X, Rejected)> },
+        Rejected { rejected: Rejected },
         Diverted {
             #[pin]
             detour: D,
@@ -64,15 +66,16 @@ impl<I, X, K, D, T> ResponseFuture<I, X, K, D, T> {
                 timer,
                 permit,
             },
-            call: Some((exchange, spare)),
+            exchange: Some(exchange),
+            spare: Some(spare),
         }
     }
 
     pub(crate) fn rejected(rejected: Rejected, exchange: X) -> Self {
-        let refusal = Some((exchange, rejected));
         Self {
-            step: Step::Rejected { refusal },
-            call: None,
+            step: Step::Rejected { rejected },
+            exchange: Some(exchange),
+            spare: None,
         }
     }
 
@@ -80,7 +83,8 @@ impl<I, X, K, D, T> ResponseFuture<I, X, K, D, T> {
         let rejected = Some(rejected);
         Self {
             step: Step::Diverted { detour, rejected },
-            call: None,
+            exchange: None,
+            spare: None,
         }
     }
 }
@@ -110,7 +114,8 @@ where
         {
             let ended = ready!(poll_in_time(inner, timer, permit, cx));
             let permit = permit.take().expect(POLLED_AGAIN);
-            let (exchange, spare) = this.call.take().expect(POLLED_AGAIN);
+            let exchange = this.exchange.take().expect(POLLED_AGAIN);
+            let spare = this.spare.take().expect(POLLED_AGAIN);
             let outcome = ended.as_ref().map_or(Outcome::TimedOut, Outcome::from);
             let detour = spare.after(outcome);
             if detour.is_some() {
@@ -136,9 +141,10 @@ where
             this.step.set(Step::Diverted { detour, rejected });
         }
         Poll::Ready(match this.step.project() {
-            StepProj::Rejected { refusal } => {
-                let (exchange, rejected) = refusal.take().expect(POLLED_AGAIN);
-                exchange.refuse(rejected)
+            StepProj::Rejected { rejected } => {
+                let exchange = this.exchange.take().expect(POLLED_AGAIN);
+                // Read word by word: what was just written so and is moved as a whole has to be waited for.
+                exchange.refuse(rejected.clone())
             }
             StepProj::Diverted { detour, rejected } => {
                 let result = ready!(detour.poll(cx));

@@ -78,6 +78,9 @@ impl Breaker {
     /// Goes round again only if another call or the operator was faster.
     #[inline(never)]
     fn admit_slowly(&self) -> Result<u32, Refusal> {
+        if let Some(generation) = self.take_slot_but_the_last() {
+            return Ok(generation);
+        }
         let now = self.now();
         loop {
             let word = self.word();
@@ -101,7 +104,21 @@ impl Breaker {
             self.time_out_probes(word.generation(), now);
             return Ok(None);
         }
-        Ok(self.take_probe(now))
+        Ok(self.take_probe(word, now))
+    }
+
+    /// A slot that is not the last: the wait for the probes begins with the last one, and so this one need not ask for the time, nor take the lock.
+    fn take_slot_but_the_last(&self) -> Option<u32> {
+        let word = self.word();
+        if !word.is_half_open() {
+            return None;
+        }
+        let early = self.config().settings.probes.count - 1;
+        let stamp = Stamp::new(word.generation().into());
+        let take = |slots| Some(Slots::unpack(slots).take(early)?.pack());
+        self.0.slots.update(stamp, take)?;
+        // If the state has changed meanwhile, nobody will ever ask for a slot of this one again.
+        (self.word().generation() == word.generation()).then_some(word.generation())
     }
 
     fn admit_ramping(&self, word: Word, now: u64) -> Result<Option<u32>, Refusal> {
@@ -161,6 +178,9 @@ impl Breaker {
     }
 
     fn foresee_probe(&self, word: Word) -> Option<(Word, Refusal)> {
+        if !self.is_full(word) {
+            return None;
+        }
         let now = self.now();
         if word.remaining(now).is_none() && self.is_full(word) {
             self.time_out_probes(word.generation(), now);
@@ -188,7 +208,8 @@ impl Breaker {
         }
     }
 
-    #[inline]
+    /// In line, down to the window: each step is a few instructions, and to call it would be more.
+    #[inline(always)]
     fn finish_as(&self, ticket: Ticket, verdict: Verdict, counted: Counted) {
         if ticket.holds_room() {
             self.leave_room();
@@ -240,7 +261,7 @@ impl Breaker {
     }
 
     /// Counts what came of a call, unless the state that admitted it is over: then it says nothing about this one.
-    #[inline]
+    #[inline(always)]
     fn settle(&self, ticket: Ticket, counted: Counted) {
         let word = self.word();
         if word.generation() != ticket.generation() {
@@ -261,7 +282,7 @@ impl Breaker {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn count(&self, ticket: Ticket, counted: Counted) {
         let tripped = match self.first_config() {
             Some(config) => self.count_by(config, ticket, counted),
@@ -314,9 +335,9 @@ impl Breaker {
     #[inline(never)]
     fn conclude(&self, ticket: Ticket, counted: Counted) {
         let config = self.config();
-        let call = self.ended(&config, ticket, counted);
         let generation = ticket.generation();
-        let success = counted == Counted::Success && call.took() < config.slow_from;
+        let is_slow = || config.slow_from < u64::MAX && ticket.took(self.now()) >= config.slow_from;
+        let success = counted == Counted::Success && !is_slow();
         let stamp = Stamp::new(generation.into());
         let conclude = |slots| Some(Slots::unpack(slots).conclude(success).pack());
         let Some(change) = self.0.slots.update(stamp, conclude) else {
@@ -336,11 +357,10 @@ impl Breaker {
 
     #[inline]
     pub(crate) fn rejected(&self, refusal: Refusal) -> Rejected {
-        let rejected = Rejected::new(&self.0.name, refusal);
         if self.0.watches_calls {
-            self.watch_rejection(&rejected);
+            self.watch_rejection(refusal);
         }
-        rejected
+        Rejected::new(&self.0.name, refusal)
     }
 }
 

@@ -94,9 +94,10 @@ impl<A, F, T> CircuitLayer<A, Single, F, T> {
     }
 }
 
-impl<A, B, F, T> CircuitLayer<A, B, F, T> {
+/// Of services that are not taken for HTTP: those have `classify_http` and `classify_http_errors`.
+impl<C, B, F, T> CircuitLayer<Judge<C>, B, F, T> {
     /// Decides by `classify` what a result says about the service: a closure from `&Result<T, E>` to a [`Verdict`](crate::Verdict).
-    pub fn classify<C>(self, classify: C) -> CircuitLayer<Judge<C>, B, F, T> {
+    pub fn classify<D>(self, classify: D) -> CircuitLayer<Judge<D>, B, F, T> {
         self.adapter(Judge(classify))
     }
 
@@ -120,7 +121,9 @@ impl<A, B, F, T> CircuitLayer<A, B, F, T> {
     pub fn classify_errors<G>(self, errors: G) -> CircuitLayer<Judge<ErrorsBy<G>>, B, F, T> {
         self.classify(ErrorsBy(errors))
     }
+}
 
+impl<A, B, F, T> CircuitLayer<A, B, F, T> {
     /// Meets requests and answers by an [`Adapter`](crate::Adapter) of yours.
     pub fn adapter<P>(self, adapter: P) -> CircuitLayer<P, B, F, T> {
         self.map_adapter(|_| adapter)
@@ -151,9 +154,24 @@ impl<A, B, F, T> CircuitLayer<A, B, F, T> {
 
     /// As [`fallback`](Self::fallback), and also for calls that ended in a way for which `predicate`, a closure from an
     /// [`Outcome`](crate::Outcome) to `bool`, is true. The breaker counts such a call as ever. A clone of every request is kept
-    /// until its answer comes.
+    /// until its answer comes: requests have to be `Clone`, which those with a body that streams, axum's for one, are not.
     ///
     /// The service has then seen the request, and may have acted on it.
+    ///
+    /// ```
+    /// use buttress_circuit::{Breaker, CircuitLayer, Outcome};
+    /// use tower::{Layer, ServiceExt, service_fn};
+    ///
+    /// # tokio_test::block_on(async {
+    /// let yesterday = service_fn(async |_: &'static str| Ok::<_, &str>("yesterday's price"));
+    /// let failed = |outcome: Outcome<'_, &str, &str>| !matches!(outcome, Outcome::Response(_));
+    /// let service = CircuitLayer::new(Breaker::builder("prices").build()?)
+    ///     .fallback_if(yesterday, failed)
+    ///     .layer(service_fn(async |_: &'static str| Err::<&str, _>("down")));
+    /// assert_eq!(service.oneshot("tea").await.unwrap(), "yesterday's price");
+    /// # Ok::<(), buttress_circuit::ConfigError>(())
+    /// # }).unwrap();
+    /// ```
     pub fn fallback_if<S, P>(
         self,
         service: S,

@@ -77,7 +77,8 @@ pub use memory::Memory;
 pub use name::Name;
 pub use permit::Permit;
 pub use policy::{
-    Backoff, Cancel, Probes, Ramp, Rate, Trip, consecutive, failure_rate, slow_calls,
+    Backoff, Cancel, Probes, Ramp, Rate, Trip, consecutive, failure_rate, failure_rate_above,
+    slow_calls,
 };
 pub use service::Circuit;
 pub use snapshot::{ProbeCounts, Snapshot};

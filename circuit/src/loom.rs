@@ -6,7 +6,7 @@ use loom::thread;
 
 use crate::window::{CountWindow, Tally, TimeWindow, Window};
 use crate::{
-    Backoff, Breaker, ManualClock, Permit, Probes, Ramp, Reading, State, Trip, consecutive,
+    Backoff, Breaker, ManualClock, Permit, Probes, Ramp, Reading, Reason, State, Trip, consecutive,
     failure_rate,
 };
 
@@ -151,6 +151,24 @@ fn loom_racers_at_the_deadline_get_one_probe() {
         let one = one.join().unwrap();
         assert!(one.is_some() != other.is_some());
         assert_eq!(breaker.snapshot().generation, 2);
+    });
+}
+
+#[test]
+fn loom_the_wait_for_probes_begins_with_the_last_of_them() {
+    loom::model(|| {
+        let (breaker, clock) = due(2);
+        let _first = breaker.try_acquire().unwrap();
+        clock.advance(2 * SECOND);
+        let other = breaker.clone();
+        let racer = thread::spawn(move || other.try_acquire().ok());
+        let last = breaker.try_acquire().ok();
+        let other = racer.join().unwrap();
+        assert!(last.is_some() != other.is_some(), "one of them is the last");
+        // Nobody has waited for it yet: the one who found no slot has not timed it out.
+        assert_eq!(breaker.state(), State::HalfOpen);
+        let rejected = breaker.try_acquire().unwrap_err();
+        assert_eq!(rejected.reason(), Reason::Probing);
     });
 }
 

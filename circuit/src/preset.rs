@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::breaker::Breaker;
 use crate::builder::{Builder, New};
 use crate::name::Name;
-use crate::policy::{Backoff, Cancel, Probes, failure_rate};
+use crate::policy::{Backoff, Cancel, Probes, failure_rate_above};
 use crate::window::Window;
 
 impl Breaker {
@@ -19,6 +19,24 @@ impl Breaker {
     /// - Rejected calls are not part of the rate, and neither are answers from a cache.
     /// - An answer that comes after a transition counts for nothing, and the window is empty after each.
     /// - The window has 16 buckets in place of ten.
+    /// - opossum's `fallback` also answers calls that failed or took too long: that is `CircuitLayer::fallback_if`.
+    ///
+    /// opossum's options are this breaker's, one by one:
+    ///
+    /// ```
+    /// use buttress_circuit::{Breaker, Window, failure_rate_above};
+    /// use std::time::Duration;
+    ///
+    /// // { errorThresholdPercentage: 40, volumeThreshold: 10, rollingCountTimeout: 20000, allowWarmUp: true }
+    /// let window = Duration::from_secs(20);
+    /// let breaker = Breaker::like_opossum("payments")
+    ///     .trip(failure_rate_above(0.4).over(Window::time(window)).min_calls(10))
+    ///     .warm_up(window)
+    ///     .build()?;
+    /// # Ok::<(), buttress_circuit::ConfigError>(())
+    /// ```
+    ///
+    /// Its defaults:
     ///
     /// ```
     /// use buttress_circuit::{Breaker, State};
@@ -30,8 +48,7 @@ impl Breaker {
     /// ```
     pub fn like_opossum(name: impl Into<Name>) -> Builder<New> {
         let (window, reset) = (Duration::from_secs(10), Duration::from_secs(30));
-        // More than half, in millionths.
-        let trip = failure_rate(0.500_001).over(Window::time(window));
+        let trip = failure_rate_above(0.5).over(Window::time(window));
         let builder = Self::builder(name)
             .trip(trip.min_calls(1))
             .open_for(Backoff::constant(reset))

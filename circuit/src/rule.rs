@@ -88,7 +88,7 @@ impl Rule {
     }
 
     /// Counts a call. What the rule then holds, if that trips it.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn record(&self, call: Call) -> Option<Reading> {
         let generation = call.ticket.generation();
         match self {

@@ -10,6 +10,7 @@ use crate::error::Refusal;
 use crate::fallback::{Fallback, NoFallback};
 use crate::machine::Word;
 use crate::manner::{Answer, Manner};
+use crate::permit::Permit;
 use crate::timeout::{Limit, NoTimeout};
 
 /// A service behind a breaker. Made by [`CircuitLayer`](crate::CircuitLayer).
@@ -114,13 +115,15 @@ where
 
     fn call(&mut self, request: Req) -> Self::Future {
         let foreseen = match self.readiness {
-            Readiness::Inner => match self.breaker.try_acquire() {
-                Ok(permit) => {
+            Readiness::Inner => match self.breaker.admit() {
+                Ok(ticket) => {
                     self.readiness = Readiness::Unknown;
+                    let permit = Permit::new(self.breaker.clone(), ticket);
                     return self.manner.pass(&mut self.inner, request, permit);
                 }
                 // The inner service stays ready.
-                Err(rejected) => {
+                Err(refusal) => {
+                    let rejected = self.breaker.rejected(refusal);
                     return self.manner.reject::<S, _>(&self.breaker, request, rejected);
                 }
             },

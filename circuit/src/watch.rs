@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::breaker::Breaker;
-use crate::error::Rejected;
+use crate::error::{Refusal, Rejected};
 use crate::event::{Event, Observer};
 use crate::ticket::Ticket;
 use crate::verdict::Verdict;
@@ -72,8 +72,9 @@ impl Breaker {
     }
 
     #[inline(never)]
-    pub(crate) fn watch_rejection(&self, rejected: &Rejected) {
-        self.tell_call(&Event::Rejected(self, rejected));
+    pub(crate) fn watch_rejection(&self, refusal: Refusal) {
+        let rejected = Rejected::new(&self.0.name, refusal);
+        self.tell_call(&Event::Rejected(self, &rejected));
     }
 
     /// How long a call took, in whole microseconds: no clock is better. Kept unless it is ignored.

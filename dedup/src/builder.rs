@@ -64,6 +64,17 @@ impl FlightsBuilder {
         Self { landed_for, ..self }
     }
 
+    /// How old a flight may be that is joined.
+    pub(crate) fn oldest(&self) -> Option<Duration> {
+        self.max_age
+    }
+
+    /// Until when a body may be waited for, once its head is there.
+    #[cfg(feature = "http")]
+    pub(crate) fn landed(&self) -> Duration {
+        self.landed_for
+    }
+
     /// Who hears of it.
     pub fn observer(self, observer: impl Observer) -> Self {
         Self {

@@ -20,6 +20,8 @@ pub enum Event<'a> {
     Joined,
     /// A caller started a flight.
     Led,
+    /// A request passed alone, since the answer to its like was private a short while ago.
+    Passed,
     /// A response turned out to be one caller's own: the others go on by themselves.
     Private,
     /// A leader went away, and a follower was made the leader.
@@ -35,12 +37,13 @@ pub enum Event<'a> {
 }
 
 impl Event<'_> {
-    pub(crate) const NAMES: [&'static str; 11] = [
+    pub(crate) const NAMES: [&'static str; 12] = [
         "detached",
         "failed",
         "full",
         "joined",
         "led",
+        "passed",
         "private",
         "promoted",
         "received",
@@ -63,12 +66,13 @@ impl Event<'_> {
             Self::Full => 2,
             Self::Joined => 3,
             Self::Led => 4,
-            Self::Private => 5,
-            Self::Promoted => 6,
-            Self::Received => 7,
-            Self::Retried => 8,
-            Self::TimedOut => 9,
-            Self::Uncoordinated(_) => 10,
+            Self::Passed => 5,
+            Self::Private => 6,
+            Self::Promoted => 7,
+            Self::Received => 8,
+            Self::Retried => 9,
+            Self::TimedOut => 10,
+            Self::Uncoordinated(_) => 11,
         }
     }
 }

@@ -55,22 +55,33 @@ pub enum Role<K, V> {
 }
 
 impl<K: Eq, V: Clone> Role<K, V> {
-    pub(crate) fn join(part: &Arc<Part<K, V>>, key: K, hash: u64) -> Self {
-        let role = match part.join(key, hash) {
-            Joined::Leads(place) => Self::Leader(Leader::new(part, place)),
+    pub(crate) fn join(part: Arc<Part<K, V>>, key: K, hash: u64) -> Self {
+        let mut key = Some(key);
+        let joined = part.join(&mut key, hash);
+        // What is left of the key is dropped when the role is there: if that panics, the role gives its place back.
+        match joined {
+            Joined::Leads(place) => {
+                let leader = Leader::new(part, place);
+                drop(key);
+                leader.tell(Event::Led);
+                Self::Leader(leader)
+            }
             Joined::Follows(place, line, ticket) => {
-                Self::Follower(Wait::new(part, place, line, ticket))
+                let wait = Wait::new(part, place, line, ticket);
+                drop(key);
+                wait.tell(Event::Joined);
+                Self::Follower(wait)
             }
             // Cloned here and not inside, where the lock is held.
-            Joined::Landed(value) => Self::Landed(V::clone(&value)),
-            Joined::Full => Self::Full,
-        };
-        part.tell(match &role {
-            Self::Leader(_) => Event::Led,
-            Self::Full => Event::Full,
-            Self::Follower(_) | Self::Landed(_) => Event::Joined,
-        });
-        role
+            Joined::Landed(value) => {
+                part.tell(Event::Joined);
+                Self::Landed(V::clone(&value))
+            }
+            Joined::Full => {
+                part.tell(Event::Full);
+                Self::Full
+            }
+        }
     }
 }
 
@@ -107,11 +118,13 @@ impl<K, V> Flights<K, V> {
 
 impl<K: Eq + Hash, V> Flights<K, V> {
     /// Joins the flight of `key`, or starts it.
+    ///
+    /// Keys are compared under a lock, which is all of yours that ever is: an `Eq` that calls these flights waits for itself.
     pub fn join(&self, key: K) -> Role<K, V>
     where
         V: Clone,
     {
-        let (part, hash) = self.table.part(&key);
+        let (part, hash) = self.part(&key);
         Role::join(part, key, hash)
     }
 
@@ -145,6 +158,8 @@ pub struct Snapshot {
     pub promoted: u64,
     /// Callers that found no room, in total.
     pub full: u64,
+    /// Requests of the HTTP layer that passed alone since answers to their like had been private, in total.
+    pub passed: u64,
     /// Followers that waited for too long, in total.
     pub timed_out: u64,
 }
@@ -156,10 +171,10 @@ impl Snapshot {
         self.flights == 0 && self.waiters == 0
     }
 
-    /// Callers that went on beside a flight, because there was no room or because they had waited for too long.
+    /// Callers that went on beside a flight: there was no room, they had waited for too long, or answers to their like had been private.
     #[must_use]
     pub fn bypassed(&self) -> u64 {
-        self.full + self.timed_out
+        self.full + self.passed + self.timed_out
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::event::Event;
 use crate::table::{Part, Place};
 
 /// The one who does the work of a flight.
@@ -19,17 +20,28 @@ pub struct Leader<K, V> {
 }
 
 impl<K, V> Leader<K, V> {
-    pub(crate) fn new(part: &Arc<Part<K, V>>, place: Place) -> Self {
-        Self {
-            part: Some(Arc::clone(part)),
-            place,
+    pub(crate) fn new(part: Arc<Part<K, V>>, place: Place) -> Self {
+        let part = Some(part);
+        Self { part, place }
+    }
+
+    pub(crate) fn tell(&self, event: Event<'_>) {
+        if let Some(part) = &self.part {
+            part.tell(event);
         }
+    }
+
+    /// Whether an older flight of the key, which could not be joined any more, was under way when this one was started.
+    pub(crate) fn is_beside(&self) -> bool {
+        self.place.is_beside
     }
 
     /// Gives `value` to everyone who waits. The key is free before they get it.
     pub fn complete(mut self, value: V) {
         let part = self.part.take();
-        if let Some(line) = part.and_then(|part| part.end(self.place)) {
+        // Kept until all are told: the key is the user's, and its drop may panic.
+        let ended = part.and_then(|part| part.end(self.place));
+        if let Some(line) = ended.as_ref().and_then(|ended| ended.line.as_ref()) {
             line.publish(value);
         }
     }

@@ -15,14 +15,21 @@ use tokio::time::Instant;
 /// ```
 #[derive(Debug)]
 pub(crate) struct Queue {
-    waiters: VecDeque<Option<Waiter>>,
-    /// The ticket of `waiters[0]`.
-    base: u64,
+    /// By ticket. Of those who left, some places are kept, but never more than of those who are here.
+    waiters: VecDeque<Place>,
+    tickets: u64,
     live: usize,
     promoted: Option<u64>,
     landed: bool,
     /// When the alarm goes off; never later than the first of those asleep gives up.
     alarm: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Place {
+    ticket: u64,
+    /// `None` when it has left.
+    waiter: Option<Waiter>,
 }
 
 #[derive(Debug)]
@@ -57,7 +64,7 @@ impl Queue {
     pub(crate) fn new() -> Self {
         Self {
             waiters: VecDeque::new(),
-            base: 0,
+            tickets: 0,
             live: 0,
             promoted: None,
             landed: false,
@@ -72,12 +79,18 @@ impl Queue {
 
     /// Another one comes, and gets a ticket.
     pub(crate) fn enter(&mut self, deadline: Option<Instant>) -> u64 {
-        self.waiters.push_back(Some(Waiter {
+        let ticket = self.tickets;
+        self.tickets += 1;
+        let waiter = Waiter {
             waker: None,
             deadline,
-        }));
+        };
+        self.waiters.push_back(Place {
+            ticket,
+            waiter: Some(waiter),
+        });
         self.live += 1;
-        self.base + self.waiters.len() as u64 - 1
+        ticket
     }
 
     /// The holder of `ticket` looks what there is, at `now`. While there is nothing, `waker` is kept; the one it replaces is
@@ -117,7 +130,8 @@ impl Queue {
     pub(crate) fn promote(&mut self) -> Option<Option<Waker>> {
         let first = self.first()?;
         self.promoted = Some(first);
-        let waiter = self.waiters.front_mut().and_then(Option::as_mut);
+        let front = self.waiters.front_mut();
+        let waiter = front.and_then(|place| place.waiter.as_mut());
         Some(waiter.and_then(|waiter| waiter.waker.take()))
     }
 
@@ -153,13 +167,16 @@ impl Queue {
             };
         }
         // They came in order and wait equally long: those whose time is over are in front.
-        let waiters = self.waiters.iter_mut().flatten();
-        let due = waiters
+        let due = self
+            .here_mut()
             .take_while(|waiter| waiter.deadline.is_some_and(|deadline| deadline <= now))
             .filter_map(|waiter| waiter.waker.take())
             .collect();
-        let waiters = self.waiters.iter().flatten();
-        let asleep = waiters.filter(|waiter| waiter.waker.is_some());
+        let here = self
+            .waiters
+            .iter()
+            .filter_map(|place| place.waiter.as_ref());
+        let asleep = here.filter(|waiter| waiter.waker.is_some());
         self.alarm = asleep.filter_map(|waiter| waiter.deadline).next();
         Rung {
             due,
@@ -179,30 +196,44 @@ impl Queue {
 
     fn asleep(&mut self) -> Vec<Waker> {
         let mut asleep = Vec::with_capacity(self.live);
-        let waiters = self.waiters.iter_mut().flatten();
-        asleep.extend(waiters.filter_map(|waiter| waiter.waker.take()));
+        asleep.extend(self.here_mut().filter_map(|waiter| waiter.waker.take()));
         asleep
+    }
+
+    fn here_mut(&mut self) -> impl Iterator<Item = &mut Waiter> {
+        let places = self.waiters.iter_mut();
+        places.filter_map(|place| place.waiter.as_mut())
     }
 
     fn first(&self) -> Option<u64> {
         // `remove` keeps the front occupied.
-        self.waiters.front().map(|_| self.base)
+        self.waiters.front().map(|place| place.ticket)
     }
 
-    fn slot(&mut self, ticket: u64) -> Option<&mut Option<Waiter>> {
-        self.waiters
-            .get_mut(ticket.checked_sub(self.base)? as usize)
+    /// Where the holder of `ticket` is. As a rule nobody between it and the front has been cleared away.
+    fn position(&self, ticket: u64) -> Option<usize> {
+        let guess = ticket.checked_sub(self.first()?)? as usize;
+        match self.waiters.get(guess) {
+            Some(place) if place.ticket == ticket => Some(guess),
+            _ => self
+                .waiters
+                .binary_search_by_key(&ticket, |place| place.ticket)
+                .ok(),
+        }
+    }
+
+    fn waiter(&mut self, ticket: u64) -> Option<&mut Option<Waiter>> {
+        let at = self.position(ticket)?;
+        Some(&mut self.waiters[at].waiter)
     }
 
     fn deadline(&self, ticket: u64) -> Option<Instant> {
-        self.waiters
-            .get(ticket.checked_sub(self.base)? as usize)?
-            .as_ref()?
-            .deadline
+        let waiter = &self.waiters[self.position(ticket)?].waiter;
+        waiter.as_ref()?.deadline
     }
 
     fn sleep(&mut self, ticket: u64, waker: &Waker) -> Option<Waker> {
-        let waiter = self.slot(ticket)?.as_mut()?;
+        let waiter = self.waiter(ticket)?.as_mut()?;
         match &waiter.waker {
             Some(kept) if kept.will_wake(waker) => None,
             _ => waiter.waker.replace(waker.clone()),
@@ -210,13 +241,21 @@ impl Queue {
     }
 
     fn remove(&mut self, ticket: u64) -> Option<Waker> {
-        let waiter = self.slot(ticket)?.take()?;
+        let waiter = self.waiter(ticket)?.take()?;
         self.live -= 1;
-        while let Some(None) = self.waiters.front() {
-            self.waiters.pop_front();
-            self.base += 1;
-        }
+        self.clear_away();
         waiter.waker
+    }
+
+    /// The front is somebody who is here, and there are no more empty places than others, or a few.
+    fn clear_away(&mut self) {
+        let is_empty = |place: &Place| place.waiter.is_none();
+        while self.waiters.front().is_some_and(is_empty) {
+            self.waiters.pop_front();
+        }
+        if self.waiters.len() > 2 * self.live + 16 {
+            self.waiters.retain(|place| !is_empty(place));
+        }
     }
 }
 
@@ -272,6 +311,22 @@ mod tests {
         queue.promote();
         assert!(matches!(look(&mut queue, 2), Found::Promoted));
         assert_eq!(queue.len(), 1);
+    }
+
+    #[test]
+    fn those_who_left_behind_a_patient_one_cost_nothing() {
+        let mut queue = queue(1);
+        for _ in 0..10_000 {
+            let (gone, stays) = (queue.enter(None), queue.enter(None));
+            queue.leave(gone);
+            assert!(matches!(look(&mut queue, stays), Found::Wait));
+            queue.leave(stays);
+            assert!(queue.waiters.len() < 20);
+        }
+        let last = queue.enter(None);
+        queue.leave(0);
+        queue.promote();
+        assert!(matches!(look(&mut queue, last), Found::Promoted));
     }
 
     #[test]

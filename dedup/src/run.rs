@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::coordinate::{Coordinator, Lease};
+use crate::coordinate::Lease;
 use crate::event::Event;
 use crate::flights::{Flights, Role};
 #[cfg(feature = "detached")]
 use crate::flying::Detached;
-use crate::flying::{Inline, Received, Run, Shell};
+use crate::flying::{Inline, Others, Received, Run, Shell};
 use crate::leader::Leader;
 use crate::table::Part;
 
@@ -72,13 +72,15 @@ impl<K: Eq + Hash, V: Clone> Flights<K, V> {
 
 /// Values are what they are.
 pub struct Values<K, V> {
-    part: Arc<Part<K, V>>,
+    /// `None` once it has joined: who leads or waits has it then.
+    part: Option<Arc<Part<K, V>>>,
     hash: u64,
 }
 
 impl<K: Eq + Hash, V> Values<K, V> {
     fn of(flights: &Flights<K, V>, key: &K) -> Self {
         let (part, hash) = flights.part(key);
+        let part = Some(part);
         Self { part, hash }
     }
 }
@@ -90,15 +92,15 @@ impl<K: Eq + Hash, V: Clone> Shell for Values<K, V> {
     type Output = V;
 
     /// There is one key, and it is joined once.
-    fn join(&self, key: K) -> Role<K, V> {
-        Role::join(&self.part, key, self.hash)
+    fn join(&mut self, key: K) -> Role<K, V> {
+        let part = self.part.take().expect("it joins once");
+        Role::join(part, key, self.hash)
     }
 
-    fn tell(&self, event: Event<'_>) {
-        self.part.tell(event);
-    }
+    /// Nobody elsewhere is asked.
+    fn tell(&self, _: Event<'_>) {}
 
-    fn coordination(&self) -> Option<(&Arc<dyn Coordinator>, &[u8])> {
+    fn coordination(&self) -> Option<Others<'_>> {
         None
     }
 

@@ -1,5 +1,7 @@
 //! What is in flight, in parts with a lock each.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -37,23 +39,42 @@ pub(crate) struct Part<K, V> {
 }
 
 struct Shard<K, V> {
-    flights: HashTable<Entry<K, V>>,
+    /// Those that can be joined: one for a key.
+    flights: HashTable<Flight<K, V>>,
+    closed: Closed<V>,
     /// Counted here, where it costs no more than an addition under a lock that is held anyway.
     led: u64,
     joined: u64,
     full: u64,
 }
 
-struct Entry<K, V> {
+struct Flight<K, V> {
     key: K,
     place: Place,
     /// Made when the first follower comes.
     line: Option<Arc<Line<V>>>,
     /// What newcomers get at once; see [`Leader::land`](crate::Leader::land).
     landed: Option<Landed<V>>,
+    /// Not, where it should be [`Closed`] and there was no room.
     joinable: bool,
     /// `None` is for ever.
     joinable_until: Option<Instant>,
+}
+
+/// The flights that cannot be joined any more, and have not ended. Apart, by their place alone: a key whose work hangs may have many of them, and
+/// must not be in the way of others, nor of itself.
+struct Closed<V> {
+    lines: HashMap<u64, Option<Arc<Line<V>>>>,
+    /// How many there are of a key, by its hash.
+    by_hash: HashMap<u64, usize>,
+}
+
+/// What is left of a flight: for its followers, and to be dropped after they have been told.
+pub(crate) struct Ended<K, V> {
+    pub(crate) line: Option<Arc<Line<V>>>,
+    /// The user's, whose drop may panic.
+    _key: Option<K>,
+    _landed: Option<Landed<V>>,
 }
 
 /// Where a flight is.
@@ -62,6 +83,8 @@ pub(crate) struct Place {
     hash: u64,
     /// Never used again in its part of the table: a late hand cannot touch a newer flight of the same key.
     pub(crate) id: u64,
+    /// An older flight of the key, which could not be joined any more, was under way when this one was started.
+    pub(crate) is_beside: bool,
 }
 
 struct Landed<V> {
@@ -121,12 +144,8 @@ impl<K, V> Part<K, V> {
     /// The leader of a flight is gone without a value: someone else leads, or the flight is over.
     pub(crate) fn abandon(&self, place: Place) {
         let mut shard = self.shard();
-        let Ok(entry) = shard.flights.find_entry(place.hash, is_at(place)) else {
-            return;
-        };
         // Nobody can come while the shard is locked, so "nobody is left" stays true.
-        let line = entry.get().line.as_ref();
-        let promoted = line.and_then(|line| line.promote());
+        let promoted = shard.line(place).and_then(|line| line.promote());
         match promoted {
             Some(waker) => {
                 drop(shard);
@@ -136,7 +155,7 @@ impl<K, V> Part<K, V> {
                 self.tell(Event::Promoted);
             }
             None => {
-                let (gone, _) = entry.remove();
+                let gone = shard.end(place);
                 drop(shard);
                 drop(gone);
             }
@@ -144,12 +163,8 @@ impl<K, V> Part<K, V> {
     }
 
     /// The flight is over. Gives those who wait for its value.
-    pub(crate) fn end(&self, place: Place) -> Option<Arc<Line<V>>> {
-        let mut shard = self.shard();
-        let entry = shard.flights.find_entry(place.hash, is_at(place)).ok()?;
-        let (gone, _) = entry.remove();
-        drop(shard);
-        gone.line
+    pub(crate) fn end(&self, place: Place) -> Option<Ended<K, V>> {
+        self.shard().end(place)
     }
 
     /// The flight stays to be joined, by those who take `newcomers` at once. Gives those who wait for its value.
@@ -160,9 +175,19 @@ impl<K, V> Part<K, V> {
             room: self.limits.waiters,
         };
         let mut shard = self.shard();
-        let entry = shard.flights.find_mut(place.hash, is_at(place))?;
-        entry.landed = Some(landed);
-        entry.line.take()
+        match shard.flights.find_mut(place.hash, is_at(place)) {
+            Some(entry) => {
+                entry.landed = Some(landed);
+                entry.line.take()
+            }
+            // Nobody can join it, and so nobody has a use for this.
+            None => {
+                let line = shard.closed.lines.get_mut(&place.id)?.take();
+                drop(shard);
+                drop(landed);
+                line
+            }
+        }
     }
 
     fn add_to(&self, snapshot: &mut Snapshot) {
@@ -186,33 +211,57 @@ impl<K, V> Part<K, V> {
 }
 
 impl<K: Eq, V> Part<K, V> {
-    pub(crate) fn join(&self, key: K, hash: u64) -> Joined<V> {
-        self.shard().join(key, hash, &self.limits)
+    /// Takes the key if this caller leads. What is left of it is dropped by the caller: not here, under the lock.
+    pub(crate) fn join(&self, key: &mut Option<K>, hash: u64) -> Joined<V> {
+        let mut gone = None;
+        let joined = self.shard().join(key, hash, &self.limits, &mut gone);
+        drop(gone);
+        joined
     }
 
     /// Closes the flight of `key` to newcomers.
     pub(crate) fn forget(&self, key: &K, hash: u64) {
         let mut shard = self.shard();
-        if let Some(entry) = shard.flights.find_mut(hash, can_be_joined(key)) {
-            entry.joinable = false;
-        }
+        let room = self.limits.flights_per_shard;
+        let gone = shard.close(hash, &|known| known == key, room);
+        drop(shard);
+        drop(gone);
     }
 }
 
 impl<K: Eq, V> Shard<K, V> {
-    fn join(&mut self, key: K, hash: u64, limits: &Limits) -> Joined<V> {
-        if let Some(entry) = self.flights.find_mut(hash, can_be_joined(&key)) {
+    /// Whoever stood in the way is `gone`, to be dropped without the lock.
+    fn join(
+        &mut self,
+        key: &mut Option<K>,
+        hash: u64,
+        limits: &Limits,
+        gone: &mut Option<Ended<K, V>>,
+    ) -> Joined<V> {
+        let is_it = |known: &K| Some(known) == key.as_ref();
+        if let Some(entry) = self.flights.find_mut(hash, |entry| is_it(&entry.key)) {
             if let Some(joined) = entry.join(limits) {
                 return self.count(joined);
             }
-            entry.joinable = false;
+            *gone = self.close(hash, &is_it, limits.flights_per_shard);
+            if gone.is_none() {
+                // The work of many such flights hangs, and there is no room for one more.
+                return self.count(Joined::Full);
+            }
         }
-        if self.flights.len() >= limits.flights_per_shard {
+        let Some(key) = (self.flights.len() < limits.flights_per_shard)
+            .then(|| key.take())
+            .flatten()
+        else {
             return self.count(Joined::Full);
-        }
-        let place = Place { hash, id: self.led };
+        };
+        let place = Place {
+            hash,
+            id: self.led,
+            is_beside: self.closed.by_hash.contains_key(&hash),
+        };
         self.led += 1;
-        let entry = Entry {
+        let entry = Flight {
             key,
             place,
             line: None,
@@ -225,6 +274,24 @@ impl<K: Eq, V> Shard<K, V> {
         Joined::Leads(place)
     }
 
+    /// Closes a flight to newcomers. Where there is no room for another one that is closed, it only takes none.
+    fn close(&mut self, hash: u64, is_it: &dyn Fn(&K) -> bool, room: usize) -> Option<Ended<K, V>> {
+        let found = self.flights.find_entry(hash, |entry| is_it(&entry.key));
+        let mut found = found.ok()?;
+        if self.closed.lines.len() >= room {
+            found.get_mut().joinable = false;
+            return None;
+        }
+        let (entry, _) = found.remove();
+        self.closed.lines.insert(entry.place.id, entry.line);
+        *self.closed.by_hash.entry(hash).or_default() += 1;
+        Some(Ended {
+            line: None,
+            _key: Some(entry.key),
+            _landed: entry.landed,
+        })
+    }
+
     fn count(&mut self, joined: Joined<V>) -> Joined<V> {
         match joined {
             Joined::Full => self.full += 1,
@@ -235,24 +302,64 @@ impl<K: Eq, V> Shard<K, V> {
 }
 
 impl<K, V> Shard<K, V> {
+    /// Those who wait at `place`.
+    fn line(&self, place: Place) -> Option<&Arc<Line<V>>> {
+        match self.flights.find(place.hash, is_at(place)) {
+            Some(entry) => entry.line.as_ref(),
+            None => self.closed.lines.get(&place.id)?.as_ref(),
+        }
+    }
+
+    fn end(&mut self, place: Place) -> Option<Ended<K, V>> {
+        match self.flights.find_entry(place.hash, is_at(place)) {
+            Ok(found) => {
+                let (entry, _) = found.remove();
+                Some(Ended {
+                    line: entry.line,
+                    _key: Some(entry.key),
+                    _landed: entry.landed,
+                })
+            }
+            Err(_) => Some(Ended {
+                line: self.closed.end(place)?,
+                _key: None,
+                _landed: None,
+            }),
+        }
+    }
+
     fn add_to(&self, snapshot: &mut Snapshot) {
-        let lines = self.flights.iter().filter_map(|entry| entry.line.as_ref());
+        let open = self.flights.iter().filter_map(|entry| entry.line.as_ref());
+        let lines = open.chain(self.closed.lines.values().flatten());
         snapshot.waiters += lines.map(|line| line.len()).sum::<usize>();
-        snapshot.flights += self.flights.len();
+        snapshot.flights += self.flights.len() + self.closed.lines.len();
         snapshot.led += self.led;
         snapshot.joined += self.joined;
         snapshot.full += self.full;
     }
 }
 
-impl<K, V> Entry<K, V> {
+impl<V> Closed<V> {
+    fn end(&mut self, place: Place) -> Option<Option<Arc<Line<V>>>> {
+        let line = self.lines.remove(&place.id)?;
+        if let Entry::Occupied(mut count) = self.by_hash.entry(place.hash) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+        Some(line)
+    }
+}
+
+impl<K, V> Flight<K, V> {
     /// `None` when the flight takes no newcomers any more.
     fn join(&mut self, limits: &Limits) -> Option<Joined<V>> {
+        if !self.joinable || is_over(self.joinable_until, Instant::now) {
+            return None;
+        }
         if let Some(landed) = &mut self.landed {
             return landed.take(Instant::now()).map(Joined::Landed);
-        }
-        if is_over(self.joinable_until, Instant::now) {
-            return None;
         }
         let line = self.line.get_or_insert_with(|| Arc::new(Line::new()));
         let Some(ticket) = line.enter(limits) else {
@@ -273,12 +380,8 @@ impl<V> Landed<V> {
     }
 }
 
-fn is_at<K, V>(place: Place) -> impl Fn(&Entry<K, V>) -> bool {
+fn is_at<K, V>(place: Place) -> impl Fn(&Flight<K, V>) -> bool {
     move |entry| entry.place.id == place.id
-}
-
-fn can_be_joined<K: Eq, V>(key: &K) -> impl Fn(&Entry<K, V>) -> bool {
-    move |entry| entry.joinable && entry.key == *key
 }
 
 fn is_over(until: Option<Instant>, now: impl FnOnce() -> Instant) -> bool {
@@ -289,6 +392,10 @@ impl<K, V> Default for Shard<K, V> {
     fn default() -> Self {
         Self {
             flights: HashTable::new(),
+            closed: Closed {
+                lines: HashMap::new(),
+                by_hash: HashMap::new(),
+            },
             led: 0,
             joined: 0,
             full: 0,

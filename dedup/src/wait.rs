@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use crate::event::Event;
 use crate::leader::Leader;
 use crate::line::Line;
 use crate::queue::Found;
@@ -39,12 +40,11 @@ pub struct Wait<K, V> {
 
 impl<K, V> Wait<K, V> {
     pub(crate) fn new(
-        part: &Arc<Part<K, V>>,
+        part: Arc<Part<K, V>>,
         place: Place,
         line: Arc<Line<V>>,
         ticket: u64,
     ) -> Self {
-        let part = Arc::clone(part);
         Self {
             part,
             line,
@@ -52,6 +52,10 @@ impl<K, V> Wait<K, V> {
             ticket,
             done: false,
         }
+    }
+
+    pub(crate) fn tell(&self, event: Event<'_>) {
+        self.part.tell(event);
     }
 }
 
@@ -63,10 +67,18 @@ impl<K, V: Clone> Future for Wait<K, V> {
     /// When it is polled after it was ready.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Waited<K, V>> {
         assert!(!self.done, "a wait was polled after it was ready");
+        // Without the lock. A promoted one never finds a value: it would be its own.
+        if let Some(value) = self.line.value() {
+            let value = V::clone(value);
+            self.done = true;
+            return Poll::Ready(Waited::Value(value));
+        }
         let found = ready!(self.line.poll(self.ticket, cx));
         self.done = true;
         Poll::Ready(match (found, self.line.value()) {
-            (Found::Promoted, _) => Waited::Promoted(Leader::new(&self.part, self.place)),
+            (Found::Promoted, _) => {
+                Waited::Promoted(Leader::new(Arc::clone(&self.part), self.place))
+            }
             (Found::Landed, Some(value)) => Waited::Value(V::clone(value)),
             (Found::TimedOut, _) => {
                 self.part.timed_out();

@@ -1,6 +1,6 @@
 //! What is recorded of a response, and what a replay looks like.
 
-use buttress_wire::fields::{OF_ONE_EXCHANGE, end_to_end};
+use buttress_wire::fields::{end_to_end, strip_exchange};
 use http::header::{self, HeaderMap, HeaderName};
 use http::{StatusCode, response};
 
@@ -39,7 +39,8 @@ pub(crate) fn default_keep(head: &response::Parts) -> Keep {
 pub(crate) fn recorded_headers(headers: &HeaderMap) -> HeaderMap {
     const OF_ONE_MOMENT: [HeaderName; 3] = [header::AGE, header::DATE, header::SET_COOKIE];
     let mut recorded = end_to_end(headers);
-    for name in OF_ONE_MOMENT.into_iter().chain(OF_ONE_EXCHANGE) {
+    strip_exchange(&mut recorded);
+    for name in OF_ONE_MOMENT {
         recorded.remove(name);
     }
     recorded

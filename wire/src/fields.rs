@@ -40,16 +40,40 @@ pub fn is_hop_by_hop(name: &HeaderName) -> bool {
     HOP_BY_HOP.contains(&name.as_str())
 }
 
-/// Fields that tell one exchange from another: trace context, request ids, timings. They are not given to somebody else, and not
-/// sent again.
-pub const OF_ONE_EXCHANGE: [HeaderName; 6] = [
-    HeaderName::from_static("server-timing"),
-    HeaderName::from_static("traceparent"),
-    HeaderName::from_static("tracestate"),
-    HeaderName::from_static("x-correlation-id"),
-    HeaderName::from_static("x-request-id"),
-    HeaderName::from_static("x-trace-id"),
-];
+/// Whether `name` tells one exchange from another: trace context in its usual forms, request ids, timings. Such a field is not given to somebody else, and
+/// not sent again, neither as a header nor as a trailer.
+#[must_use]
+pub fn is_of_one_exchange(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "b3" | "baggage"
+            | "correlation-id"
+            | "request-id"
+            | "server-timing"
+            | "traceparent"
+            | "traceresponse"
+            | "tracestate"
+            | "uber-trace-id"
+            | "x-amzn-requestid"
+            | "x-amzn-trace-id"
+            | "x-b3-spanid"
+            | "x-b3-traceid"
+            | "x-cloud-trace-context"
+            | "x-correlation-id"
+            | "x-request-id"
+            | "x-span-id"
+            | "x-trace-id"
+    )
+}
+
+/// Takes out every field that tells one exchange from another.
+pub fn strip_exchange(headers: &mut HeaderMap) {
+    let of_exchange = headers.keys().filter(|name| is_of_one_exchange(name));
+    let gone: Vec<HeaderName> = of_exchange.cloned().collect();
+    for name in gone {
+        headers.remove(name);
+    }
+}
 
 /// How long a response's body says that it will be: by its `Content-Length`, else by its exact size hint.
 ///
@@ -121,6 +145,13 @@ mod tests {
         assert_eq!(all, [&b"accept"[..], b"Origin"]);
         assert!(list_contains(&headers, header::VARY, "origin"));
         assert!(!list_contains(&headers, header::VARY, "ori"));
+    }
+
+    #[test]
+    fn what_is_of_one_exchange_goes_and_the_rest_stays() {
+        let mut fields = headers(&[("x-request-id", "1"), ("etag", "e"), ("b3", "0")]);
+        strip_exchange(&mut fields);
+        assert_eq!(fields, headers(&[("etag", "e")]));
     }
 
     #[test]

@@ -1,6 +1,10 @@
 //! Circuit breakers: closed with each kind of window, open, half-open; one thread, and two on one breaker.
 //!
 //! Each is set up as its documentation shows, around work that is done at once. `bare` is that work alone.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a bench lets open times pass, for real"
+)]
 
 use std::time::Duration;
 
@@ -157,6 +161,9 @@ fn open(c: &mut Criterion) {
         breaker.open_for(A_DAY);
         both_ways(c, id, || calls(&breaker));
     }
+    let breaker = ours(by_time(), Clock::system());
+    breaker.open_for(A_DAY);
+    both_ways(c, "circuit/open/ours-call-std", || works(&breaker));
     let layer = CircuitBreakerLayer::builder()
         .failure_rate_threshold(0.5)
         .sliding_window_size(10)
@@ -193,18 +200,27 @@ fn open(c: &mut Criterion) {
 /// A thousand successful probes each. failsafe closes with the first, and so has no such state to measure.
 fn half_open(c: &mut Criterion) {
     let half_open_ours = || {
-        let builder = Breaker::builder("bench").clock(Clock::quanta());
-        let breaker = builder.half_open(Probes::new(4000)).build().expect("valid");
+        let builder = Breaker::builder("bench").half_open(Probes::new(4000));
+        let breaker = builder.build().expect("valid");
         breaker.open_for(Duration::from_millis(1));
         std::thread::sleep(Duration::from_millis(2));
-        CircuitLayer::new(breaker).layer(Echo)
+        breaker
     };
+    let half_open_service = || CircuitLayer::new(half_open_ours()).layer(Echo);
     thousand(
         c,
-        "circuit/half-open-x1000/ours",
-        half_open_ours,
+        "circuit/half-open-x1000/ours-std",
+        half_open_service,
         |service| {
             drop(call(service, GOOD));
+        },
+    );
+    thousand(
+        c,
+        "circuit/half-open-x1000/ours-call-std",
+        half_open_ours,
+        |breaker| {
+            drop(poll(breaker.call(|| echo(GOOD))));
         },
     );
     let half_open_peer = || {

@@ -2,6 +2,7 @@
 //! operation cost the processor.
 //!
 //! Each is set up as its documentation shows. `bare` is the work alone: with waiters, each does its own.
+#![expect(clippy::disallowed_methods, reason = "a bench reads the clock")]
 
 use std::convert::Infallible;
 use std::fs;

@@ -129,3 +129,67 @@ fn is_news(transition: &Transition) -> bool {
     );
     found_out && transition.to == State::Open
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Breaker;
+
+    fn breakers(many: usize) -> Vec<Breaker> {
+        let build = |_| Breaker::builder("test").build().unwrap();
+        (0..many).map(build).collect()
+    }
+
+    fn trip(breaker: &Breaker, generation: u32) -> Tripped {
+        Tripped {
+            breaker: Arc::downgrade(&breaker.0),
+            generation,
+        }
+    }
+
+    fn generations(outbox: &Outbox) -> Vec<u32> {
+        std::iter::from_fn(|| outbox.pop())
+            .map(|tripped| tripped.generation)
+            .collect()
+    }
+
+    #[test]
+    fn what_is_put_back_is_told_first_unless_there_is_something_newer() {
+        let (outbox, breakers) = (Outbox::new(), breakers(3));
+        outbox.push(trip(&breakers[1], 1));
+        outbox.push(trip(&breakers[2], 2));
+        outbox.put_back(trip(&breakers[0], 0));
+        outbox.put_back(trip(&breakers[2], 9));
+        assert_eq!(generations(&outbox), [0, 1, 2]);
+    }
+
+    #[test]
+    fn a_newer_trip_takes_the_place_of_an_older_one_at_the_end() {
+        let (outbox, breakers) = (Outbox::new(), breakers(2));
+        for (breaker, generation) in [(0, 1), (1, 2), (0, 3)] {
+            outbox.push(trip(&breakers[breaker], generation));
+        }
+        assert_eq!(generations(&outbox), [2, 3]);
+    }
+
+    #[test]
+    fn no_more_than_so_many_wait_and_the_oldest_is_lost() {
+        let (outbox, breakers) = (Outbox::new(), breakers(MAX_WAITING + 1));
+        for (breaker, generation) in breakers.iter().zip(0..) {
+            outbox.push(trip(breaker, generation));
+        }
+        outbox.put_back(trip(&breakers[0], 0));
+        let told = generations(&outbox);
+        assert_eq!((told.len(), told[0]), (MAX_WAITING, 1));
+    }
+
+    #[test]
+    fn nothing_waits_for_nobody() {
+        let (outbox, breakers) = (Outbox::new(), breakers(2));
+        outbox.push(trip(&breakers[0], 1));
+        outbox.close();
+        outbox.push(trip(&breakers[1], 2));
+        outbox.put_back(trip(&breakers[1], 2));
+        assert!(generations(&outbox).is_empty());
+    }
+}

@@ -18,7 +18,8 @@ pub enum Classified<End> {
     AtEnd(End),
 }
 
-/// Decides what the answers of an HTTP service, whose errors are `E`, say about it.
+/// Decides what the answers of an HTTP service, whose errors are `E`, say about it. Implemented for closures from status and headers to a [`Verdict`], for which
+/// every error is a failure.
 pub trait ClassifyHttp<E> {
     /// Decides at the end of a body.
     type End: ClassifyEnd;
@@ -30,6 +31,18 @@ pub trait ClassifyHttp<E> {
     fn error(&self, error: &E) -> Verdict {
         let _ = error;
         Verdict::Failure
+    }
+}
+
+impl<F, E> ClassifyHttp<E> for F
+where
+    F: Fn(StatusCode, &HeaderMap) -> Verdict,
+{
+    /// Never.
+    type End = fn(Option<&HeaderMap>) -> Verdict;
+
+    fn head(&self, status: StatusCode, headers: &HeaderMap) -> Classified<Self::End> {
+        Classified::Now(self(status, headers))
     }
 }
 

@@ -89,7 +89,22 @@ impl CircuitLayer<Http> {
 }
 
 impl<C, R, B, F, T> CircuitLayer<Http<C, R>, B, F, T> {
-    /// Decides by `classify` what an answer says about the service.
+    /// Decides by `classify` what an answer says about the service: [`ServerErrors`], a [`ClassifyHttp`] of yours, or a closure.
+    ///
+    /// ```
+    /// use buttress_circuit::{Breaker, CircuitLayer, Verdict};
+    /// use http::{HeaderMap, StatusCode};
+    ///
+    /// let layer = CircuitLayer::http(Breaker::builder("up").build()?).classify_http(
+    ///     |status: StatusCode, _: &HeaderMap| match status {
+    ///         StatusCode::NOT_IMPLEMENTED => Verdict::Success,
+    ///         status if status.is_server_error() => Verdict::Failure,
+    ///         _ => Verdict::Success,
+    ///     },
+    /// );
+    /// # let _ = layer;
+    /// # Ok::<(), buttress_circuit::ConfigError>(())
+    /// ```
     pub fn classify_http<D>(self, classify: D) -> CircuitLayer<Http<D, R>, B, F, T> {
         self.map_adapter(|Http { refuse, .. }| Http { classify, refuse })
     }

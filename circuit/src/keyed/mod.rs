@@ -226,13 +226,18 @@ impl<K: Hash + Eq> Breakers<K> {
         if shelf.len() == room {
             gone.extend(shelf.evict(LOOKED_AT, |kept| kept.fate(judged_at)));
         }
-        if shelf.len() == room {
-            drop(shelf);
+        let has_room = shelf.len() < room;
+        if has_room {
+            let breaker = made.clone();
+            shelf.insert(hash, key, Kept { breaker, used: now });
+        }
+        drop(shelf);
+        for (_, Kept { breaker, .. }) in gone {
+            breaker.tell_aside(&Event::Evicted(&breaker));
+        }
+        if !has_room {
             return self.overflown(part);
         }
-        let breaker = made.clone();
-        shelf.insert(hash, key, Kept { breaker, used: now });
-        drop(shelf);
         part.overflowing.store(false, Ordering::Release);
         made.tell_built();
         made

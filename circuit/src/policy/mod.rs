@@ -10,7 +10,7 @@ use std::time::Duration;
 pub use backoff::Backoff;
 pub use probes::Probes;
 pub use ramp::Ramp;
-pub use trip::{Rate, Trip, consecutive, failure_rate, slow_calls};
+pub use trip::{Rate, Trip, consecutive, failure_rate, failure_rate_above, slow_calls};
 
 pub(crate) use ramp::spend;
 pub(crate) use trip::{RuleSpec, Subject};

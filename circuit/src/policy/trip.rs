@@ -11,6 +11,12 @@ pub fn failure_rate(ratio: f64) -> Rate {
     Rate::new(Subject::Failures, ratio)
 }
 
+/// The same, when *more* than the share `ratio` of them failed, as opossum has it. Shares differ by no less than a millionth here: more than all of them is a share that
+/// is refused.
+pub fn failure_rate_above(ratio: f64) -> Rate {
+    Rate::new(Subject::Failures, ratio + 1e-6)
+}
+
 /// Trips when at least the share `ratio` of the calls in the window took `longer_than` or more, whatever their verdict; ignored calls
 /// are not counted. By default over the last ten seconds, from 20 calls on. A slow probe is a failed probe.
 pub fn slow_calls(longer_than: Duration, ratio: f64) -> Rate {

@@ -23,8 +23,8 @@ use crate::verdict::Verdict;
 /// | `circuit_timeouts_total`, `circuit_fallbacks_total`, `circuit_checks_failed_total` | `breaker` | |
 /// | `circuit_call_duration_seconds` | `breaker`, `outcome` | a histogram |
 ///
-/// Breakers of one name share their metrics: give those of keys a name each, and think of how many there will be. A breaker whose
-/// open time is over is `open` here until the next call comes.
+/// Breakers of one name share their metrics: give those of keys a name each, and think of how many there will be. One that is evicted is
+/// `closed`, as the next of its key will be. A breaker whose open time is over is `open` here until the next call comes.
 ///
 /// ```
 /// use buttress_circuit::{Breaker, MetricsObserver};
@@ -48,7 +48,8 @@ const STATES: [State; 6] = [
 impl Observer for MetricsObserver {
     fn on_event(&self, event: &Event<'_>) {
         match *event {
-            Event::Built(breaker) => show(breaker, State::Closed),
+            // What a key without a breaker would get is a closed one.
+            Event::Built(breaker) | Event::Evicted(breaker) => show(breaker, State::Closed),
             Event::Transition(breaker, transition) => {
                 show(breaker, transition.to);
                 let (from, to) = (state(transition.from), state(transition.to));

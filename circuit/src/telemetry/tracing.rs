@@ -50,6 +50,9 @@ impl Observer for TracingObserver {
             Event::Overflow(breaker) => {
                 warn!(target: TARGET, breaker = %breaker.name(), "no room for the breaker of a key");
             }
+            Event::Evicted(breaker) => {
+                debug!(target: TARGET, breaker = %breaker.name(), "breaker of a key evicted");
+            }
             Event::TrippedElsewhere(breaker, open_for) => {
                 info!(target: TARGET, breaker = %breaker.name(), ?open_for, "breaker opened in another process");
             }

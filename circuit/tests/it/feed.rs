@@ -406,6 +406,40 @@ async fn a_feed_that_connects_and_fails_at_once_is_tried_less_and_less_often() {
     assert_eq!(told.load(Ordering::Acquire), 1, "lost, once");
 }
 
+/// Never comes back from anything.
+struct Hung;
+
+impl Feed for Hung {
+    type Error = std::io::Error;
+
+    async fn connect(&mut self) -> Result<(), Self::Error> {
+        std::future::pending().await
+    }
+
+    async fn publish(&mut self, _: &Trip) -> Result<(), Self::Error> {
+        std::future::pending().await
+    }
+
+    async fn receive(&mut self) -> Result<Trip, Self::Error> {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_feed_that_hangs_is_lost_after_five_seconds() {
+    let told = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&told);
+    let sharing = Sharing::new(Policy::Adopt).observer(move |_: &Event<'_>| {
+        count.fetch_add(1, Ordering::AcqRel);
+    });
+    let mut work = tokio_test::task::spawn(sharing.run(Hung, |_| None));
+    for (after, lost) in [(0, 0), (4999, 0), (2, 1)] {
+        tokio::time::advance(ms(after)).await;
+        assert!(work.poll().is_pending());
+        assert_eq!(told.load(Ordering::Acquire), lost);
+    }
+}
+
 /// Takes what is published, counts it, and gives nothing back.
 struct Deaf {
     published: Arc<AtomicU32>,

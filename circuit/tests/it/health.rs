@@ -152,8 +152,25 @@ async fn what_was_forced_stays_and_dropped_checks_leave_a_way_out() {
     pass(5000).await;
     assert_eq!(watched.breaker.state(), State::Open);
     watched.checks.abort();
-    pass(15_000).await;
+    // The last check was just now, and three intervals are left.
+    pass(14_500).await;
+    assert_eq!(watched.breaker.state(), State::Open);
+    pass(500).await;
     assert_eq!(watched.breaker.state(), State::HalfOpen);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bad_check_opens_while_a_probe_is_out() {
+    let watched = watched().await;
+    watched.say(BAD).await;
+    watched.say(GOOD).await;
+    let probe = watched.breaker.try_acquire().unwrap();
+    watched.told();
+    watched.say(BAD).await;
+    assert_eq!(watched.breaker.state(), State::Open);
+    assert_eq!(watched.told(), [(State::Open, Cause::Unhealthy)]);
+    probe.success();
+    assert_eq!(watched.breaker.state(), State::Open, "a late answer");
 }
 
 #[tokio::test(start_paused = true)]

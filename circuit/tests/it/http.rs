@@ -322,6 +322,35 @@ async fn a_body_dropped_before_its_end_is_a_caller_who_went_away() {
     assert_eq!(failures(&breaker), 1);
 }
 
+/// Panics when it is polled.
+struct Panics;
+
+impl Body for Panics {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        panic!("a body that panics")
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_panics_has_failed() {
+    let breaker = fragile();
+    let service = CircuitLayer::http(breaker.clone())
+        .classify_http(ServerErrors::default().until_end_of_body())
+        .layer(service_fn(async |_: Request<()>| {
+            Ok::<_, Infallible>(Response::new(Panics))
+        }));
+    let mut body = service.oneshot(get()).await.unwrap().into_body();
+    let polled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| poll(&mut body)));
+    assert!(polled.is_err());
+    assert_eq!(failures(&breaker), 1);
+}
+
 #[tokio::test]
 async fn a_body_that_is_known_to_have_ended_counts_at_once() {
     let until_end = ServerErrors::default().until_end_of_body();

@@ -151,6 +151,63 @@ fn idle_ones_go_when_room_is_made() {
     drop(held);
 }
 
+/// In one part, so that each is seen whenever one is added.
+fn idle_after_a_minute(model: Breaker) -> Breakers<u32> {
+    Breakers::builder(model)
+        .capacity(NonZeroUsize::new(100).unwrap())
+        .idle(secs(60))
+        .build()
+}
+
+#[test]
+fn who_is_held_is_not_idle() {
+    let (model, clock) = model();
+    let breakers = idle_after_a_minute(model);
+    let held = breakers.get(&1);
+    clock.advance(secs(60));
+    breakers.get(&2);
+    assert!(has(&breakers, 1));
+    drop(held);
+    breakers.get(&3);
+    assert!(!has(&breakers, 1));
+}
+
+#[test]
+fn who_is_asked_for_begins_to_be_idle_anew() {
+    let (model, clock) = model();
+    let breakers = idle_after_a_minute(model);
+    breakers.get(&1);
+    clock.advance(secs(50));
+    breakers.find(&1);
+    clock.advance(secs(59));
+    breakers.get(&2);
+    assert!(has(&breakers, 1));
+    clock.advance(secs(1));
+    breakers.get(&3);
+    assert!(!has(&breakers, 1));
+}
+
+#[test]
+fn who_had_to_go_is_told_before_the_next_of_its_key_is_built() {
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let told = Arc::clone(&log);
+    let model = builder().0.observer(move |event: &Event<'_>| match event {
+        Event::Evicted(breaker) => told.lock().unwrap().push(format!("- {}", breaker.name())),
+        Event::Built(breaker) => told.lock().unwrap().push(format!("+ {}", breaker.name())),
+        _ => {}
+    });
+    let breakers = up_to(1, &model.build().unwrap());
+    log.lock().unwrap().clear();
+    for key in [1, 2, 2, 1] {
+        breakers.get(&key);
+    }
+    let events = std::mem::take(&mut *log.lock().unwrap());
+    assert_eq!(
+        events,
+        ["+ key 1", "- key 1", "+ key 2", "- key 2", "+ key 1"]
+    );
+}
+
 #[test]
 fn many_keys_stay_within_the_capacity() {
     let (model, _clock) = model();

@@ -2,7 +2,10 @@
 
 #[cfg(feature = "metrics")]
 mod metrics {
-    use buttress_circuit::{Backoff, Breaker, ManualClock, MetricsObserver, Probes, consecutive};
+    use buttress_circuit::{
+        Backoff, Breaker, Event, ManualClock, MetricsObserver, Observer, Probes, Verdict,
+        consecutive,
+    };
     use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 
     use crate::{builder, fail, secs};
@@ -73,6 +76,31 @@ mod metrics {
     }
 
     #[test]
+    fn the_gauge_of_a_breaker_that_is_gone_is_that_of_the_next() {
+        let recorder = DebuggingRecorder::new();
+        let snapshotter = recorder.snapshotter();
+        ::metrics::with_local_recorder(&recorder, || {
+            let (breaker, _clock) = fragile();
+            fail(&breaker, 1);
+            MetricsObserver.on_event(&Event::Evicted(&breaker));
+            assert_eq!(shown(&snapshotter), ["circuit_state{state=closed}"]);
+        });
+    }
+
+    #[test]
+    fn the_gauge_of_the_feed_follows_it() {
+        let recorder = DebuggingRecorder::new();
+        let snapshotter = recorder.snapshotter();
+        ::metrics::with_local_recorder(&recorder, || {
+            let connected = || vec![("circuit_feed_connected{}".to_owned(), 1.0)];
+            MetricsObserver.on_event(&Event::FeedLost(&std::io::Error::other("cut")));
+            assert_eq!(all(&snapshotter)[0].1, 0.0);
+            MetricsObserver.on_event(&Event::FeedRestored);
+            assert_eq!(all(&snapshotter), connected());
+        });
+    }
+
+    #[test]
     fn calls_and_transitions_are_counted() {
         let recorder = DebuggingRecorder::new();
         let snapshotter = recorder.snapshotter();
@@ -82,6 +110,8 @@ mod metrics {
             clock.advance(secs(2));
             call.success();
             drop(breaker.try_acquire().unwrap());
+            let overloaded = breaker.try_acquire().unwrap();
+            overloaded.record(Verdict::Overloaded(None));
             fail(&breaker, 1);
             assert!(breaker.try_acquire().is_err());
         });
@@ -89,6 +119,7 @@ mod metrics {
             ("circuit_call_duration_seconds{outcome=success}", 2.0),
             ("circuit_calls_total{outcome=cancelled}", 1.0),
             ("circuit_calls_total{outcome=failure}", 1.0),
+            ("circuit_calls_total{outcome=overloaded}", 1.0),
             ("circuit_calls_total{outcome=success}", 1.0),
             ("circuit_rejected_total{reason=open}", 1.0),
             (

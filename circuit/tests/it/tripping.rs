@@ -180,3 +180,22 @@ fn an_answer_from_before_the_trip_counts_for_nothing() {
     );
     probe.success();
 }
+
+#[test]
+fn above_a_share_is_not_at_it() {
+    for (rule, opens) in [
+        (failure_rate(0.5), true),
+        (buttress_circuit::failure_rate_above(0.5), false),
+    ] {
+        let (builder, _clock) = builder();
+        let breaker = builder.trip(rule.min_calls(2)).build().unwrap();
+        breaker.try_acquire().unwrap().success();
+        fail(&breaker, 1);
+        assert_eq!(breaker.state() == State::Open, opens);
+        fail(&breaker, usize::from(!opens));
+        assert_eq!(breaker.state(), State::Open, "two of three");
+    }
+    let (builder, _clock) = builder();
+    let all = buttress_circuit::failure_rate_above(1.0);
+    assert!(builder.trip(all).build().is_err());
+}

@@ -7,6 +7,7 @@ use std::error::Error;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -32,12 +33,13 @@ pub type Asking = Pin<Box<dyn Future<Output = Seat> + Send>>;
 ///
 /// It is used as `Arc<dyn Coordinator>`.
 pub trait Coordinator: Send + Sync + 'static {
-    /// Takes the lease of `key`, or waits for the result of whoever holds it.
+    /// Takes the lease of `key`, or waits for the result of whoever holds it: unless that has been at work for longer than `max_age`, if there is one. Then the
+    /// answer is [`Seat::Local`].
     ///
     /// # Cancellation
     ///
     /// Dropping the future gives up the wait, or the lease that was just about to be had.
-    fn join(&self, key: &[u8]) -> Asking;
+    fn join(&self, key: &[u8], max_age: Option<Duration>) -> Asking;
 }
 
 /// What a process is to do.
@@ -61,6 +63,16 @@ pub trait Lease: Send + Sync + 'static {
 
     /// Gives the result to all who wait.
     fn publish(self: Box<Self>, value: Bytes);
+
+    /// The result is known, and is on its way to somebody who may be slow to take it: if it is not published within so long, it is declined, so that nobody waits for
+    /// that.
+    fn publish_within(&mut self, time: Duration);
+}
+
+/// What a flight is called among other processes: keys of two namespaces never meet.
+pub(crate) fn named(namespace: &str, key: &[u8]) -> Vec<u8> {
+    let length = namespace.len() as u64;
+    [&length.to_be_bytes(), namespace.as_bytes(), key].concat()
 }
 
 impl fmt::Debug for Seat {

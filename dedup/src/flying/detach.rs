@@ -1,6 +1,7 @@
 //! Work that outlives its caller.
 
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -15,7 +16,8 @@ pub(super) trait Detachable: Future + Send {
 ///
 /// # Cancellation
 ///
-/// Dropping it once it has been polled moves the work to a task, which may be drained. Before that nothing has begun, and it is dropped.
+/// Dropping it once it has been polled moves the work to a task, which may be drained. Before that nothing has begun, and it is dropped; and so it is
+/// where the spawner panics.
 pub struct Detach<O: 'static> {
     /// `None` once it is done, or has panicked.
     work: Option<Pin<Box<dyn Detachable<Output = O>>>>,
@@ -57,6 +59,11 @@ impl<O> Drop for Detach<O> {
             return;
         };
         work.on_detach();
-        self.tasks.spawn(async move { drop(work.await) });
+        let tasks = &self.tasks;
+        // Where there is nothing to run it on, outside of a runtime for example, the spawner panics, and with it in a drop the whole process might end. The
+        // work has then been dropped, and a follower does its own.
+        drop(catch_unwind(AssertUnwindSafe(|| {
+            tasks.spawn(async move { drop(work.await) });
+        })));
     }
 }

@@ -1,5 +1,6 @@
 //! Doing the work: for everyone, or for oneself.
 
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -104,9 +105,10 @@ where
     fn begin(self: Pin<&mut Self>, work: W) {
         let mut this = self.project();
         let shell = this.shell.as_ref().expect(ONCE);
-        let asking = shell
-            .coordination()
-            .map(|(coordinator, key)| coordinator.join(key));
+        // Beside an older flight of the key, which may hold the lease itself, there is nobody to wait for: that one is not to be joined.
+        let is_beside = this.leader.as_ref().is_some_and(Leader::is_beside);
+        let others = shell.coordination().filter(|_| !is_beside);
+        let asking = others.map(|others| others.coordinator.join(others.key, others.max_age));
         this.state.set(match asking {
             Some(asking) => State::Ask {
                 asking,
@@ -132,9 +134,12 @@ where
                 None
             }
             Seat::Received(value) => {
-                let output = shell.land_received(value, this.leader)?;
-                shell.tell(Event::Received);
-                Some(output)
+                let output = shell.land_received(value, this.leader);
+                shell.tell(match output {
+                    Some(_) => Event::Received,
+                    None => Event::Uncoordinated(&Unreadable),
+                });
+                output
             }
         }
     }
@@ -147,6 +152,18 @@ where
     }
 }
 
+/// What another process has made cannot be read here.
+#[derive(Debug)]
+struct Unreadable;
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the result of another process cannot be read")
+    }
+}
+
+impl std::error::Error for Unreadable {}
+
 const ONCE: &str = "a leader does its work once";
 
 #[cfg(feature = "detached")]
@@ -157,8 +174,8 @@ where
     Self: Send,
 {
     fn on_detach(&self) {
-        if let Some(shell) = &self.shell {
-            shell.tell(Event::Detached);
+        if let Some(leader) = &self.leader {
+            leader.tell(Event::Detached);
         }
     }
 }
@@ -196,28 +213,64 @@ pin_project! {
     /// # Cancellation
     ///
     /// Dropping it drops the work.
-    pub struct Alone<F, H> {
+    pub struct Alone<W, H>
+    where
+        W: Start,
+    {
         #[pin]
-        work: F,
+        work: Solo<W>,
         shell: Option<H>,
     }
 }
 
-impl<F, H> Alone<F, H> {
-    pub(crate) fn new(work: F, shell: H) -> Self {
+pin_project! {
+    #[project = SoloProjection]
+    enum Solo<W>
+    where
+        W: Start,
+    {
+        Begin { work: Option<W> },
+        Work { #[pin] work: W::Future },
+    }
+}
+
+impl<W: Start, H> Alone<W, H> {
+    pub(crate) fn new(work: W, shell: H) -> Self {
         Self {
-            work,
+            work: Solo::Begin { work: Some(work) },
             shell: Some(shell),
         }
     }
 }
 
-impl<F: Future, H: Shell<Result = F::Output>> Future for Alone<F, H> {
+impl<W: Start> Solo<W> {
+    fn advance(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<<W::Future as Future>::Output> {
+        // ## Begin => Work
+        if let SoloProjection::Begin { work } = self.as_mut().project() {
+            let work = work.take().expect(ONCE).start();
+            self.set(Self::Work { work });
+        }
+        match self.project() {
+            // ## Work => (output)
+            SoloProjection::Work { work } => work.poll(cx),
+            SoloProjection::Begin { .. } => unreachable!("it has just begun"),
+        }
+    }
+}
+
+impl<W, H> Future for Alone<W, H>
+where
+    W: Start,
+    H: Shell<Result = <W::Future as Future>::Output>,
+{
     type Output = H::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<H::Output> {
         let this = self.project();
-        let result = ready!(this.work.poll(cx));
+        let result = ready!(this.work.advance(cx));
         let shell = this
             .shell
             .take()

@@ -19,4 +19,4 @@ pub use self::leading::{Alone, Leading};
 pub use self::mode::Detached;
 pub use self::mode::{Inline, Mode};
 pub use self::run::Run;
-pub use self::shell::{Received, Shell};
+pub use self::shell::{Others, Received, Shell};

@@ -49,7 +49,7 @@ pin_project! {
         H: Shell<Result = <W::Future as Future>::Output>,
         M: Mode<Leading<W, H>>,
     {
-        Alone { #[pin] call: Alone<W::Future, H> },
+        Alone { #[pin] call: Alone<W, H> },
         Done { output: Option<H::Output> },
         Follow { wait: Wait<H::Key, H::Value>, own: Option<(W, H)> },
         Lead { #[pin] call: M::Lead },
@@ -117,7 +117,7 @@ where
 
     fn alone(work: W, shell: H) -> Self {
         Self::Alone {
-            call: Alone::new(work.start(), shell),
+            call: Alone::new(work, shell),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::hash::Hash;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -22,13 +23,13 @@ pub trait Shell: Sized {
     type Output;
 
     /// Joins the flight of `key`.
-    fn join(&self, key: Self::Key) -> Role<Self::Key, Self::Value>;
+    fn join(&mut self, key: Self::Key) -> Role<Self::Key, Self::Value>;
 
-    /// Tells what has happened to it.
+    /// Tells what came of asking other processes.
     fn tell(&self, event: Event<'_>);
 
-    /// The other processes, if they are to be asked, and what the flight is called there.
-    fn coordination(&self) -> Option<(&Arc<dyn Coordinator>, &[u8])>;
+    /// The other processes, if they are to be asked.
+    fn coordination(&self) -> Option<Others<'_>>;
 
     /// The work of a leader has ended: tells the others here, and elsewhere if there is a lease.
     fn land(
@@ -53,6 +54,15 @@ pub trait Shell: Sized {
 
     /// There is no room. `None` when the caller is to go alone.
     fn full(&mut self) -> Option<Self::Output>;
+}
+
+/// Other processes, and what they are asked.
+#[derive(Clone, Copy)]
+pub struct Others<'a> {
+    pub(crate) coordinator: &'a Arc<dyn Coordinator>,
+    /// What the flight is called there.
+    pub(crate) key: &'a [u8],
+    pub(crate) max_age: Option<Duration>,
 }
 
 /// What a follower makes of a value.

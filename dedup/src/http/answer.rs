@@ -4,10 +4,11 @@ use std::error::Error;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+use buttress_wire::fields::announced_length;
 use buttress_wire::tape::{Tape, TapeReader};
 use buttress_wire::{Outcome, Protocol, Recorded, Recording, Refusal, grpc::Code};
 use bytes::Bytes;
-use http::{HeaderMap, Response, StatusCode, Version, response};
+use http::{HeaderMap, HeaderName, Response, StatusCode, Version, response};
 use http_body::Body;
 
 use super::Flight;
@@ -15,10 +16,10 @@ use super::body::DedupBody;
 use super::key::HttpKey;
 use super::settings::{OnFailure, Shared};
 use super::share::{Share, headers_for_followers};
-use crate::coordinate::{Coordinator, Lease};
+use crate::coordinate::{Lease, named};
 use crate::event::Event;
 use crate::flights::Role;
-use crate::flying::{Received, Shell};
+use crate::flying::{Others, Received, Shell};
 use crate::layer::OnFull;
 use crate::leader::Leader;
 
@@ -49,6 +50,8 @@ pub struct Answer<B, E> {
     shared: Arc<Shared<B>>,
     protocol: Protocol,
     key_hash: u64,
+    /// The request fields that are in the key beside the usual ones.
+    covered: Vec<HeaderName>,
     /// What the flight is called elsewhere, if others are asked.
     name: Option<Vec<u8>>,
     error: PhantomData<fn() -> E>,
@@ -56,14 +59,15 @@ pub struct Answer<B, E> {
 
 impl<B, E> Answer<B, E> {
     pub(super) fn new(shared: &Arc<Shared<B>>, protocol: Protocol, key: Option<&HttpKey>) -> Self {
-        let is_coordinated = shared.settings.elsewhere.is_some();
+        let elsewhere = shared.settings.elsewhere.as_ref();
         let name = key
-            .filter(|_| is_coordinated)
-            .map(|key| key.as_bytes().to_vec());
+            .zip(elsewhere)
+            .map(|(key, elsewhere)| named(&elsewhere.namespace, key.as_bytes()));
         Self {
             shared: Arc::clone(shared),
             protocol,
             key_hash: key.map_or(0, |key| shared.hash(key)),
+            covered: key.map_or_else(Vec::new, |key| key.covered().to_vec()),
             name,
             error: PhantomData,
         }
@@ -103,10 +107,11 @@ impl<B, E> Answer<B, E> {
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         let head = Arc::new(Head::of(&parts));
-        let announced = body.size_hint().exact();
+        let announced = announced_length(&parts.headers, body.size_hint().exact());
         let settings = &self.shared.settings;
         let (tape, reader) = Tape::new(body, settings.window, settings.laggards());
-        if let (Some(lease), Some(elsewhere)) = (lease, &settings.elsewhere) {
+        if let (Some(mut lease), Some(elsewhere)) = (lease, &settings.elsewhere) {
+            lease.publish_within(settings.patience());
             let recording = Recording::new(head.status, head.headers.clone(), elsewhere.max_bytes);
             tape.record(recording.announced(announced), |outcome| {
                 publish(lease, outcome)
@@ -143,7 +148,7 @@ where
     type Result = Result<Response<B>, E>;
     type Output = Result<Response<DedupBody<B>>, E>;
 
-    fn join(&self, key: HttpKey) -> Role<HttpKey, Landed<B>> {
+    fn join(&mut self, key: HttpKey) -> Role<HttpKey, Landed<B>> {
         self.shared.flights.join(key)
     }
 
@@ -151,9 +156,13 @@ where
         self.shared.flights.tell(event);
     }
 
-    fn coordination(&self) -> Option<(&Arc<dyn Coordinator>, &[u8])> {
-        let elsewhere = self.shared.settings.elsewhere.as_ref()?;
-        Some((&elsewhere.coordinator, self.name.as_deref()?))
+    fn coordination(&self) -> Option<Others<'_>> {
+        let settings = &self.shared.settings;
+        Some(Others {
+            coordinator: &settings.elsewhere.as_ref()?.coordinator,
+            key: self.name.as_deref()?,
+            max_age: settings.flights.oldest(),
+        })
     }
 
     fn land(
@@ -172,7 +181,7 @@ where
             }
         };
         let (parts, body) = response.into_parts();
-        Ok(match self.shared.share(&parts) {
+        Ok(match self.shared.share(&parts, &self.covered) {
             Share::Private => self.keep(parts, body, leader, lease),
             Share::Shared => self.share(parts, body, leader, lease),
         })
@@ -222,7 +231,7 @@ impl<B> Landed<B> {
             Self::Streaming(head, tape) => (head, tape.join()?),
         };
         Some(marked(
-            head.response(DedupBody::shared(reader)),
+            head.response(DedupBody::joined(reader)),
             Flight::Joined,
         ))
     }

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use buttress_wire::fields::strip_exchange;
 use buttress_wire::tape::TapeReader;
 use buttress_wire::{BodyError, ReplayBody, into_bytes};
 use bytes::Bytes;
@@ -33,7 +34,7 @@ pin_project! {
         Own { #[pin] body: B },
         Received { #[pin] body: ReplayBody },
         Refusal { #[pin] body: Full<Bytes> },
-        Shared { #[pin] reader: TapeReader<B> },
+        Shared { #[pin] reader: TapeReader<B>, joined: bool },
     }
 }
 
@@ -56,9 +57,19 @@ impl<B> DedupBody<B> {
         }
     }
 
+    /// Of the leader.
     pub(super) fn shared(reader: TapeReader<B>) -> Self {
+        let joined = false;
         Self {
-            kind: Kind::Shared { reader },
+            kind: Kind::Shared { reader, joined },
+        }
+    }
+
+    /// Of a follower: without what is about the leader's exchange alone, in the trailers too.
+    pub(super) fn joined(reader: TapeReader<B>) -> Self {
+        let joined = true;
+        Self {
+            kind: Kind::Shared { reader, joined },
         }
     }
 }
@@ -82,8 +93,17 @@ where
                 .map(|frame| frame.map_err(|never| match never {})),
             KindProjection::Refusal { body } => std::task::ready!(body.poll_frame(cx))
                 .map(|frame| frame.map_err(|never| match never {})),
-            KindProjection::Shared { reader } => {
-                std::task::ready!(reader.poll_frame(cx)).map(|frame| frame.map_err(BodyError::new))
+            KindProjection::Shared { reader, joined } => {
+                let frame = std::task::ready!(reader.poll_frame(cx));
+                frame.map(|frame| match frame {
+                    Ok(mut frame) => {
+                        if *joined && let Some(trailers) = frame.trailers_mut() {
+                            strip_exchange(trailers);
+                        }
+                        Ok(frame)
+                    }
+                    Err(error) => Err(BodyError::new(error)),
+                })
             }
         };
         Poll::Ready(frame)
@@ -94,7 +114,7 @@ where
             Kind::Own { body } => body.is_end_stream(),
             Kind::Received { body } => body.is_end_stream(),
             Kind::Refusal { body } => body.is_end_stream(),
-            Kind::Shared { reader } => reader.is_end_stream(),
+            Kind::Shared { reader, .. } => reader.is_end_stream(),
         }
     }
 
@@ -103,7 +123,7 @@ where
             Kind::Own { body } => body.size_hint(),
             Kind::Received { body } => body.size_hint(),
             Kind::Refusal { body } => body.size_hint(),
-            Kind::Shared { reader } => reader.size_hint(),
+            Kind::Shared { reader, .. } => reader.size_hint(),
         }
     }
 }

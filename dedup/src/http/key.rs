@@ -1,5 +1,7 @@
 //! What makes two requests the same.
 
+use std::hash::{Hash, Hasher};
+
 use buttress_wire::key::KeyBuilder;
 use http::header::{self, HeaderName};
 use http::request::Parts;
@@ -10,38 +12,64 @@ use http::request::Parts;
 /// then the fields that a response may depend on, each with all its lines: those that select a representation (`Accept*`,
 /// `Range`), the conditional ones (`If-*`), those that limit reuse (`Cache-Control`, `Pragma`, `Prefer`), and those that say
 /// who asks (`Authorization`, `Cookie`). Add more with [`with`](Self::with), a tenant above all.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub struct HttpKey(Vec<u8>);
+#[derive(Clone, Debug)]
+pub struct HttpKey {
+    bytes: Vec<u8>,
+    /// The fields that were put in beside the usual ones.
+    covered: Vec<HeaderName>,
+}
+
+impl PartialEq for HttpKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes == other.bytes
+    }
+}
+
+impl Eq for HttpKey {}
+
+impl Hash for HttpKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.bytes.hash(state);
+    }
+}
 
 impl HttpKey {
     /// The key of a request.
     #[must_use]
     pub fn new(parts: &Parts) -> Self {
-        let mut key = Vec::with_capacity(256);
-        let mut builder = KeyBuilder::new(&mut key);
+        let mut bytes = Vec::with_capacity(256);
+        let mut builder = KeyBuilder::new(&mut bytes);
         builder.part(parts.method.as_str()).target(parts);
         for name in &FIELDS {
             builder.field(&parts.headers, name);
         }
-        Self(key)
+        Self {
+            bytes,
+            covered: Vec::new(),
+        }
     }
 
     /// The key with something more in it: a tenant, a principal, a flag that changes the answer.
     #[must_use]
     pub fn with(mut self, part: impl AsRef<[u8]>) -> Self {
-        KeyBuilder::new(&mut self.0).part(part);
+        KeyBuilder::new(&mut self.bytes).part(part);
         self
     }
 
-    /// The key with one more request field in it, for an inner service whose answers depend on it.
+    /// The key with one more request field in it, for an inner service whose answers depend on it: those that say so, by `Vary`, are then shared.
     #[must_use]
     pub fn with_field(mut self, parts: &Parts, name: &HeaderName) -> Self {
-        KeyBuilder::new(&mut self.0).field(&parts.headers, name);
+        KeyBuilder::new(&mut self.bytes).field(&parts.headers, name);
+        self.covered.push(name.clone());
         self
     }
 
     pub(super) fn as_bytes(&self) -> &[u8] {
-        &self.0
+        &self.bytes
+    }
+
+    pub(super) fn covered(&self) -> &[HeaderName] {
+        &self.covered
     }
 }
 

@@ -23,6 +23,8 @@ use crate::layer::OnFull;
 
 /// Lets concurrent requests for the same share one call of the inner service.
 ///
+/// `B` is the body of the inner service's responses: `axum::body::Body` around a handler of axum.
+///
 /// A request with `GET` or `HEAD` and no body leads a flight or joins one; everything else passes. All services that this layer
 /// makes share their flights, and so do its clones. A change of settings is a new layer, with flights of its own.
 ///
@@ -87,7 +89,7 @@ impl<B, M> DedupLayer<B, M> {
         self.set(|settings| settings.stall = total)
     }
 
-    /// For how long requests whose answer was private are let through at once. Default: 10 s.
+    /// For how long requests whose answer was private are let through at once, in whole seconds and perhaps one more. Zero remembers nothing. Default: 10 s.
     pub fn private_memory(self, keep: Duration) -> Self {
         self.set(|settings| settings.private_memory = keep)
     }
@@ -109,7 +111,7 @@ impl<B, M> DedupLayer<B, M> {
         self.flights(|flights| flights.wait_timeout(timeout))
     }
 
-    /// How old a call may be that is joined while its head is awaited; see [`FlightsBuilder::max_age`]. Default: any age.
+    /// How old a call may be that is joined, here or in another process; see [`FlightsBuilder::max_age`]. Default: any age.
     pub fn max_age(self, max_age: Duration) -> Self {
         self.flights(|flights| flights.max_age(max_age))
     }
@@ -119,15 +121,30 @@ impl<B, M> DedupLayer<B, M> {
         self.flights(|flights| flights.landed_for(landed_for))
     }
 
+    /// Closes the flight of requests like this one to newcomers: who comes from now on starts anew. For a caller that has changed what they read.
+    pub fn forget(&self, parts: &request::Parts) {
+        if let Some(key) = self.shared.key_of(parts) {
+            self.shared.flights.forget(&key);
+        }
+    }
+
     /// Who hears of it.
     pub fn observer(self, observer: impl Observer) -> Self {
         self.flights(|flights| flights.observer(observer))
     }
 
-    /// Shares responses with other processes as well, if they may be shared and are complete with a body of at most so many bytes. What
-    /// is larger streams on to those who share it here, and each other process asks on its own.
-    pub fn coordinator(self, coordinator: Arc<dyn Coordinator>, max_bytes: usize) -> Self {
+    /// Shares responses with other processes as well, with layers of the same `namespace` there: name what is behind this one, since requests to two services may look
+    /// alike. Shared are responses that may be, and that are complete with a body of at most so many bytes. What is larger streams on to those who
+    /// share it here, and each other process asks on its own; and so it does where the body is not complete within
+    /// [`landed_for`](Self::landed_for) and [`stall`](Self::stall): a client that does not read is waited for by nobody.
+    pub fn coordinator(
+        self,
+        namespace: &str,
+        coordinator: Arc<dyn Coordinator>,
+        max_bytes: usize,
+    ) -> Self {
         let elsewhere = Elsewhere {
+            namespace: namespace.into(),
             coordinator,
             max_bytes,
         };
@@ -148,7 +165,7 @@ impl<B, M> DedupLayer<B, M> {
     /// What is in flight now, and what has been so far, over all services of this layer.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        self.shared.flights.snapshot()
+        self.shared.snapshot()
     }
 
     fn flights(self, change: impl FnOnce(FlightsBuilder) -> FlightsBuilder) -> Self {

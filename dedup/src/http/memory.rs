@@ -28,9 +28,13 @@ impl ShortMemory {
     }
 
     pub(super) fn remember(&self, hash: u64) {
-        let until = (self.start.elapsed() + self.keep).as_secs() + 1;
+        if self.keep.is_zero() {
+            return;
+        }
+        let until = self.start.elapsed().saturating_add(self.keep).as_secs();
+        let until = until.saturating_add(1).min(TIME_MASK);
         self.slot(hash)
-            .store(hash & !TIME_MASK | until & TIME_MASK, Ordering::Relaxed);
+            .store(hash & !TIME_MASK | until, Ordering::Relaxed);
     }
 
     pub(super) fn knows(&self, hash: u64) -> bool {
@@ -48,6 +52,19 @@ impl ShortMemory {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn it_remembers_for_ever_or_not_at_all() {
+        for (keep, knows) in [
+            (Duration::MAX, true),
+            (Duration::from_secs(u32::MAX.into()), true),
+            (Duration::ZERO, false),
+        ] {
+            let memory = ShortMemory::new(keep);
+            memory.remember(7 << 40);
+            assert_eq!(memory.knows(7 << 40), knows, "{keep:?}");
+        }
+    }
 
     #[tokio::test(start_paused = true)]
     async fn it_remembers_for_a_while() {

@@ -2,18 +2,20 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use buttress_wire::tape::{Laggards, Timer};
-use http::{request, response};
+use http::{HeaderName, request, response};
 
 use super::answer::Landed;
 use super::key::HttpKey;
 use super::memory::ShortMemory;
-use super::share::{Share, is_shareable};
+use super::share::{Share, is_shareable_by};
 use crate::builder::FlightsBuilder;
 use crate::coordinate::Coordinator;
-use crate::flights::Flights;
+use crate::event::Event;
+use crate::flights::{Flights, Snapshot};
 use crate::layer::OnFull;
 
 type KeyFn = dyn Fn(&request::Parts, HttpKey) -> Option<HttpKey> + Send + Sync;
@@ -45,6 +47,7 @@ pub(super) struct Settings {
 /// The other processes.
 #[derive(Clone)]
 pub(super) struct Elsewhere {
+    pub(super) namespace: Arc<str>,
     pub(super) coordinator: Arc<dyn Coordinator>,
     /// Of a body that they are given.
     pub(super) max_bytes: usize,
@@ -67,6 +70,11 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// How long other processes may wait for a body whose head is there: as long as anybody here may hold up anybody.
+    pub(super) fn patience(&self) -> Duration {
+        self.flights.landed().saturating_add(self.stall)
+    }
+
     pub(super) fn laggards(&self) -> Laggards {
         let timer = Timer {
             now: || tokio::time::Instant::now().into_std(),
@@ -84,6 +92,7 @@ pub struct Shared<B> {
     pub(super) flights: Flights<HttpKey, Landed<B>>,
     pub(super) settings: Settings,
     private: ShortMemory,
+    passed: AtomicU64,
     hasher: RandomState,
 }
 
@@ -92,25 +101,43 @@ impl<B> Shared<B> {
         Self {
             flights: settings.flights.clone().build(),
             private: ShortMemory::new(settings.private_memory),
+            passed: AtomicU64::new(0),
             hasher: RandomState::new(),
             settings,
         }
     }
 
-    /// The key of a request, if it may be shared.
-    pub(super) fn key(&self, parts: &request::Parts) -> Option<HttpKey> {
+    pub(super) fn key_of(&self, parts: &request::Parts) -> Option<HttpKey> {
         let key = HttpKey::new(parts);
-        let key = match &self.settings.key {
-            Some(choose) => choose(parts, key)?,
-            None => key,
-        };
-        (!self.private.knows(self.hash(&key))).then_some(key)
+        match &self.settings.key {
+            Some(choose) => choose(parts, key),
+            None => Some(key),
+        }
     }
 
-    pub(super) fn share(&self, head: &response::Parts) -> Share {
+    /// The key of a request, if it may be shared.
+    pub(super) fn key(&self, parts: &request::Parts) -> Option<HttpKey> {
+        let key = self.key_of(parts)?;
+        if self.private.knows(self.hash(&key)) {
+            self.passed.fetch_add(1, Ordering::Relaxed);
+            self.flights.tell(Event::Passed);
+            return None;
+        }
+        Some(key)
+    }
+
+    pub(super) fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            passed: self.passed.load(Ordering::Relaxed),
+            ..self.flights.snapshot()
+        }
+    }
+
+    /// `covered` are the request fields that were put into the key.
+    pub(super) fn share(&self, head: &response::Parts, covered: &[HeaderName]) -> Share {
         match &self.settings.share {
             Some(share) => share(head),
-            None => is_shareable(head),
+            None => is_shareable_by(head, covered),
         }
     }
 

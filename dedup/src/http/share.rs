@@ -1,8 +1,8 @@
 //! Which responses may be given to somebody else.
 
-use buttress_wire::fields::{OF_ONE_EXCHANGE, end_to_end, is_event_stream, list};
+use buttress_wire::fields::{end_to_end, is_event_stream, list, strip_exchange};
 use buttress_wire::lex::Directive;
-use http::header::{self, HeaderMap};
+use http::header::{self, HeaderMap, HeaderName};
 use http::{StatusCode, response};
 
 use super::key::covers;
@@ -19,10 +19,20 @@ pub enum Share {
 /// The default rule. Private is
 ///
 /// - what sets a cookie, or says `Cache-Control: private` or `no-store`;
-/// - what varies by a request field that the key does not have in it, or by `*`;
+/// - what varies by a request field that the default [`HttpKey`](super::HttpKey) does not have in it, or by `*`; in the layer, by one that the request's own key does
+///   not have;
 /// - an event stream, which is a conversation with one client, and a switch of protocols.
 #[must_use]
 pub fn is_shareable(head: &response::Parts) -> Share {
+    is_shareable_by(head, &[])
+}
+
+/// The same, where the key has more request fields in it.
+pub(super) fn is_shareable_by(head: &response::Parts, covered: &[HeaderName]) -> Share {
+    let covers = |name: &[u8]| {
+        let is_it = |field: &HeaderName| field.as_str().as_bytes().eq_ignore_ascii_case(name);
+        covers(name) || covered.iter().any(is_it)
+    };
     let private = head.status == StatusCode::SWITCHING_PROTOCOLS
         || head.headers.contains_key(header::SET_COOKIE)
         || is_event_stream(&head.headers)
@@ -44,9 +54,7 @@ fn forbids(element: &[u8]) -> bool {
 /// section 7.6.1).
 pub(super) fn headers_for_followers(headers: &HeaderMap) -> HeaderMap {
     let mut headers = end_to_end(headers);
-    for name in OF_ONE_EXCHANGE {
-        headers.remove(name);
-    }
+    strip_exchange(&mut headers);
     headers
 }
 

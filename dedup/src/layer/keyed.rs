@@ -6,11 +6,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::settings::{OnFailure, OnFull, Shared};
-use crate::coordinate::{Coordinator, Lease};
+use crate::coordinate::Lease;
 use crate::error::DedupError;
 use crate::event::Event;
 use crate::flights::Role;
-use crate::flying::{Received, Shell};
+use crate::flying::{Others, Received, Shell};
 use crate::leader::Leader;
 
 /// What a leader gives to its followers.
@@ -33,20 +33,22 @@ impl<K, T, E> Keyed<K, T, E> {
         again: impl FnOnce() -> Option<K>,
     ) -> Self {
         let retries = key.is_some() && shared.settings.on_failure == OnFailure::RetryOnce;
-        let codec = shared.settings.elsewhere.as_ref().map(|(_, codec)| codec);
+        let elsewhere = shared.settings.elsewhere.as_ref();
         Self {
             shared: Arc::clone(shared),
             again: if retries { again() } else { None },
-            name: key.zip(codec).map(|(key, codec)| codec.key(key)),
+            name: key
+                .zip(elsewhere)
+                .map(|(key, elsewhere)| elsewhere.name(key)),
         }
     }
 
     /// Tells other processes.
     fn publish(&self, lease: Option<Box<dyn Lease>>, response: &T) {
-        let (Some(lease), Some((_, codec))) = (lease, &self.shared.settings.elsewhere) else {
+        let (Some(lease), Some(elsewhere)) = (lease, &self.shared.settings.elsewhere) else {
             return;
         };
-        match codec.encode(response) {
+        match elsewhere.codec.encode(response) {
             Some(bytes) => lease.publish(bytes),
             None => lease.decline(),
         }
@@ -59,7 +61,7 @@ impl<K: Eq + Hash, T: Clone, E> Shell for Keyed<K, T, E> {
     type Result = Result<T, E>;
     type Output = Result<T, DedupError<E>>;
 
-    fn join(&self, key: K) -> Role<K, Answer<T, E>> {
+    fn join(&mut self, key: K) -> Role<K, Answer<T, E>> {
         self.shared.flights.join(key)
     }
 
@@ -67,9 +69,13 @@ impl<K: Eq + Hash, T: Clone, E> Shell for Keyed<K, T, E> {
         self.shared.flights.tell(event);
     }
 
-    fn coordination(&self) -> Option<(&Arc<dyn Coordinator>, &[u8])> {
-        let (coordinator, _) = self.shared.settings.elsewhere.as_ref()?;
-        Some((coordinator, self.name.as_deref()?))
+    fn coordination(&self) -> Option<Others<'_>> {
+        let settings = &self.shared.settings;
+        Some(Others {
+            coordinator: &settings.elsewhere.as_ref()?.coordinator,
+            key: self.name.as_deref()?,
+            max_age: settings.flights.oldest(),
+        })
     }
 
     fn land(
@@ -100,8 +106,8 @@ impl<K: Eq + Hash, T: Clone, E> Shell for Keyed<K, T, E> {
         value: Bytes,
         leader: &mut Option<Leader<K, Answer<T, E>>>,
     ) -> Option<Self::Output> {
-        let (_, codec) = self.shared.settings.elsewhere.as_ref()?;
-        let response = codec.decode(value)?;
+        let elsewhere = self.shared.settings.elsewhere.as_ref()?;
+        let response = elsewhere.codec.decode(value)?;
         leader.take()?.complete(Ok(response.clone()));
         Some(Ok(response))
     }

@@ -10,6 +10,7 @@ mod service;
 mod settings;
 
 use std::fmt;
+use std::hash::Hash;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +20,7 @@ use tower_layer::Layer;
 use self::keyed::{Answer, Keyed};
 pub use self::service::{Dedup, ResponseFuture};
 pub use self::settings::{Codec, OnFailure, OnFull};
-use self::settings::{Settings, Shared};
+use self::settings::{Elsewhere, Settings, Shared};
 use crate::builder::FlightsBuilder;
 use crate::coordinate::Coordinator;
 use crate::event::Observer;
@@ -32,7 +33,7 @@ use crate::flying::Inline;
 ///
 /// The key function says by what requests are the same; `None` lets one pass alone. Responses are shared by `Clone`, errors as `Arc`
 /// ([`DedupError`](crate::DedupError)). Keys partition: whatever may tell two callers apart belongs into the key. For HTTP there is
-/// [`http::DedupLayer`](crate::http::DedupLayer), which knows what may be shared and does so as it streams.
+/// `http::DedupLayer` (feature `http`), which knows what may be shared and does so as it streams.
 ///
 /// ```
 /// use buttress_dedup::DedupLayer;
@@ -112,17 +113,36 @@ impl<F, K, T, E, M> DedupLayer<F, K, T, E, M> {
         self.flights(|flights| flights.max_age(max_age))
     }
 
+    /// Closes the call of `key` to newcomers: who comes from now on starts anew. For a caller that has changed what the call is reading.
+    pub fn forget(&self, key: &K)
+    where
+        K: Eq + Hash,
+    {
+        self.shared.flights.forget(key);
+    }
+
     /// Who hears of it.
     pub fn observer(self, observer: impl Observer) -> Self {
         self.flights(|flights| flights.observer(observer))
     }
 
-    /// Shares calls with other processes as well. `codec` says how keys and responses travel.
-    pub fn coordinator<C>(self, coordinator: Arc<dyn Coordinator>, codec: C) -> Self
+    /// Shares calls with other processes as well, with layers of the same `namespace` there: name what is behind this one, and the version of its responses,
+    /// since keys of two services may look alike. `codec` says how keys and responses travel.
+    pub fn coordinator<C>(
+        self,
+        namespace: &str,
+        coordinator: Arc<dyn Coordinator>,
+        codec: C,
+    ) -> Self
     where
         C: Codec<K, T> + 'static,
     {
-        self.set(|settings| settings.elsewhere = Some((coordinator, Arc::new(codec))))
+        let elsewhere = Elsewhere {
+            namespace: namespace.into(),
+            coordinator,
+            codec: Arc::new(codec),
+        };
+        self.set(|settings| settings.elsewhere = Some(elsewhere))
     }
 
     /// Calls that have begun go on in `tasks` when their caller goes away, and followers get their result. Wait for them at shutdown, by

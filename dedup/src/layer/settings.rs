@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::Answer;
 use crate::builder::FlightsBuilder;
-use crate::coordinate::Coordinator;
+use crate::coordinate::{Coordinator, named};
 use crate::flights::Flights;
 
 /// What followers get when the call that they share fails.
@@ -45,7 +45,31 @@ pub(super) struct Settings<K, T> {
     pub(super) flights: FlightsBuilder,
     pub(super) on_failure: OnFailure,
     pub(super) on_full: OnFull,
-    pub(super) elsewhere: Option<(Arc<dyn Coordinator>, Arc<dyn Codec<K, T>>)>,
+    pub(super) elsewhere: Option<Elsewhere<K, T>>,
+}
+
+/// The other processes.
+pub(super) struct Elsewhere<K, T> {
+    pub(super) namespace: Arc<str>,
+    pub(super) coordinator: Arc<dyn Coordinator>,
+    pub(super) codec: Arc<dyn Codec<K, T>>,
+}
+
+impl<K, T> Elsewhere<K, T> {
+    /// What the flight of a key is called there.
+    pub(super) fn name(&self, key: &K) -> Vec<u8> {
+        named(&self.namespace, &self.codec.key(key))
+    }
+}
+
+impl<K, T> Clone for Elsewhere<K, T> {
+    fn clone(&self) -> Self {
+        Self {
+            namespace: Arc::clone(&self.namespace),
+            coordinator: Arc::clone(&self.coordinator),
+            codec: Arc::clone(&self.codec),
+        }
+    }
 }
 
 pub(super) struct Shared<K, T, E> {

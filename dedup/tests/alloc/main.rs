@@ -84,3 +84,16 @@ fn followers_cost_their_flight_a_few_and_themselves_none() {
     // Their line, what a timer would point to, a queue that doubles nine times, and the wakers that are woken.
     assert!(allocations.count <= 12, "{allocations:?}");
 }
+
+/// What a caller's task holds: its work, and a little of ours. Whoever is spawned pays for it twice, to make it and to move it.
+#[test]
+fn the_future_of_a_flight_is_little_larger_than_its_work() {
+    let flights = Flights::<u64, u64>::new();
+    let work = || async {
+        let held = [0_u8; 256];
+        std::future::pending::<()>().await;
+        held.len() as u64
+    };
+    let (run, own) = (size_of_val(&flights.run(1, work)), size_of_val(&work()));
+    assert!(run <= own + 96, "{run} bytes for work of {own}");
+}

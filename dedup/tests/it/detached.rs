@@ -133,3 +133,18 @@ async fn an_http_call_goes_on_to_its_head_and_followers_read_the_body() {
     assert_eq!(body.to_bytes(), "shared");
     assert!(layer.snapshot().is_idle());
 }
+
+#[test]
+fn where_nothing_can_be_spawned_the_work_is_dropped_and_handed_over() {
+    let tasks = Tasks::new(|_| panic!("outside of a runtime"));
+    let flights = buttress_dedup::Flights::<u8, u32>::new();
+    let run = || task::spawn(flights.run_detached(0, &tasks, std::future::pending::<u32>));
+    let (mut leads, mut follows) = (run(), run());
+    assert!(leads.poll().is_pending() && follows.poll().is_pending());
+    drop(leads);
+    assert!(follows.is_woken());
+    assert_eq!(flights.snapshot().promoted, 1);
+    drop(follows);
+    assert!(flights.snapshot().is_idle());
+    assert_eq!(tasks.running(), 0);
+}

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use buttress_dedup::{Asking, Codec, Coordinator, DedupLayer, Event, Lease, Seat};
 use bytes::Bytes;
@@ -50,7 +51,7 @@ impl Elsewhere {
 }
 
 impl Coordinator for Elsewhere {
-    fn join(&self, key: &[u8]) -> Asking {
+    fn join(&self, key: &[u8], _: Option<Duration>) -> Asking {
         let (send, receive) = oneshot::channel();
         self.asked.lock().unwrap().push(key.to_vec());
         self.asking.lock().unwrap().push_back(send);
@@ -71,6 +72,11 @@ impl Noted {
 }
 
 impl Lease for Noted {
+    fn publish_within(&mut self, time: Duration) {
+        let within = format!("within {time:?}");
+        self.log.lock().unwrap().push(within);
+    }
+
     fn decline(mut self: Box<Self>) {
         self.end("declined".into());
     }
@@ -118,7 +124,7 @@ fn test() -> Test {
     let told = Arc::new(Mutex::new(Vec::new()));
     let heard = Arc::clone(&told);
     let layer = DedupLayer::new((|key: &u8| Some(*key)) as KeyFn)
-        .coordinator(Arc::new(elsewhere.clone()), Decimal)
+        .coordinator("test", Arc::new(elsewhere.clone()), Decimal)
         .observer(move |event: &Event<'_>| {
             heard.lock().unwrap().push(match event {
                 Event::Uncoordinated(why) => format!("uncoordinated: {why}"),
@@ -201,6 +207,13 @@ fn what_cannot_be_read_is_done_here() {
     let mut call = test.send();
     test.elsewhere.give(Seat::Received("forty-two".into()));
     assert_pending!(call.poll());
+    assert_eq!(
+        test.told(),
+        [
+            "led",
+            "uncoordinated: the result of another process cannot be read"
+        ]
+    );
     test.backend.answer(Ok(1));
     assert_eq!(assert_ready!(call.poll()), Some(1));
 }
@@ -219,6 +232,67 @@ fn a_leader_that_leaves_gives_its_lease_up_before_another_asks() {
     assert_eq!(assert_ready!(follows.poll()), Some(3));
 }
 
+#[test]
+fn a_lease_is_given_up_before_anybody_here_is_promoted() {
+    let elsewhere = Elsewhere::default();
+    let log = Arc::clone(&elsewhere.log);
+    let layer = DedupLayer::new((|key: &u8| Some(*key)) as KeyFn)
+        .coordinator("test", Arc::new(elsewhere.clone()), Decimal)
+        .observer(move |event: &Event<'_>| log.lock().unwrap().push(event.name().to_owned()));
+    let backend = Backend::<u32>::default();
+    let send = || {
+        let service = layer.layer(backend.clone());
+        let mut call = task::spawn(service.oneshot(1));
+        assert_pending!(call.poll());
+        call
+    };
+    let (mut leads, _follows) = (send(), send());
+    elsewhere.give(elsewhere.lease());
+    assert_pending!(leads.poll());
+    drop(leads);
+    assert_eq!(elsewhere.log(), ["led", "joined", "given up", "promoted"]);
+}
+
+#[test]
+fn keys_of_two_namespaces_never_meet() {
+    let elsewhere = Elsewhere::default();
+    for namespace in ["users", "products", "user", ""] {
+        let layer = DedupLayer::new((|key: &u8| Some(*key)) as KeyFn);
+        let layer = layer.coordinator(namespace, Arc::new(elsewhere.clone()), Decimal);
+        let service = layer.layer(Backend::<u32>::default());
+        let mut call = task::spawn(service.oneshot(b's'));
+        assert_pending!(call.poll());
+    }
+    let mut asked = elsewhere.asked.lock().unwrap().clone();
+    asked.sort();
+    asked.dedup();
+    assert_eq!(asked.len(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flight_beside_an_older_one_of_its_key_waits_for_nobody() {
+    let Test {
+        elsewhere,
+        backend,
+        layer,
+        told,
+    } = test();
+    let layer = layer.max_age(Duration::from_secs(1));
+    let test = Test {
+        elsewhere,
+        backend,
+        layer,
+        told,
+    };
+    let mut old = test.send();
+    test.elsewhere.give(test.elsewhere.lease());
+    assert_pending!(old.poll());
+    tokio::time::advance(Duration::from_secs(2)).await;
+    let _new = test.send();
+    assert_eq!(test.elsewhere.asked(), 1, "it might wait for itself");
+    assert_eq!(test.backend.calls(), 2);
+}
+
 #[cfg(feature = "http")]
 mod http {
     use ::http::{Request, Response, StatusCode};
@@ -234,7 +308,8 @@ mod http {
     /// At most ten bytes travel.
     fn test() -> (Elsewhere, Backend<Response<HandBody>>, impl Fn() -> Call) {
         let elsewhere = Elsewhere::default();
-        let layer = DedupLayer::http::<HandBody>().coordinator(Arc::new(elsewhere.clone()), 10);
+        let layer =
+            DedupLayer::http::<HandBody>().coordinator("test", Arc::new(elsewhere.clone()), 10);
         let backend = Backend::default();
         let service = layer.layer(backend.clone());
         let send = move || {
@@ -276,19 +351,23 @@ mod http {
             body.enter(|cx, body| http_body::Body::poll_frame(body, cx))
                 .is_ready()
         );
-        assert!(elsewhere.log().is_empty());
+        assert_eq!(
+            elsewhere.log(),
+            ["within 6s"],
+            "as long as it may be joined and held up"
+        );
         hand.end();
         assert_eq!(text(follows).await, "shared");
-        assert_eq!(elsewhere.log().len(), 1);
-        assert!(elsewhere.log()[0].starts_with("published"));
+        assert_eq!(elsewhere.log().len(), 2);
+        assert!(elsewhere.log()[1].starts_with("published"));
     }
 
     #[tokio::test]
     async fn what_is_too_large_or_private_or_breaks_is_each_processs_own() {
         for (private, broken, log) in [
-            (false, false, "declined"),
-            (true, false, "declined"),
-            (false, true, "given up"),
+            (false, false, &["within 6s", "declined"][..]),
+            (true, false, &["declined"]),
+            (false, true, &["within 6s", "given up"]),
         ] {
             let (elsewhere, backend, send) = test();
             let mut leads = send();
@@ -303,8 +382,59 @@ mod http {
                 hand.data("more than ten bytes").end();
                 assert_eq!(text(leads).await, "more than ten bytes");
             }
-            assert_eq!(elsewhere.log(), [log]);
+            assert_eq!(elsewhere.log(), log);
         }
+    }
+
+    #[tokio::test]
+    async fn what_has_its_announced_length_is_whole_and_published_with_its_reader_gone() {
+        let (elsewhere, backend, send) = test();
+        let mut leads = send();
+        elsewhere.give(elsewhere.lease());
+        assert_pending!(leads.poll());
+        let (body, hand) = by_hand();
+        hand.announce(5).data("whole");
+        backend.answer(Ok(Response::new(body)));
+        let mut body = assert_ready!(leads.poll()).into_body();
+        assert_eq!(http_body::Body::size_hint(&body).exact(), Some(5));
+        assert!(body.frame().await.unwrap().is_ok());
+        drop(body);
+        assert!(
+            elsewhere.log()[1].starts_with("published"),
+            "{:?}",
+            elsewhere.log()
+        );
+    }
+
+    #[tokio::test]
+    async fn a_call_that_fails_is_each_processs_own() {
+        let (elsewhere, backend, _) = test();
+        let layer = DedupLayer::http::<HandBody>();
+        let layer = layer.coordinator("test", Arc::new(elsewhere.clone()), 10);
+        let request = Request::get("/").body(Empty::<Bytes>::new()).unwrap();
+        let mut call = task::spawn(layer.layer(backend.clone()).oneshot(request));
+        assert_pending!(call.poll());
+        elsewhere.give(elsewhere.lease());
+        assert_pending!(call.poll());
+        backend.answer(Err(ProbeError));
+        assert!(assert_ready!(call.poll()).is_err());
+        assert_eq!(elsewhere.log(), ["declined"]);
+    }
+
+    #[tokio::test]
+    async fn half_of_what_has_trailers_is_not_published_as_whole() {
+        let (elsewhere, backend, send) = test();
+        let mut leads = send();
+        elsewhere.give(elsewhere.lease());
+        assert_pending!(leads.poll());
+        let (body, hand) = by_hand();
+        hand.announce(5).data("whole");
+        let head = Response::builder().header("trailer", "x-sum");
+        backend.answer(Ok(head.body(body).unwrap()));
+        let mut body = assert_ready!(leads.poll()).into_body();
+        assert!(body.frame().await.unwrap().is_ok());
+        drop(body);
+        assert_eq!(elsewhere.log(), ["within 6s", "given up"]);
     }
 
     #[tokio::test]

@@ -295,3 +295,181 @@ async fn who_came_earlier_and_is_polled_later_times_out_in_time() {
     assert!(first.is_woken());
     assert!(matches!(assert_ready!(first.poll()), Waited::TimedOut));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_landed_flight_that_was_begun_too_long_ago_is_not_joined() {
+    let builder = Flights::builder().max_age(Duration::from_secs(1));
+    let flights = builder.build::<Key, u32>();
+    let leader = lead(&flights);
+    tokio::time::advance(Duration::from_secs(60)).await;
+    let _landing = leader.land(1, 1);
+    drop(lead(&flights));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_promoted_leads_although_its_time_is_over_meanwhile() {
+    let builder = Flights::builder().wait_timeout(Duration::from_secs(1));
+    let flights = builder.build::<Key, u32>();
+    let leader = lead(&flights);
+    let mut wait = follow(&flights);
+    drop(leader);
+    tokio::time::advance(Duration::from_secs(2)).await;
+    assert!(matches!(assert_ready!(wait.poll()), Waited::Promoted(_)));
+    is_idle(&flights);
+}
+
+#[test]
+fn many_closed_flights_of_a_key_are_in_nobodys_way() {
+    const ROOM: usize = 32;
+    let room = NonZeroUsize::new(16 * ROOM).unwrap();
+    let flights = Flights::builder().max_flights(room).build::<u32, u32>();
+    let mut leaders = Vec::new();
+    let mut wait = None;
+    loop {
+        match flights.join(0) {
+            Role::Leader(leader) => leaders.push(leader),
+            Role::Full => break,
+            other => panic!("{other:?}"),
+        }
+        if let Role::Follower(follower) = flights.join(0) {
+            wait = Some(follower);
+        }
+        flights.forget(&0);
+    }
+    assert_eq!(
+        leaders.len(),
+        ROOM + 1,
+        "as many as there is room, and the last"
+    );
+    assert_eq!(flights.snapshot().flights, leaders.len());
+    // The others find the same room as before.
+    let others: Vec<_> = (1..100).map(|key| flights.join(key)).collect();
+    assert!(others.iter().all(|role| matches!(role, Role::Leader(_))));
+    // A flight that is closed still gives its value, or its baton.
+    leaders.pop().unwrap().complete(7);
+    let mut wait = task::spawn(wait.unwrap());
+    assert!(matches!(assert_ready!(wait.poll()), Waited::Value(7)));
+    leaders.clear();
+    assert_eq!(flights.snapshot().flights, others.len());
+    assert!(
+        matches!(flights.join(0), Role::Leader(_)),
+        "there is room again"
+    );
+}
+
+#[test]
+fn a_closed_flight_whose_leader_leaves_is_led_by_its_follower() {
+    let flights = Flights::new();
+    let leader = lead(&flights);
+    let mut wait = follow(&flights);
+    flights.forget(&"k");
+    drop(leader);
+    let Waited::Promoted(leader) = assert_ready!(wait.poll()) else {
+        panic!("not promoted")
+    };
+    drop(leader.land(1, 1));
+    is_idle(&flights);
+}
+
+mod keys {
+    //! Keys that do what keys should not.
+
+    use std::hash::{Hash, Hasher};
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::Arc;
+
+    use buttress_dedup::{Flights, Role};
+    use tokio_test::task;
+
+    /// All are equal, and each does something when it is dropped.
+    struct Odd(Option<Box<dyn FnOnce() + Send>>);
+
+    impl Odd {
+        fn new(on_drop: impl FnOnce() + Send + 'static) -> Self {
+            Self(Some(Box::new(on_drop)))
+        }
+    }
+
+    impl PartialEq for Odd {
+        fn eq(&self, _: &Self) -> bool {
+            true
+        }
+    }
+
+    impl Eq for Odd {}
+
+    impl Hash for Odd {
+        fn hash<H: Hasher>(&self, state: &mut H) {
+            state.write_u8(0);
+        }
+    }
+
+    impl Drop for Odd {
+        fn drop(&mut self) {
+            if let Some(on_drop) = self.0.take() {
+                on_drop();
+            }
+        }
+    }
+
+    #[test]
+    fn a_joiners_key_may_call_the_flights_when_it_is_dropped() {
+        let flights = Flights::<Odd, u8>::new();
+        let Role::Leader(_leader) = flights.join(Odd(None)) else {
+            panic!("not led")
+        };
+        let (seen, asks) = (Arc::new(std::sync::OnceLock::new()), flights.clone());
+        let sees = Arc::clone(&seen);
+        let _wait = flights.join(Odd::new(move || {
+            let _ = sees.set(asks.snapshot().waiters);
+        }));
+        assert_eq!(seen.get(), Some(&1));
+    }
+
+    #[test]
+    fn a_joiners_key_that_panics_leaves_no_ghost_in_the_queue() {
+        let flights = Flights::<Odd, u8>::new();
+        let Role::Leader(leader) = flights.join(Odd(None)) else {
+            panic!("not led")
+        };
+        let joins = || drop(flights.join(Odd::new(|| panic!("as the test wants"))));
+        assert!(catch_unwind(AssertUnwindSafe(joins)).is_err());
+        assert_eq!(flights.snapshot().waiters, 0);
+        drop(leader);
+        assert!(flights.snapshot().is_idle());
+    }
+
+    #[test]
+    fn a_leaders_key_that_panics_leaves_no_follower_asleep() {
+        let flights = Flights::<Odd, u8>::new();
+        let Role::Leader(leader) = flights.join(Odd::new(|| panic!("as the test wants"))) else {
+            panic!("not led")
+        };
+        let Role::Follower(wait) = flights.join(Odd(None)) else {
+            panic!("not followed")
+        };
+        let mut wait = task::spawn(wait);
+        assert!(wait.poll().is_pending());
+        let completes = || leader.complete(7);
+        assert!(catch_unwind(AssertUnwindSafe(completes)).is_err());
+        assert!(wait.is_woken() && wait.poll().is_ready());
+    }
+}
+
+#[test]
+fn a_timer_that_could_not_be_set_counts_as_none() {
+    let builder = Flights::builder().wait_timeout(Duration::from_secs(1));
+    let flights = builder.build::<Key, u32>();
+    let _leader = lead(&flights);
+    let (mut first, mut second) = (follow(&flights), follow(&flights));
+    // Outside of a runtime.
+    let polled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| first.poll().is_ready()));
+    assert!(polled.is_err());
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.enable_time().start_paused(true).build().unwrap();
+    let waited = runtime.block_on(async {
+        let wait = std::future::poll_fn(|cx| std::pin::Pin::new(&mut *second).poll(cx));
+        tokio::time::timeout(Duration::from_secs(10), wait).await
+    });
+    assert!(matches!(waited, Ok(Waited::TimedOut)), "{waited:?}");
+}

@@ -192,3 +192,12 @@ fn errors_say_what_happened() {
     assert_eq!(source.to_string(), "scripted failure");
     assert!(DedupError::<ProbeError>::Full.inner().is_none());
 }
+
+#[test]
+fn what_was_changed_is_called_for_anew() {
+    let test = test(layer());
+    let _old = test.send(1);
+    test.layer.forget(&1);
+    let _new = (test.send(1), test.send(1));
+    assert_eq!(test.backend.calls(), 2);
+}

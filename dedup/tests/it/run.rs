@@ -125,3 +125,73 @@ async fn a_flight_that_is_too_old_is_not_joined() {
     assert_ready_eq!(young.poll(), 1);
     assert!(flights.snapshot().is_idle());
 }
+
+#[test]
+fn nothing_is_begun_by_a_future_that_nobody_polls() {
+    let flights = flights(|builder| builder.max_waiters(std::num::NonZeroUsize::MIN));
+    let begun = std::cell::Cell::new(0);
+    let work = || {
+        begun.set(begun.get() + 1);
+        std::future::ready(1)
+    };
+    let [_leads, _follows, full] = [(); 3].map(|()| flights.run(0, work));
+    assert_eq!(begun.get(), 0);
+    assert!(tokio_test::task::spawn(full).poll().is_ready());
+    assert_eq!(begun.get(), 1);
+}
+
+/// The first of what must never happen, seen by the work itself: how many were promoted when it was dropped.
+#[test]
+fn nobody_is_promoted_before_the_work_is_gone() {
+    struct Work<'a>(&'a Flights<u8, u32>, &'a std::cell::Cell<Option<u64>>);
+
+    impl Drop for Work<'_> {
+        fn drop(&mut self) {
+            self.1.set(Some(self.0.snapshot().promoted));
+        }
+    }
+
+    let flights = flights(|builder| builder);
+    let seen = std::cell::Cell::new(None);
+    let work = || {
+        let work = Work(&flights, &seen);
+        async move {
+            let _work = work;
+            std::future::pending().await
+        }
+    };
+    let mut leads = tokio_test::task::spawn(flights.run(0, work));
+    let mut follows = tokio_test::task::spawn(flights.run(0, work));
+    assert!(leads.poll().is_pending() && follows.poll().is_pending());
+    drop(leads);
+    assert_eq!(seen.get(), Some(0));
+    assert_eq!(flights.snapshot().promoted, 1);
+}
+
+#[test]
+fn nobody_is_promoted_before_work_that_panicked_is_gone() {
+    struct Work<'a>(&'a Flights<u8, u32>, &'a std::cell::Cell<Option<u64>>);
+
+    impl Drop for Work<'_> {
+        fn drop(&mut self) {
+            self.1.set(Some(self.0.snapshot().promoted));
+        }
+    }
+
+    let flights = flights(|builder| builder);
+    let seen = std::cell::Cell::new(None);
+    // What panics is kept by the state of the future, which is dropped afterwards.
+    let work = || {
+        let work = Work(&flights, &seen);
+        std::future::poll_fn(move |_| {
+            let _work = &work;
+            panic!("as the test wants")
+        })
+    };
+    let mut leads = tokio_test::task::spawn(flights.run(0, work));
+    let _follows = flights.run(0, work);
+    let poll = std::panic::AssertUnwindSafe(|| leads.poll().is_ready());
+    assert!(std::panic::catch_unwind(poll).is_err());
+    assert_eq!(seen.get(), Some(0));
+    assert_eq!(flights.snapshot().promoted, 1);
+}

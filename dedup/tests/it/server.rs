@@ -23,16 +23,22 @@ type Streaming = StreamBody<Stream>;
 
 struct Stream(Frames);
 
+/// Data that breaks the body.
+const BREAK: &[u8] = b"break";
+
 impl futures_util::Stream for Stream {
-    type Item = Result<Frame<Bytes>, Infallible>;
+    type Item = Result<Frame<Bytes>, std::io::Error>;
 
     fn poll_next(
         mut self: std::pin::Pin<&mut Self>,
         cx: &mut std::task::Context<'_>,
     ) -> std::task::Poll<Option<Self::Item>> {
-        self.0
-            .poll_recv(cx)
-            .map(|frame| frame.map(|data| Ok(Frame::data(data))))
+        self.0.poll_recv(cx).map(|frame| {
+            frame.map(|data| match &*data {
+                BREAK => Err(std::io::Error::other("broke")),
+                _ => Ok(Frame::data(data)),
+            })
+        })
     }
 }
 
@@ -47,6 +53,14 @@ impl Call {
         let (send, receive) = mpsc::channel(16);
         let _ = self.answer.send(StreamBody::new(Stream(receive)));
         send
+    }
+
+    /// Sends the head and a body that breaks after so much of it.
+    fn breaks_after(self, text: &'static str) {
+        let body = self.answer();
+        for data in [text.as_bytes(), BREAK] {
+            body.try_send(Bytes::from_static(data)).unwrap();
+        }
     }
 
     /// Waits until its caller has gone.
@@ -257,4 +271,25 @@ async fn rest_after(mut client: TcpStream) -> String {
     let mut all = String::new();
     client.read_to_string(&mut all).await.unwrap();
     all.trim_start_matches("\r\n").to_owned()
+}
+
+#[tokio::test]
+async fn half_of_a_body_that_broke_does_not_look_whole_to_a_follower() {
+    let mut server = Server::start().await;
+    let leader = server.client().await;
+    let call = server.call().await;
+    let followers = server.followers(1).await;
+    call.breaks_after("half");
+    for client in followers.into_iter().chain([leader]) {
+        let response = cut_off(client).await;
+        assert!(!response.contains("content-length"), "{response}");
+        assert!(!response.ends_with("0\r\n\r\n"), "{response}");
+    }
+}
+
+/// What has come until the connection was cut, or closed.
+async fn cut_off(mut client: TcpStream) -> String {
+    let mut all = Vec::new();
+    while client.read_buf(&mut all).await.is_ok_and(|read| read > 0) {}
+    String::from_utf8(all).unwrap().to_lowercase()
 }

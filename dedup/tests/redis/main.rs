@@ -6,7 +6,9 @@ mod worker;
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
+use std::time::Duration;
 
+use buttress_dedup::{Coordinator, Lease, RedisCoordinator, Seat};
 use testkit::server::Redis;
 
 use self::process::Process;
@@ -148,4 +150,112 @@ fn without_redis_everything_goes_on() {
     process.hears("call");
     process.say("answer");
     process.hears("done 100 of 100, 1 calls");
+}
+
+/// The coordinators of two processes, of which the second waits for no longer than this.
+fn two(redis: &Redis, wait: Duration) -> (RedisCoordinator, RedisCoordinator) {
+    let open = |wait| {
+        let builder = RedisCoordinator::builder().wait(wait);
+        builder.patience(AN_HOUR).open(&redis.url()).unwrap()
+    };
+    (open(AN_HOUR), open(wait))
+}
+
+const AN_HOUR: Duration = Duration::from_secs(3600);
+
+async fn lead(coordinator: &RedisCoordinator, key: &[u8]) -> Box<dyn Lease> {
+    match coordinator.join(key, None).await {
+        Seat::Lead(lease) => lease,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_key_whose_holder_takes_long_is_no_reason_to_shun_redis() {
+    let redis = Redis::start().unwrap();
+    let (holder, other) = two(&redis, Duration::from_millis(1));
+    let _slow = lead(&holder, b"slow").await;
+    let seat = other.join(b"slow", None).await;
+    assert!(matches!(seat, Seat::Local(Some(_))), "{seat:?}");
+    drop(lead(&other, b"another").await);
+}
+
+#[tokio::test]
+async fn a_holder_that_is_too_old_is_not_waited_for() {
+    let redis = Redis::start().unwrap();
+    let (holder, other) = two(&redis, Duration::from_millis(1));
+    let _old = lead(&holder, b"key").await;
+    // Until it is older than a millisecond; before that, it has waited for it.
+    let millisecond = Some(Duration::from_millis(1));
+    while !matches!(other.join(b"key", millisecond).await, Seat::Local(None)) {}
+    let seat = other.join(b"key", Some(AN_HOUR)).await;
+    assert!(matches!(seat, Seat::Local(Some(_))), "it waited: {seat:?}");
+}
+
+#[tokio::test]
+async fn what_is_not_published_within_its_time_is_declined() {
+    let redis = Redis::start().unwrap();
+    let (holder, other) = two(&redis, AN_HOUR);
+    let mut lease = lead(&holder, b"key").await;
+    let mut monitor = Monitor::of(&redis);
+    let waits = tokio::spawn(async move { other.join(b"key", None).await });
+    let waits = tokio::task::spawn_blocking(move || {
+        monitor.until_somebody_waits();
+        waits
+    });
+    let waits = waits.await.unwrap();
+    lease.publish_within(Duration::ZERO);
+    assert!(matches!(waits.await.unwrap(), Seat::Local(None)));
+    // What comes too late is for nobody.
+    lease.publish("late".into());
+    holder.tasks().drain().await;
+}
+
+#[tokio::test]
+async fn a_claim_that_is_dropped_under_way_is_taken_back() {
+    let redis = Redis::start().unwrap();
+    let (first, second) = two(&redis, AN_HOUR);
+    // Connected, so that the next claim goes out when it is first polled.
+    drop(lead(&first, b"another").await);
+    let mut claim = Box::pin(first.join(b"key", None));
+    let polled =
+        std::future::poll_fn(|cx| std::task::Poll::Ready(claim.as_mut().poll(cx).is_ready()));
+    assert!(!polled.await);
+    drop(claim);
+    first.tasks().drain().await;
+    drop(lead(&second, b"key").await);
+}
+
+#[tokio::test]
+async fn who_has_lost_its_lease_says_nothing_to_those_who_wait_for_another() {
+    let redis = Redis::start().unwrap();
+    let (first, second) = two(&redis, AN_HOUR);
+    let stale = lead(&first, b"key").await;
+    redis.ask("FLUSHALL").unwrap();
+    let lease = lead(&second, b"key").await;
+    let third = two(&redis, AN_HOUR).0;
+    let mut monitor = Monitor::of(&redis);
+    let waits = tokio::spawn(async move { third.join(b"key", None).await });
+    let waited = tokio::task::spawn_blocking(move || monitor.until_somebody_waits());
+    waited.await.unwrap();
+    stale.publish("stale".into());
+    first.tasks().drain().await;
+    lease.publish("fresh".into());
+    let seat = waits.await.unwrap();
+    assert!(
+        matches!(&seat, Seat::Received(value) if value == "fresh"),
+        "{seat:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_redis_that_is_gone_is_not_asked_for_a_while() {
+    let redis = Redis::start().unwrap();
+    let builder = RedisCoordinator::builder().cool_off(AN_HOUR);
+    let coordinator = builder.patience(AN_HOUR).open(&redis.url()).unwrap();
+    drop(redis);
+    let told = coordinator.join(b"key", None).await;
+    assert!(matches!(told, Seat::Local(Some(_))), "{told:?}");
+    let shunned = coordinator.join(b"other", None).await;
+    assert!(matches!(shunned, Seat::Local(None)), "{shunned:?}");
 }

@@ -49,7 +49,7 @@ async fn work(url: &str, lease: Duration) {
     };
     let coordinator: Arc<dyn Coordinator> = Arc::new(coordinator);
     let service = DedupLayer::http()
-        .coordinator(coordinator, 100)
+        .coordinator("worker", coordinator, 100)
         .layer(backend);
     let mut sent = JoinSet::new();
     let mut commands = commands();

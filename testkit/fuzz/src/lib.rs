@@ -3,6 +3,7 @@
 //! A target takes any bytes, must not panic, and checks what can be checked of the result. `corpus/<target>/` holds inputs, by hand and
 //! from runs; the tests replay them, and the program `fuzz` mutates them.
 
+use buttress_circuit::feed::Trip;
 use buttress_negotiate::Offers;
 use buttress_trace_ctx::{
     B3, Baggage, ClientIp, Extracted, FastIds, Head, Jaeger, PeerAddr, Propagator, TraceContext,
@@ -22,7 +23,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: &[Target] = &[
     Target {
         name: "accept",
         run: accept,
@@ -38,6 +39,10 @@ pub const TARGETS: [Target; 9] = [
     Target {
         name: "forwarded",
         run: forwarded,
+    },
+    Target {
+        name: "circuit-trip",
+        run: circuit_trip,
     },
     Target {
         name: "lex",
@@ -74,6 +79,13 @@ fn accept(bytes: &[u8]) {
             chosen.weight() > buttress_negotiate::QValue::ZERO,
             "chosen, and refused"
         );
+    }
+}
+
+fn circuit_trip(bytes: &[u8]) {
+    if let Some(trip) = Trip::decode(bytes) {
+        let again = Trip::decode(trip.encode().as_bytes());
+        assert_eq!(again.as_ref(), Some(&trip), "what is read can be written");
     }
 }
 

@@ -11,7 +11,7 @@ fn main() {
         .and_then(|arg| arg.parse().ok())
         .unwrap_or(10);
     for target in fuzz::TARGETS {
-        let runs = attack(&target, Duration::from_secs(seconds));
+        let runs = attack(target, Duration::from_secs(seconds));
         println!("{:12} {runs} inputs, no find", target.name);
     }
 }

@@ -17,7 +17,8 @@ use crate::recorder::into_bytes;
 /// Reads a [`Tape`](super::Tape). A clone is another reader at the same place.
 ///
 /// Its [`size_hint`](Body::size_hint) is what the body says of its rest, and what this reader has yet to read of what was fetched: exact when the body's
-/// is, and once the body has ended.
+/// is, and once the body has ended well and without trailers. (A server announces an exact hint as the length: half of a body that broke would look whole, and
+/// trailers would be lost.)
 ///
 /// # Cancellation
 ///
@@ -30,7 +31,7 @@ pub struct TapeReader<B> {
     read: u64,
     /// The round in which this reader was held up, if it was; see [`Held`](super::shared::Held).
     held: Option<u64>,
-    /// The end or an error has been given out.
+    /// The end or an error has been given out, and the place in the window given back.
     done: bool,
 }
 
@@ -82,6 +83,8 @@ where
                 Step::Sleep => return Poll::Pending,
                 Step::End(result) => {
                     self.done = true;
+                    // Whoever is cut off has no more use for the body, and might be kept for long.
+                    self.depart();
                     return Poll::Ready(result.err().map(Err));
                 }
             }
@@ -182,9 +185,11 @@ where
     }
 
     /// Polls the body, for everybody.
-    fn fetch(&self, mut driver: Driver<B>) -> Poll<()> {
-        driver.stall.over();
+    fn fetch(&self, driver: Driver<B>) -> Poll<()> {
         let on_panic = EndOnPanic(&self.shared);
+        // Dropped before the readers hear of a panic: what they may do then must not meet a body that is still there.
+        let mut driver = driver;
+        driver.stall.over();
         let mut cx = Context::from_waker(&self.shared.waker);
         let poll = driver.body.as_mut().poll_frame(&mut cx);
         let pending = match poll {
@@ -217,12 +222,17 @@ where
             record.frame(&frame);
         }
         let (ends, rest) = (driver.body.is_end_stream(), driver.body.size_hint());
+        let is_trailers = frame.is_trailers();
         let item = Item::from(frame);
         let bytes = item.len();
         let mut state = self.shared.lock();
         state.window.push(item, bytes);
         state.fetched = Some(state.fetched.unwrap_or(0) + bytes as u64);
-        state.rest = rest;
+        if is_trailers {
+            state.has_trailers = true;
+        } else {
+            state.rest = rest;
+        }
         if ends {
             drop(state);
             return self.end(Ok(()), driver);
@@ -232,18 +242,19 @@ where
         self.wake_others();
     }
 
-    /// The body is over: first for the record, then for the readers.
+    /// The body is over: first for the record, then for the readers, when nothing of it is left.
     fn end(&self, result: Result<(), TapeError>, mut driver: Driver<B>) {
         if let Some(record) = &mut driver.record {
             record.end();
         }
-        self.shared.end(result, self.id);
         drop(driver);
+        self.shared.end(result, self.id);
     }
 
     /// The window is full of what laggards have not read: waits for them, and then no longer.
-    fn stall(&self, mut driver: Driver<B>) -> Poll<()> {
+    fn stall(&self, driver: Driver<B>) -> Poll<()> {
         let on_panic = EndOnPanic(&self.shared);
+        let mut driver = driver;
         let poll = driver
             .stall
             .poll(&mut Context::from_waker(&self.shared.waker));
@@ -305,15 +316,32 @@ impl<B> Drop for EndOnPanic<'_, B> {
 
 impl<B> Clone for TapeReader<B> {
     fn clone(&self) -> Self {
-        let mut state = self.shared.lock();
-        let mut reader = Self::at(&self.shared, &mut state, self.position, self.read);
-        reader.done = self.done;
-        reader
+        if self.done {
+            return Self {
+                shared: Arc::clone(&self.shared),
+                ..*self
+            };
+        }
+        Self::at(
+            &self.shared,
+            &mut self.shared.lock(),
+            self.position,
+            self.read,
+        )
     }
 }
 
 impl<B> Drop for TapeReader<B> {
     fn drop(&mut self) {
+        if !self.done {
+            self.depart();
+        }
+    }
+}
+
+impl<B> TapeReader<B> {
+    /// Gives its place in the window back, once.
+    fn depart(&mut self) {
         let shared = Arc::clone(&self.shared);
         let mut state = shared.lock();
         let left = state.window.leave(self.position);

@@ -28,8 +28,9 @@ pub(super) struct Shared<B> {
 pub(super) struct State<B> {
     pub(super) window: Window<Item>,
     pub(super) source: Source<B>,
-    /// What the body says of its rest, as of the last frame.
+    /// What the body says of its rest, as of the last frame that is not trailers.
     pub(super) rest: SizeHint,
+    pub(super) has_trailers: bool,
     /// How many data bytes have been fetched. `None` before the first frame.
     pub(super) fetched: Option<u64>,
     pub(super) held: Held,
@@ -135,7 +136,14 @@ impl<B> Shared<B> {
     /// The stream is over; everybody but the reader `awake` is told.
     pub(super) fn end(&self, result: Result<(), TapeError>, awake: u64) {
         let mut state = self.lock();
-        state.rest = SizeHint::with_exact(0);
+        state.rest = match &result {
+            // Those whose body said that it would end, and told no length, may have been promised trailers: an exact hint here would lose them
+            // to a server that announces it as the length.
+            Ok(()) if state.has_trailers => state.rest,
+            Ok(()) => SizeHint::with_exact(0),
+            // What broke has no length: half of it must not look whole.
+            Err(_) => SizeHint::new(),
+        };
         state.source = Source::Ended(result);
         let closed = state.close();
         drop(state);
@@ -162,6 +170,7 @@ impl<B: Body> State<B> {
                 Source::Idle(driver)
             },
             rest,
+            has_trailers: false,
             fetched: None,
             held: Held::default(),
             unblocked_at: None,

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -59,7 +60,8 @@ pub(super) struct Waiting {
     since: Instant,
     /// When it came to an end, if it has.
     until: Option<Instant>,
-    sleep: Pin<Box<dyn Future<Output = ()> + Send>>,
+    /// Of whoever looked last: see [`Stall::poll`].
+    sleep: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
 impl Stall {
@@ -86,6 +88,9 @@ impl Stall {
     }
 
     /// The window is full. Ready when the laggards have used up their time.
+    ///
+    /// Each look sets a new timer: one belongs to the runtime of whoever sets it, which may be idle or gone when somebody else waits. Whoever has no runtime
+    /// keeps that of the one before.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.has_ended() {
             self.over();
@@ -101,14 +106,18 @@ impl Stall {
         if left.is_zero() {
             return Poll::Ready(());
         }
+        let now = (timer.now)();
         let waiting = waiting.get_or_insert_with(|| Waiting {
-            since: (timer.now)(),
+            since: now,
             until: None,
-            sleep: (timer.sleep)(*left),
+            sleep: None,
         });
-        std::task::ready!(waiting.sleep.as_mut().poll(cx));
-        *self = Self::Never;
-        Poll::Ready(())
+        let rest = left.saturating_sub(now.saturating_duration_since(waiting.since));
+        if rest.is_zero() || waiting.sleeps(rest, timer, cx).is_ready() {
+            *self = Self::Never;
+            return Poll::Ready(());
+        }
+        Poll::Pending
     }
 
     /// There is room again.
@@ -128,4 +137,31 @@ impl Stall {
     fn has_ended(&self) -> bool {
         matches!(self, Self::Within { waiting: Some(waiting), .. } if waiting.until.is_some())
     }
+}
+
+impl Waiting {
+    /// A timer that cannot be set or polled, because there is no runtime or one that ends, is no reason to break the body.
+    fn sleeps(&mut self, rest: Duration, timer: &Timer, cx: &mut Context<'_>) -> Poll<()> {
+        let fresh = survive(|| {
+            let mut sleep = (timer.sleep)(rest);
+            let poll = sleep.as_mut().poll(cx);
+            (sleep, poll)
+        });
+        match fresh {
+            Some((sleep, poll)) => {
+                self.sleep = Some(sleep);
+                poll
+            }
+            None => {
+                let kept = self.sleep.as_mut();
+                let polled = kept.and_then(|sleep| survive(|| sleep.as_mut().poll(cx)));
+                // Nobody would be woken.
+                polled.unwrap_or(Poll::Ready(()))
+            }
+        }
+    }
+}
+
+fn survive<R>(work: impl FnOnce() -> R) -> Option<R> {
+    catch_unwind(AssertUnwindSafe(work)).ok()
 }

@@ -528,6 +528,191 @@ proptest! {
             }
             prop_assert!(tape.shared.lock().window.bytes() < window + LARGEST);
         }
-        prop_assert_eq!(hand.is_dropped(), readers.is_empty());
+        let somebody_reads = readers.iter().any(|(_, _, whole)| *whole);
+        prop_assert_eq!(hand.is_dropped(), !somebody_reads);
     }
+}
+
+#[test]
+fn a_body_that_broke_has_no_known_length_for_those_who_come_to_it_later() {
+    let (hand, _tape, mut first) = tape(100, Laggards::CutOff);
+    let second = task::spawn(TapeReader::clone(&first));
+    hand.data("half").fail();
+    reads(&mut first, "half");
+    assert!(matches!(poll(&mut first), Poll::Ready(Some(Err(_)))));
+    assert_eq!(second.size_hint().exact(), None);
+    assert!(!second.is_end_stream());
+}
+
+#[test]
+fn a_length_is_not_told_where_trailers_would_be_lost() {
+    let (hand, _tape, mut first) = tape(100, Laggards::CutOff);
+    let second = TapeReader::clone(&first);
+    hand.data("whole").trailers(HeaderMap::new()).end();
+    reads(&mut first, "whole");
+    assert!(matches!(poll(&mut first), Poll::Ready(Some(Ok(_)))));
+    ends(&mut first);
+    assert_eq!(second.size_hint().exact(), None);
+    let without = Tape::new(
+        http_body_util::Full::<Bytes>::from("whole"),
+        100,
+        Laggards::CutOff,
+    );
+    assert_eq!(without.1.size_hint().exact(), Some(5));
+}
+
+/// Breaks, or panics, and writes down when it is dropped.
+struct Breaks {
+    panics: bool,
+    log: Arc<Mutex<Vec<&'static str>>>,
+}
+
+impl Body for Breaks {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+        assert!(!self.panics, "as the test wants");
+        Poll::Ready(Some(Err(std::io::Error::other("broke"))))
+    }
+}
+
+impl Drop for Breaks {
+    fn drop(&mut self) {
+        self.log.lock().expect("no panic").push("body dropped");
+    }
+}
+
+#[test]
+fn a_body_is_gone_before_anybody_hears_of_its_end() {
+    for panics in [false, true] {
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let body = Breaks {
+            panics,
+            log: Arc::clone(&log),
+        };
+        let (tape, reader) = Tape::new(body, 10, Laggards::CutOff);
+        let closed = Arc::clone(&log);
+        tape.on_closed(move || closed.lock().unwrap().push("closed"));
+        let mut reader = task::spawn(reader);
+        let polled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            reader.enter(|cx, reader| reader.poll_frame(cx)).is_ready()
+        }));
+        assert_eq!(polled.is_err(), panics);
+        assert_eq!(*log.lock().unwrap(), ["body dropped", "closed"]);
+    }
+}
+
+#[test]
+fn when_only_those_who_were_cut_off_are_left_the_body_is_dropped() {
+    let (hand, _tape, mut slow) = tape(1, Laggards::CutOff);
+    let mut fast = task::spawn(TapeReader::clone(&slow));
+    hand.data("a").data("b").data("c");
+    for expected in ["a", "b", "c"] {
+        reads(&mut fast, expected);
+    }
+    is_cut_off(&mut slow);
+    let again = TapeReader::clone(&slow);
+    drop(fast);
+    assert!(hand.is_dropped());
+    drop((slow, again));
+}
+
+/// Two runtimes: the first sets the stall's timer, and the second is where somebody waits for it.
+fn held_up_in_another_runtime(end_the_first: bool) {
+    let runtime = || {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .expect("a runtime")
+    };
+    let (first, second) = (runtime(), runtime());
+    let laggards = Laggards::HoldUp {
+        total: Duration::from_millis(100),
+        timer: tokio_timer(),
+    };
+    let (hand, _tape, slow) = tape(1, laggards);
+    let mut fast = task::spawn(TapeReader::clone(&slow));
+    hand.data("aa").data("bb").end();
+    first.block_on(async {
+        reads(&mut fast, "aa");
+        assert!(poll(&mut fast).is_pending());
+    });
+    let first = (!end_the_first).then_some(first);
+    let mut fast = fast.into_inner();
+    let frame = second.block_on(std::future::poll_fn(|cx| {
+        Pin::new(&mut fast).poll_frame(cx)
+    }));
+    let frame = frame.expect("not the end").expect("nobody is cut off");
+    assert_eq!(frame.into_data().expect("data"), "bb");
+    drop((slow, first));
+}
+
+#[test]
+fn whoever_waits_for_laggards_depends_on_no_other_runtime() {
+    held_up_in_another_runtime(false);
+    held_up_in_another_runtime(true);
+}
+
+#[test]
+fn the_last_reader_takes_the_body_with_it_before_anybody_hears_of_it() {
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let body = Breaks {
+        panics: false,
+        log: Arc::clone(&log),
+    };
+    let (tape, reader) = Tape::new(body, 10, Laggards::CutOff);
+    let closed = Arc::clone(&log);
+    tape.on_closed(move || closed.lock().expect("no panic").push("closed"));
+    drop(reader);
+    assert_eq!(*log.lock().expect("no panic"), ["body dropped", "closed"]);
+}
+
+#[test]
+fn a_clone_has_read_as_much_and_ends_where_its_model_has_ended() {
+    let (body, hand) = by_hand();
+    hand.announce(5).data("ab");
+    let (_tape, reader) = Tape::new(body, 100, Laggards::CutOff);
+    let mut reader = task::spawn(reader);
+    reads(&mut reader, "ab");
+    assert_eq!(TapeReader::clone(&reader).size_hint().exact(), Some(3));
+    hand.data("cde").end();
+    reads(&mut reader, "cde");
+    ends(&mut reader);
+    let mut again = task::spawn(TapeReader::clone(&reader));
+    ends(&mut again);
+    assert!(again.is_end_stream());
+}
+
+#[test]
+fn whoever_polled_last_is_woken() {
+    let (hand, _tape, mut reader) = tape(100, Laggards::CutOff);
+    assert!(poll(&mut reader).is_pending());
+    let mut moved = task::spawn(());
+    let polled = moved.enter(|cx, _| Pin::new(&mut *reader).poll_frame(cx));
+    assert!(polled.is_pending());
+    hand.data("a");
+    assert!(moved.is_woken());
+}
+
+#[tokio::test(start_paused = true)]
+async fn laggards_have_their_time_once() {
+    let total = Duration::from_secs(1);
+    let timer = tokio_timer();
+    let (hand, _tape, mut fast) = tape(1, Laggards::HoldUp { total, timer });
+    let mut slow = [(); 2].map(|()| task::spawn(TapeReader::clone(&fast)));
+    hand.data("a").data("b").data("c").end();
+    reads(&mut fast, "a");
+    reads(&mut slow[1], "a");
+    assert!(poll(&mut fast).is_pending());
+    tokio::time::advance(Duration::from_millis(1001)).await;
+    reads(&mut fast, "b");
+    is_cut_off(&mut slow[0]);
+    reads(&mut fast, "c");
+    is_cut_off(&mut slow[1]);
 }

@@ -15,6 +15,8 @@ use crate::coordinate::Lease;
 /// Ends the lease when it is told to, or dropped.
 pub(super) struct RedisLease {
     end: oneshot::Sender<Said>,
+    /// For [`publish_within`](Lease::publish_within), once.
+    within: Option<oneshot::Sender<Duration>>,
 }
 
 /// A claim under way.
@@ -33,7 +35,11 @@ impl<'a> Claim<'a> {
         Self { held, tasks }
     }
 
-    pub(super) async fn ask(&self, inbox: &str) -> Result<Asked, RedisError> {
+    pub(super) async fn ask(
+        &self,
+        inbox: &str,
+        max_age: Option<Duration>,
+    ) -> Result<Asked, RedisError> {
         let held = self
             .held
             .as_ref()
@@ -46,7 +52,9 @@ impl<'a> Claim<'a> {
             lease,
             ..
         } = held;
-        scripts.claim(connection, name, token, inbox, *lease).await
+        scripts
+            .claim(connection, name, token, inbox, *lease, max_age)
+            .await
     }
 
     pub(super) fn won(mut self) -> RedisLease {
@@ -79,8 +87,12 @@ pub(super) struct Held {
 impl RedisLease {
     fn new(held: Held, tasks: &Tasks) -> Self {
         let (end, ends) = oneshot::channel();
-        tasks.spawn(held.keep(ends));
-        Self { end }
+        let (within, bound) = oneshot::channel();
+        tasks.spawn(held.keep(ends, bound));
+        Self {
+            end,
+            within: Some(within),
+        }
     }
 }
 
@@ -92,17 +104,32 @@ impl Lease for RedisLease {
     fn publish(self: Box<Self>, value: Bytes) {
         let _ = self.end.send(Said::Value(value));
     }
+
+    fn publish_within(&mut self, time: Duration) {
+        if let Some(within) = self.within.take() {
+            let _ = within.send(time);
+        }
+    }
 }
 
 impl Held {
-    async fn keep(self, mut ends: oneshot::Receiver<Said>) {
-        let period = self.lease / 3;
+    async fn keep(self, ends: oneshot::Receiver<Said>, bound: oneshot::Receiver<Duration>) {
+        let said = tokio::select! {
+            // What has been said is said, also if it was in the last moment.
+            biased;
+            said = ends => said.unwrap_or(Said::Gone),
+            () = over(bound) => Said::Declined,
+            // What is not ours any more need not be kept, nor ended.
+            () = self.renew_until_lost() => return,
+        };
+        self.end(said).await;
+    }
+
+    async fn renew_until_lost(&self) {
         loop {
-            match tokio::time::timeout(period, &mut ends).await {
-                Ok(end) => return self.end(end.unwrap_or(Said::Gone)).await,
-                // What is not ours any more need not be kept, nor ended.
-                Err(_) if !self.renew().await => return,
-                Err(_) => {}
+            tokio::time::sleep(self.lease / 3).await;
+            if !self.renew().await {
+                return;
             }
         }
     }
@@ -121,5 +148,13 @@ impl Held {
         let connection = self.connection.clone();
         let ended = self.scripts.end(connection, &self.name, &self.token, &said);
         let _ = ended.await;
+    }
+}
+
+/// Waits until the time is over, if there is a bound to it.
+async fn over(bound: oneshot::Receiver<Duration>) {
+    match bound.await {
+        Ok(time) => tokio::time::sleep(time).await,
+        Err(_) => std::future::pending().await,
     }
 }

@@ -71,6 +71,8 @@ struct Settings {
 enum Claimed {
     /// Somebody else holds the lease, for so long if it is not renewed. This process is registered for the result.
     Held(Duration),
+    /// Somebody else holds it, and has for too long.
+    Old,
     Ours(RedisLease),
 }
 
@@ -100,19 +102,19 @@ impl RedisCoordinator {
 }
 
 impl Coordinator for RedisCoordinator {
-    fn join(&self, key: &[u8]) -> Asking {
+    fn join(&self, key: &[u8], max_age: Option<Duration>) -> Asking {
         let name = Name::new(&self.shared.settings.prefix, key);
         let shared = Arc::clone(&self.shared);
-        Box::pin(async move { shared.join(name).await })
+        Box::pin(async move { shared.join(name, max_age).await })
     }
 }
 
 impl Shared {
-    async fn join(self: Arc<Self>, name: Name) -> Seat {
+    async fn join(self: Arc<Self>, name: Name, max_age: Option<Duration>) -> Seat {
         if self.is_shunned() {
             return Seat::Local(None);
         }
-        match self.ask(&name).await {
+        match self.ask(&name, max_age).await {
             Ok(seat) => seat,
             Err(trouble) => {
                 *lock(&self.shunned) = Some(Instant::now() + self.settings.cool_off);
@@ -122,14 +124,19 @@ impl Shared {
     }
 
     /// Claims the lease, or waits for its holder, and claims it again when that one is gone.
-    async fn ask(self: &Arc<Self>, name: &Name) -> Result<Seat, Trouble> {
+    async fn ask(
+        self: &Arc<Self>,
+        name: &Name,
+        max_age: Option<Duration>,
+    ) -> Result<Seat, Trouble> {
         let deadline = Instant::now() + self.settings.wait;
         self.subscribe().await?;
         loop {
             // Before the claim, so that what is said right after it is heard.
             let mut ear = self.inbox.listen(name.hash());
-            let held = match self.claim(name).await? {
+            let held = match self.claim(name, max_age).await? {
                 Claimed::Ours(lease) => return Ok(Seat::Lead(Box::new(lease))),
+                Claimed::Old => return Ok(Seat::Local(None)),
                 Claimed::Held(expires) => expires,
             };
             let expires = Instant::now() + held;
@@ -139,14 +146,17 @@ impl Shared {
                 Ok(Said::Down) => return Err("the connection to redis broke".into()),
                 Ok(Said::Gone) => {}
                 Err(_) if Instant::now() >= deadline => {
-                    return Err("the holder of the lease takes too long".into());
+                    // No trouble with Redis: other keys have nothing to do with it.
+                    return Ok(Seat::Local(Some(
+                        "the holder of the lease takes too long".into(),
+                    )));
                 }
                 Err(_) => {}
             }
         }
     }
 
-    async fn claim(&self, name: &Name) -> Result<Claimed, Trouble> {
+    async fn claim(&self, name: &Name, max_age: Option<Duration>) -> Result<Claimed, Trouble> {
         let claim = Claim::new(
             Held {
                 connection: self.connection.clone(),
@@ -157,9 +167,15 @@ impl Shared {
             },
             &self.tasks,
         );
-        let asked = self.in_time(claim.ask(self.inbox.channel())).await?;
+        let asked = self
+            .in_time(claim.ask(self.inbox.channel(), max_age))
+            .await?;
         Ok(match asked {
             Asked::Ours => Claimed::Ours(claim.won()),
+            Asked::Old => {
+                claim.lost();
+                Claimed::Old
+            }
             Asked::Held(expires) => {
                 claim.lost();
                 Claimed::Held(expires)

@@ -36,6 +36,8 @@ impl Name {
 pub(super) enum Asked {
     /// Somebody else holds the lease, for so long if it is not renewed. This process is registered for the result.
     Held(Duration),
+    /// Somebody else holds it, and has been at work for too long to be waited for.
+    Old,
     /// The lease is ours.
     Ours,
 }
@@ -43,20 +45,28 @@ pub(super) enum Asked {
 #[derive(Clone)]
 pub(super) struct Scripts(Arc<[Script; 3]>);
 
-/// Takes the lease, or registers for the result. Those who had registered with a holder that died stay so.
+/// Takes the lease, or registers for the result; or neither, if its holder has been at work for too long. The lease is `token ms`, by the clock of Redis. Those
+/// who had registered with a holder that died stay so.
 const CLAIM: &str = "
-if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return -1 end
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local held = redis.call('GET', KEYS[1])
+if not held then
+  redis.call('SET', KEYS[1], ARGV[1] .. string.format(' %.0f', now), 'PX', ARGV[2])
+  return -1
+end
+if ARGV[4] ~= '' and now - tonumber(string.sub(held, 34)) > tonumber(ARGV[4]) then return -2 end
 redis.call('SADD', KEYS[2], ARGV[3])
 redis.call('PEXPIRE', KEYS[2], 2 * ARGV[2])
 return redis.call('PTTL', KEYS[1])";
 
 const RENEW: &str = "
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+if string.sub(redis.call('GET', KEYS[1]) or '', 1, 32) ~= ARGV[1] then return 0 end
 return redis.call('PEXPIRE', KEYS[1], ARGV[2])";
 
 /// Gives the lease back and tells all who have registered, at once: nobody can register in between and hear nothing.
 const END: &str = "
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+if string.sub(redis.call('GET', KEYS[1]) or '', 1, 32) ~= ARGV[1] then return 0 end
 local waiters = redis.call('SMEMBERS', KEYS[2])
 redis.call('DEL', KEYS[1], KEYS[2])
 for _, inbox in ipairs(waiters) do redis.call('PUBLISH', inbox, ARGV[2]) end
@@ -74,17 +84,20 @@ impl Scripts {
         token: &str,
         inbox: &str,
         lease: Duration,
+        max_age: Option<Duration>,
     ) -> Result<Asked, RedisError> {
         let mut claim = self.0[0].key(&name.lease);
         claim
             .key(&name.waiters)
             .arg(token)
             .arg(millis(lease))
-            .arg(inbox);
+            .arg(inbox)
+            .arg(max_age.map_or_else(String::new, |age| millis(age).to_string()));
         let left: i64 = claim.invoke_async(&mut connection).await?;
         Ok(match u64::try_from(left) {
             // Not at once: it is gone when it is asked for the next time.
             Ok(left) => Asked::Held(Duration::from_millis(left + 1)),
+            Err(_) if left == -2 => Asked::Old,
             Err(_) => Asked::Ours,
         })
     }

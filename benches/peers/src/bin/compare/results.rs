@@ -1,0 +1,122 @@
+//! What criterion has left of its last run.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+const TWO_THREADS: &str = "2-threads";
+
+/// Those who did the same work.
+#[derive(Debug)]
+pub(crate) struct Contest {
+    /// As in `circuit/closed`.
+    pub(crate) id: String,
+    /// Ours first, then by time.
+    pub(crate) entries: Vec<Entry>,
+}
+
+/// One of them, in nanoseconds for one call.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) name: String,
+    pub(crate) alone: Option<f64>,
+    pub(crate) two_threads: Option<f64>,
+}
+
+/// How an entry takes part.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) enum Part {
+    Ours,
+    /// The work alone, or something of tower's to compare with.
+    Zero,
+    Peer,
+}
+
+impl Entry {
+    pub(crate) fn part(&self) -> Part {
+        match self.name.split('-').next() {
+            Some("ours") => Part::Ours,
+            Some("bare" | "tower") if !self.name.starts_with("tower-resilience") => Part::Zero,
+            _ => Part::Peer,
+        }
+    }
+}
+
+impl Contest {
+    /// The time of the fastest peer.
+    pub(crate) fn best(&self, of: impl Fn(&Entry) -> Option<f64>) -> Option<f64> {
+        let peers = self
+            .entries
+            .iter()
+            .filter(|entry| entry.part() == Part::Peer);
+        peers.filter_map(of).min_by(f64::total_cmp)
+    }
+}
+
+/// All contests that have been measured.
+pub(crate) fn read(criterion: &Path) -> Result<Vec<Contest>, Box<dyn Error>> {
+    let mut contests: BTreeMap<String, BTreeMap<String, Entry>> = BTreeMap::new();
+    for folder in fs::read_dir(criterion)? {
+        let new = folder?.path().join("new");
+        if !new.join("estimates.json").exists() {
+            continue;
+        }
+        let (id, nanos) = (id(&new)?, median(&new)?);
+        let mut parts: Vec<&str> = id.split('/').collect();
+        let two_threads = parts.pop_if(|last| *last == TWO_THREADS).is_some();
+        let Some(name) = parts.pop() else { continue };
+        let contest = contests.entry(parts.join("/")).or_default();
+        let entry = contest.entry(name.to_owned()).or_insert_with(|| Entry {
+            name: name.to_owned(),
+            alone: None,
+            two_threads: None,
+        });
+        let time = nanos / calls(&parts);
+        if two_threads {
+            entry.two_threads = Some(time);
+        } else {
+            entry.alone = Some(time);
+        }
+    }
+    Ok(contests.into_iter().map(sorted).collect())
+}
+
+fn sorted((id, entries): (String, BTreeMap<String, Entry>)) -> Contest {
+    let mut entries: Vec<Entry> = entries.into_values().collect();
+    let time = |entry: &Entry| entry.alone.or(entry.two_threads).unwrap_or(f64::MAX);
+    entries.sort_by(|a, b| {
+        (a.part(), time(a))
+            .partial_cmp(&(b.part(), time(b)))
+            .unwrap_or(std::cmp::Ordering::Equal)
+    });
+    Contest { id, entries }
+}
+
+/// How many calls one measurement is, as the name says: `closed-x1000`.
+fn calls(parts: &[&str]) -> f64 {
+    let times = parts.last().and_then(|name| name.rsplit_once("-x"));
+    times
+        .and_then(|(_, times)| times.parse().ok())
+        .unwrap_or(1.0)
+}
+
+fn id(new: &Path) -> Result<String, Box<dyn Error>> {
+    let benchmark = json(&new.join("benchmark.json"))?;
+    let id = benchmark["full_id"]
+        .as_str()
+        .ok_or("a benchmark without a name")?;
+    Ok(id.to_owned())
+}
+
+fn median(new: &Path) -> Result<f64, Box<dyn Error>> {
+    let estimates = json(&new.join("estimates.json"))?;
+    let median = estimates["median"]["point_estimate"].as_f64();
+    Ok(median.ok_or("a benchmark without a median")?)
+}
+
+fn json(file: &Path) -> Result<Value, Box<dyn Error>> {
+    Ok(serde_json::from_slice(&fs::read(file)?)?)
+}
