@@ -1,5 +1,7 @@
 #![doc = include_str!("../README.md")]
 
+#[cfg(feature = "axum")]
+mod axum;
 mod baggage;
 mod body;
 mod clock;
@@ -30,10 +32,17 @@ mod traceparent;
 mod tracestate;
 mod trust;
 
-#[cfg(feature = "json")]
-pub use crate::sink::json::JsonLines;
+#[cfg(feature = "axum")]
+pub use crate::axum::MatchedPath;
+#[cfg(feature = "metrics")]
+pub use crate::sink::metrics::{Active, MetricsSink};
 #[cfg(feature = "otel")]
 pub use crate::sink::otel::{OtelSink, OtelSpan};
+#[cfg(feature = "json")]
+pub use crate::sink::{
+    common::{CommonHead, CommonLog},
+    json::JsonLines,
+};
 pub use crate::{
     baggage::{Baggage, BaggageError, BaggageFields, BaggageMember},
     body::TraceBody,
@@ -58,7 +67,7 @@ pub use crate::{
         SampleRequest, Sampler, Threshold,
     },
     service::{ClientService, ServerService},
-    sink::{Finished, Kind, Outcome, SampledOnly, Sink, Started},
+    sink::{Finished, Kind, Outcome, SampledOnly, Sink, SlowOnly, Started},
     traceparent::{Flags, TraceParent, TraceParentError},
     tracestate::{TraceState, TraceStateError},
     trust::{

@@ -20,6 +20,29 @@ impl fmt::Display for Rfc3339 {
     }
 }
 
+/// A time as `20/Nov/2026:23:57:29 +0000`, as access logs have it.
+pub(crate) struct CommonTime(pub(crate) SystemTime);
+
+impl fmt::Display for CommonTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const MONTHS: [&str; 12] = [
+            "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+        ];
+        let since = self
+            .0
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_secs();
+        let (year, month, day) = date(since / 86_400);
+        let (hour, minute, second) = (since / 3600 % 24, since / 60 % 60, since % 60);
+        let month = MONTHS[month as usize - 1];
+        write!(
+            f,
+            "{day:02}/{month}/{year:04}:{hour:02}:{minute:02}:{second:02} +0000"
+        )
+    }
+}
+
 /// The Gregorian date so many days after 1970-01-01.
 ///
 /// Counts in years that begin in March, so that the leap day is the last of its year, and in eras of 400 years,

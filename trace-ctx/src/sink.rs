@@ -9,15 +9,20 @@ use http::{Method, StatusCode, Uri};
 
 use crate::{Head, Note, Route, RouteName, TraceContext};
 
+#[cfg(feature = "json")]
+pub(crate) mod common;
 mod compose;
 #[cfg(feature = "json")]
 pub(crate) mod json;
+#[cfg(feature = "metrics")]
+pub(crate) mod metrics;
 #[cfg(feature = "otel")]
 pub(crate) mod otel;
+mod slow;
 #[cfg(feature = "tracing")]
 pub(crate) mod tracing;
 
-pub use compose::SampledOnly;
+pub use self::{compose::SampledOnly, slow::SlowOnly};
 
 /// Where records go: an access log, a dashboard, spans.
 ///

@@ -5,10 +5,13 @@
 
 use buttress_circuit::feed::Trip;
 use buttress_negotiate::Offers;
-use buttress_trace_ctx::{TraceParent, TraceState};
+use buttress_trace_ctx::{
+    B3, Baggage, ClientIp, Extracted, FastIds, Head, Jaeger, PeerAddr, Propagator, TraceContext,
+    TraceParent, TraceState, XRay,
+};
 use buttress_wire::{Recorded, RetryAfter, lex};
 use bytes::Bytes;
-use http::HeaderValue;
+use http::{HeaderMap, HeaderValue, Request};
 
 /// One parser under attack.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +27,18 @@ pub const TARGETS: &[Target] = &[
     Target {
         name: "accept",
         run: accept,
+    },
+    Target {
+        name: "baggage",
+        run: baggage,
+    },
+    Target {
+        name: "formats",
+        run: formats,
+    },
+    Target {
+        name: "forwarded",
+        run: forwarded,
     },
     Target {
         name: "circuit-trip",
@@ -118,5 +133,80 @@ fn tracestate(bytes: &[u8]) {
     };
     if let Ok(state) = TraceState::parse(value) {
         assert!(state.iter().count() <= 32);
+    }
+}
+
+fn baggage(bytes: &[u8]) {
+    let Ok(value) = HeaderValue::from_bytes(bytes) else {
+        return;
+    };
+    let mut baggage = Baggage::from_headers(&HeaderMap::from_iter([(
+        http::HeaderName::from_static("baggage"),
+        value,
+    )]));
+    assert!(baggage.iter().count() <= Baggage::MAX_MEMBERS);
+    assert!(baggage.as_bytes().len() <= Baggage::MAX_LEN);
+    let before: Vec<_> = baggage.iter().map(|m| m.key().to_owned()).collect();
+    // What was decoded goes in again, and is still one member.
+    let values: Vec<_> = baggage.iter().map(|m| m.value().into_owned()).collect();
+    for value in values {
+        if baggage.insert("fuzz", &value).is_ok() {
+            assert_eq!(baggage.get("fuzz").as_deref(), Some(&*value));
+            let keys = baggage.iter().map(|m| m.key().to_owned());
+            assert!(
+                keys.eq(before
+                    .iter()
+                    .filter(|k| *k != "fuzz")
+                    .cloned()
+                    .chain(["fuzz".to_owned()]))
+            );
+        }
+    }
+}
+
+fn formats(bytes: &[u8]) {
+    let Ok(value) = HeaderValue::from_bytes(bytes) else {
+        return;
+    };
+    let formats: [(&str, &dyn Propagator); 3] = [
+        ("b3", &B3::single()),
+        ("x-amzn-trace-id", &XRay),
+        ("uber-trace-id", &Jaeger),
+    ];
+    for (name, format) in formats {
+        let name = http::HeaderName::from_static(name);
+        let sent = HeaderMap::from_iter([(name, value.clone())]);
+        let Extracted::Remote(remote) = format.extract(&sent) else {
+            continue;
+        };
+        let mut out = HeaderMap::new();
+        let context = TraceContext::root(&FastIds).with_sampling(remote.sampling);
+        format.inject(&context, &mut out);
+        let Extracted::Remote(again) = format.extract(&out) else {
+            panic!("what is written is read");
+        };
+        assert_eq!(again.sampling, remote.sampling);
+    }
+}
+
+fn forwarded(bytes: &[u8]) {
+    let Ok(value) = HeaderValue::from_bytes(bytes) else {
+        return;
+    };
+    let mut request = Request::new(());
+    request
+        .extensions_mut()
+        .insert(PeerAddr(([10, 0, 0, 1], 1).into()));
+    request.headers_mut().insert("forwarded", value.clone());
+    request.headers_mut().insert("x-forwarded-for", value);
+    let proxies = || "10.0.0.0/8".parse().expect("a network");
+    for found in [
+        ClientIp::forwarded(proxies()),
+        ClientIp::x_forwarded_for(proxies()),
+    ] {
+        assert!(
+            found.of(&Head::of(&request)).is_some(),
+            "the peer at least is known"
+        );
     }
 }

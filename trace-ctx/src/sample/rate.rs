@@ -100,7 +100,8 @@ impl fmt::Debug for RateLimited {
     }
 }
 
-#[cfg(all(test, not(buttress_loom)))]
+#[cfg(test)]
+#[cfg(not(buttress_loom))]
 mod tests {
     use proptest::prelude::*;
 
@@ -153,7 +154,8 @@ mod tests {
     }
 }
 
-#[cfg(all(test, buttress_loom))]
+#[cfg(test)]
+#[cfg(buttress_loom)]
 mod loom_tests {
     use std::sync::Arc;
 

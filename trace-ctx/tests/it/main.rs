@@ -10,6 +10,7 @@ mod formats;
 mod laws;
 mod records;
 mod server;
+mod sinks;
 mod support;
 
 #[cfg(feature = "json")]

@@ -1,0 +1,115 @@
+use std::{fmt, sync::Arc, time::Duration};
+
+use metrics::{Gauge, Label, gauge, histogram};
+
+use crate::{Finished, Kind, Outcome, Sink, Started, TraceContext, sink::known_method};
+
+type Exemplar = Arc<dyn Fn(&TraceContext, Duration) + Send + Sync>;
+
+/// The duration of requests, and how many are under way, through the `metrics` facade.
+///
+/// - `http.server.request.duration` and `http.client.request.duration`: a histogram in seconds, from the call to the end of
+///   the body, with the labels `http.request.method`, `http.response.status_code`, `http.route` and `error.type` where
+///   they are known. All of them have few values, whatever callers send.
+/// - `http.server.active_requests` and `http.client.active_requests`: a gauge with the label `http.request.method`. It goes
+///   down when what is kept for the request is dropped: it cannot leak.
+#[derive(Clone, Default)]
+#[must_use]
+pub struct MetricsSink {
+    exemplar: Option<Exemplar>,
+}
+
+/// One request under way.
+pub struct Active(Gauge);
+
+impl MetricsSink {
+    /// Without exemplars.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Also tells this of every sampled request, for a backend that can attach a trace to a measurement.
+    pub fn exemplar(self, hook: impl Fn(&TraceContext, Duration) + Send + Sync + 'static) -> Self {
+        Self {
+            exemplar: Some(Arc::new(hook)),
+        }
+    }
+}
+
+impl Sink for MetricsSink {
+    type Span = Active;
+
+    fn begin(&self, started: &Started<'_>) -> Option<Active> {
+        let method = known_method(started.head.method).to_owned();
+        let name = match started.kind {
+            Kind::Server => "http.server.active_requests",
+            Kind::Client => "http.client.active_requests",
+        };
+        let active = gauge!(name, "http.request.method" => method);
+        active.increment(1.0);
+        Some(Active(active))
+    }
+
+    fn end(&self, _active: Active, finished: &Finished<'_>) {
+        let name = match finished.kind {
+            Kind::Server => "http.server.request.duration",
+            Kind::Client => "http.client.request.duration",
+        };
+        histogram!(name, labels(finished)).record(finished.total.as_secs_f64());
+        if let Some(exemplar) = self
+            .exemplar
+            .as_ref()
+            .filter(|_| finished.context.is_sampled())
+        {
+            exemplar(finished.context, finished.total);
+        }
+    }
+}
+
+fn labels(finished: &Finished<'_>) -> Vec<Label> {
+    let method = known_method(finished.method).to_owned();
+    let mut labels = vec![Label::new("http.request.method", method)];
+    if let Some(status) = finished.status {
+        labels.push(Label::new(
+            "http.response.status_code",
+            status.as_str().to_owned(),
+        ));
+    }
+    if let Some(route) = finished.route {
+        labels.push(Label::new("http.route", route.as_str().to_owned()));
+    }
+    if let Some(error) = error_type(finished) {
+        labels.push(Label::new("error.type", error));
+    }
+    labels
+}
+
+fn error_type(finished: &Finished<'_>) -> Option<String> {
+    if finished.outcome != Outcome::Complete {
+        return Some(finished.outcome.as_str().to_owned());
+    }
+    let status = finished.status?;
+    let is_error =
+        status.is_server_error() || (finished.kind == Kind::Client && status.is_client_error());
+    is_error.then(|| status.as_str().to_owned())
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        self.0.decrement(1.0);
+    }
+}
+
+impl fmt::Debug for MetricsSink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MetricsSink")
+            .field("has_exemplar", &self.exemplar.is_some())
+            .finish()
+    }
+}
+
+impl fmt::Debug for Active {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Active")
+    }
+}

@@ -1,0 +1,163 @@
+//! What the sinks make of a record.
+
+use std::time::Duration;
+
+use buttress_trace_ctx::{SlowOnly, TraceLayer};
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
+use tower::{Layer, Service, service_fn};
+
+use crate::support::{ManualClock, Seen};
+
+type Answer = std::future::Ready<Result<Response<Full<Bytes>>, &'static str>>;
+
+fn hello(
+    clock: ManualClock,
+) -> impl Service<Request<()>, Response = Response<Full<Bytes>>, Error = &'static str, Future = Answer>
+{
+    service_fn(move |_: Request<()>| {
+        clock.advance(250);
+        std::future::ready(Ok(Response::new(Full::new(Bytes::from_static(b"hello")))))
+    })
+}
+
+fn send<S, B>(service: &mut S, request: Request<()>)
+where
+    S: Service<Request<()>, Response = Response<B>, Error = &'static str>,
+    B: http_body::Body<Error: std::fmt::Debug>,
+{
+    tokio_test::block_on(async {
+        let response = service.call(request).await.unwrap();
+        response.into_body().collect().await.unwrap();
+    });
+}
+
+#[test]
+fn only_the_slow_are_told_of() {
+    for (limit, told) in [(250, 1), (251, 0)] {
+        let (clock, seen) = (ManualClock::new(), Seen::default());
+        let sink = SlowOnly::new(Duration::from_millis(limit), seen.clone());
+        let layer = TraceLayer::server().clock(clock.clone()).sink(sink);
+        send(&mut layer.layer(hello(clock)), Request::new(()));
+        assert_eq!(seen.records().len(), told);
+    }
+}
+
+#[cfg(feature = "json")]
+#[test]
+fn a_common_log_line_is_one_line_whatever_comes() {
+    use buttress_trace_ctx::{CommonLog, PeerAddr};
+    use std::{
+        io,
+        sync::{Arc, Mutex},
+    };
+
+    #[derive(Clone, Default)]
+    struct Out(Arc<Mutex<Vec<u8>>>);
+    impl io::Write for Out {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    let (clock, out) = (ManualClock::new(), Out::default());
+    clock.advance(1_000_000_000_000);
+    let layer = TraceLayer::server()
+        .clock(clock.clone())
+        .sink(CommonLog::new(out.clone()));
+    let mut service = layer.layer(hello(clock));
+    let mut request = Request::get("/a\"b\u{e9}?secret=1").body(()).unwrap();
+    request
+        .extensions_mut()
+        .insert(PeerAddr("9.9.9.9:80".parse().unwrap()));
+    send(&mut service, request);
+    send(&mut service, Request::new(()));
+    let lines = String::from_utf8(out.0.lock().unwrap().clone()).unwrap();
+    assert_eq!(
+        lines,
+        "9.9.9.9 - - [09/Sep/2001:01:46:40 +0000] \"GET /a\\x22b\\xc3\\xa9 HTTP/1.1\" 200 5\n\
+         - - - [09/Sep/2001:01:46:40 +0000] \"GET / HTTP/1.1\" 200 5\n"
+    );
+}
+
+#[cfg(feature = "metrics")]
+#[test]
+fn durations_are_measured_and_what_is_active_cannot_leak() {
+    use buttress_trace_ctx::MetricsSink;
+    use metrics_util::debugging::{DebugValue, DebuggingRecorder};
+    use std::sync::{Arc, Mutex};
+
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let (clock, traces) = (ManualClock::new(), Arc::new(Mutex::new(Vec::new())));
+    let noted = traces.clone();
+    metrics::with_local_recorder(&recorder, || {
+        let sink = MetricsSink::new().exemplar(move |context, total| {
+            noted.lock().unwrap().push((context.trace_id(), total));
+        });
+        let layer = TraceLayer::server().clock(clock.clone()).sink(sink);
+        let mut service = layer.layer(hello(clock));
+        send(&mut service, Request::get("/orders/7").body(()).unwrap());
+        drop(service.call(Request::builder().method("MADEUP").body(()).unwrap()));
+    });
+    assert_eq!(traces.lock().unwrap()[0].1, Duration::from_millis(250));
+    let mut seen: Vec<_> = snapshotter
+        .snapshot()
+        .into_vec()
+        .into_iter()
+        .map(|(key, _, _, value)| {
+            let value = match value {
+                DebugValue::Gauge(value) => format!("{value}"),
+                DebugValue::Histogram(values) => format!("{values:?}"),
+                DebugValue::Counter(value) => value.to_string(),
+            };
+            let labels = key
+                .key()
+                .labels()
+                .map(|l| format!("{}={}", l.key(), l.value()));
+            format!(
+                "{} {:?} {value}",
+                key.key().name(),
+                labels.collect::<Vec<_>>()
+            )
+        })
+        .collect();
+    seen.sort();
+    assert_eq!(
+        seen,
+        [
+            r#"http.server.active_requests ["http.request.method=GET"] 0"#,
+            r#"http.server.active_requests ["http.request.method=_OTHER"] 0"#,
+            r#"http.server.request.duration ["http.request.method=GET", "http.response.status_code=200"] [0.25]"#,
+            r#"http.server.request.duration ["http.request.method=_OTHER", "error.type=future_dropped"] [0.25]"#,
+        ]
+    );
+}
+
+#[cfg(feature = "axum")]
+#[tokio::test]
+async fn axum_handlers_ask_for_the_context_and_routes_are_templates() {
+    use axum::{Router, body::Body, routing::get};
+    use buttress_trace_ctx::{MatchedPath, TraceContext};
+    use tower::ServiceExt;
+
+    let seen = Seen::default();
+    let handler = |context: TraceContext| async move { context.trace_id().to_string() };
+    let layer = TraceLayer::server().route(MatchedPath).sink(seen.clone());
+    let app = Router::new()
+        .route("/orders/{id}", get(handler))
+        .layer(layer);
+    let request = Request::get("/orders/7").header("traceparent", crate::server::PARENT);
+    let response = app
+        .oneshot(request.body(Body::empty()).unwrap())
+        .await
+        .unwrap();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(body, crate::server::PARENT[3..35]);
+    assert_eq!(seen.only().route.as_deref(), Some("/orders/{id}"));
+}
