@@ -1,16 +1,18 @@
 //! What is exact about cost.
 
 use std::future::{Ready, ready};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use buttress_circuit::{
-    Breaker, CircuitLayer, Clock, Probes, Rate, State, Window, consecutive, failure_rate,
-    slow_calls,
+    Breaker, Builder, Cancel, CircuitLayer, Clock, Event, Probes, Rate, State, Window, consecutive,
+    failure_rate, slow_calls,
 };
 use testkit::alloc::count;
 use tokio_test::task;
 use tower::{Layer, Service, service_fn};
 
-use super::{builder, fail, secs, succeed};
+use super::{builder, fail, ms, secs, succeed};
 
 fn rules() -> [Rate; 4] {
     [
@@ -109,4 +111,41 @@ fn the_cost_of_a_call_does_not_depend_on_the_window() {
     let breaker = builder.build().unwrap();
     let (many, ()) = count(|| succeed(&breaker, 100_000));
     assert_eq!(many.count, 0);
+}
+
+/// How often a call that succeeds asks for the time.
+fn readings(change: impl FnOnce(Builder) -> Builder) -> u64 {
+    let asked = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&asked);
+    let clock = Clock::from_fn(move || ms(count.fetch_add(1, Ordering::Relaxed)));
+    let breaker = change(Breaker::builder("test").clock(clock))
+        .build()
+        .unwrap();
+    let before = asked.load(Ordering::Relaxed);
+    breaker.try_acquire().unwrap().success();
+    asked.load(Ordering::Relaxed) - before
+}
+
+#[test]
+fn only_who_needs_the_time_asks_for_it() {
+    let late = Cancel::FailureAfter(secs(1));
+    let by_count = || failure_rate(0.5).over(Window::calls(10));
+    let by_time = || failure_rate(0.5).over(Window::time(secs(10)));
+    assert_eq!(readings(|builder| builder.trip(consecutive(5))), 0);
+    assert_eq!(readings(|builder| builder.trip(by_count())), 0);
+    assert_eq!(readings(|builder| builder.trip(by_time())), 1);
+    assert_eq!(
+        readings(|builder| builder.trip(by_count()).on_cancel(late)),
+        1
+    );
+    assert_eq!(
+        readings(|builder| builder.trip(slow_calls(secs(1), 0.5).over(Window::calls(10)))),
+        2
+    );
+    let hears = |builder: Builder| {
+        builder
+            .trip(by_count())
+            .observer_of_calls(|_: &Event<'_>| {})
+    };
+    assert_eq!(readings(hears), 2);
 }
