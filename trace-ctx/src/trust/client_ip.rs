@@ -66,8 +66,13 @@ impl Field {
             Self::Forwarded => &header::FORWARDED,
         };
         let lines = headers.get_all(name).iter().rev();
-        lines.flat_map(|line| {
-            let hops: Vec<_> = unquoted(line.to_str().unwrap_or("?"), ',').collect();
+        lines.flat_map(move |line| {
+            let line = line.to_str().unwrap_or("?");
+            let hops: Vec<_> = match self {
+                // It knows no quotes: a stranger's would hide what our proxies added after it.
+                Self::XForwardedFor => line.split(',').collect(),
+                Self::Forwarded => unquoted(line, ',').collect(),
+            };
             hops.into_iter().rev()
         })
     }
