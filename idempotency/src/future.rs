@@ -4,7 +4,6 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 use buttress_wire::{Protocol, Refusal};
@@ -14,7 +13,8 @@ use tower::util::Oneshot;
 use tower_service::Service;
 
 use crate::body::{IdempotentBody, RequestBody};
-use crate::layer::Apart;
+use crate::progress::Progress;
+use crate::shared::Apart;
 
 type Answer<B, E> = Result<Response<IdempotentBody<B>>, E>;
 
@@ -70,7 +70,7 @@ where
     /// In a box, for it must be able to move to another task.
     pub(crate) fn work(
         work: Pin<Box<dyn Future<Output = Answer<B, S::Error>> + Send>>,
-        begun: Arc<AtomicBool>,
+        progress: Arc<Progress>,
         apart: Apart,
     ) -> Self
     where
@@ -82,7 +82,7 @@ where
         };
         let work = Detachable {
             work: Some(work),
-            begun,
+            progress,
             apart,
             detach,
         };
@@ -118,7 +118,7 @@ where
 struct Detachable<T> {
     /// `None` when it is done, and while it is polled: what panics is not polled again.
     work: Option<Pin<Box<dyn Future<Output = T> + Send>>>,
-    begun: Arc<AtomicBool>,
+    progress: Arc<Progress>,
     apart: Apart,
     detach: fn(Pin<Box<dyn Future<Output = T> + Send>>, &Apart),
 }
@@ -140,7 +140,7 @@ impl<T> Detachable<T> {
 impl<T> Drop for Detachable<T> {
     fn drop(&mut self) {
         if let Some(work) = self.work.take()
-            && self.begun.load(Ordering::Acquire)
+            && self.progress.leave()
         {
             (self.detach)(work, &self.apart);
         }

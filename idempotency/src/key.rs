@@ -43,6 +43,7 @@ impl ClientKey {
         headers: &HeaderMap,
         name: &HeaderName,
         syntax: Syntax,
+        at_most: usize,
     ) -> Result<Option<Self>, KeyError> {
         let mut lines = headers.get_all(name).iter();
         let Some(line) = lines.next() else {
@@ -55,7 +56,11 @@ impl ClientKey {
         if line.len() > 2 * MAX_KEY + 2 {
             return Err(KeyError::TooLong);
         }
-        Self::parse(trim_ows(line.as_bytes()), syntax).map(Some)
+        let key = Self::parse(trim_ows(line.as_bytes()), syntax)?;
+        if key.len > at_most {
+            return Err(KeyError::TooLong);
+        }
+        Ok(Some(key))
     }
 
     fn parse(text: &[u8], syntax: Syntax) -> Result<Self, KeyError> {
@@ -146,13 +151,16 @@ impl RecordKey {
     }
 }
 
+/// In hexadecimal.
+impl fmt::Display for RecordKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&blake3::Hash::from_bytes(self.0).to_hex())
+    }
+}
+
 impl fmt::Debug for RecordKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "RecordKey({})",
-            blake3::Hash::from_bytes(self.0).to_hex()
-        )
+        write!(f, "RecordKey({self})")
     }
 }
 
@@ -167,7 +175,8 @@ mod tests {
     fn parse(lines: &[&str], syntax: Syntax) -> Result<Option<Vec<u8>>, KeyError> {
         let line = |line: &&str| (NAME, HeaderValue::from_str(line).unwrap());
         let headers = lines.iter().map(line).collect();
-        ClientKey::of(&headers, &NAME, syntax).map(|key| key.map(|key| key.as_bytes().to_vec()))
+        ClientKey::of(&headers, &NAME, syntax, MAX_KEY)
+            .map(|key| key.map(|key| key.as_bytes().to_vec()))
     }
 
     #[track_caller]

@@ -37,7 +37,7 @@ const TABLES: usize = 16;
 /// What a [`MemoryStore`] holds.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
-pub struct Snapshot {
+pub struct MemorySnapshot {
     /// Claims and records.
     pub keys: usize,
     /// Bytes of recorded responses.
@@ -58,12 +58,12 @@ impl MemoryStore {
 
     /// What it holds.
     #[must_use]
-    pub fn snapshot(&self) -> Snapshot {
+    pub fn snapshot(&self) -> MemorySnapshot {
         self.inner
             .tables
             .iter()
             .map(lock)
-            .fold(Snapshot::default(), |sum, table| Snapshot {
+            .fold(MemorySnapshot::default(), |sum, table| MemorySnapshot {
                 keys: sum.keys + table.len(),
                 bytes: sum.bytes + table.bytes(),
             })
@@ -85,6 +85,10 @@ impl Store for MemoryStore {
         // Under the lock: a fence that was drawn before it could be older than one that was given since.
         let fence = self.inner.fence.fetch_add(1, Ordering::Relaxed) + 1;
         table.begin(&request, fence, Instant::now())
+    }
+
+    async fn look(&self, request: &BeginRequest) -> Result<Option<Begin>, StoreError> {
+        Ok(self.table(&request.key).look(request, Instant::now()))
     }
 
     async fn renew(&self, claim: &Claim, lease: Duration) -> Result<(), StoreError> {

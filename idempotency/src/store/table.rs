@@ -11,7 +11,6 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-use buttress_wire::Recorded;
 use tokio::time::Instant;
 
 use super::{Begin, BeginRequest, Claim, Record, Recovery, Standing, StoreError, Token};
@@ -83,6 +82,14 @@ impl Table {
         Ok(Begin::Claimed(claim))
     }
 
+    pub(super) fn look(&self, request: &BeginRequest, now: Instant) -> Option<Begin> {
+        let entry = self.entries.get(&request.key)?;
+        if entry.is_over(now) {
+            return None;
+        }
+        entry.found(request, now)
+    }
+
     pub(super) fn renew(
         &mut self,
         claim: &Claim,
@@ -104,7 +111,7 @@ impl Table {
         ttl: Duration,
         now: Instant,
     ) -> Result<Vec<Record>, StoreError> {
-        let weight = weight(&record);
+        let weight = record.weight();
         let entry = self.held(claim)?;
         if matches!(entry.state, State::Done(_)) {
             // The reply to the first call was lost; the record stands.
@@ -193,7 +200,7 @@ impl Table {
             ..
         }) = self.entries.remove(key)
         {
-            self.bytes -= weight(&record);
+            self.bytes -= record.weight();
         }
     }
 
@@ -208,8 +215,8 @@ impl Table {
                 continue;
             };
             if let State::Done(record) = &mut entry.state {
-                let record = std::mem::replace(record, Record::Tombstone);
-                self.bytes -= weight(&record);
+                let record = record.bury();
+                self.bytes -= record.weight();
                 gone.push(record);
             }
         }
@@ -242,29 +249,33 @@ impl Entry {
     }
 
     fn begin(&mut self, request: &BeginRequest, fence: u64, now: Instant) -> Begin {
-        if self.fingerprint != request.fingerprint {
-            return Begin::Mismatch;
-        }
-        let lease_until = match &self.state {
-            State::Done(record) => return Begin::Replay(record.clone()),
-            State::Running { lease_until } => *lease_until,
-        };
-        if self.token == request.token {
+        let is_repeated = matches!(self.state, State::Running { .. })
+            && (self.token, self.fingerprint) == (request.token, request.fingerprint);
+        if is_repeated {
             return Begin::Claimed(self.claim(request.key));
         }
-        if lease_until > now {
-            return Begin::InProgress(lease_until - now);
+        self.found(request, now).unwrap_or_else(|| {
+            let attempt = self.attempt.saturating_add(1);
+            *self = Self {
+                attempt,
+                ..Self::new(request, fence, now)
+            };
+            Begin::Claimed(self.claim(request.key))
+        })
+    }
+
+    /// What another request finds; `None` if it may take over.
+    fn found(&self, request: &BeginRequest, now: Instant) -> Option<Begin> {
+        if self.fingerprint != request.fingerprint {
+            return Some(Begin::Mismatch);
         }
-        match request.recovery {
-            Recovery::Reject => Begin::OutcomeUnknown,
-            Recovery::Reexecute => {
-                let attempt = self.attempt.saturating_add(1);
-                *self = Self {
-                    attempt,
-                    ..Self::new(request, fence, now)
-                };
-                Begin::Claimed(self.claim(request.key))
+        match (&self.state, request.recovery) {
+            (State::Done(record), _) => Some(Begin::Replay(record.clone())),
+            (State::Running { lease_until }, _) if *lease_until > now => {
+                Some(Begin::InProgress(*lease_until - now))
             }
+            (State::Running { .. }, Recovery::Reject) => Some(Begin::OutcomeUnknown),
+            (State::Running { .. }, Recovery::Reexecute) => None,
         }
     }
 
@@ -290,13 +301,6 @@ fn after(now: Instant, duration: Duration) -> Instant {
     now.checked_add(duration).unwrap_or_else(|| now + CENTURY)
 }
 
-fn weight(record: &Record) -> usize {
-    match record {
-        Record::Response(recorded) => Recorded::weight(recorded),
-        Record::Tombstone => 0,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use buttress_wire::Recorded;
@@ -304,6 +308,7 @@ mod tests {
     use http::{HeaderMap, StatusCode};
 
     use super::*;
+    use crate::store::Origin;
 
     const LIMITS: Limits = Limits {
         keys: 3,
@@ -331,7 +336,8 @@ mod tests {
 
     fn response(size: usize) -> Record {
         let body = Bytes::from(vec![0; size]);
-        Record::Response(Recorded::new(StatusCode::OK, HeaderMap::new(), body, None))
+        let recorded = Recorded::new(StatusCode::OK, HeaderMap::new(), body, None);
+        Record::Response(recorded, Origin::default())
     }
 
     #[test]
@@ -379,7 +385,10 @@ mod tests {
             assert!(table.bytes() <= LIMITS.bytes);
         }
         let found = |table: &mut Table, key| table.begin(&request(key), 9, now).unwrap();
-        assert_eq!(found(&mut table, 0), Begin::Replay(Record::Tombstone));
+        assert_eq!(
+            found(&mut table, 0),
+            Begin::Replay(Record::Tombstone(Origin::default()))
+        );
         assert_eq!(found(&mut table, 2), Begin::Replay(response(700)));
     }
 

@@ -56,6 +56,10 @@ impl Store for Faulty {
         self.store.begin(request).await
     }
 
+    async fn look(&self, request: &BeginRequest) -> Result<Option<Begin>, StoreError> {
+        self.store.look(request).await
+    }
+
     async fn renew(&self, claim: &Claim, lease: Duration) -> Result<(), StoreError> {
         if self.taken.load(Ordering::SeqCst) {
             return Err(StoreError::Lost);

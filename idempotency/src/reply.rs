@@ -1,0 +1,217 @@
+//! Answers to requests whose key is not theirs, and records of those whose it is.
+
+use std::collections::VecDeque;
+use std::error::Error;
+use std::pin::Pin;
+use std::task::Poll;
+
+use buttress_wire::fields::{announced_length, is_event_stream};
+use buttress_wire::{Outcome, Recorded, Recording, Refusal, into_bytes};
+use bytes::Bytes;
+use http::header::{HeaderName, HeaderValue};
+use http::{Response, response};
+use http_body::{Body, Frame};
+
+use crate::body::IdempotentBody;
+use crate::event::Event;
+use crate::held::Held;
+use crate::keep::{Keep, recorded_headers};
+use crate::opening::Keyed;
+use crate::refusal;
+use crate::store::{Begin, BeginRequest, Origin, Record, Store, StoreError};
+use crate::streaming::Streaming;
+
+/// On a replay: the id of the request that it was the answer to first.
+const ORIGINAL_REQUEST: HeaderName = HeaderName::from_static("original-request");
+/// On a replay: when that came.
+const ORIGINAL_DATE: HeaderName = HeaderName::from_static("original-date");
+
+impl<St: Store> Keyed<St> {
+    /// The key is not ours.
+    pub(crate) fn answer<B>(&self, found: Begin) -> Response<IdempotentBody<B>> {
+        let (event, refusal) = match &found {
+            Begin::Replay(Record::Response(recorded, origin)) => {
+                return self.replay(recorded, origin);
+            }
+            Begin::Replay(Record::Tombstone(origin)) => {
+                let refusal = refusal::response_not_stored(origin);
+                (Event::Replayed(origin), refusal)
+            }
+            Begin::InProgress(left) => (Event::InProgress, refusal::in_progress(*left)),
+            Begin::Mismatch => (Event::Mismatch, refusal::key_reused()),
+            Begin::OutcomeUnknown => (Event::OutcomeUnknown, refusal::outcome_unknown()),
+            Begin::Claimed(_) | Begin::Replay(Record::Sealed(_)) => {
+                unreachable!("a claim is executed, and what is sealed was opened")
+            }
+        };
+        self.shared.emit(event);
+        self.refuse(&refusal)
+    }
+
+    fn replay<B>(&self, recorded: &Recorded, origin: &Origin) -> Response<IdempotentBody<B>> {
+        self.shared.emit(Event::Replayed(origin));
+        let mut response = recorded.response().map(IdempotentBody::recorded);
+        let headers = response.headers_mut();
+        let name = self.shared.settings.replay_header.clone();
+        headers.insert(name, HeaderValue::from_static("true"));
+        if let Some(id) = origin.request_id() {
+            headers.insert(ORIGINAL_REQUEST, id.clone());
+        }
+        if let Some(date) = origin.http_date() {
+            headers.insert(ORIGINAL_DATE, date);
+        }
+        response
+    }
+
+    pub(crate) fn refuse<B>(&self, refusal: &Refusal) -> Response<IdempotentBody<B>> {
+        refusal.render(self.protocol).map(IdempotentBody::refusal)
+    }
+
+    /// Our lease was lost and somebody else has claimed the key since: what they have come to is the answer.
+    pub(crate) async fn yield_to_winner<B>(
+        &self,
+        lost: &BeginRequest,
+    ) -> Response<IdempotentBody<B>> {
+        match self.winner(lost).await {
+            Ok(Some(found)) => self.answer(found),
+            // The winner has given it back.
+            Ok(None) => self.answer(Begin::OutcomeUnknown),
+            Err(error) => self.refuse(&refusal::store_failed(&error)),
+        }
+    }
+
+    /// A hook knows the response.
+    pub(crate) async fn reconciled<B>(
+        &self,
+        response: Response<Bytes>,
+        held: Box<Held<St>>,
+    ) -> Response<IdempotentBody<B>> {
+        let recorded = recorded(response);
+        let (grant, lost) = (held.grant.clone(), held.request.clone());
+        match held.complete(Some(recorded.clone())).await {
+            Err(StoreError::Lost) => self.yield_to_winner(&lost).await,
+            _ => {
+                self.shared.emit(Event::Reconciled(&grant.claim));
+                self.replay(&recorded, &grant.origin)
+            }
+        }
+    }
+
+    /// The response of our execution.
+    pub(crate) async fn record<B>(
+        &self,
+        response: Response<B>,
+        held: Box<Held<St>>,
+    ) -> Response<IdempotentBody<B>>
+    where
+        B: Body + Send + 'static,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let (head, body) = response.into_parts();
+        match self.shared.keep(&head) {
+            Keep::Forget => held.forget().await,
+            Keep::Unknown => drop(held),
+            // Its end may never come.
+            Keep::Record if is_event_stream(&head.headers) => {
+                let _ = held.complete(None).await;
+            }
+            Keep::Record => return self.record_body(head, body, held).await,
+        }
+        Response::from_parts(head, IdempotentBody::pass(body))
+    }
+
+    /// Reads what is there of the body. When that is all, the record is filed before the first byte of the response is sent; else
+    /// the body is recorded while it streams.
+    async fn record_body<B>(
+        &self,
+        head: response::Parts,
+        body: B,
+        held: Box<Held<St>>,
+    ) -> Response<IdempotentBody<B>>
+    where
+        B: Body + Send + 'static,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let settings = &self.shared.settings;
+        let limit = settings.max_recorded_body;
+        let recording = Recording::new(head.status, recorded_headers(&head.headers), limit)
+            .announced(announced_length(&head.headers, body.size_hint().exact()));
+        let apart = self.shared.apart();
+        let body = match ReadyFrames::read(Box::pin(body), recording).await {
+            ReadyFrames::All(Outcome::Complete(recorded)) => {
+                return self.file(head, recorded, held).await;
+            }
+            // It ended, and not as announced: its client sees the same.
+            ReadyFrames::All(_) => Streaming::fail(VecDeque::new(), "cut short".into(), apart),
+            ReadyFrames::Broken(ahead, error) => Streaming::fail(ahead, error, apart),
+            ReadyFrames::TooLarge(ahead, body) => {
+                let _ = held.complete(None).await;
+                Streaming::pass(ahead, body, apart)
+            }
+            ReadyFrames::Some(ahead, body, recording) => {
+                Streaming::record(ahead, body, *recording, *held, apart, settings.execution)
+            }
+        };
+        Response::from_parts(head, IdempotentBody::streaming(body))
+    }
+
+    async fn file<B>(
+        &self,
+        head: response::Parts,
+        recorded: Recorded,
+        held: Box<Held<St>>,
+    ) -> Response<IdempotentBody<B>> {
+        let lost = held.request.clone();
+        if let Err(StoreError::Lost) = held.complete(Some(recorded.clone())).await {
+            return self.yield_to_winner(&lost).await;
+        }
+        Response::from_parts(head, IdempotentBody::recorded(recorded.replay_body()))
+    }
+}
+
+/// A response that somebody else knows, as it is recorded.
+pub(crate) fn recorded(response: Response<Bytes>) -> Recorded {
+    let (head, body) = response.into_parts();
+    Recorded::new(head.status, recorded_headers(&head.headers), body, None)
+}
+
+/// What is there of a body without waiting.
+enum ReadyFrames<B> {
+    All(Outcome),
+    Broken(VecDeque<Frame<Bytes>>, Box<dyn Error + Send + Sync>),
+    Some(VecDeque<Frame<Bytes>>, Pin<Box<B>>, Box<Recording>),
+    TooLarge(VecDeque<Frame<Bytes>>, Pin<Box<B>>),
+}
+
+impl<B> ReadyFrames<B>
+where
+    B: Body,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    async fn read(mut body: Pin<Box<B>>, mut recording: Recording) -> Self {
+        let mut ahead = VecDeque::new();
+        while !body.is_end_stream() {
+            // Ready with `None` for "not now".
+            let polled = std::future::poll_fn(|cx| {
+                Poll::Ready(match body.as_mut().poll_frame(cx) {
+                    Poll::Pending => None,
+                    Poll::Ready(frame) => Some(frame),
+                })
+            });
+            match polled.await {
+                None => return Self::Some(ahead, body, Box::new(recording)),
+                Some(None) => break,
+                Some(Some(Err(error))) => return Self::Broken(ahead, error.into()),
+                Some(Some(Ok(frame))) => {
+                    let frame = into_bytes(frame);
+                    let within = recording.frame(&frame);
+                    ahead.push_back(frame);
+                    if !within {
+                        return Self::TooLarge(ahead, body);
+                    }
+                }
+            }
+        }
+        Self::All(recording.end())
+    }
+}
