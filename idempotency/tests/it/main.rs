@@ -2,10 +2,17 @@
 #![allow(clippy::unwrap_used)]
 
 mod cancel;
+mod choices;
+#[cfg(feature = "encryption")]
+mod encryption;
+mod execution;
 mod faults;
 mod kit;
 mod laws;
 mod replay;
+mod resolve;
+mod secrets;
 mod store;
 mod streaming;
 mod transaction;
+mod waiting;
