@@ -1,8 +1,12 @@
 //! What is recorded of a response, and what a replay looks like.
 
+use buttress_wire::Recorded;
 use buttress_wire::fields::{end_to_end, strip_exchange};
-use http::header::{self, HeaderMap, HeaderName};
-use http::{StatusCode, response};
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Response, StatusCode, response};
+
+use crate::store::Origin;
 
 /// What a response says about the work.
 ///
@@ -34,14 +38,41 @@ pub(crate) fn default_keep(head: &response::Parts) -> Keep {
     }
 }
 
-/// The fields that are replayed: those of the response, without what belongs to one connection, one exchange, one moment or one
-/// client.
-pub(crate) fn recorded_headers(headers: &HeaderMap) -> HeaderMap {
+/// On a replay: the id of the request that it was the answer to first.
+const ORIGINAL_REQUEST: HeaderName = HeaderName::from_static("original-request");
+/// On a replay: when that came.
+const ORIGINAL_DATE: HeaderName = HeaderName::from_static("original-date");
+
+/// The fields that are replayed: those of the response, without what belongs to one connection, one exchange, one moment or one client, and those
+/// that say that it is a replay, and of what.
+pub(crate) fn recorded_headers(
+    headers: &HeaderMap,
+    replay_header: &HeaderName,
+    origin: &Origin,
+) -> HeaderMap {
     const OF_ONE_MOMENT: [HeaderName; 3] = [header::AGE, header::DATE, header::SET_COOKIE];
     let mut recorded = end_to_end(headers);
     strip_exchange(&mut recorded);
     for name in OF_ONE_MOMENT {
         recorded.remove(name);
     }
+    recorded.insert(replay_header, HeaderValue::from_static("true"));
+    if let Some(id) = origin.request_id() {
+        recorded.insert(ORIGINAL_REQUEST, id.clone());
+    }
+    if let Some(date) = origin.http_date() {
+        recorded.insert(ORIGINAL_DATE, date);
+    }
     recorded
+}
+
+/// A response that somebody else knows, as it is recorded.
+pub(crate) fn recorded(
+    response: Response<Bytes>,
+    replay_header: &HeaderName,
+    origin: &Origin,
+) -> Recorded {
+    let (head, body) = response.into_parts();
+    let headers = recorded_headers(&head.headers, replay_header, origin);
+    Recorded::new(head.status, headers, body, None)
 }

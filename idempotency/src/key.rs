@@ -128,7 +128,7 @@ impl RecordKey {
         parts: &request::Parts,
         key: &ClientKey,
     ) -> Self {
-        let mut hash = Hash(blake3::Hasher::new_keyed(secret));
+        let mut hash = Hash::new(Some(secret));
         KeyBuilder::new(&mut hash)
             .part(scope)
             .part(parts.method.as_str())

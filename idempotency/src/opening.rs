@@ -90,7 +90,7 @@ impl<St: Store> Keyed<St> {
 
     async fn try_open(&self, request: &BeginRequest) -> Result<Opened<St>, StoreError> {
         let Ok(place) = self.enter() else {
-            let found = self.look(request).await?;
+            let found = Box::pin(self.look(request)).await?;
             return Ok(found.map_or(Opened::Crowded, Opened::Found));
         };
         self.progress.begin();
@@ -142,7 +142,7 @@ impl<St: Store> Keyed<St> {
         let found = self.shared.store.begin(request.clone()).await?;
         let found = match found {
             Begin::Claimed(claim) if !self.former.is_empty() => {
-                self.mind_former(request, claim).await?
+                Box::pin(self.mind_former(request, claim)).await?
             }
             found => found,
         };

@@ -4,9 +4,9 @@ use bytes::Bytes;
 use http::{Response, request};
 
 use crate::event::Event;
+use crate::keep::recorded;
 use crate::key::RecordKey;
 use crate::layer::{IdempotencyLayer, Scoped};
-use crate::reply::recorded;
 use crate::store::{Claim, Origin, Record, Store, StoreError};
 
 impl<St: Store> IdempotencyLayer<St, Scoped> {
@@ -50,7 +50,9 @@ impl<St: Store> IdempotencyLayer<St, Scoped> {
         response: Response<Bytes>,
     ) -> Result<(), StoreError> {
         let settings = &self.shared.settings;
-        let record = Record::of(Some(recorded(response)), Origin::default());
+        let origin = Origin::default();
+        let recorded = recorded(response, &settings.replay_header, &origin);
+        let record = Record::Response(recorded, origin);
         let record = settings.cipher.seal(&claim.key, record);
         let store = &self.shared.store;
         store.complete(claim, record, settings.ttl).await?;

@@ -8,23 +8,17 @@ use std::task::Poll;
 use buttress_wire::fields::{announced_length, is_event_stream};
 use buttress_wire::{Outcome, Recorded, Recording, Refusal, into_bytes};
 use bytes::Bytes;
-use http::header::{HeaderName, HeaderValue};
 use http::{Response, response};
 use http_body::{Body, Frame};
 
 use crate::body::IdempotentBody;
 use crate::event::Event;
 use crate::held::Held;
-use crate::keep::{Keep, recorded_headers};
+use crate::keep::{Keep, recorded, recorded_headers};
 use crate::opening::Keyed;
 use crate::refusal;
 use crate::store::{Begin, BeginRequest, Origin, Record, Store, StoreError};
 use crate::streaming::Streaming;
-
-/// On a replay: the id of the request that it was the answer to first.
-const ORIGINAL_REQUEST: HeaderName = HeaderName::from_static("original-request");
-/// On a replay: when that came.
-const ORIGINAL_DATE: HeaderName = HeaderName::from_static("original-date");
 
 impl<St: Store> Keyed<St> {
     /// The key is not ours.
@@ -50,17 +44,7 @@ impl<St: Store> Keyed<St> {
 
     fn replay<B>(&self, recorded: &Recorded, origin: &Origin) -> Response<IdempotentBody<B>> {
         self.shared.emit(Event::Replayed(origin));
-        let mut response = recorded.response().map(IdempotentBody::recorded);
-        let headers = response.headers_mut();
-        let name = self.shared.settings.replay_header.clone();
-        headers.insert(name, HeaderValue::from_static("true"));
-        if let Some(id) = origin.request_id() {
-            headers.insert(ORIGINAL_REQUEST, id.clone());
-        }
-        if let Some(date) = origin.http_date() {
-            headers.insert(ORIGINAL_DATE, date);
-        }
-        response
+        recorded.response().map(IdempotentBody::recorded)
     }
 
     pub(crate) fn refuse<B>(&self, refusal: &Refusal) -> Response<IdempotentBody<B>> {
@@ -86,8 +70,9 @@ impl<St: Store> Keyed<St> {
         response: Response<Bytes>,
         held: Box<Held<St>>,
     ) -> Response<IdempotentBody<B>> {
-        let recorded = recorded(response);
         let (grant, lost) = (held.grant.clone(), held.request.clone());
+        let replay_header = &self.shared.settings.replay_header;
+        let recorded = recorded(response, replay_header, &grant.origin);
         match held.complete(Some(recorded.clone())).await {
             Err(StoreError::Lost) => self.yield_to_winner(&lost).await,
             _ => {
@@ -134,7 +119,9 @@ impl<St: Store> Keyed<St> {
     {
         let settings = &self.shared.settings;
         let limit = settings.max_recorded_body;
-        let recording = Recording::new(head.status, recorded_headers(&head.headers), limit)
+        let origin = &held.grant.origin;
+        let headers = recorded_headers(&head.headers, &settings.replay_header, origin);
+        let recording = Recording::new(head.status, headers, limit)
             .announced(announced_length(&head.headers, body.size_hint().exact()));
         let apart = self.shared.apart();
         let body = match ReadyFrames::read(Box::pin(body), recording).await {
@@ -167,12 +154,6 @@ impl<St: Store> Keyed<St> {
         }
         Response::from_parts(head, IdempotentBody::recorded(recorded.replay_body()))
     }
-}
-
-/// A response that somebody else knows, as it is recorded.
-pub(crate) fn recorded(response: Response<Bytes>) -> Recorded {
-    let (head, body) = response.into_parts();
-    Recorded::new(head.status, recorded_headers(&head.headers), body, None)
 }
 
 /// What is there of a body without waiting.

@@ -1,12 +1,13 @@
 //! What is done for a keyed request, from its first byte to its filed record.
 
 use std::error::Error;
+use std::future::poll_fn;
+use std::pin::pin;
 
-use buttress_wire::{Refusal, ReplayBody};
-use bytes::Bytes;
+use buttress_wire::{Refusal, ReplayBody, into_bytes};
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Request, Response, request};
-use http_body::Body;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body::{Body, Frame};
 use tower_service::Service;
 
 use crate::body::{IdempotentBody, RequestBody};
@@ -48,7 +49,8 @@ impl<S, St: Store> Work<S, St> {
             Err(error) => return Ok(self.keyed.refuse(&refusal::no_fingerprint(error))),
         };
         match self.keyed.open(&request).await {
-            Ok(Opened::Ours(held)) => self.start(parts, body, held).await,
+            // A replay does not carry the room that an execution needs.
+            Ok(Opened::Ours(held)) => Box::pin(self.start(parts, body, held)).await,
             Ok(Opened::Found(Begin::OutcomeUnknown)) if self.keyed.can_reconcile() => {
                 Box::pin(self.reconcile(parts, body, request)).await
             }
@@ -57,7 +59,7 @@ impl<S, St: Store> Work<S, St> {
                 self.keyed.shared.emit(Event::Crowded);
                 Ok(self.keyed.refuse(&refusal::crowded()))
             }
-            Err(error) => self.without_store(parts, body, &error).await,
+            Err(error) => Box::pin(self.without_store(parts, body, &error)).await,
         }
     }
 
@@ -77,7 +79,7 @@ impl<S, St: Store> Work<S, St> {
             return Ok(self.keyed.refuse(&refusal::store_failed(error)));
         }
         self.keyed.shared.emit(Event::Bypassed);
-        std::future::poll_fn(|cx| self.inner.poll_ready(cx)).await?;
+        poll_fn(|cx| self.inner.poll_ready(cx)).await?;
         let request = Request::from_parts(parts, body.into_body());
         let response = self.inner.call(request).await?;
         Ok(response.map(IdempotentBody::pass))
@@ -139,7 +141,7 @@ impl<S, St: Store> Work<S, St> {
     {
         parts.extensions.insert(held.seen());
         let ready = held
-            .keep_alive(std::future::poll_fn(|cx| self.inner.poll_ready(cx)))
+            .keep_alive(poll_fn(|cx| self.inner.poll_ready(cx)))
             .await;
         if let Err(error) = ready {
             // It was never called.
@@ -217,17 +219,17 @@ impl<St: Store> Keyed<St> {
         if body.size_hint().lower() > limit as u64 {
             return Err(refusal::request_too_large(limit));
         }
-        let collected = Limited::new(body, limit).collect().await.map_err(|error| {
-            if error.is::<LengthLimitError>() {
-                refusal::request_too_large(limit)
-            } else {
-                refusal::body_broke()
+        let mut body = pin!(body);
+        let mut reading = Reading::default();
+        while !body.is_end_stream()
+            && let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await
+        {
+            let frame = frame.map_err(|_| refusal::body_broke())?;
+            if !reading.take(into_bytes(frame), limit) {
+                return Err(refusal::request_too_large(limit));
             }
-        })?;
-        Ok(Whole {
-            trailers: collected.trailers().cloned(),
-            data: collected.to_bytes(),
-        })
+        }
+        Ok(reading.end())
     }
 
     fn begin_request(
@@ -269,5 +271,55 @@ pub(crate) struct Whole {
 impl Whole {
     fn into_body<B>(self) -> RequestBody<B> {
         RequestBody::whole(ReplayBody::new(self.data, self.trailers))
+    }
+}
+
+/// A request body, as it is read. Most are one frame, and are not copied.
+#[derive(Default)]
+struct Reading {
+    first: Bytes,
+    /// All of it, once there is more than one frame.
+    all: BytesMut,
+    trailers: Option<HeaderMap>,
+}
+
+impl Reading {
+    /// False when it is more than `limit` bytes.
+    fn take(&mut self, frame: Frame<Bytes>, limit: usize) -> bool {
+        match frame.into_data() {
+            Ok(data) => return self.take_data(data, limit),
+            Err(frame) => {
+                let trailers = self.trailers.get_or_insert_default();
+                trailers.extend(frame.into_trailers().unwrap_or_default());
+            }
+        }
+        true
+    }
+
+    fn take_data(&mut self, data: Bytes, limit: usize) -> bool {
+        let seen = self.first.len().max(self.all.len());
+        if data.len() > limit - seen {
+            return false;
+        }
+        if seen == 0 {
+            self.first = data;
+            return true;
+        }
+        if self.all.is_empty() {
+            self.all.extend_from_slice(&self.first);
+        }
+        self.all.extend_from_slice(&data);
+        true
+    }
+
+    fn end(self) -> Whole {
+        Whole {
+            data: if self.all.is_empty() {
+                self.first
+            } else {
+                self.all.freeze()
+            },
+            trailers: self.trailers,
+        }
     }
 }

@@ -41,9 +41,20 @@ impl<'a, K: Write> KeyBuilder<'a, K> {
     /// Appends a part.
     pub fn part(&mut self, part: impl AsRef<[u8]>) -> &mut Self {
         let part = part.as_ref();
-        self.key.write(&(part.len() as u64).to_be_bytes());
+        self.length(part.len());
         self.key.write(part);
         self
+    }
+
+    /// Most parts are short: one byte, or 255 and eight more.
+    fn length(&mut self, length: usize) {
+        match u8::try_from(length) {
+            Ok(short) if short < u8::MAX => self.key.write(&[short]),
+            _ => {
+                self.key.write(&[u8::MAX]);
+                self.key.write(&(length as u64).to_be_bytes());
+            }
+        }
     }
 
     /// Appends what a request is for: scheme, authority, path and query.
@@ -82,7 +93,7 @@ impl<'a, K: Write> KeyBuilder<'a, K> {
     }
 
     fn lower_case(&mut self, part: &[u8]) -> &mut Self {
-        self.key.write(&(part.len() as u64).to_be_bytes());
+        self.length(part.len());
         for chunk in part.chunks(64) {
             let mut lower = [0; 64];
             let lower = &mut lower[..chunk.len()];
@@ -125,6 +136,25 @@ mod tests {
         let mut key = Vec::new();
         KeyBuilder::new(&mut key).target(&request.into_parts().0);
         key
+    }
+
+    #[test]
+    fn parts_of_any_length_stay_apart() {
+        let key = |first: usize, second: usize| {
+            let mut key = Vec::new();
+            let parts = (vec![b'a'; first], vec![b'a'; second]);
+            KeyBuilder::new(&mut key).part(parts.0).part(parts.1);
+            key
+        };
+        for (one, other) in [
+            ((1, 2), (2, 1)),
+            ((254, 255), (255, 254)),
+            ((300, 0), (0, 300)),
+        ] {
+            assert_ne!(key(one.0, one.1), key(other.0, other.1));
+        }
+        // A length of 255 is no sign of a longer one.
+        assert_ne!(key(255, 1), key(263, 1));
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! JSON that says the same in other words (RFC 8785).
 
+use buttress_wire::key::KeyBuilder;
 use http::header::CONTENT_TYPE;
 use http::request;
 
-use super::{Fingerprint, FingerprintError, Hash, raw_body, target};
+use super::{Fingerprint, FingerprintError, Hash, raw_body};
 
-/// Method, path, query and what a JSON body says, whatever the order of its members, its white space and its escapes (RFC 8785).
+/// The query, and what a JSON body says, whatever the order of its members, its white space and its escapes (RFC 8785).
 ///
 /// Of members with one name the last one counts. A body that is not JSON by its content type, or cannot be read as such, or holds a number that a double
 /// cannot tell from others (more than 15 digits, an exponent beyond two), counts byte for byte, as with [`raw_body`].
@@ -17,9 +18,10 @@ pub fn canonical_json(head: &request::Parts, body: &[u8]) -> Result<Fingerprint,
     let Some(canonical) = is_json(head).then(|| canonical(body)).flatten() else {
         return raw_body(head, body);
     };
-    let mut hash = Hash(blake3::Hasher::new());
+    let mut hash = Hash::new(None);
     // Where a body that counts byte for byte has its content type.
-    target(&mut hash, head)
+    KeyBuilder::new(&mut hash)
+        .optional(head.uri.query())
         .part("canonical json")
         .part(canonical);
     Ok(Fingerprint(hash.finish()))

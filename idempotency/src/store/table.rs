@@ -8,9 +8,11 @@
 //!        lease over: begin, Reexecute        Done(Tombstone)
 //! ```
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
+use std::hash::{BuildHasher, Hasher};
 use std::time::Duration;
 
+use hashbrown::HashMap;
 use tokio::time::Instant;
 
 use super::{Begin, BeginRequest, Claim, Record, Recovery, Standing, StoreError, Token};
@@ -19,7 +21,7 @@ use crate::key::RecordKey;
 
 #[derive(Debug)]
 pub(super) struct Table {
-    entries: HashMap<RecordKey, Entry>,
+    entries: HashMap<RecordKey, Entry, Fold>,
     /// Done entries, in the order in which they were done: the oldest bodies go first. An entry that was forgotten meanwhile is
     /// skipped by its fence.
     done: VecDeque<(RecordKey, u64)>,
@@ -51,10 +53,50 @@ enum State {
     Running { lease_until: Instant },
 }
 
+/// Hashes what is a hash already: it is folded with a random number, so that nobody can look for keys that share a place.
+#[derive(Clone, Copy, Debug)]
+struct Fold {
+    random: u64,
+    folded: u64,
+}
+
+impl Fold {
+    fn random() -> Self {
+        Self {
+            random: fastrand::u64(..) | 1,
+            folded: 0,
+        }
+    }
+}
+
+impl BuildHasher for Fold {
+    type Hasher = Self;
+
+    fn build_hasher(&self) -> Self {
+        *self
+    }
+}
+
+impl Hasher for Fold {
+    fn write(&mut self, bytes: &[u8]) {
+        for word in bytes.chunks(8) {
+            let mut padded = [0; 8];
+            padded[..word.len()].copy_from_slice(word);
+            let product =
+                u128::from(u64::from_ne_bytes(padded) ^ self.folded) * u128::from(self.random);
+            self.folded = (product as u64) ^ ((product >> 64) as u64);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.folded
+    }
+}
+
 impl Table {
     pub(super) fn new(limits: Limits) -> Self {
         Self {
-            entries: HashMap::new(),
+            entries: HashMap::with_hasher(Fold::random()),
             done: VecDeque::new(),
             bytes: 0,
             limits,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use buttress_wire::fields::announced_length;
 use buttress_wire::{Outcome, Recorded, Recording, into_bytes};
 use bytes::Bytes;
-use http::{Response, response};
+use http::{HeaderName, Response, response};
 use http_body::{Body, Frame};
 
 use super::{BoxError, CommitError, Connection, Settled, Transaction};
@@ -26,6 +26,7 @@ pub(crate) trait Ledger: Send + Sync {
     fn ttl(&self) -> Duration;
     fn max_recorded_body(&self) -> usize;
     fn cipher(&self) -> &Cipher;
+    fn replay_header(&self) -> &HeaderName;
     fn apart(&self) -> Apart;
 }
 
@@ -44,6 +45,10 @@ impl<St: Store> Ledger for Shared<St> {
 
     fn cipher(&self) -> &Cipher {
         &self.settings.cipher
+    }
+
+    fn replay_header(&self) -> &HeaderName {
+        &self.settings.replay_header
     }
 
     fn apart(&self) -> Apart {
@@ -78,7 +83,7 @@ impl Idempotency {
             if transaction.is_nested() {
                 return Err(CommitError::Nested);
             }
-            let whole = Whole::read(response, &*self.ledger).await?;
+            let whole = Whole::read(response, self).await?;
             if !self.grant.settlement.begin() {
                 return Err(CommitError::Settled);
             }
@@ -121,7 +126,7 @@ impl Idempotency {
         B::Error: Into<BoxError>,
     {
         let store = self.store::<C>()?;
-        let whole = Whole::read(response, &*self.ledger).await?;
+        let whole = Whole::read(response, self).await?;
         if !self.grant.settlement.begin() && self.grant.settlement.get() != Settled::Pending {
             return Err(CommitError::Settled);
         }
@@ -205,11 +210,12 @@ where
     B: Body,
     B::Error: Into<BoxError>,
 {
-    async fn read(response: Response<B>, ledger: &dyn Ledger) -> Result<Self, CommitError> {
+    async fn read(response: Response<B>, held: &Idempotency) -> Result<Self, CommitError> {
         let (head, body) = response.into_parts();
         let mut body = Box::pin(body);
-        let limit = ledger.max_recorded_body();
-        let mut recording = Recording::new(head.status, recorded_headers(&head.headers), limit)
+        let (ledger, origin) = (&*held.ledger, &held.grant.origin);
+        let headers = recorded_headers(&head.headers, ledger.replay_header(), origin);
+        let mut recording = Recording::new(head.status, headers, ledger.max_recorded_body())
             .announced(announced_length(&head.headers, body.size_hint().exact()));
         let mut read = VecDeque::new();
         while let Some(frame) = std::future::poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
