@@ -10,10 +10,11 @@ use http::HeaderValue;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::event::Event;
+use crate::fingerprint::Fingerprint;
 use crate::handler::{Grant, Idempotency};
 use crate::scopes::Place;
 use crate::shared::Shared;
-use crate::store::{BeginRequest, Claim, Origin, Record, Standing, Store, StoreError};
+use crate::store::{Claim, Origin, Record, Standing, Store, StoreError};
 use crate::transaction::{Settled, Settlement};
 
 /// A claim under which work is done. It is settled in exactly one way: completed, given back, or, when it is dropped, left to recovery as
@@ -21,8 +22,8 @@ use crate::transaction::{Settled, Settlement};
 pub(crate) struct Held<St: Store> {
     shared: Arc<Shared<St>>,
     pub(crate) grant: Arc<Grant>,
-    /// What it was claimed with.
-    pub(crate) request: BeginRequest,
+    /// Of the request that it was claimed for.
+    pub(crate) fingerprint: Fingerprint,
     /// Stops the heartbeat. There is none before work was found pending.
     heartbeat: OnceLock<DropGuard>,
     /// Among the running claims of its scope.
@@ -34,7 +35,7 @@ impl<St: Store> Held<St> {
     pub(crate) fn new(
         shared: &Arc<Shared<St>>,
         claim: Claim,
-        request: BeginRequest,
+        fingerprint: Fingerprint,
         request_id: Option<HeaderValue>,
         place: Option<Place>,
     ) -> Self {
@@ -43,10 +44,6 @@ impl<St: Store> Held<St> {
             reason = "it is told to people, and decides nothing"
         )]
         let origin = Origin::new(SystemTime::now(), request_id);
-        let request = BeginRequest {
-            key: claim.key,
-            ..request
-        };
         let grant = Grant {
             claim,
             origin,
@@ -56,7 +53,7 @@ impl<St: Store> Held<St> {
         let held = Self {
             shared: Arc::clone(shared),
             grant: Arc::new(grant),
-            request,
+            fingerprint,
             heartbeat: OnceLock::new(),
             _place: place,
             settled: false,

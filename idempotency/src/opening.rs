@@ -12,13 +12,14 @@ use tokio::time::{Instant, sleep};
 use buttress_wire::Protocol;
 
 use crate::event::Event;
+use crate::fingerprint::Fingerprint;
 use crate::held::Held;
 use crate::key::{ClientKey, RecordKey};
 use crate::progress::Progress;
 use crate::scopes::Place;
 use crate::settings::OnConflict;
 use crate::shared::Shared;
-use crate::store::{Begin, BeginRequest, Claim, Recovery, Store, StoreError};
+use crate::store::{Begin, BeginRequest, Claim, Recovery, Store, StoreError, Token};
 
 /// What is known of a keyed request beside its inner service, which need not be `Sync` and so is not borrowed across an await.
 pub(crate) struct Keyed<St> {
@@ -31,6 +32,23 @@ pub(crate) struct Keyed<St> {
     pub(crate) request_id: Option<HeaderValue>,
     pub(crate) progress: Arc<Progress>,
     pub(crate) protocol: Protocol,
+}
+
+/// What a key is asked for with.
+#[derive(Clone, Copy)]
+pub(crate) struct Asked {
+    pub(crate) fingerprint: Fingerprint,
+    pub(crate) recovery: Recovery,
+}
+
+impl Asked {
+    /// Without the will to take over.
+    fn cautiously(self) -> Self {
+        Self {
+            recovery: Recovery::Reject,
+            ..self
+        }
+    }
 }
 
 pub(crate) enum Opened<St: Store> {
@@ -52,7 +70,7 @@ impl<St> Keyed<St> {
     pub(crate) fn new(
         shared: Arc<Shared<St>>,
         head: &request::Parts,
-        key: &ClientKey,
+        key: &ClientKey<'_>,
         protocol: Protocol,
     ) -> Self {
         let settings = &shared.settings;
@@ -72,8 +90,8 @@ impl<St> Keyed<St> {
 
 impl<St: Store> Keyed<St> {
     /// Claims the key, or finds out what is known of it; waits for the first request where that is chosen.
-    pub(crate) async fn open(&self, request: &BeginRequest) -> Result<Opened<St>, StoreError> {
-        let opened = self.try_open(request).await?;
+    pub(crate) async fn open(&self, asked: Asked) -> Result<Opened<St>, StoreError> {
+        let opened = self.try_open(asked).await?;
         match (&opened, self.shared.settings.on_conflict) {
             (Opened::Found(Begin::InProgress(_)), OnConflict::Wait { at_most, waiters }) => {
                 // As many wait as may.
@@ -82,22 +100,22 @@ impl<St: Store> Keyed<St> {
                 };
                 self.shared.emit(Event::Waiting);
                 // Another state machine of this size is not for those who need not wait.
-                Box::pin(self.wait(request, at_most)).await
+                Box::pin(self.wait(asked, at_most)).await
             }
             _ => Ok(opened),
         }
     }
 
-    async fn try_open(&self, request: &BeginRequest) -> Result<Opened<St>, StoreError> {
+    async fn try_open(&self, asked: Asked) -> Result<Opened<St>, StoreError> {
         let Ok(place) = self.enter() else {
-            let found = Box::pin(self.look(request)).await?;
+            let found = Box::pin(self.look(asked)).await?;
             return Ok(found.map_or(Opened::Crowded, Opened::Found));
         };
         self.progress.begin();
-        let begun = self.begin(request).await;
+        let begun = self.begin(asked).await;
         if let Ok(Begin::Claimed(claim)) = begun {
             let id = self.request_id.clone();
-            let held = Held::new(&self.shared, claim, request.clone(), id, place);
+            let held = Held::new(&self.shared, claim, asked.fingerprint, id, place);
             return Ok(Opened::Ours(Box::new(held)));
         }
         self.progress.end();
@@ -112,18 +130,14 @@ impl<St: Store> Keyed<St> {
         }
     }
 
-    async fn wait(
-        &self,
-        request: &BeginRequest,
-        at_most: Duration,
-    ) -> Result<Opened<St>, StoreError> {
+    async fn wait(&self, asked: Asked, at_most: Duration) -> Result<Opened<St>, StoreError> {
         let begun = Instant::now();
         let mut pause = FIRST_PAUSE;
         loop {
             // From here on no change is missed; what has changed before is found.
-            let settled = self.shared.settled(&request.key);
-            let changed = self.shared.store.changed(&request.key);
-            let opened = self.try_open(request).await?;
+            let settled = self.shared.settled(&self.key);
+            let changed = self.shared.store.changed(&self.key);
+            let opened = self.try_open(asked).await?;
             let Opened::Found(Begin::InProgress(left)) = &opened else {
                 return Ok(opened);
             };
@@ -138,32 +152,23 @@ impl<St: Store> Keyed<St> {
         }
     }
 
-    async fn begin(&self, request: &BeginRequest) -> Result<Begin, StoreError> {
-        let found = self.shared.store.begin(request.clone()).await?;
-        let found = match found {
+    async fn begin(&self, asked: Asked) -> Result<Begin, StoreError> {
+        let request = self.request(self.key, asked);
+        match self.shared.store.begin(request).await? {
             Begin::Claimed(claim) if !self.former.is_empty() => {
-                Box::pin(self.mind_former(request, claim)).await?
+                Box::pin(self.mind_former(asked, claim)).await
             }
-            found => found,
-        };
-        self.read(&request.key, found)
+            found => self.read(&self.key, found),
+        }
     }
 
     /// Whoever uses another secret claims first and looks then, as we do: of two that meet, at least one sees the other.
-    async fn mind_former(&self, request: &BeginRequest, ours: Claim) -> Result<Begin, StoreError> {
+    async fn mind_former(&self, asked: Asked, ours: Claim) -> Result<Begin, StoreError> {
         let store = &self.shared.store;
         for key in &self.former {
-            let former = BeginRequest {
-                key: *key,
-                ..request.clone()
-            };
-            let cautious = BeginRequest {
-                recovery: Recovery::Reject,
-                ..former.clone()
-            };
-            match store.look(&cautious).await {
+            match store.look(&self.request(*key, asked.cautiously())).await {
                 Ok(None) => {}
-                Ok(Some(_)) => return self.go_on_with(former, ours).await,
+                Ok(Some(_)) => return self.go_on_with(*key, asked, ours).await,
                 Err(error) => {
                     let _ = store.abandon(&ours).await;
                     return Err(error);
@@ -174,9 +179,14 @@ impl<St: Store> Keyed<St> {
     }
 
     /// What was begun under a former key goes on under it. Ours is held until that is settled, so that nobody comes between them.
-    async fn go_on_with(&self, former: BeginRequest, ours: Claim) -> Result<Begin, StoreError> {
-        let (store, key) = (&self.shared.store, former.key);
-        let found = store.begin(former).await;
+    async fn go_on_with(
+        &self,
+        key: RecordKey,
+        asked: Asked,
+        ours: Claim,
+    ) -> Result<Begin, StoreError> {
+        let store = &self.shared.store;
+        let found = store.begin(self.request(key, asked)).await;
         let given_back = store.abandon(&ours).await;
         match (given_back, found?) {
             // It took so long that ours was lost: somebody may have come between them.
@@ -188,12 +198,9 @@ impl<St: Store> Keyed<St> {
         }
     }
 
-    async fn look(&self, request: &BeginRequest) -> Result<Option<Begin>, StoreError> {
-        for key in std::iter::once(&request.key).chain(&self.former) {
-            let request = BeginRequest {
-                key: *key,
-                ..request.clone()
-            };
+    async fn look(&self, asked: Asked) -> Result<Option<Begin>, StoreError> {
+        for key in std::iter::once(&self.key).chain(&self.former) {
+            let request = self.request(*key, asked);
             if let Some(found) = self.shared.store.look(&request).await? {
                 return self.read(key, found).map(Some);
             }
@@ -202,13 +209,29 @@ impl<St: Store> Keyed<St> {
     }
 
     /// What has come to the key of a claim that is no longer ours; nothing if that was given back.
-    pub(crate) async fn winner(&self, lost: &BeginRequest) -> Result<Option<Begin>, StoreError> {
-        let cautious = BeginRequest {
+    pub(crate) async fn winner(
+        &self,
+        key: &RecordKey,
+        fingerprint: Fingerprint,
+    ) -> Result<Option<Begin>, StoreError> {
+        let asked = Asked {
+            fingerprint,
             recovery: Recovery::Reject,
-            ..lost.clone()
         };
-        let found = self.shared.store.look(&cautious).await?;
-        found.map(|found| self.read(&lost.key, found)).transpose()
+        let found = self.shared.store.look(&self.request(*key, asked)).await?;
+        found.map(|found| self.read(key, found)).transpose()
+    }
+
+    fn request(&self, key: RecordKey, asked: Asked) -> BeginRequest {
+        let settings = &self.shared.settings;
+        BeginRequest {
+            key,
+            fingerprint: asked.fingerprint,
+            token: Token::random(),
+            lease: settings.lease,
+            ttl: settings.ttl,
+            recovery: asked.recovery,
+        }
     }
 
     /// Opens what was sealed.

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::error::Error;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::Poll;
 
 use buttress_wire::fields::{announced_length, is_event_stream};
@@ -13,11 +14,13 @@ use http_body::{Body, Frame};
 
 use crate::body::IdempotentBody;
 use crate::event::Event;
+use crate::fingerprint::Fingerprint;
+use crate::handler::Grant;
 use crate::held::Held;
 use crate::keep::{Keep, recorded, recorded_headers};
 use crate::opening::Keyed;
 use crate::refusal;
-use crate::store::{Begin, BeginRequest, Origin, Record, Store, StoreError};
+use crate::store::{Begin, Origin, Record, Store, StoreError};
 use crate::streaming::Streaming;
 
 impl<St: Store> Keyed<St> {
@@ -54,9 +57,10 @@ impl<St: Store> Keyed<St> {
     /// Our lease was lost and somebody else has claimed the key since: what they have come to is the answer.
     pub(crate) async fn yield_to_winner<B>(
         &self,
-        lost: &BeginRequest,
+        lost: &Grant,
+        fingerprint: Fingerprint,
     ) -> Response<IdempotentBody<B>> {
-        match self.winner(lost).await {
+        match self.winner(&lost.claim.key, fingerprint).await {
             Ok(Some(found)) => self.answer(found),
             // The winner has given it back.
             Ok(None) => self.answer(Begin::OutcomeUnknown),
@@ -70,11 +74,11 @@ impl<St: Store> Keyed<St> {
         response: Response<Bytes>,
         held: Box<Held<St>>,
     ) -> Response<IdempotentBody<B>> {
-        let (grant, lost) = (held.grant.clone(), held.request.clone());
+        let (grant, fingerprint) = (Arc::clone(&held.grant), held.fingerprint);
         let replay_header = &self.shared.settings.replay_header;
         let recorded = recorded(response, replay_header, &grant.origin);
         match held.complete(Some(recorded.clone())).await {
-            Err(StoreError::Lost) => self.yield_to_winner(&lost).await,
+            Err(StoreError::Lost) => self.yield_to_winner(&grant, fingerprint).await,
             _ => {
                 self.shared.emit(Event::Reconciled(&grant.claim));
                 self.replay(&recorded, &grant.origin)
@@ -148,9 +152,9 @@ impl<St: Store> Keyed<St> {
         recorded: Recorded,
         held: Box<Held<St>>,
     ) -> Response<IdempotentBody<B>> {
-        let lost = held.request.clone();
+        let (grant, fingerprint) = (Arc::clone(&held.grant), held.fingerprint);
         if let Err(StoreError::Lost) = held.complete(Some(recorded.clone())).await {
-            return self.yield_to_winner(&lost).await;
+            return self.yield_to_winner(&grant, fingerprint).await;
         }
         Response::from_parts(head, IdempotentBody::recorded(recorded.replay_body()))
     }

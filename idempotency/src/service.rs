@@ -57,16 +57,19 @@ where
         if !settings.methods.contains(request.method()) {
             return ResponseFuture::pass(inner, request.map(RequestBody::own));
         }
-        let protocol = Protocol::of(request.headers());
-        let key = match settings.key(request.headers()) {
+        let (parts, body) = request.into_parts();
+        let protocol = Protocol::of(&parts.headers);
+        let key = match settings.key(&parts.headers) {
             Ok(Some(key)) => key,
             Ok(None) if settings.required => {
                 return ResponseFuture::refuse(&refusal::key_missing(), protocol);
             }
-            Ok(None) => return ResponseFuture::pass(inner, request.map(RequestBody::own)),
+            Ok(None) => {
+                let request = Request::from_parts(parts, RequestBody::own(body));
+                return ResponseFuture::pass(inner, request);
+            }
             Err(error) => return ResponseFuture::refuse(&refusal::key_invalid(error), protocol),
         };
-        let (parts, body) = request.into_parts();
         let keyed = Keyed::new(Arc::clone(&self.shared), &parts, &key, protocol);
         let (progress, apart) = (Arc::clone(&keyed.progress), self.shared.apart());
         let work = Work { inner, keyed };

@@ -125,7 +125,10 @@ impl Default for Settings {
 
 impl Settings {
     /// The key of a request with these headers.
-    pub(crate) fn key(&self, headers: &HeaderMap) -> Result<Option<ClientKey>, KeyError> {
+    pub(crate) fn key<'a>(
+        &self,
+        headers: &'a HeaderMap,
+    ) -> Result<Option<ClientKey<'a>>, KeyError> {
         ClientKey::of(headers, &self.header, self.syntax, self.max_key)
     }
 

@@ -14,12 +14,12 @@ use crate::body::{IdempotentBody, RequestBody};
 use crate::event::Event;
 use crate::fingerprint::FingerprintError;
 use crate::held::Held;
-use crate::opening::{Keyed, Opened};
+use crate::opening::{Asked, Keyed, Opened};
 use crate::reconcile::Reconciled;
 use crate::refusal;
 use crate::settings::{Execution, OnStoreError};
 use crate::spawned::spawned;
-use crate::store::{Begin, BeginRequest, Recovery, Standing, Store, StoreError, Token};
+use crate::store::{Begin, Recovery, Standing, Store, StoreError};
 
 /// A keyed request, and what it is worked on with.
 pub(crate) struct Work<S, St> {
@@ -30,36 +30,47 @@ pub(crate) struct Work<S, St> {
 pub(crate) type Answer<B, E> = Result<Response<IdempotentBody<B>>, E>;
 
 impl<S, St: Store> Work<S, St> {
-    pub(crate) async fn run<ReqB, B>(self, parts: request::Parts, body: ReqB) -> Answer<B, S::Error>
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "the future of an `async fn` has room for each argument twice"
+    )]
+    pub(crate) fn run<ReqB, B>(
+        self,
+        parts: request::Parts,
+        body: ReqB,
+    ) -> impl Future<Output = Answer<B, S::Error>> + Send
     where
         S: Service<Request<RequestBody<ReqB>>, Response = Response<B>> + Send + 'static,
         S::Future: Send,
         S::Error: Send,
         ReqB: Body + Send + 'static,
+        ReqB::Data: Send,
         ReqB::Error: Into<Box<dyn Error + Send + Sync>>,
         B: Body + Send + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        let body = match self.keyed.read_body(body).await {
-            Ok(body) => body,
-            Err(refusal) => return Ok(self.keyed.refuse(&refusal)),
-        };
-        let request = match self.keyed.begin_request(&parts, &body.data) {
-            Ok(request) => request,
-            Err(error) => return Ok(self.keyed.refuse(&refusal::no_fingerprint(error))),
-        };
-        match self.keyed.open(&request).await {
-            // A replay does not carry the room that an execution needs.
-            Ok(Opened::Ours(held)) => Box::pin(self.start(parts, body, held)).await,
-            Ok(Opened::Found(Begin::OutcomeUnknown)) if self.keyed.can_reconcile() => {
-                Box::pin(self.reconcile(parts, body, request)).await
+        async move {
+            let body = match self.keyed.read_body(body).await {
+                Ok(body) => body,
+                Err(refusal) => return Ok(self.keyed.refuse(&refusal)),
+            };
+            let asked = match self.keyed.ask_for(&parts, &body.data) {
+                Ok(asked) => asked,
+                Err(error) => return Ok(self.keyed.refuse(&refusal::no_fingerprint(error))),
+            };
+            match self.keyed.open(asked).await {
+                // A replay does not carry the room that an execution needs.
+                Ok(Opened::Ours(held)) => Box::pin(self.start(parts, body, held)).await,
+                Ok(Opened::Found(Begin::OutcomeUnknown)) if self.keyed.can_reconcile() => {
+                    Box::pin(self.reconcile(parts, body, asked)).await
+                }
+                Ok(Opened::Found(found)) => Ok(self.keyed.answer(found)),
+                Ok(Opened::Crowded) => {
+                    self.keyed.shared.emit(Event::Crowded);
+                    Ok(self.keyed.refuse(&refusal::crowded()))
+                }
+                Err(error) => Box::pin(self.without_store(parts, body, &error)).await,
             }
-            Ok(Opened::Found(found)) => Ok(self.keyed.answer(found)),
-            Ok(Opened::Crowded) => {
-                self.keyed.shared.emit(Event::Crowded);
-                Ok(self.keyed.refuse(&refusal::crowded()))
-            }
-            Err(error) => Box::pin(self.without_store(parts, body, &error)).await,
         }
     }
 
@@ -160,9 +171,9 @@ impl<S, St: Store> Work<S, St> {
                 Ok(response?.map(IdempotentBody::pass))
             }
             Err(StoreError::Lost) => {
-                let lost = held.request.clone();
+                let (grant, fingerprint) = (held.grant.clone(), held.fingerprint);
                 held.lost();
-                Ok(self.keyed.yield_to_winner(&lost).await)
+                Ok(self.keyed.yield_to_winner(&grant, fingerprint).await)
             }
             Err(error) => Ok(self.keyed.refuse(&refusal::store_failed(&error))),
         }
@@ -173,7 +184,7 @@ impl<S, St: Store> Work<S, St> {
         self,
         parts: request::Parts,
         body: Whole,
-        request: BeginRequest,
+        asked: Asked,
     ) -> Answer<B, S::Error>
     where
         S: Service<Request<RequestBody<ReqB>>, Response = Response<B>> + Send + 'static,
@@ -183,12 +194,11 @@ impl<S, St: Store> Work<S, St> {
         B: Body + Send + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        let taking_over = BeginRequest {
+        let taking_over = Asked {
             recovery: Recovery::Reexecute,
-            token: Token::random(),
-            ..request
+            ..asked
         };
-        let held = match self.keyed.open(&taking_over).await {
+        let held = match self.keyed.open(taking_over).await {
             Ok(Opened::Ours(held)) => held,
             Ok(Opened::Found(found)) => return Ok(self.keyed.answer(found)),
             Ok(Opened::Crowded) => return Ok(self.keyed.refuse(&refusal::crowded())),
@@ -232,18 +242,10 @@ impl<St: Store> Keyed<St> {
         Ok(reading.end())
     }
 
-    fn begin_request(
-        &self,
-        parts: &request::Parts,
-        body: &[u8],
-    ) -> Result<BeginRequest, FingerprintError> {
+    fn ask_for(&self, parts: &request::Parts, body: &[u8]) -> Result<Asked, FingerprintError> {
         let settings = &self.shared.settings;
-        Ok(BeginRequest {
-            key: self.key,
+        Ok(Asked {
             fingerprint: settings.fingerprint(parts, body)?,
-            token: Token::random(),
-            lease: settings.lease,
-            ttl: settings.ttl,
             recovery: settings.recovery,
         })
     }
@@ -265,12 +267,16 @@ impl<St: Store> Keyed<St> {
 /// A request body, read.
 pub(crate) struct Whole {
     data: Bytes,
-    trailers: Option<HeaderMap>,
+    /// Few requests have any, and all make room for them.
+    trailers: Option<Box<HeaderMap>>,
 }
 
 impl Whole {
     fn into_body<B>(self) -> RequestBody<B> {
-        RequestBody::whole(ReplayBody::new(self.data, self.trailers))
+        RequestBody::whole(ReplayBody::new(
+            self.data,
+            self.trailers.map(|trailers| *trailers),
+        ))
     }
 }
 
@@ -280,7 +286,7 @@ struct Reading {
     first: Bytes,
     /// All of it, once there is more than one frame.
     all: BytesMut,
-    trailers: Option<HeaderMap>,
+    trailers: Option<Box<HeaderMap>>,
 }
 
 impl Reading {

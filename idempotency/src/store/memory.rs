@@ -80,11 +80,20 @@ impl MemoryStore {
 }
 
 impl Store for MemoryStore {
-    async fn begin(&self, request: BeginRequest) -> Result<Begin, StoreError> {
-        let mut table = self.table(&request.key);
-        // Under the lock: a fence that was drawn before it could be older than one that was given since.
-        let fence = self.inner.fence.fetch_add(1, Ordering::Relaxed) + 1;
-        table.begin(&request, fence, Instant::now())
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "the future of an `async fn` has room for the request twice"
+    )]
+    fn begin(
+        &self,
+        request: BeginRequest,
+    ) -> impl Future<Output = Result<Begin, StoreError>> + Send {
+        async move {
+            let mut table = self.table(&request.key);
+            // Under the lock: a fence that was drawn before it could be older than one that was given since.
+            let fence = self.inner.fence.fetch_add(1, Ordering::Relaxed) + 1;
+            table.begin(&request, fence, Instant::now())
+        }
     }
 
     async fn look(&self, request: &BeginRequest) -> Result<Option<Begin>, StoreError> {
