@@ -18,20 +18,27 @@ use crate::key::{ClientKey, RecordKey};
 use crate::progress::Progress;
 use crate::scopes::Place;
 use crate::settings::OnConflict;
-use crate::shared::Shared;
+use crate::shared::{Apart, Shared};
 use crate::store::{Begin, BeginRequest, Claim, Recovery, Store, StoreError, Token};
 
-/// What is known of a keyed request beside its inner service, which need not be `Sync` and so is not borrowed across an await.
+/// A keyed request without its inner service, which need not be `Sync` and so is not borrowed across an await.
 pub(crate) struct Keyed<St> {
     pub(crate) shared: Arc<Shared<St>>,
-    pub(crate) key: RecordKey,
+    pub(crate) call: Arc<Call>,
+}
+
+/// What is known of a keyed request; shared by its work and by whoever may drop it.
+pub(crate) struct Call {
+    key: RecordKey,
     /// The keys that it may be filed under by processes with another secret.
-    pub(crate) former: Box<[RecordKey]>,
+    former: Box<[RecordKey]>,
     /// Where claims are counted by it.
-    pub(crate) scope: Option<Box<[u8]>>,
-    pub(crate) request_id: Option<HeaderValue>,
-    pub(crate) progress: Arc<Progress>,
+    scope: Option<Box<[u8]>>,
+    request_id: Option<HeaderValue>,
     pub(crate) protocol: Protocol,
+    pub(crate) progress: Progress,
+    /// Takes the work when its caller leaves.
+    pub(crate) apart: Apart,
 }
 
 /// What a key is asked for with.
@@ -43,10 +50,10 @@ pub(crate) struct Asked {
 
 impl Asked {
     /// Without the will to take over.
-    fn cautiously(self) -> Self {
+    fn cautiously(&self) -> Self {
         Self {
             recovery: Recovery::Reject,
-            ..self
+            ..*self
         }
     }
 }
@@ -76,21 +83,25 @@ impl<St> Keyed<St> {
         let settings = &shared.settings;
         let scope = settings.scope(head);
         let filed = |secret| RecordKey::new(secret, &scope, head, key);
-        Self {
+        let call = Call {
             key: filed(&settings.secret),
             former: settings.former_secrets.iter().map(filed).collect(),
             scope: settings.running.as_ref().map(|_| scope[..].into()),
             request_id: head.headers.get(&settings.request_id).cloned(),
-            progress: Arc::default(),
             protocol,
+            progress: Progress::default(),
+            apart: shared.apart(),
+        };
+        Self {
             shared,
+            call: Arc::new(call),
         }
     }
 }
 
 impl<St: Store> Keyed<St> {
     /// Claims the key, or finds out what is known of it; waits for the first request where that is chosen.
-    pub(crate) async fn open(&self, asked: Asked) -> Result<Opened<St>, StoreError> {
+    pub(crate) async fn open(&self, asked: &Asked) -> Result<Opened<St>, StoreError> {
         let opened = self.try_open(asked).await?;
         match (&opened, self.shared.settings.on_conflict) {
             (Opened::Found(Begin::InProgress(_)), OnConflict::Wait { at_most, waiters }) => {
@@ -106,43 +117,43 @@ impl<St: Store> Keyed<St> {
         }
     }
 
-    async fn try_open(&self, asked: Asked) -> Result<Opened<St>, StoreError> {
+    async fn try_open(&self, asked: &Asked) -> Result<Opened<St>, StoreError> {
         let Ok(place) = self.enter() else {
             let found = Box::pin(self.look(asked)).await?;
             return Ok(found.map_or(Opened::Crowded, Opened::Found));
         };
-        self.progress.begin();
+        self.call.progress.begin();
         let begun = self.begin(asked).await;
         if let Ok(Begin::Claimed(claim)) = begun {
-            let id = self.request_id.clone();
+            let id = self.call.request_id.clone();
             let held = Held::new(&self.shared, claim, asked.fingerprint, id, place);
             return Ok(Opened::Ours(Box::new(held)));
         }
-        self.progress.end();
+        self.call.progress.end();
         begun.map(Opened::Found)
     }
 
     /// A place among the running claims of the scope, where there is a limit.
     fn enter(&self) -> Result<Option<Place>, ()> {
-        match (&self.shared.settings.running, &self.scope) {
+        match (&self.shared.settings.running, &self.call.scope) {
             (Some(scopes), Some(scope)) => scopes.enter(scope).map(Some).ok_or(()),
             _ => Ok(None),
         }
     }
 
-    async fn wait(&self, asked: Asked, at_most: Duration) -> Result<Opened<St>, StoreError> {
+    async fn wait(&self, asked: &Asked, at_most: Duration) -> Result<Opened<St>, StoreError> {
         let begun = Instant::now();
         let mut pause = FIRST_PAUSE;
         loop {
             // From here on no change is missed; what has changed before is found.
-            let settled = self.shared.settled(&self.key);
-            let changed = self.shared.store.changed(&self.key);
+            let settled = self.shared.settled(&self.call.key);
+            let changed = self.shared.store.changed(&self.call.key);
             let opened = self.try_open(asked).await?;
             let Opened::Found(Begin::InProgress(left)) = &opened else {
                 return Ok(opened);
             };
             let patience = at_most.saturating_sub(begun.elapsed());
-            if patience.is_zero() || self.progress.is_gone() {
+            if patience.is_zero() || self.call.progress.is_gone() {
                 return Ok(opened);
             }
             // A lease that is over in no time is not asked for in no time.
@@ -152,21 +163,21 @@ impl<St: Store> Keyed<St> {
         }
     }
 
-    async fn begin(&self, asked: Asked) -> Result<Begin, StoreError> {
-        let request = self.request(self.key, asked);
+    async fn begin(&self, asked: &Asked) -> Result<Begin, StoreError> {
+        let request = self.request(self.call.key, asked);
         match self.shared.store.begin(request).await? {
-            Begin::Claimed(claim) if !self.former.is_empty() => {
+            Begin::Claimed(claim) if !self.call.former.is_empty() => {
                 Box::pin(self.mind_former(asked, claim)).await
             }
-            found => self.read(&self.key, found),
+            found => self.read(&self.call.key, found),
         }
     }
 
     /// Whoever uses another secret claims first and looks then, as we do: of two that meet, at least one sees the other.
-    async fn mind_former(&self, asked: Asked, ours: Claim) -> Result<Begin, StoreError> {
+    async fn mind_former(&self, asked: &Asked, ours: Claim) -> Result<Begin, StoreError> {
         let store = &self.shared.store;
-        for key in &self.former {
-            match store.look(&self.request(*key, asked.cautiously())).await {
+        for key in &self.call.former {
+            match store.look(&self.request(*key, &asked.cautiously())).await {
                 Ok(None) => {}
                 Ok(Some(_)) => return self.go_on_with(*key, asked, ours).await,
                 Err(error) => {
@@ -182,7 +193,7 @@ impl<St: Store> Keyed<St> {
     async fn go_on_with(
         &self,
         key: RecordKey,
-        asked: Asked,
+        asked: &Asked,
         ours: Claim,
     ) -> Result<Begin, StoreError> {
         let store = &self.shared.store;
@@ -198,8 +209,8 @@ impl<St: Store> Keyed<St> {
         }
     }
 
-    async fn look(&self, asked: Asked) -> Result<Option<Begin>, StoreError> {
-        for key in std::iter::once(&self.key).chain(&self.former) {
+    async fn look(&self, asked: &Asked) -> Result<Option<Begin>, StoreError> {
+        for key in std::iter::once(&self.call.key).chain(&self.call.former) {
             let request = self.request(*key, asked);
             if let Some(found) = self.shared.store.look(&request).await? {
                 return self.read(key, found).map(Some);
@@ -218,11 +229,11 @@ impl<St: Store> Keyed<St> {
             fingerprint,
             recovery: Recovery::Reject,
         };
-        let found = self.shared.store.look(&self.request(*key, asked)).await?;
+        let found = self.shared.store.look(&self.request(*key, &asked)).await?;
         found.map(|found| self.read(key, found)).transpose()
     }
 
-    fn request(&self, key: RecordKey, asked: Asked) -> BeginRequest {
+    fn request(&self, key: RecordKey, asked: &Asked) -> BeginRequest {
         let settings = &self.shared.settings;
         BeginRequest {
             key,

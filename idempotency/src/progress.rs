@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
-/// Shared by a call's work and by whoever may drop it.
+/// Shared by a call's work and by whoever may drop it: one of them at a time, since a future that is polled is not dropped.
 ///
 /// ```text
 ///  Free ◄───► Begun        the work says which
@@ -22,12 +22,12 @@ const GONE: u8 = 2;
 impl Progress {
     /// Says that there may be a claim.
     pub(crate) fn begin(&self) {
-        self.go(FREE, BEGUN);
+        self.go(BEGUN);
     }
 
     /// Says that there is nothing that has to go on.
     pub(crate) fn end(&self) {
-        self.go(BEGUN, FREE);
+        self.go(FREE);
     }
 
     /// Whether the caller has left, and the work runs in a task.
@@ -40,11 +40,11 @@ impl Progress {
         self.0.swap(GONE, Ordering::AcqRel) == BEGUN
     }
 
-    fn go(&self, from: u8, to: u8) {
+    fn go(&self, to: u8) {
         // Whoever has gone stays gone.
-        let _ = self
-            .0
-            .compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire);
+        if !self.is_gone() {
+            self.0.store(to, Ordering::Release);
+        }
     }
 }
 

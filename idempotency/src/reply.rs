@@ -51,7 +51,9 @@ impl<St: Store> Keyed<St> {
     }
 
     pub(crate) fn refuse<B>(&self, refusal: &Refusal) -> Response<IdempotentBody<B>> {
-        refusal.render(self.protocol).map(IdempotentBody::refusal)
+        refusal
+            .render(self.call.protocol)
+            .map(IdempotentBody::refusal)
     }
 
     /// Our lease was lost and somebody else has claimed the key since: what they have come to is the answer.
@@ -127,7 +129,7 @@ impl<St: Store> Keyed<St> {
         let headers = recorded_headers(&head.headers, &settings.replay_header, origin);
         let recording = Recording::new(head.status, headers, limit)
             .announced(announced_length(&head.headers, body.size_hint().exact()));
-        let apart = self.shared.apart();
+        let apart = self.call.apart.clone();
         let body = match ReadyFrames::read(Box::pin(body), recording).await {
             ReadyFrames::All(Outcome::Complete(recorded)) => {
                 return self.file(head, recorded, held).await;

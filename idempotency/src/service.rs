@@ -71,9 +71,9 @@ where
             Err(error) => return ResponseFuture::refuse(&refusal::key_invalid(error), protocol),
         };
         let keyed = Keyed::new(Arc::clone(&self.shared), &parts, &key, protocol);
-        let (progress, apart) = (Arc::clone(&keyed.progress), self.shared.apart());
+        let call = Arc::clone(&keyed.call);
         let work = Work { inner, keyed };
-        ResponseFuture::work(Box::pin(work.run(parts, body)), progress, apart)
+        ResponseFuture::work(Box::pin(work.run(parts, body)), call)
     }
 }
 

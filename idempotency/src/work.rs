@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::future::poll_fn;
 use std::pin::pin;
+use std::sync::Arc;
 
 use buttress_wire::{Refusal, ReplayBody, into_bytes};
 use bytes::{Bytes, BytesMut};
@@ -58,7 +59,7 @@ impl<S, St: Store> Work<S, St> {
                 Ok(asked) => asked,
                 Err(error) => return Ok(self.keyed.refuse(&refusal::no_fingerprint(error))),
             };
-            match self.keyed.open(asked).await {
+            match self.keyed.open(&asked).await {
                 // A replay does not carry the room that an execution needs.
                 Ok(Opened::Ours(held)) => Box::pin(self.start(parts, body, held)).await,
                 Ok(Opened::Found(Begin::OutcomeUnknown)) if self.keyed.can_reconcile() => {
@@ -111,28 +112,28 @@ impl<S, St: Store> Work<S, St> {
         B: Body + Send + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        let (progress, protocol) = (self.keyed.progress.clone(), self.keyed.protocol);
+        let call = Arc::clone(&self.keyed.call);
         match self.keyed.shared.settings.execution {
             Execution::DetachOnDrop => self.execute(parts, body, held).await,
-            Execution::Inline if progress.is_gone() => {
+            Execution::Inline if call.progress.is_gone() => {
                 // The caller left while the key was being claimed, and the work is the caller's alone.
                 held.forget().await;
                 Ok(refusal::outcome_unknown()
-                    .render(protocol)
+                    .render(call.protocol)
                     .map(IdempotentBody::refusal))
             }
             Execution::Inline => {
-                progress.end();
+                call.progress.end();
                 self.execute(parts, body, held).await
             }
             Execution::Detached => {
                 let tasks = self.keyed.shared.common.tasks.clone();
                 let answer = spawned(&tasks, self.execute(parts, body, held));
                 // The task has it from here on.
-                progress.end();
+                call.progress.end();
                 answer.await.unwrap_or_else(|| {
                     Ok(refusal::outcome_unknown()
-                        .render(protocol)
+                        .render(call.protocol)
                         .map(IdempotentBody::refusal))
                 })
             }
@@ -198,14 +199,14 @@ impl<S, St: Store> Work<S, St> {
             recovery: Recovery::Reexecute,
             ..asked
         };
-        let held = match self.keyed.open(taking_over).await {
+        let held = match self.keyed.open(&taking_over).await {
             Ok(Opened::Ours(held)) => held,
             Ok(Opened::Found(found)) => return Ok(self.keyed.answer(found)),
             Ok(Opened::Crowded) => return Ok(self.keyed.refuse(&refusal::crowded())),
             Err(error) => return self.without_store(parts, body, &error).await,
         };
         if self.keyed.shared.settings.execution == Execution::Inline {
-            self.keyed.progress.end();
+            self.keyed.call.progress.end();
         }
         match self.keyed.ask(&parts, &body, &held).await {
             Reconciled::Done(response) => Ok(self.keyed.reconciled(response, held).await),

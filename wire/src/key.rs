@@ -106,13 +106,10 @@ impl<'a, K: Write> KeyBuilder<'a, K> {
 
     /// Appends all lines of one field, in order. An absent one costs a byte.
     pub fn field(&mut self, headers: &HeaderMap, name: &HeaderName) -> &mut Self {
-        let lines = headers.get_all(name);
-        self.key
-            .write(&[u8::try_from(lines.iter().count()).unwrap_or(u8::MAX)]);
-        for line in lines {
-            self.part(line.as_bytes());
+        for line in headers.get_all(name) {
+            self.optional(Some(line.as_bytes()));
         }
-        self
+        self.optional(None::<&[u8]>)
     }
 
     /// Appends a part that may be absent, which is not the same as empty: `/a` is not `/a?`.
