@@ -1,7 +1,7 @@
 //! What a handler sees of the claim it works under.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tokio_util::sync::CancellationToken;
 
@@ -21,10 +21,25 @@ pub(crate) struct Grant {
     pub(crate) claim: Claim,
     /// The request that it was claimed for.
     pub(crate) origin: Origin,
-    /// Fires when the lease is lost.
-    pub(crate) lost: CancellationToken,
+    /// Fires when the lease is lost. Few handlers ask for it.
+    lost: OnceLock<CancellationToken>,
     /// What the handler makes of it by itself.
     pub(crate) settlement: Settlement,
+}
+
+impl Grant {
+    pub(crate) fn new(claim: Claim, origin: Origin) -> Self {
+        Self {
+            claim,
+            origin,
+            lost: OnceLock::new(),
+            settlement: Settlement::default(),
+        }
+    }
+
+    pub(crate) fn lost(&self) -> &CancellationToken {
+        self.lost.get_or_init(CancellationToken::new)
+    }
 }
 
 impl Idempotency {
@@ -49,7 +64,7 @@ impl Idempotency {
     /// Fires when the lease is lost: somebody else may do the work now.
     #[must_use]
     pub fn lost(&self) -> &CancellationToken {
-        &self.grant.lost
+        self.grant.lost()
     }
 
     /// A key to send to the next service: the same at each attempt, and another one for each `step`.
@@ -64,7 +79,7 @@ impl fmt::Debug for Idempotency {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Idempotency")
             .field("claim", &self.grant.claim)
-            .field("lost", &self.grant.lost.is_cancelled())
+            .field("lost", &self.grant.lost().is_cancelled())
             .finish_non_exhaustive()
     }
 }

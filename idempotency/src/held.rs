@@ -15,7 +15,7 @@ use crate::handler::{Grant, Idempotency};
 use crate::scopes::Place;
 use crate::shared::Shared;
 use crate::store::{Claim, Origin, Record, Standing, Store, StoreError};
-use crate::transaction::{Settled, Settlement};
+use crate::transaction::Settled;
 
 /// A claim under which work is done. It is settled in exactly one way: completed, given back, or, when it is dropped, left to recovery as
 /// an outcome that nobody knows.
@@ -44,15 +44,9 @@ impl<St: Store> Held<St> {
             reason = "it is told to people, and decides nothing"
         )]
         let origin = Origin::new(SystemTime::now(), request_id);
-        let grant = Grant {
-            claim,
-            origin,
-            lost: CancellationToken::new(),
-            settlement: Settlement::default(),
-        };
         let held = Self {
             shared: Arc::clone(shared),
-            grant: Arc::new(grant),
+            grant: Arc::new(Grant::new(claim, origin)),
             fingerprint,
             heartbeat: OnceLock::new(),
             _place: place,
@@ -210,7 +204,7 @@ async fn heartbeat<St: Store>(shared: Arc<Shared<St>>, grant: Arc<Grant>, stop: 
             Some(Err(StoreError::Lost)) if grant.settlement.get() != Settled::Open => {}
             Some(Err(StoreError::Lost)) => {
                 shared.emit(Event::Lost(&grant.claim));
-                return grant.lost.cancel();
+                return grant.lost().cancel();
             }
             // The lease may last until the store is back.
             Some(Err(error)) => shared.emit(Event::StoreFailed(&error)),

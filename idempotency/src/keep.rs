@@ -1,7 +1,7 @@
 //! What is recorded of a response, and what a replay looks like.
 
 use buttress_wire::Recorded;
-use buttress_wire::fields::{end_to_end, strip_exchange};
+use buttress_wire::fields::{end_to_end_where, is_of_one_exchange};
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode, response};
@@ -51,11 +51,8 @@ pub(crate) fn recorded_headers(
     origin: &Origin,
 ) -> HeaderMap {
     const OF_ONE_MOMENT: [HeaderName; 3] = [header::AGE, header::DATE, header::SET_COOKIE];
-    let mut recorded = end_to_end(headers);
-    strip_exchange(&mut recorded);
-    for name in OF_ONE_MOMENT {
-        recorded.remove(name);
-    }
+    let keep = |name: &HeaderName| !is_of_one_exchange(name) && !OF_ONE_MOMENT.contains(name);
+    let mut recorded = end_to_end_where(headers, 3, keep);
     recorded.insert(replay_header, HeaderValue::from_static("true"));
     if let Some(id) = origin.request_id() {
         recorded.insert(ORIGINAL_REQUEST, id.clone());

@@ -64,7 +64,7 @@ pub(crate) enum Opened<St: Store> {
     /// The key is not ours.
     Found(Begin),
     /// The key is ours.
-    Ours(Box<Held<St>>),
+    Ours(Held<St>),
 }
 
 /// How long a waiting request leaves the store alone: at first, and in the end.
@@ -127,7 +127,7 @@ impl<St: Store> Keyed<St> {
         if let Ok(Begin::Claimed(claim)) = begun {
             let id = self.call.request_id.clone();
             let held = Held::new(&self.shared, claim, asked.fingerprint, id, place);
-            return Ok(Opened::Ours(Box::new(held)));
+            return Ok(Opened::Ours(held));
         }
         self.call.progress.end();
         begun.map(Opened::Found)

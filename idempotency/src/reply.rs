@@ -74,7 +74,7 @@ impl<St: Store> Keyed<St> {
     pub(crate) async fn reconciled<B>(
         &self,
         response: Response<Bytes>,
-        held: Box<Held<St>>,
+        held: Held<St>,
     ) -> Response<IdempotentBody<B>> {
         let (grant, fingerprint) = (Arc::clone(&held.grant), held.fingerprint);
         let replay_header = &self.shared.settings.replay_header;
@@ -92,7 +92,7 @@ impl<St: Store> Keyed<St> {
     pub(crate) async fn record<B>(
         &self,
         response: Response<B>,
-        held: Box<Held<St>>,
+        held: Held<St>,
     ) -> Response<IdempotentBody<B>>
     where
         B: Body + Send + 'static,
@@ -117,7 +117,7 @@ impl<St: Store> Keyed<St> {
         &self,
         head: response::Parts,
         body: B,
-        held: Box<Held<St>>,
+        held: Held<St>,
     ) -> Response<IdempotentBody<B>>
     where
         B: Body + Send + 'static,
@@ -142,7 +142,7 @@ impl<St: Store> Keyed<St> {
                 Streaming::pass(ahead, body, apart)
             }
             ReadyFrames::Some(ahead, body, recording) => {
-                Streaming::record(ahead, body, *recording, *held, apart, settings.execution)
+                Streaming::record(ahead, body, *recording, held, apart, settings.execution)
             }
         };
         Response::from_parts(head, IdempotentBody::streaming(body))
@@ -152,7 +152,7 @@ impl<St: Store> Keyed<St> {
         &self,
         head: response::Parts,
         recorded: Recorded,
-        held: Box<Held<St>>,
+        held: Held<St>,
     ) -> Response<IdempotentBody<B>> {
         let (grant, fingerprint) = (Arc::clone(&held.grant), held.fingerprint);
         if let Err(StoreError::Lost) = held.complete(Some(recorded.clone())).await {
@@ -192,6 +192,9 @@ where
                 Some(Some(Ok(frame))) => {
                     let frame = into_bytes(frame);
                     let within = recording.frame(&frame);
+                    if within && body.is_end_stream() {
+                        break;
+                    }
                     ahead.push_back(frame);
                     if !within {
                         return Self::TooLarge(ahead, body);

@@ -102,7 +102,7 @@ impl<S, St: Store> Work<S, St> {
         self,
         parts: request::Parts,
         body: Whole,
-        held: Box<Held<St>>,
+        held: Held<St>,
     ) -> Answer<B, S::Error>
     where
         S: Service<Request<RequestBody<ReqB>>, Response = Response<B>> + Send + 'static,
@@ -144,7 +144,7 @@ impl<S, St: Store> Work<S, St> {
         mut self,
         mut parts: request::Parts,
         body: Whole,
-        held: Box<Held<St>>,
+        held: Held<St>,
     ) -> Answer<B, S::Error>
     where
         S: Service<Request<RequestBody<ReqB>>, Response = Response<B>>,

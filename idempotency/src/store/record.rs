@@ -7,13 +7,20 @@
 //! origin = milliseconds since 1970 u64, or 0 │ length u8 │ id of the request
 //! ```
 
+use std::cell::RefCell;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use buttress_wire::Recorded;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use http::HeaderValue;
+use httpdate::HttpDate;
 
 use super::StoreError;
+
+thread_local! {
+    /// Most requests come in the same second as the one before.
+    static LAST_DATE: RefCell<(u64, HeaderValue)> = const { RefCell::new((0, HeaderValue::from_static(""))) };
+}
 
 /// What is kept of finished work.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,8 +71,15 @@ impl Origin {
 
     /// The time as HTTP writes it (RFC 9110, section 5.6.7), to the second.
     pub(crate) fn http_date(&self) -> Option<HeaderValue> {
-        let date = httpdate::HttpDate::from(self.at()?).to_string();
-        HeaderValue::try_from(date).ok()
+        let at = self.at()?;
+        let second = self.millis / 1000;
+        LAST_DATE.with_borrow_mut(|(of, date)| {
+            if *of != second {
+                let written = HeaderValue::try_from(HttpDate::from(at).to_string()).ok()?;
+                (*of, *date) = (second, written);
+            }
+            Some(date.clone())
+        })
     }
 
     fn put(&self, out: &mut BytesMut) {
@@ -214,6 +228,14 @@ mod tests {
         );
         assert_eq!(origin().request_id().unwrap(), "req-1");
         assert_eq!(Origin::default().at(), None);
+        for _ in 0..2 {
+            assert_eq!(
+                origin().http_date().unwrap(),
+                "Wed, 18 Nov 2026 11:06:40 GMT"
+            );
+            let later = Origin::new(origin().at().unwrap() + Duration::from_secs(1), None);
+            assert_eq!(later.http_date().unwrap(), "Wed, 18 Nov 2026 11:06:41 GMT");
+        }
         let long = HeaderValue::from_str(&"a".repeat(129)).unwrap();
         assert_eq!(Origin::new(UNIX_EPOCH, Some(long)), Origin::default());
     }
