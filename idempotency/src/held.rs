@@ -1,7 +1,7 @@
 //! A claim that is held, and what becomes of it whatever happens to its holder.
 
-use std::future::Future;
-use std::pin::pin;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
@@ -65,16 +65,17 @@ impl<St: Store> Held<St> {
     }
 
     /// Runs `work`, and keeps the lease once it was found pending.
-    pub(crate) async fn keep_alive<F: Future>(&self, work: F) -> F::Output {
-        let mut work = pin!(work);
-        std::future::poll_fn(|cx| {
+    pub(crate) fn keep_alive<F: Future + ?Sized>(
+        &self,
+        mut work: Pin<&mut F>,
+    ) -> impl Future<Output = F::Output> {
+        poll_fn(move |cx| {
             let poll = work.as_mut().poll(cx);
             if poll.is_pending() {
                 self.beat();
             }
             poll
         })
-        .await
     }
 
     /// Has the lease renewed from here on, by a task of its own: work may block its thread, and a caller or a reader may let it wait for
@@ -90,19 +91,28 @@ impl<St: Store> Held<St> {
     }
 
     /// Files the response, or, without one, that there was one.
-    pub(crate) async fn complete(mut self, response: Option<Recorded>) -> Result<(), StoreError> {
-        self.settled = true;
-        let record = Record::of(response, self.grant.origin.clone());
-        let record = self
-            .shared
-            .settings
-            .cipher
-            .seal(&self.grant.claim.key, record);
-        let filed = file(&self.shared, &self.grant.claim, record.clone()).await;
-        if matches!(&filed, Err(error) if !matches!(error, StoreError::Lost)) {
-            self.try_again_later(record);
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "the future of an `async fn` has room for each argument twice"
+    )]
+    pub(crate) fn complete(
+        mut self,
+        response: Option<Recorded>,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send {
+        async move {
+            self.settled = true;
+            let record = Record::of(response, self.grant.origin.clone());
+            let record = self
+                .shared
+                .settings
+                .cipher
+                .seal(&self.grant.claim.key, record);
+            let filed = file(&self.shared, &self.grant.claim, record.clone()).await;
+            if matches!(&filed, Err(error) if !matches!(error, StoreError::Lost)) {
+                self.try_again_later(record);
+            }
+            filed
         }
-        filed
     }
 
     /// How the claim stands when the handler has answered: most often it is still to be settled.
@@ -166,22 +176,26 @@ impl<St: Store> Held<St> {
 /// How often filing a record is tried again, a third of a lease apart.
 const RETRIES: usize = 30;
 
-async fn file<St: Store>(
+#[expect(
+    clippy::manual_async_fn,
+    reason = "the future of an `async fn` has room for each argument twice"
+)]
+fn file<St: Store>(
     shared: &Shared<St>,
     claim: &Claim,
     record: Record,
-) -> Result<(), StoreError> {
-    let filed = shared
-        .store
-        .complete(claim, record, shared.settings.ttl)
-        .await;
-    shared.emit(match &filed {
-        Ok(()) => Event::Completed(claim),
-        Err(StoreError::Lost) => Event::Lost(claim),
-        Err(error) => Event::StoreFailed(error),
-    });
-    shared.tell_settled(&claim.key);
-    filed
+) -> impl Future<Output = Result<(), StoreError>> + Send {
+    async move {
+        let ttl = shared.settings.ttl;
+        let filed = shared.store.complete(claim, record, ttl).await;
+        shared.emit(match &filed {
+            Ok(()) => Event::Completed(claim),
+            Err(StoreError::Lost) => Event::Lost(claim),
+            Err(error) => Event::StoreFailed(error),
+        });
+        shared.tell_settled(&claim.key);
+        filed
+    }
 }
 
 /// Renews the lease three times as often as is needed, until it is lost, or nobody needs it any more.

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::error::Error;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 
 use buttress_wire::fields::{announced_length, is_event_stream};
 use buttress_wire::{Outcome, Recorded, Recording, Refusal, into_bytes};
@@ -88,78 +88,108 @@ impl<St: Store> Keyed<St> {
         }
     }
 
-    /// The response of our execution.
-    pub(crate) async fn record<B>(
+    /// What the response of our execution looks like outside, and what is due before it is sent.
+    ///
+    /// Reads what is there of the body. When that is all, the record is filed before the first byte of the response is sent; else
+    /// the body is recorded while it streams.
+    pub(crate) fn judge<B>(
         &self,
         response: Response<B>,
         held: Held<St>,
-    ) -> Response<IdempotentBody<B>>
+        waker: &Waker,
+    ) -> (Response<IdempotentBody<B>>, Due<St>)
     where
         B: Body + Send + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         let (head, body) = response.into_parts();
-        match self.shared.keep(&head) {
-            Keep::Forget => held.forget().await,
-            Keep::Unknown => drop(held),
+        let (body, due) = match self.shared.keep(&head) {
+            Keep::Forget => (IdempotentBody::pass(body), Due::Forget(held)),
+            // Dropping what is held says so.
+            Keep::Unknown => (IdempotentBody::pass(body), Due::Nothing),
             // Its end may never come.
             Keep::Record if is_event_stream(&head.headers) => {
-                let _ = held.complete(None).await;
+                (IdempotentBody::pass(body), Due::File(held, None))
             }
-            Keep::Record => return self.record_body(head, body, held).await,
-        }
-        Response::from_parts(head, IdempotentBody::pass(body))
+            Keep::Record => self.record(&head, body, held, &mut Context::from_waker(waker)),
+        };
+        (Response::from_parts(head, body), due)
     }
 
-    /// Reads what is there of the body. When that is all, the record is filed before the first byte of the response is sent; else
-    /// the body is recorded while it streams.
-    async fn record_body<B>(
+    fn record<B>(
         &self,
-        head: response::Parts,
+        head: &response::Parts,
         body: B,
         held: Held<St>,
-    ) -> Response<IdempotentBody<B>>
+        cx: &mut Context<'_>,
+    ) -> (IdempotentBody<B>, Due<St>)
     where
         B: Body + Send + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        let settings = &self.shared.settings;
-        let limit = settings.max_recorded_body;
+        let (settings, apart) = (&self.shared.settings, self.call.apart.clone());
         let origin = &held.grant.origin;
         let headers = recorded_headers(&head.headers, &settings.replay_header, origin);
-        let recording = Recording::new(head.status, headers, limit)
+        let recording = Recording::new(head.status, headers, settings.max_recorded_body)
             .announced(announced_length(&head.headers, body.size_hint().exact()));
-        let apart = self.call.apart.clone();
-        let body = match ReadyFrames::read(Box::pin(body), recording).await {
+        let (body, due) = match ReadyFrames::read(Box::pin(body), recording, cx) {
             ReadyFrames::All(Outcome::Complete(recorded)) => {
-                return self.file(head, recorded, held).await;
+                let body = IdempotentBody::recorded(recorded.replay_body());
+                return (body, Due::File(held, Some(recorded)));
             }
             // It ended, and not as announced: its client sees the same.
-            ReadyFrames::All(_) => Streaming::fail(VecDeque::new(), "cut short".into(), apart),
-            ReadyFrames::Broken(ahead, error) => Streaming::fail(ahead, error, apart),
+            ReadyFrames::All(_) => {
+                let cut = Streaming::fail(VecDeque::new(), "cut short".into(), apart);
+                (cut, Due::Nothing)
+            }
+            ReadyFrames::Broken(ahead, error) => {
+                (Streaming::fail(ahead, error, apart), Due::Nothing)
+            }
             ReadyFrames::TooLarge(ahead, body) => {
-                let _ = held.complete(None).await;
-                Streaming::pass(ahead, body, apart)
+                (Streaming::pass(ahead, body, apart), Due::File(held, None))
             }
             ReadyFrames::Some(ahead, body, recording) => {
-                Streaming::record(ahead, body, *recording, held, apart, settings.execution)
+                let execution = settings.execution;
+                let body = Streaming::record(ahead, body, *recording, held, apart, execution);
+                (body, Due::Nothing)
             }
         };
-        Response::from_parts(head, IdempotentBody::streaming(body))
+        (IdempotentBody::streaming(body), due)
     }
 
-    async fn file<B>(
-        &self,
-        head: response::Parts,
-        recorded: Recorded,
-        held: Held<St>,
-    ) -> Response<IdempotentBody<B>> {
-        let (grant, fingerprint) = (Arc::clone(&held.grant), held.fingerprint);
-        if let Err(StoreError::Lost) = held.complete(Some(recorded.clone())).await {
-            return self.yield_to_winner(&grant, fingerprint).await;
+    /// Does what is due; gives another answer if somebody else has settled the claim with one.
+    pub(crate) async fn settle<B>(&self, due: Due<St>) -> Option<Response<IdempotentBody<B>>> {
+        match due {
+            Due::Nothing => None,
+            Due::Forget(held) => {
+                held.forget().await;
+                None
+            }
+            Due::File(held, None) => {
+                let _ = held.complete(None).await;
+                None
+            }
+            Due::File(held, recorded) => {
+                let (grant, fingerprint) = (Arc::clone(&held.grant), held.fingerprint);
+                match held.complete(recorded).await {
+                    Err(StoreError::Lost) => {
+                        let winner = self.yield_to_winner(&grant, fingerprint);
+                        Some(Box::pin(winner).await)
+                    }
+                    _ => None,
+                }
+            }
         }
-        Response::from_parts(head, IdempotentBody::recorded(recorded.replay_body()))
     }
+}
+
+/// What is to be done with a claim before the response to its work is sent.
+pub(crate) enum Due<St: Store> {
+    /// The response is filed, or, without one, that there was one.
+    File(Held<St>, Option<Recorded>),
+    /// The claim is given back.
+    Forget(Held<St>),
+    Nothing,
 }
 
 /// What is there of a body without waiting.
@@ -175,21 +205,14 @@ where
     B: Body,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    async fn read(mut body: Pin<Box<B>>, mut recording: Recording) -> Self {
+    fn read(mut body: Pin<Box<B>>, mut recording: Recording, cx: &mut Context<'_>) -> Self {
         let mut ahead = VecDeque::new();
         while !body.is_end_stream() {
-            // Ready with `None` for "not now".
-            let polled = std::future::poll_fn(|cx| {
-                Poll::Ready(match body.as_mut().poll_frame(cx) {
-                    Poll::Pending => None,
-                    Poll::Ready(frame) => Some(frame),
-                })
-            });
-            match polled.await {
-                None => return Self::Some(ahead, body, Box::new(recording)),
-                Some(None) => break,
-                Some(Some(Err(error))) => return Self::Broken(ahead, error.into()),
-                Some(Some(Ok(frame))) => {
+            match body.as_mut().poll_frame(cx) {
+                Poll::Pending => return Self::Some(ahead, body, Box::new(recording)),
+                Poll::Ready(None) => break,
+                Poll::Ready(Some(Err(error))) => return Self::Broken(ahead, error.into()),
+                Poll::Ready(Some(Ok(frame))) => {
                     let frame = into_bytes(frame);
                     let within = recording.frame(&frame);
                     if within && body.is_end_stream() {

@@ -2,8 +2,9 @@
 
 use std::error::Error;
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 
 use buttress_wire::{Refusal, ReplayBody, into_bytes};
 use bytes::{Bytes, BytesMut};
@@ -61,7 +62,7 @@ impl<S, St: Store> Work<S, St> {
             };
             match self.keyed.open(&asked).await {
                 // A replay does not carry the room that an execution needs.
-                Ok(Opened::Ours(held)) => Box::pin(self.start(parts, body, held)).await,
+                Ok(Opened::Ours(held)) => self.start(parts, body, held).await,
                 Ok(Opened::Found(Begin::OutcomeUnknown)) if self.keyed.can_reconcile() => {
                     Box::pin(self.reconcile(parts, body, asked)).await
                 }
@@ -98,12 +99,12 @@ impl<S, St: Store> Work<S, St> {
     }
 
     /// Executes it where that is chosen to happen.
-    async fn start<ReqB, B>(
+    fn start<ReqB, B>(
         self,
         parts: request::Parts,
         body: Whole,
         held: Held<St>,
-    ) -> Answer<B, S::Error>
+    ) -> Pin<Box<dyn Future<Output = Answer<B, S::Error>> + Send>>
     where
         S: Service<Request<RequestBody<ReqB>>, Response = Response<B>> + Send + 'static,
         S::Future: Send,
@@ -114,69 +115,83 @@ impl<S, St: Store> Work<S, St> {
     {
         let call = Arc::clone(&self.keyed.call);
         match self.keyed.shared.settings.execution {
-            Execution::DetachOnDrop => self.execute(parts, body, held).await,
-            Execution::Inline if call.progress.is_gone() => {
+            Execution::DetachOnDrop => Box::pin(self.execute(parts, body, held)),
+            Execution::Inline if call.progress.is_gone() => Box::pin(async move {
                 // The caller left while the key was being claimed, and the work is the caller's alone.
                 held.forget().await;
-                Ok(refusal::outcome_unknown()
-                    .render(call.protocol)
-                    .map(IdempotentBody::refusal))
-            }
+                Ok(self.keyed.refuse(&refusal::outcome_unknown()))
+            }),
             Execution::Inline => {
                 call.progress.end();
-                self.execute(parts, body, held).await
+                Box::pin(self.execute(parts, body, held))
             }
             Execution::Detached => {
                 let tasks = self.keyed.shared.common.tasks.clone();
                 let answer = spawned(&tasks, self.execute(parts, body, held));
                 // The task has it from here on.
                 call.progress.end();
-                answer.await.unwrap_or_else(|| {
-                    Ok(refusal::outcome_unknown()
-                        .render(call.protocol)
-                        .map(IdempotentBody::refusal))
+                Box::pin(async move {
+                    let nobody_knows = || {
+                        let refusal = refusal::outcome_unknown().render(call.protocol);
+                        Ok(refusal.map(IdempotentBody::refusal))
+                    };
+                    answer.await.unwrap_or_else(nobody_knows)
                 })
             }
         }
     }
 
-    async fn execute<ReqB, B>(
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "the future of an `async fn` has room for each argument twice"
+    )]
+    fn execute<ReqB, B>(
         mut self,
         mut parts: request::Parts,
         body: Whole,
         held: Held<St>,
-    ) -> Answer<B, S::Error>
+    ) -> impl Future<Output = Answer<B, S::Error>> + Send
     where
-        S: Service<Request<RequestBody<ReqB>>, Response = Response<B>>,
+        S: Service<Request<RequestBody<ReqB>>, Response = Response<B>> + Send,
+        S::Future: Send,
+        S::Error: Send,
+        ReqB: Send,
         B: Body + Send + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        parts.extensions.insert(held.seen());
-        let ready = held
-            .keep_alive(poll_fn(|cx| self.inner.poll_ready(cx)))
-            .await;
-        if let Err(error) = ready {
-            // It was never called.
-            held.forget().await;
-            return Err(error);
-        }
-        let call = self
-            .inner
-            .call(Request::from_parts(parts, body.into_body()));
-        let response = held.keep_alive(call).await;
-        match held.standing().await {
-            // An error says nothing about what was done before it: dropping what is held leaves it to recovery.
-            Ok(Standing::Running) => Ok(self.keyed.record(response?, held).await),
-            Ok(Standing::Done) => {
-                held.committed();
-                Ok(response?.map(IdempotentBody::pass))
+        async move {
+            parts.extensions.insert(held.seen());
+            let mut ready = poll_fn(|cx| self.inner.poll_ready(cx));
+            let ready = held.keep_alive(Pin::new(&mut ready)).await;
+            if let Err(error) = ready {
+                // It was never called.
+                held.forget().await;
+                return Err(error);
             }
-            Err(StoreError::Lost) => {
-                let (grant, fingerprint) = (held.grant.clone(), held.fingerprint);
-                held.lost();
-                Ok(self.keyed.yield_to_winner(&grant, fingerprint).await)
+            let request = Request::from_parts(parts, body.into_body());
+            let response = {
+                let call = pin!(self.inner.call(request));
+                held.keep_alive(call).await
+            };
+            match held.standing().await {
+                // An error says nothing about what was done before it: dropping what is held leaves it to recovery.
+                Ok(Standing::Running) => {
+                    let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+                    let (response, due) = self.keyed.judge(response?, held, &waker);
+                    drop(waker);
+                    Ok(self.keyed.settle(due).await.unwrap_or(response))
+                }
+                Ok(Standing::Done) => {
+                    held.committed();
+                    Ok(response?.map(IdempotentBody::pass))
+                }
+                Err(StoreError::Lost) => {
+                    let (grant, fingerprint) = (held.grant.clone(), held.fingerprint);
+                    held.lost();
+                    Ok(self.keyed.yield_to_winner(&grant, fingerprint).await)
+                }
+                Err(error) => Ok(self.keyed.refuse(&refusal::store_failed(&error))),
             }
-            Err(error) => Ok(self.keyed.refuse(&refusal::store_failed(&error))),
         }
     }
 
@@ -261,7 +276,7 @@ impl<St: Store> Keyed<St> {
         };
         let mut request = Request::from_parts(parts.clone(), body.data.clone());
         request.extensions_mut().insert(held.seen());
-        held.keep_alive(hook.reconcile(request)).await
+        held.keep_alive(hook.reconcile(request).as_mut()).await
     }
 }
 
