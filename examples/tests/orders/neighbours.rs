@@ -68,10 +68,12 @@ impl Neighbours {
             .expect("one app is killed")
     }
 
-    /// Waits until so many events were told of.
+    /// Waits until so many events were told of. An event that is lost is never told of: then this gives up.
     pub(crate) async fn until_told(&self, count: usize) {
         let mut told = self.books.told.subscribe();
-        told.wait_for(|told| told.len() >= count).await.unwrap();
+        let all = told.wait_for(|told| told.len() >= count);
+        let waited = tokio::time::timeout(std::time::Duration::from_secs(60), all).await;
+        drop(waited.expect("every order is told of"));
     }
 
     /// Payments, and what was charged.
