@@ -1,8 +1,8 @@
-use std::{mem, sync::Arc};
+use std::{mem, net::IpAddr, sync::Arc};
 
 use crate::{
     Baggage, Flags, IdGenerator, MAX_NOTES, Note, Remote, RequestId, SpanId, TraceId, TraceParent,
-    TraceState,
+    TraceState, carry::Carried,
 };
 
 /// Where one request stands in its trace: what logs, records and outgoing calls carry.
@@ -29,6 +29,9 @@ struct Rare {
     correlation_id: Option<RequestId>,
     link: Option<Link>,
     baggage: Baggage,
+    client_ip: Option<IpAddr>,
+    user: Option<Arc<str>>,
+    carried: Carried,
     /// Of this span, and not of those below it.
     notes: Vec<Note>,
 }
@@ -173,6 +176,42 @@ impl TraceContext {
     pub(crate) fn with_link(mut self, link: Link) -> Self {
         self.rare_mut().link = Some(link);
         self
+    }
+
+    /// The address of the client, where the layer was told [how to find it](crate::ServerLayer::client_ip).
+    #[must_use]
+    pub fn client_ip(&self) -> Option<IpAddr> {
+        self.rare.as_ref()?.client_ip
+    }
+
+    pub(crate) fn set_client_ip(&mut self, client_ip: IpAddr) {
+        self.rare_mut().client_ip = Some(client_ip);
+    }
+
+    /// Whose request it is, where somebody [said so](crate::user).
+    #[must_use]
+    pub fn user(&self) -> Option<&str> {
+        self.rare.as_ref()?.user.as_deref()
+    }
+
+    /// The same context as the request of this user.
+    #[must_use]
+    pub fn with_user(mut self, user: impl Into<Arc<str>>) -> Self {
+        self.set_user(user.into());
+        self
+    }
+
+    pub(crate) fn set_user(&mut self, user: Arc<str>) {
+        self.rare_mut().user = Some(user);
+    }
+
+    pub(crate) fn carried(&self) -> &Carried {
+        static EMPTY: Carried = Carried::EMPTY;
+        self.rare.as_ref().map_or(&EMPTY, |rare| &rare.carried)
+    }
+
+    pub(crate) fn carry(&mut self, carried: Carried) {
+        self.rare_mut().carried = carried;
     }
 
     /// What travels with the request beside its trace.

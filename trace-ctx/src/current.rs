@@ -52,6 +52,12 @@ pub(crate) fn note(make: impl FnOnce() -> Note) {
     });
 }
 
+/// Changes the current context, if there is one. `change` must not call code of the user.
+pub(crate) fn change(change: impl FnOnce(&mut TraceContext)) {
+    // Fails only while the thread is torn down: there is no current context any more.
+    let _ = CURRENT.try_with(|current| current.borrow_mut().as_mut().map(change));
+}
+
 /// Makes a context current until dropped, also by a panic.
 pub(crate) struct Entered<'a> {
     /// While we live: what was current before.
@@ -112,6 +118,44 @@ pub trait InTrace: Future + Sized {
 }
 
 impl<F: Future> InTrace for F {}
+
+impl TraceContext {
+    /// Makes this context [`current()`] while `run` does, also on a thread of its own:
+    ///
+    /// ```
+    /// # use buttress_trace_ctx::{FastIds, TraceContext, current};
+    /// # let context = TraceContext::root(&FastIds);
+    /// let work = std::thread::spawn(|| context.scope(|| current().is_some()));
+    /// # assert!(work.join().unwrap());
+    /// ```
+    pub fn scope<R>(self, run: impl FnOnce() -> R) -> R {
+        let mut slot = Some(self);
+        let _entered = Entered::new(&mut slot);
+        run()
+    }
+}
+
+/// Spawns a task on tokio's runtime that keeps the context that is [`current()`] now: `tokio::spawn` of
+/// [`in_current_trace`](InTrace::in_current_trace).
+///
+/// The task outlives the request, whose record does not wait for it. A `tracing` span is not taken along; `.in_current_span()` does that.
+///
+/// # Panics
+///
+/// Outside of a runtime, as `tokio::spawn` does.
+///
+/// # Cancellation
+///
+/// Dropping the handle detaches the task.
+#[cfg(feature = "tokio")]
+#[track_caller]
+pub fn spawn<F>(future: F) -> tokio::task::JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    tokio::spawn(future.in_current_trace())
+}
 
 pin_project! {
     /// A future with a context of its own: [`InTrace::in_trace`].

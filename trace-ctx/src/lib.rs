@@ -4,6 +4,7 @@
 mod axum;
 mod baggage;
 mod body;
+mod carry;
 mod clock;
 mod context;
 mod current;
@@ -11,6 +12,7 @@ mod exchange;
 mod future;
 mod head;
 mod hex;
+mod hosts;
 mod id;
 mod ids;
 mod layer;
@@ -34,6 +36,8 @@ mod trust;
 
 #[cfg(feature = "axum")]
 pub use crate::axum::MatchedPath;
+#[cfg(feature = "tokio")]
+pub use crate::current::spawn;
 #[cfg(feature = "metrics")]
 pub use crate::sink::metrics::{Active, MetricsSink};
 #[cfg(feature = "otel")]
@@ -41,7 +45,7 @@ pub use crate::sink::otel::{OtelSink, OtelSpan};
 #[cfg(feature = "json")]
 pub use crate::sink::{
     common::{CommonHead, CommonLog},
-    json::JsonLines,
+    json::{JsonHead, JsonLines},
 };
 pub use crate::{
     baggage::{Baggage, BaggageError, BaggageFields, BaggageMember},
@@ -51,10 +55,11 @@ pub use crate::{
     current::{InTrace, Traced, current},
     future::ResponseFuture,
     head::Head,
+    hosts::{Hosts, InvalidHost},
     id::{SpanId, TraceId},
     ids::{FastIds, IdGenerator, SecureIds, SequentialIds},
     layer::{ClientLayer, ServerLayer, TraceLayer},
-    note::{MAX_NOTES, Note, Value, attribute, error, event},
+    note::{MAX_NOTES, Note, Value, attribute, error, event, user},
     policy::Policy,
     propagate::{
         B3, ExtractOnly, Extracted, Jaeger, Propagator, Propagators, Remote, UnknownPropagator,

@@ -61,7 +61,7 @@ where
 
     fn call(&mut self, mut request: Request<A>) -> Self::Future {
         let context = self.shared.policy.descend(&request);
-        self.shared.policy.inject(&context, request.headers_mut());
+        self.shared.policy.send(&context, &mut request);
         // Layers below see the attempt, not the request it was made for; where there was no extension, it is current.
         if let Some(parent) = request.extensions_mut().get_mut::<TraceContext>() {
             parent.clone_from(&context);

@@ -24,7 +24,8 @@ mod attributes;
 ///
 /// The provider has to come from [`provider`](Self::provider), which makes the ids of the exported span those of the headers and the
 /// logs. Attributes follow the stable semantic conventions for HTTP: the name is method and route, never the path; of a query, the values of known
-/// credentials are written `REDACTED`; no header is recorded unless it is [listed](Self::header).
+/// credentials are written `REDACTED`; no header is recorded unless it is [listed](Self::header). The client's address and the user are recorded
+/// where they are known, as by [`client_ip`](crate::ServerLayer::client_ip) and [`user`](crate::user).
 #[derive(Debug)]
 #[must_use]
 pub struct OtelSink<T> {

@@ -64,6 +64,8 @@ impl Sink for TracingSink {
             bytes = finished.bytes,
             time_to_head_ms = finished.time_to_head.map(millis),
             total_ms = millis(finished.total),
+            client_ip = finished.context.client_ip().map(tracing::field::display),
+            user = finished.context.user(),
             "{}",
             match finished.kind {
                 Kind::Server => "request finished",

@@ -57,6 +57,12 @@ pub(super) fn of(span: &OtelSpan, finished: &Finished<'_>, scheme: &'static str)
     if let Some(port) = port {
         say("server.port", i64::from(port).into());
     }
+    if let (Kind::Server, Some(client)) = (finished.kind, finished.context.client_ip()) {
+        say("client.address", client.to_string().into());
+    }
+    if let Some(user) = finished.context.user() {
+        say("user.id", user.to_owned().into());
+    }
     if let Some(agent) = span
         .user_agent
         .as_ref()
