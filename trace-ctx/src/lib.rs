@@ -68,11 +68,11 @@ pub use crate::{
     request_id::{InvalidRequestId, RequestId},
     route::{FromExtensions, Route, RouteName},
     sample::{
-        Always, DebugHeader, Decision, Never, ParentBased, PerRoute, Probability, RateLimited,
-        SampleRequest, Sampler, Threshold,
+        Always, DebugHeader, Decision, Deferring, Never, ParentBased, PerRoute, Probability,
+        RateLimited, SampleRequest, Sampler, Threshold,
     },
     service::{ClientService, ServerService},
-    sink::{Finished, Kind, Outcome, SampledOnly, Sink, SlowOnly, Started},
+    sink::{Finished, Kind, Outcome, SampledOnly, SampledOr, Sink, SlowOnly, Started},
     traceparent::{Flags, TraceParent, TraceParentError},
     tracestate::{TraceState, TraceStateError},
     trust::{

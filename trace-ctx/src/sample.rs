@@ -92,6 +92,13 @@ pub struct Never;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ParentBased<S>(pub S);
 
+/// Leaves open what the sampler inside denies: whether such a request is recorded is known when it is over, by a sink that
+/// [looks](crate::SampledOr) at how it went. Requests that a caller has denied stay denied: put this inside of [`ParentBased`].
+///
+/// Those we call are told that it is not sampled: of a request that is recorded in the end, ours is the only span.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Deferring<S>(pub S);
+
 /// Records this share of the traces, and every service that is asked about one trace gives the same answer:
 /// what is recorded at one share is recorded at each larger share.
 ///
@@ -123,6 +130,18 @@ impl<S: Sampler> Sampler for ParentBased<S> {
                 threshold: Threshold::Kept,
             },
             Some(Sampling::Defer) | None => self.0.sample(request),
+        }
+    }
+}
+
+impl<S: Sampler> Sampler for Deferring<S> {
+    fn sample(&self, request: &SampleRequest<'_>) -> Decision {
+        match self.0.sample(request) {
+            Decision {
+                sampling: Sampling::Deny,
+                ..
+            } => Sampling::Defer.into(),
+            decision => decision,
         }
     }
 }

@@ -21,8 +21,9 @@ pub(crate) mod otel;
 mod slow;
 #[cfg(feature = "tracing")]
 pub(crate) mod tracing;
+mod upgrade;
 
-pub use self::{compose::SampledOnly, slow::SlowOnly};
+pub use self::{compose::SampledOnly, slow::SlowOnly, upgrade::SampledOr};
 
 /// Where records go: an access log, a dashboard, spans.
 ///

@@ -19,3 +19,5 @@ mod json_lines;
 mod logs;
 #[cfg(feature = "otel")]
 mod otlp;
+#[cfg(all(feature = "otel", feature = "tracing"))]
+mod spans;
