@@ -9,6 +9,7 @@ mod clock;
 mod context;
 mod current;
 mod exchange;
+mod fields;
 mod future;
 mod head;
 mod hex;

@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderName, Request};
 use crate::{
     Always, ClientIp, Decision, Extracted, FastIds, Head, Hosts, IdGenerator, Link, Origin,
     ParentBased, Propagator, Remote, RequestId, SampleRequest, Sampler, Threshold, TraceContext,
-    TraceId, Trust, TrustPolicy, W3c, baggage::BAGGAGE, carry::Carried, current, propagate,
+    TraceId, Trust, TrustPolicy, W3c, baggage::BAGGAGE, carry::Carried, current, fields, propagate,
     request_id, sample::ot,
 };
 
@@ -242,9 +242,11 @@ impl Policy {
     /// Writes the context and its ids into the headers of an outgoing request, in place of any that are there.
     pub fn inject(&self, context: &TraceContext, headers: &mut HeaderMap) {
         self.propagator.inject(context, headers);
-        headers.insert(&self.request_id, context.request_id().to_header_value());
+        let id = context.request_id().to_header_value();
+        fields::set(headers, &self.request_id, Some(id));
         if let Some(name) = &self.correlation_id {
-            headers.insert(name, context.correlation_id().to_header_value());
+            let id = context.correlation_id().to_header_value();
+            fields::set(headers, name, Some(id));
         }
     }
 

@@ -2,7 +2,11 @@ use std::{error::Error, fmt};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::{hex, traceparent::visible_ascii};
+use crate::{
+    fields::{self, Field},
+    hex,
+    traceparent::visible_ascii,
+};
 
 /// The id of one request (or of a business transaction: a correlation id), safe to log and to send.
 ///
@@ -84,10 +88,15 @@ pub(crate) fn read(
     keep: bool,
     refused: &mut bool,
 ) -> Option<RequestId> {
-    let mut values = headers.get_all(name).iter();
-    let first = values.next()?;
-    *refused = !keep || values.next().is_some() || !is_valid(first);
-    (!*refused).then(|| RequestId::trusted(first))
+    let [field] = fields::find(headers, [name]);
+    match field {
+        Field::Absent => None,
+        Field::Once(value) if keep && is_valid(value) => Some(RequestId::trusted(value)),
+        _ => {
+            *refused = true;
+            None
+        }
+    }
 }
 
 /// Whether it matches `[A-Za-z0-9._~+/=:-]{1,128}`.
