@@ -6,7 +6,7 @@ use tower_layer::Layer;
 use crate::{
     BaggageFields, ClientIp, ClientService, Clock, Hosts, IdGenerator, Kind, ParentBased, Policy,
     Propagator, RateLimited, Route, Sampler, ServerService, Trust, TrustPolicy, W3c,
-    shared::Shared,
+    shared::{Answer, Shared},
 };
 
 static X_CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
@@ -103,28 +103,37 @@ impl<K> ServerLayer<K> {
 
     /// Sends the request id with the response, under the name under which it came.
     pub fn echo_request_id(self) -> Self {
-        self.change(|shared| shared.answer.request_id = true)
+        self.answer(|answer| answer.request_id = true)
     }
 
     /// Sends the correlation id with the response, where one has a [name](Self::correlation_id).
     pub fn echo_correlation_id(self) -> Self {
-        self.change(|shared| shared.answer.correlation_id = true)
+        self.answer(|answer| answer.correlation_id = true)
     }
 
     /// Sends the trace id with the response in this field, such as `x-trace-id`.
     pub fn echo_trace_id(self, name: HeaderName) -> Self {
-        self.change(|shared| shared.answer.trace_id = Some(name))
+        self.answer(|answer| answer.trace_id = Some(name))
     }
 
     /// Adds `Server-Timing: trace;desc=00-…` to the response: our span, for the caller's own trace or the
     /// developer tools of a browser (W3C Trace Context level 2, 5).
     pub fn server_timing(self) -> Self {
-        self.change(|shared| shared.answer.server_timing = true)
+        self.answer(|answer| answer.server_timing = true)
     }
 
     /// Puts the context into the extensions of the response as well, for layers outside this one.
     pub fn response_extension(self) -> Self {
-        self.change(|shared| shared.answer.extension = true)
+        self.answer(|answer| answer.extension = true)
+    }
+}
+
+impl<K> ServerLayer<K> {
+    fn answer(self, change: impl FnOnce(&mut Answer)) -> Self {
+        self.change(|shared| {
+            shared.answer.says_something = true;
+            change(&mut shared.answer);
+        })
     }
 }
 

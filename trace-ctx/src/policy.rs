@@ -328,9 +328,9 @@ impl Rare {
 fn tell(threshold: Threshold, context: &mut TraceContext) {
     match threshold {
         Threshold::Kept => {}
-        Threshold::Erased if context.state.is_empty() => {}
-        Threshold::Erased => ot::set_th(&mut context.state, None),
-        Threshold::AtLeast(threshold) => ot::set_th(&mut context.state, Some(threshold)),
+        Threshold::Erased if context.state().is_empty() => {}
+        Threshold::Erased => ot::set_th(context.state_mut(), None),
+        Threshold::AtLeast(threshold) => ot::set_th(context.state_mut(), Some(threshold)),
     }
 }
 
