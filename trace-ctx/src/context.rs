@@ -154,15 +154,19 @@ impl TraceContext {
     }
 
     pub(crate) fn into_child(mut self, ids: &dyn IdGenerator) -> Self {
+        self.descend(ids);
+        self
+    }
+
+    /// Becomes a child of itself, where it is.
+    #[inline]
+    pub(crate) fn descend(&mut self, ids: &dyn IdGenerator) {
         if !self.notes().is_empty() {
             self.rare_mut().notes.clear();
         }
-        Self {
-            span_id: ids.span_id(),
-            parent_id: Some(self.span_id),
-            origin: Origin::Local,
-            ..self
-        }
+        self.parent_id = Some(self.span_id);
+        self.span_id = ids.span_id();
+        self.origin = Origin::Local;
     }
 
     /// The same context with this decision.

@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderName, Request};
 use crate::{
     Always, ClientIp, Decision, Extracted, FastIds, Head, Hosts, IdGenerator, Link, Origin,
     ParentBased, Propagator, Remote, RequestId, SampleRequest, Sampler, Threshold, TraceContext,
-    TraceId, Trust, TrustPolicy, W3c, baggage::BAGGAGE, carry::Carried, current, fields, propagate,
+    TraceId, Trust, TrustPolicy, W3c, baggage::BAGGAGE, carry::Carried, current, propagate,
     request_id, sample::ot,
 };
 
@@ -219,6 +219,19 @@ impl Policy {
         }
     }
 
+    /// The same, and writes it into the request: layers below see the attempt, not the request it is made for. Where
+    /// there is no extension it is [current](crate::current), and none is made up.
+    #[inline]
+    pub(crate) fn descend_in<B>(&self, request: &mut Request<B>) -> TraceContext {
+        match request.extensions_mut().get_mut::<TraceContext>() {
+            Some(context) => {
+                context.descend(&*self.ids);
+                context.clone()
+            }
+            None => self.descend_from_current(request),
+        }
+    }
+
     fn descend_from_current<B>(&self, request: &Request<B>) -> TraceContext {
         match current::current() {
             Some(parent) => parent.into_child(&*self.ids),
@@ -242,11 +255,9 @@ impl Policy {
     /// Writes the context and its ids into the headers of an outgoing request, in place of any that are there.
     pub fn inject(&self, context: &TraceContext, headers: &mut HeaderMap) {
         self.propagator.inject(context, headers);
-        let id = context.request_id().to_header_value();
-        fields::set(headers, &self.request_id, Some(id));
+        headers.insert(&self.request_id, context.request_id().to_header_value());
         if let Some(name) = &self.correlation_id {
-            let id = context.correlation_id().to_header_value();
-            fields::set(headers, name, Some(id));
+            headers.insert(name, context.correlation_id().to_header_value());
         }
     }
 

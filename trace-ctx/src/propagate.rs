@@ -122,9 +122,19 @@ impl Propagator for W3c {
     }
 
     fn inject(&self, context: &TraceContext, headers: &mut HeaderMap) {
+        let there = fields::find(headers, [&TRACEPARENT, &TRACESTATE]);
+        let [is_again, has_state] = there.map(|field| field != Field::Absent);
         let parent = context.traceparent().to_header_value();
-        fields::set(headers, &TRACEPARENT, Some(parent));
-        fields::set(headers, &TRACESTATE, context.state().to_header_value());
+        if is_again {
+            fields::overwrite(headers, &TRACEPARENT, parent);
+        } else {
+            headers.insert(&TRACEPARENT, parent);
+        }
+        match context.state().to_header_value() {
+            Some(state) => drop(headers.insert(&TRACESTATE, state)),
+            None if has_state => drop(headers.remove(&TRACESTATE)),
+            None => {}
+        }
     }
 
     fn fields(&self, visit: &mut dyn FnMut(&HeaderName)) {
