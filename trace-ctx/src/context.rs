@@ -1,5 +1,7 @@
 use std::{mem, net::IpAddr, sync::Arc};
 
+use http::HeaderValue;
+
 use crate::{
     Baggage, Flags, IdGenerator, MAX_NOTES, Note, Remote, RequestId, SpanId, TraceId, TraceParent,
     TraceState, carry::Carried,
@@ -93,12 +95,12 @@ impl Sampling {
 impl Rare {
     /// Nothing, where there is nothing to keep.
     #[inline]
-    fn with(state: TraceState) -> Option<Arc<Self>> {
+    fn with(state: &mut TraceState) -> Option<Arc<Self>> {
         if state.is_empty() {
             return None;
         }
         Some(Arc::new(Self {
-            state,
+            state: mem::take(state),
             ..Self::default()
         }))
     }
@@ -111,9 +113,9 @@ impl TraceContext {
         Self::open(ids, None)
     }
 
-    /// A new trace, for the request with this id or with a new one.
+    /// A new trace, for the request with this valid id or with a new one.
     #[inline]
-    pub(crate) fn open(ids: &dyn IdGenerator, request_id: Option<RequestId>) -> Self {
+    pub(crate) fn open(ids: &dyn IdGenerator, request_id: Option<&HeaderValue>) -> Self {
         Self {
             trace_id: ids.trace_id(),
             span_id: ids.span_id(),
@@ -121,7 +123,7 @@ impl TraceContext {
             sampling: Sampling::Defer,
             random: ids.is_random(),
             origin: Origin::New,
-            request_id: request_id.unwrap_or_else(|| ids.request_id()),
+            request_id: RequestId::of(request_id, ids),
             rare: None,
         }
     }
@@ -132,9 +134,8 @@ impl TraceContext {
         remote: &mut Remote,
         sampling: Sampling,
         ids: &dyn IdGenerator,
-        request_id: Option<RequestId>,
+        request_id: Option<&HeaderValue>,
     ) -> Self {
-        let state = mem::take(&mut remote.state);
         Self {
             trace_id: remote.parent.trace_id,
             span_id: ids.span_id(),
@@ -142,8 +143,8 @@ impl TraceContext {
             sampling,
             random: remote.parent.flags.is_random(),
             origin: Origin::Continued,
-            request_id: request_id.unwrap_or_else(|| ids.request_id()),
-            rare: Rare::with(state),
+            request_id: RequestId::of(request_id, ids),
+            rare: Rare::with(&mut remote.state),
         }
     }
 

@@ -1,6 +1,6 @@
 use std::{fmt, sync::Arc};
 
-use http::{HeaderMap, HeaderName, Request};
+use http::{HeaderMap, HeaderName, HeaderValue, Request};
 
 use crate::{
     Always, ClientIp, Decision, Extracted, FastIds, Head, Hosts, IdGenerator, Link, Origin,
@@ -181,7 +181,7 @@ impl Policy {
         if let Some(name) = &self.correlation_id {
             let refused = &mut refused.correlation_id;
             if let Some(id) = request_id::read(head.headers, name, keep, refused) {
-                context.set_correlation_id(id);
+                context.set_correlation_id(RequestId::trusted(id));
             }
         }
         if let Some(rare) = &self.rare {
@@ -270,7 +270,12 @@ impl Policy {
         }
     }
 
-    fn open(&self, trust: Trust, head: &Head<'_>, request_id: Option<RequestId>) -> TraceContext {
+    fn open(
+        &self,
+        trust: Trust,
+        head: &Head<'_>,
+        request_id: Option<&HeaderValue>,
+    ) -> TraceContext {
         // Looked at where it is: moving something that big out of an enum costs more than reading it.
         let mut extracted = self.propagator.extract(head.headers);
         let origin = match (&mut extracted, trust) {
@@ -292,7 +297,12 @@ impl Policy {
         self.root(origin, head, request_id)
     }
 
-    fn root(&self, origin: Origin, head: &Head<'_>, request_id: Option<RequestId>) -> TraceContext {
+    fn root(
+        &self,
+        origin: Origin,
+        head: &Head<'_>,
+        request_id: Option<&HeaderValue>,
+    ) -> TraceContext {
         let mut context = TraceContext::open(&*self.ids, request_id);
         context.origin = origin;
         let decision = self.decide(context.trace_id, None, *head);

@@ -3,8 +3,8 @@
 use std::hint::black_box;
 
 use buttress_trace_ctx::{
-    Always, Extracted, Finished, Never, Policy, Propagator, ResponseFuture, Sampler, TraceBody,
-    TraceContext, TraceLayer, TraceState, W3c,
+    Always, Finished, Never, Policy, Propagator, ResponseFuture, Sampler, TraceBody, TraceContext,
+    TraceLayer, TraceState, W3c,
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response};
