@@ -1,8 +1,4 @@
-use std::{
-    fmt, mem,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{cell::OnceCell, fmt, mem, sync::Arc, time::Duration};
 
 use bytes::Buf;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header};
@@ -33,7 +29,7 @@ struct Record<P> {
     method: Method,
     uri: Uri,
     route: Option<RouteName>,
-    started: Instant,
+    started: Duration,
     time_to_head: Option<Duration>,
     status: Option<StatusCode>,
     grpc_status: Option<u32>,
@@ -134,8 +130,9 @@ impl<K: Sink> Exchange<K> {
             grpc_status: record.grpc_status,
             bytes: record.bytes,
             time_to_head: record.time_to_head,
-            total: shared.clock.now() - record.started,
-            ended_at: shared.clock.wall(),
+            total: shared.clock.now().saturating_sub(record.started),
+            clock: &*shared.clock,
+            ended_at: OnceCell::new(),
         };
         shared.sink.end(record.span, &finished);
     }
@@ -150,7 +147,7 @@ impl<K: Sink> Drop for Exchange<K> {
 }
 
 impl<P> Record<P> {
-    fn new(span: P, head: Head<'_>, route: Option<RouteName>, started: Instant) -> Self {
+    fn new(span: P, head: Head<'_>, route: Option<RouteName>, started: Duration) -> Self {
         Self {
             span,
             method: head.method.clone(),
@@ -175,7 +172,7 @@ impl<P> Record<P> {
     }
 
     fn on_head<K, B: Body>(&mut self, shared: &Shared<K>, response: &Response<B>) {
-        self.time_to_head = Some(shared.clock.now() - self.started);
+        self.time_to_head = Some(shared.clock.now().saturating_sub(self.started));
         let (status, extensions) = (response.status(), response.extensions());
         let route = shared.route.of_response(status, extensions);
         self.route = route.or(self.route.take());

@@ -37,6 +37,8 @@ mod trust;
 
 #[cfg(feature = "axum")]
 pub use crate::axum::MatchedPath;
+#[cfg(feature = "quanta")]
+pub use crate::clock::QuantaClock;
 #[cfg(feature = "tokio")]
 pub use crate::current::spawn;
 #[cfg(feature = "metrics")]

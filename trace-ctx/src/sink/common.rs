@@ -79,7 +79,7 @@ fn line(head: CommonHead, finished: &Finished<'_>) -> String {
         Some(client) => client.to_string(),
         None => "-".to_owned(),
     };
-    let time = CommonTime(finished.ended_at);
+    let time = CommonTime(finished.ended_at());
     let (path, version) = (Escaped(finished.uri.path()), head.version);
     // Writing to a string cannot fail.
     let _ = write!(

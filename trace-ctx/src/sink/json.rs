@@ -146,7 +146,7 @@ impl<'a> Line<'a> {
     fn new(head: &'a JsonHead, finished: &'a Finished<'_>) -> Self {
         let context = finished.context;
         Self {
-            timestamp: Shown(Rfc3339(finished.ended_at)),
+            timestamp: Shown(Rfc3339(finished.ended_at())),
             kind: finished.kind.as_str(),
             trace_id: Shown(context.trace_id()),
             span_id: Shown(context.span_id()),

@@ -119,13 +119,13 @@ impl<T: Tracer> OtelSink<T> {
     }
 
     fn builder(&self, head: &OtelHead, finished: &Finished<'_>) -> SpanBuilder {
-        let started_at = finished.ended_at.checked_sub(finished.total);
+        let started_at = finished.ended_at().checked_sub(finished.total);
         SpanBuilder {
             span_kind: Some(match finished.kind {
                 Kind::Server => SpanKind::Server,
                 Kind::Client => SpanKind::Client,
             }),
-            name: attributes::name(finished).into(),
+            name: attributes::name(finished),
             start_time: started_at,
             attributes: Some(attributes::of(head, finished, self.scheme)),
             events: Some(attributes::events(finished)),
@@ -193,7 +193,7 @@ where
         if finished.is_failure() {
             exported.set_status(trace::Status::error(""));
         }
-        exported.end_with_timestamp(finished.ended_at);
+        exported.end_with_timestamp(finished.ended_at());
     }
 }
 

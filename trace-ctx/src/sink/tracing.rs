@@ -27,7 +27,7 @@ impl Sink for TracingSink {
         let route = started.route().map(|route| route.as_str());
         let span = tracing::info_span!(
             "request",
-            otel.name = name(method, route),
+            otel.name = &*name(method, route),
             otel.kind = started.kind.as_str(),
             trace_id = %started.context.trace_id(),
             span_id = %started.context.span_id(),
@@ -46,14 +46,14 @@ impl Sink for TracingSink {
     fn end(&self, span: Span, finished: &Finished<'_>) {
         let route = finished.route.map(|route| route.as_str());
         let status = finished.status.map(|status| status.as_u16());
-        if let Some(route) = route {
-            span.record(
-                "otel.name",
-                name(known_method(finished.method), Some(route)),
-            );
-            span.record("http.route", route);
-        }
-        span.record("http.response.status_code", status);
+        let name = route.map(|route| name(known_method(finished.method), Some(route)));
+        // At once: each record has formatters read what they wrote, and write it anew.
+        tracing::record_all!(
+            span,
+            otel.name = name.as_deref(),
+            http.route = route,
+            http.response.status_code = status
+        );
         let _entered = span.enter();
         tracing::info!(
             method = known_method(finished.method),

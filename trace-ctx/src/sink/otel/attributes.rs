@@ -22,7 +22,7 @@ const SECRETS: [&str; 7] = [
     "X-Amz-Security-Token",
 ];
 
-pub(super) fn name(finished: &Finished<'_>) -> String {
+pub(super) fn name(finished: &Finished<'_>) -> Cow<'static, str> {
     let route = finished.route.map(|route| route.as_str());
     span_name(known_method(finished.method), route)
 }
@@ -31,7 +31,7 @@ pub(super) fn of(head: &OtelHead, finished: &Finished<'_>, scheme: &'static str)
     let mut all = Vec::with_capacity(16);
     let mut say = |key: &'static str, value: OtelValue| all.push(KeyValue::new(key, value));
     let method = known_method(finished.method);
-    say("http.request.method", method.to_owned().into());
+    say("http.request.method", method.into());
     if method == "_OTHER" {
         let original = finished.method.as_str().to_owned();
         say("http.request.method_original", original.into());
@@ -39,7 +39,11 @@ pub(super) fn of(head: &OtelHead, finished: &Finished<'_>, scheme: &'static str)
     if let Some(version) = version(head.version) {
         say("network.protocol.version", version.into());
     }
-    let scheme = finished.uri.scheme_str().unwrap_or(scheme).to_owned();
+    let scheme = match finished.uri.scheme_str() {
+        Some("http") => "http",
+        Some("https") => "https",
+        _ => scheme,
+    };
     match finished.kind {
         Kind::Server => {
             say("url.path", finished.uri.path().to_owned().into());
@@ -48,7 +52,7 @@ pub(super) fn of(head: &OtelHead, finished: &Finished<'_>, scheme: &'static str)
             }
             say("url.scheme", scheme.into());
         }
-        Kind::Client => say("url.full", full(finished.uri, &scheme).into()),
+        Kind::Client => say("url.full", full(finished.uri, scheme).into()),
     }
     let (address, port) = authority(head, finished.uri);
     if let Some(address) = address {
