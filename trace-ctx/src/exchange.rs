@@ -193,6 +193,8 @@ impl<P> Record<P> {
         }
         if let Some(trailers) = frame.trailers_ref() {
             self.grpc_status = grpc_status(trailers).or(self.grpc_status);
+            // Nothing comes after them: a server over HTTP/2 does not ask.
+            self.on_drop = Outcome::Complete;
         }
     }
 

@@ -149,17 +149,16 @@ fn with_another_field_format_span_fields_are_a_string() {
 #[test]
 fn a_request_is_a_span_and_one_event_at_its_end() {
     let lines = logged(|| {
-        let service =
-            TraceLayer::server()
-                .sink(TracingSink)
-                .layer(service_fn(async |_: Request<()>| {
-                    tracing::info!("handling");
-                    let mut response = Response::new(Full::new(Bytes::from("hello")));
-                    response
-                        .extensions_mut()
-                        .insert(RouteName::from_static("/orders/{id}"));
-                    Ok::<_, &str>(response)
-                }));
+        let service = TraceLayer::server()
+            .sink(TracingSink::new().complete_span())
+            .layer(service_fn(async |_: Request<()>| {
+                tracing::info!("handling");
+                let mut response = Response::new(Full::new(Bytes::from("hello")));
+                response
+                    .extensions_mut()
+                    .insert(RouteName::from_static("/orders/{id}"));
+                Ok::<_, &str>(response)
+            }));
         let request = Request::builder()
             .uri("/orders/7?card=4242")
             .header("traceparent", PARENT)
@@ -199,7 +198,7 @@ fn without_a_subscriber_nothing_is_begun() {
     let counter = told.clone();
     let count = move |_: &buttress_trace_ctx::Finished<'_>| *counter.lock().unwrap() += 1;
     let service = TraceLayer::server()
-        .sink((TracingSink, count))
+        .sink((TracingSink::new(), count))
         .layer(service_fn(async |_: Request<()>| {
             assert!(tracing::Span::current().is_none());
             Ok::<_, &str>(Response::new(Full::new(Bytes::new())))

@@ -7,6 +7,7 @@ mod bodies;
 mod callers;
 mod client;
 mod formats;
+mod hyper;
 mod laws;
 mod records;
 mod server;

@@ -106,14 +106,15 @@ impl Story {
         if self.knows_its_end && self.body.is_empty() {
             return (Outcome::Complete, 0);
         }
-        let mut bytes = 0;
+        let (mut bytes, mut saw_trailers) = (0, false);
         for poll in 0..polls {
             match self.body.get(poll) {
                 None => return (Outcome::Complete, bytes),
                 Some(Step::Fail) => return (Outcome::BodyError, bytes),
                 Some(Step::Panic) => return (Outcome::Panic, bytes),
                 Some(Step::Data(n)) => bytes += u64::from(*n),
-                Some(Step::Pending | Step::Trailers) => {}
+                Some(Step::Trailers) => saw_trailers = true,
+                Some(Step::Pending) => {}
             }
             let passed_a_frame = !matches!(self.body[poll], Step::Pending);
             if self.knows_its_end && poll + 1 == self.body.len() && passed_a_frame {
@@ -121,7 +122,7 @@ impl Story {
             }
         }
         let whole = self.declares_length && bytes >= self.length();
-        let dropped = self.is_head_request || whole;
+        let dropped = self.is_head_request || whole || saw_trailers;
         (
             if dropped {
                 Outcome::Complete
