@@ -54,17 +54,17 @@ impl Hosts {
     }
 
     fn contain_authority(&self, authority: &Authority) -> bool {
-        let name = normal(authority.host());
+        let name = without_dot(authority.host());
         let port = authority.port_u16();
-        self.0.iter().any(|host| host.is(&name, port))
+        self.0.iter().any(|host| host.is(name, port))
     }
 }
 
 impl Host {
     fn is(&self, name: &str, port: Option<u16>) -> bool {
         let is_name = match &self.name {
-            Name::Is(own) => **own == *name,
-            Name::EndsWith(suffix) => name.len() > suffix.len() && name.ends_with(&**suffix),
+            Name::Is(own) => own.eq_ignore_ascii_case(name),
+            Name::EndsWith(suffix) => is_below(name, suffix),
         };
         is_name && self.port.is_none_or(|own| Some(own) == port)
     }
@@ -75,7 +75,7 @@ impl Host {
             None => (false, text),
         };
         let authority: Authority = text.parse().ok()?;
-        let name = normal(authority.host());
+        let name = without_dot(authority.host()).to_ascii_lowercase();
         let is_sound = !name.is_empty() && !text.contains(['@', '*', '%']);
         is_sound.then(|| Self {
             name: if below {
@@ -88,9 +88,15 @@ impl Host {
     }
 }
 
-fn normal(host: &str) -> String {
-    let host = host.strip_suffix('.').unwrap_or(host);
-    host.to_ascii_lowercase()
+fn without_dot(host: &str) -> &str {
+    host.strip_suffix('.').unwrap_or(host)
+}
+
+fn is_below(name: &str, suffix: &str) -> bool {
+    let end = name.len().checked_sub(suffix.len());
+    end.filter(|end| *end > 0)
+        .and_then(|end| name.get(end..))
+        .is_some_and(|end| end.eq_ignore_ascii_case(suffix))
 }
 
 fn host(headers: &HeaderMap) -> Option<Authority> {
