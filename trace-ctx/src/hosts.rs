@@ -76,7 +76,12 @@ impl Host {
         };
         let authority: Authority = text.parse().ok()?;
         let name = without_dot(authority.host()).to_ascii_lowercase();
-        let is_sound = !name.is_empty() && !text.contains(['@', '*', '%']);
+        // Nothing but a host and a port: `a:b` is read as `a` otherwise, and `u@a` too.
+        let is_whole = match authority.port_u16() {
+            None => text == authority.host(),
+            Some(port) => text == format!("{}:{port}", authority.host()),
+        };
+        let is_sound = is_whole && !name.is_empty() && !name.contains(['*', '%']);
         is_sound.then(|| Self {
             name: if below {
                 Name::EndsWith(format!(".{name}").into())
@@ -187,7 +192,8 @@ mod tests {
     #[test]
     fn what_is_no_host_is_refused() {
         for list in [
-            "*", "*.", "a.*.b", "http://a", "a/b", "u@a", ".", "a b", "*.*.a", ":80",
+            "*", "a:b", "a:", "a:65536", "*.", "a.*.b", "http://a", "a/b", "u@a", ".", "a b",
+            "*.*.a", ":80",
         ] {
             assert!(list.parse::<Hosts>().is_err(), "{list}");
         }
