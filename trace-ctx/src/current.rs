@@ -65,7 +65,7 @@ pub(crate) struct Entered<'a> {
 }
 
 impl<'a> Entered<'a> {
-    #[inline]
+    #[inline(always)]
     pub(crate) fn new(slot: &'a mut Option<TraceContext>) -> Self {
         // Fails only while the thread is torn down, and then for both exchanges of a pair.
         let _ = CURRENT.try_with(|current| exchange(&mut current.borrow_mut(), slot));
@@ -74,19 +74,27 @@ impl<'a> Entered<'a> {
 }
 
 impl Drop for Entered<'_> {
-    #[inline]
+    #[inline(always)]
     fn drop(&mut self) {
         let _ = CURRENT.try_with(|current| exchange(self.slot, &mut current.borrow_mut()));
     }
 }
 
 /// A swap that moves one context, not two, in the common case that `to` has none.
-#[inline]
+#[inline(always)]
 fn exchange(to: &mut Option<TraceContext>, from: &mut Option<TraceContext>) {
-    match to {
-        None => *to = from.take(),
-        Some(_) => mem::swap(to, from),
+    if to.is_none() {
+        *to = from.take();
+    } else {
+        swap(to, from);
     }
+}
+
+/// Apart, so that the common case is small enough to stand where it is used.
+#[cold]
+#[inline(never)]
+fn swap(one: &mut Option<TraceContext>, other: &mut Option<TraceContext>) {
+    mem::swap(one, other);
 }
 
 /// Gives futures a context of their own.

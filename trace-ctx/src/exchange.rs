@@ -64,16 +64,19 @@ impl<K: Sink> Exchange<K> {
     /// Runs a piece of the request: with its context current and in the scope of the sink's span.
     #[inline]
     pub(crate) fn enter<R>(&mut self, run: impl FnOnce() -> R) -> R {
-        self.enter_with((), |()| run())
-    }
-
-    /// The same for a piece that takes something big, which would be copied if `run` captured it.
-    #[inline]
-    pub(crate) fn enter_with<T, R>(&mut self, input: T, run: impl FnOnce(T) -> R) -> R {
         let _entered = Entered::new(&mut self.context);
         match (&mut self.record, &self.shared) {
-            (Some(record), Some(shared)) => record.in_scope(&*shared.sink, || run(input)),
-            _ => run(input),
+            (Some(record), Some(shared)) => record.in_scope(&*shared.sink, run),
+            _ => run(),
+        }
+    }
+
+    /// The same where no sink has a scope: without a closure, through which a big value would be moved twice.
+    #[inline]
+    pub(crate) fn enter_silently(&mut self) -> Option<Entered<'_>> {
+        match self.record {
+            None => Some(Entered::new(&mut self.context)),
+            Some(_) => None,
         }
     }
 

@@ -40,7 +40,11 @@ where
         let context = self.shared.policy.accept(&mut request);
         request.extensions_mut().insert(context.clone());
         let mut exchange = Exchange::begin(&self.shared, context, &request);
-        let inner = exchange.enter_with(request, |request| self.inner.call(request));
+        let inner = if let Some(_entered) = exchange.enter_silently() {
+            self.inner.call(request)
+        } else {
+            exchange.enter(|| self.inner.call(request))
+        };
         ResponseFuture::new(Some(inner), exchange)
     }
 }
@@ -63,7 +67,11 @@ where
         let context = self.shared.policy.descend_in(&mut request);
         self.shared.policy.send(&context, &mut request);
         let mut exchange = Exchange::begin(&self.shared, context, &request);
-        let inner = exchange.enter_with(request, |request| self.inner.call(request));
+        let inner = if let Some(_entered) = exchange.enter_silently() {
+            self.inner.call(request)
+        } else {
+            exchange.enter(|| self.inner.call(request))
+        };
         ResponseFuture::new(Some(inner), exchange)
     }
 }
