@@ -128,8 +128,8 @@ impl<T: Tracer> OtelSink<T> {
             name: attributes::name(finished),
             start_time: started_at,
             attributes: Some(attributes::of(head, finished, self.scheme)),
-            events: Some(attributes::events(finished)),
-            links: Some(finished.context.link().into_iter().map(link).collect()),
+            events: (!finished.notes().is_empty()).then(|| attributes::events(finished)),
+            links: finished.context.link().map(|other| vec![link(other)]),
         }
     }
 }
@@ -213,8 +213,10 @@ fn parent(context: &TraceContext) -> Context {
     let Some(parent) = context.parent_id() else {
         return Context::new();
     };
-    let state = context.state().iter();
-    let state = TraceState::from_key_value(state).unwrap_or_default();
+    let state = match context.state() {
+        none if none.is_empty() => TraceState::NONE,
+        some => TraceState::from_key_value(some.iter()).unwrap_or_default(),
+    };
     let flags = TraceFlags::new(context.flags().bits()).with_sampled(true);
     let id = trace_id(context.trace_id());
     Context::new().with_remote_span_context(SpanContext::new(
