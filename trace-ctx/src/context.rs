@@ -373,6 +373,7 @@ mod tests {
             assert_eq!(child.parent_id(), Some(root.span_id()));
             assert_eq!(child.request_id(), root.request_id());
             assert_eq!(child.sampling(), Sampling::Accept);
+            assert_eq!(child.origin(), Origin::Local);
         }
         assert_ne!(one.span_id(), two.span_id());
         assert_ne!(one.span_id(), root.span_id());

@@ -230,6 +230,19 @@ mod tests {
     }
 
     #[test]
+    fn what_is_denied_is_deferred_and_nothing_else() {
+        for (inside, expected) in [
+            (Sampling::Deny, Sampling::Defer),
+            (Sampling::Defer, Sampling::Defer),
+            (Sampling::Accept, Sampling::Accept),
+            (Sampling::Debug, Sampling::Debug),
+        ] {
+            let sampler = Deferring(move |_: &SampleRequest<'_>| inside);
+            assert_eq!(ask(&sampler, 0, None), expected);
+        }
+    }
+
+    #[test]
     fn a_larger_share_records_all_that_a_smaller_one_does() {
         let shares = [0.0, 1e-9, 0.01, 0.25, 0.5, 0.99, 1.0];
         for step in 0..1000u64 {
