@@ -70,7 +70,7 @@ impl TraceLayer {
     /// For a proxy: requests go on as they came, to the byte, also what is not valid in them, and responses come back so.
     ///
     /// Logs and records have the ids of the caller's trace. Our span is a leaf in it: whoever is behind us descends from
-    /// the caller, as if we were not there.
+    /// the caller, as if we were not there. A [`client`](Self::client) layer on the way out would undo that.
     pub fn passthrough() -> ServerLayer {
         Self::server().policy(Policy::with_passthrough)
     }

@@ -80,6 +80,24 @@ fn a_line_says_who_asked_where_that_is_known() {
 }
 
 #[test]
+fn of_a_call_our_own_user_agent_is_not_told() {
+    let log = Log::default();
+    let service = TraceLayer::client()
+        .sink(JsonLines::new(log.clone()))
+        .layer(service_fn(|_: Request<()>| {
+            std::future::ready(Ok::<_, &str>(Response::new(Full::<Bytes>::default())))
+        }));
+    let request = Request::builder().header("user-agent", "shop/1");
+    let request = request.body(()).unwrap();
+    tokio_test::block_on(service.oneshot(request))
+        .map(drop)
+        .unwrap();
+    let line = log.only_line();
+    assert_eq!(line["kind"], "client");
+    assert!(line.get("user_agent").is_none());
+}
+
+#[test]
 fn a_line_has_the_ids_and_what_happened_and_no_query() {
     let (log, clock) = (Log::default(), ManualClock::new());
     let layer = TraceLayer::server()
