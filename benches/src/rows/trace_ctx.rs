@@ -122,7 +122,7 @@ fn outgoing(context: &TraceContext) -> http::Request<http_body_util::Empty<bytes
 
 fn bare_client() -> Work {
     let context = Policy::default().accept(&mut traced(SAMPLED));
-    let mut service = Fixed(hello());
+    let mut service = Fixed::new(hello());
     Work::new(move || {
         let Ok(response) = call(&mut service, outgoing(&context));
         body_to_end(response)
@@ -131,7 +131,7 @@ fn bare_client() -> Work {
 
 fn client() -> Work {
     let context = Policy::default().accept(&mut traced(SAMPLED));
-    let mut service = TraceLayer::client().layer(Fixed(hello()));
+    let mut service = TraceLayer::client().layer(Fixed::new(hello()));
     Work::new(move || {
         let Ok(response) = call(&mut service, outgoing(&context));
         body_to_end(response)
