@@ -202,17 +202,24 @@ fn full(uri: &Uri, scheme: &str) -> String {
 }
 
 fn redacted(query: &str) -> String {
-    let pairs = query.split('&').map(|pair| match pair.split_once('=') {
-        Some((key, _))
-            if SECRETS
-                .iter()
-                .any(|secret| secret.eq_ignore_ascii_case(key)) =>
-        {
-            format!("{key}=REDACTED").into()
+    let mut redacted = String::with_capacity(query.len());
+    for pair in query.split_inclusive('&') {
+        match pair.split_once('=') {
+            Some((key, value)) if is_secret(key) => {
+                redacted.push_str(key);
+                redacted.push_str("=REDACTED");
+                redacted.push_str(if value.ends_with('&') { "&" } else { "" });
+            }
+            _ => redacted.push_str(pair),
         }
-        _ => Cow::Borrowed(pair),
-    });
-    pairs.collect::<Vec<_>>().join("&")
+    }
+    redacted
+}
+
+fn is_secret(key: &str) -> bool {
+    SECRETS
+        .iter()
+        .any(|secret| secret.eq_ignore_ascii_case(key))
 }
 
 #[cfg(test)]
@@ -225,6 +232,16 @@ mod tests {
             redacted("a=1&sig=x&b&SIGNATURE=y%26"),
             "a=1&sig=REDACTED&b&SIGNATURE=REDACTED"
         );
+        for (query, expected) in [
+            ("", ""),
+            ("&&", "&&"),
+            ("sig", "sig"),
+            ("sig=", "sig=REDACTED"),
+            ("sig=x=y&&a", "sig=REDACTED&&a"),
+            ("a&sig=x&", "a&sig=REDACTED&"),
+        ] {
+            assert_eq!(redacted(query), expected);
+        }
         let uri = "https://user:pass@host:1/p?X-Amz-Signature=x&q"
             .parse()
             .unwrap();
