@@ -20,13 +20,48 @@ pub enum Syntax {
     Strict,
 }
 
+impl Syntax {
+    /// Reads the value of a field, as the layer does: the key, without quotes and escapes.
+    ///
+    /// ```
+    /// use buttress_idempotency::{KeyError, Syntax};
+    ///
+    /// assert_eq!(*Syntax::Lenient.parse(b"k1").unwrap(), *b"k1");
+    /// assert_eq!(*Syntax::Strict.parse(b"\"k1\"").unwrap(), *b"k1");
+    /// assert_eq!(Syntax::Strict.parse(b"k1"), Err(KeyError::Malformed));
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When it is not a key of 1 to 255 characters.
+    pub fn parse(self, field: &[u8]) -> Result<Cow<'_, [u8]>, KeyError> {
+        ClientKey::parse(field, self, MAX_KEY).map(|key| key.0)
+    }
+}
+
 /// Why a field is not a key.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum KeyError {
+#[non_exhaustive]
+pub enum KeyError {
+    /// It is neither a quoted string nor bare printable characters, or it is empty.
     Malformed,
+    /// There is more than one field.
     Repeated,
+    /// It has more characters than it may.
     TooLong,
 }
+
+impl fmt::Display for KeyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Malformed => "the key is neither a quoted string nor bare printable characters",
+            Self::Repeated => "there is more than one key",
+            Self::TooLong => "the key is too long",
+        })
+    }
+}
+
+impl std::error::Error for KeyError {}
 
 /// A client's key: 1 to 255 printable ASCII characters. Borrowed unless it was escaped.
 #[derive(Clone, Debug, Eq, PartialEq)]

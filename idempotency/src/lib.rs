@@ -37,7 +37,7 @@ pub use fingerprint::{Fingerprint, FingerprintError};
 pub use future::ResponseFuture;
 pub use handler::Idempotency;
 pub use keep::{Keep, NoEffect};
-pub use key::{RecordKey, Syntax};
+pub use key::{KeyError, RecordKey, Syntax};
 pub use layer::{IdempotencyLayer, Scoped, Unscoped};
 #[cfg(feature = "metrics")]
 pub use observe::Metrics;

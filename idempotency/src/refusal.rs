@@ -19,18 +19,13 @@ pub(crate) fn key_missing() -> Refusal {
 }
 
 pub(crate) fn key_invalid(error: KeyError) -> Refusal {
-    let detail = match error {
-        KeyError::Malformed => "the key is neither a quoted string nor bare printable characters",
-        KeyError::Repeated => "there is more than one key",
-        KeyError::TooLong => "the key is too long",
-    };
     Refusal::new(
         StatusCode::BAD_REQUEST,
         "urn:buttress:problem:idempotency-key-invalid",
         "The idempotency key cannot be read",
         Code::InvalidArgument,
     )
-    .detail(detail)
+    .detail(error.to_string())
 }
 
 pub(crate) fn key_reused() -> Refusal {

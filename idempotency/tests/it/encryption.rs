@@ -1,13 +1,18 @@
 //! Records that a store cannot read.
 
+use std::convert::Infallible;
+
 use buttress_idempotency::{
-    Begin, BeginRequest, Fingerprint, IdempotencyLayer, Keyring, MemoryStore, OnStoreError, Record,
-    Recovery, Scoped, Store, Token,
+    Begin, BeginRequest, Fingerprint, Idempotency, IdempotencyLayer, Keyring, MemoryStore,
+    OnStoreError, Record, Recovery, RequestBody, Scoped, Store, Token,
 };
-use http::StatusCode;
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
 use tower::{Layer, Service, service_fn};
 
 use crate::kit::order;
+use crate::transaction::Paper;
 
 type Layered = IdempotencyLayer<MemoryStore, Scoped>;
 
@@ -23,7 +28,7 @@ async fn send(layer: &Layered) -> (StatusCode, bool) {
     (response.status(), replayed)
 }
 
-async fn stored(layer: &Layered) -> Record {
+async fn stored<St: Store>(layer: &IdempotencyLayer<St, Scoped>) -> Record {
     let (head, ()) = order("k", "").map(drop).into_parts();
     let request = BeginRequest {
         key: layer.record_key(&head).unwrap(),
@@ -92,4 +97,25 @@ async fn what_a_person_marks_done_is_sealed_too() {
     layer.mark_done(&unknown[0], response).await.unwrap();
     assert!(matches!(stored(&layer).await, Record::Sealed(_)));
     assert_eq!(send(&layer).await, (StatusCode::OK, true));
+}
+
+#[tokio::test]
+async fn what_a_handler_commits_is_sealed_too() {
+    let layer = crate::faults::Faulty::new()
+        .layer()
+        .encryption(Keyring::new(1, [1; 32]));
+    let handler = |request: Request<RequestBody<Full<Bytes>>>| async move {
+        let claim: &Idempotency = request.extensions().get().unwrap();
+        let response = Response::new(Full::<Bytes>::from("ordered"));
+        let committed = claim.commit_with(Paper::default(), response).await;
+        Ok::<_, Infallible>(committed.unwrap())
+    };
+    let mut service = layer.layer(service_fn(handler));
+    service.call(order("k", "")).await.unwrap();
+    assert!(matches!(stored(&layer).await, Record::Sealed(_)));
+    let again = service.call(order("k", "")).await.unwrap();
+    assert_eq!(
+        again.into_body().collect().await.unwrap().to_bytes(),
+        "ordered"
+    );
 }

@@ -10,6 +10,8 @@ mod faults;
 mod interrupted;
 mod kit;
 mod laws;
+#[cfg(any(feature = "metrics", feature = "tracing"))]
+mod observe;
 mod replay;
 mod resolve;
 mod secrets;
