@@ -208,3 +208,32 @@ fn without_a_subscriber_nothing_is_begun() {
         .unwrap();
     assert_eq!(*told.lock().unwrap(), 1);
 }
+
+#[cfg(feature = "tokio")]
+#[test]
+fn lines_of_a_spawned_task_carry_the_ids_when_it_was_asked_to() {
+    let cx = context();
+    let span_id = cx.span_id().to_string();
+    let lines = logged(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        let handler = async {
+            let kept = buttress_trace_ctx::spawn(async { tracing::info!("kept") });
+            let bare = tokio::spawn(async { tracing::info!("bare") });
+            kept.await.unwrap();
+            bare.await.unwrap();
+        };
+        runtime.block_on(handler.in_trace(cx));
+    });
+    let of = |message: &str| {
+        lines
+            .iter()
+            .find(|line| line["message"] == message)
+            .unwrap()
+    };
+    assert_eq!(of("kept")["trace_id"], PARENT[3..35]);
+    assert_eq!(of("kept")["span_id"], span_id);
+    assert_eq!(of("kept")["request_id"], "req-1");
+    assert!(of("bare").get("trace_id").is_none());
+}
