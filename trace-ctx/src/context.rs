@@ -1,14 +1,19 @@
-use std::{mem, sync::Arc};
+use std::{mem, net::IpAddr, sync::Arc};
+
+use http::HeaderValue;
 
 use crate::{
     Baggage, Flags, IdGenerator, MAX_NOTES, Note, Remote, RequestId, SpanId, TraceId, TraceParent,
-    TraceState,
+    TraceState, carry::Carried,
 };
 
 /// Where one request stands in its trace: what logs, records and outgoing calls carry.
 ///
 /// The layers put it into the extensions of the request, and it is [`current()`](crate::current) while they
 /// poll. Cloning allocates nothing.
+///
+/// It is small, since it moves in and out of its thread's slot at every poll. What few requests have beside their ids is behind one shared
+/// allocation.
 #[derive(Clone, Debug)]
 pub struct TraceContext {
     pub(crate) trace_id: TraceId,
@@ -17,18 +22,20 @@ pub struct TraceContext {
     pub(crate) sampling: Sampling,
     pub(crate) random: bool,
     pub(crate) origin: Origin,
-    pub(crate) state: TraceState,
     pub(crate) request_id: RequestId,
-    /// Apart, because a context moves in and out of its thread's slot at every poll.
     rare: Option<Arc<Rare>>,
 }
 
 /// What few contexts have.
 #[derive(Clone, Debug, Default)]
 struct Rare {
+    state: TraceState,
     correlation_id: Option<RequestId>,
     link: Option<Link>,
     baggage: Baggage,
+    client_ip: Option<IpAddr>,
+    user: Option<Arc<str>>,
+    carried: Carried,
     /// Of this span, and not of those below it.
     notes: Vec<Note>,
 }
@@ -85,6 +92,20 @@ impl Sampling {
     }
 }
 
+impl Rare {
+    /// Nothing, where there is nothing to keep.
+    #[inline]
+    fn with(state: &mut TraceState) -> Option<Arc<Self>> {
+        if state.is_empty() {
+            return None;
+        }
+        Some(Arc::new(Self {
+            state: mem::take(state),
+            ..Self::default()
+        }))
+    }
+}
+
 impl TraceContext {
     /// A new trace with its first span and a new request id. Nothing is decided about sampling yet.
     #[must_use]
@@ -92,9 +113,9 @@ impl TraceContext {
         Self::open(ids, None)
     }
 
-    /// A new trace, for the request with this id or with a new one.
+    /// A new trace, for the request with this valid id or with a new one.
     #[inline]
-    pub(crate) fn open(ids: &dyn IdGenerator, request_id: Option<RequestId>) -> Self {
+    pub(crate) fn open(ids: &dyn IdGenerator, request_id: Option<&HeaderValue>) -> Self {
         Self {
             trace_id: ids.trace_id(),
             span_id: ids.span_id(),
@@ -102,8 +123,7 @@ impl TraceContext {
             sampling: Sampling::Defer,
             random: ids.is_random(),
             origin: Origin::New,
-            state: TraceState::default(),
-            request_id: request_id.unwrap_or_else(|| ids.request_id()),
+            request_id: RequestId::of(request_id, ids),
             rare: None,
         }
     }
@@ -114,7 +134,7 @@ impl TraceContext {
         remote: &mut Remote,
         sampling: Sampling,
         ids: &dyn IdGenerator,
-        request_id: Option<RequestId>,
+        request_id: Option<&HeaderValue>,
     ) -> Self {
         Self {
             trace_id: remote.parent.trace_id,
@@ -123,9 +143,8 @@ impl TraceContext {
             sampling,
             random: remote.parent.flags.is_random(),
             origin: Origin::Continued,
-            state: mem::take(&mut remote.state),
-            request_id: request_id.unwrap_or_else(|| ids.request_id()),
-            rare: None,
+            request_id: RequestId::of(request_id, ids),
+            rare: Rare::with(&mut remote.state),
         }
     }
 
@@ -136,15 +155,19 @@ impl TraceContext {
     }
 
     pub(crate) fn into_child(mut self, ids: &dyn IdGenerator) -> Self {
+        self.descend(ids);
+        self
+    }
+
+    /// Becomes a child of itself, where it is.
+    #[inline]
+    pub(crate) fn descend(&mut self, ids: &dyn IdGenerator) {
         if !self.notes().is_empty() {
             self.rare_mut().notes.clear();
         }
-        Self {
-            span_id: ids.span_id(),
-            parent_id: Some(self.span_id),
-            origin: Origin::Local,
-            ..self
-        }
+        self.parent_id = Some(self.span_id);
+        self.span_id = ids.span_id();
+        self.origin = Origin::Local;
     }
 
     /// The same context with this decision.
@@ -173,6 +196,42 @@ impl TraceContext {
     pub(crate) fn with_link(mut self, link: Link) -> Self {
         self.rare_mut().link = Some(link);
         self
+    }
+
+    /// The address of the client, where the layer was told [how to find it](crate::ServerLayer::client_ip).
+    #[must_use]
+    pub fn client_ip(&self) -> Option<IpAddr> {
+        self.rare.as_ref()?.client_ip
+    }
+
+    pub(crate) fn set_client_ip(&mut self, client_ip: IpAddr) {
+        self.rare_mut().client_ip = Some(client_ip);
+    }
+
+    /// Whose request it is, where somebody [said so](crate::user).
+    #[must_use]
+    pub fn user(&self) -> Option<&str> {
+        self.rare.as_ref()?.user.as_deref()
+    }
+
+    /// The same context as the request of this user.
+    #[must_use]
+    pub fn with_user(mut self, user: impl Into<Arc<str>>) -> Self {
+        self.set_user(user.into());
+        self
+    }
+
+    pub(crate) fn set_user(&mut self, user: Arc<str>) {
+        self.rare_mut().user = Some(user);
+    }
+
+    pub(crate) fn carried(&self) -> &Carried {
+        static EMPTY: Carried = Carried::EMPTY;
+        self.rare.as_ref().map_or(&EMPTY, |rare| &rare.carried)
+    }
+
+    pub(crate) fn carry(&mut self, carried: Carried) {
+        self.rare_mut().carried = carried;
     }
 
     /// What travels with the request beside its trace.
@@ -257,12 +316,13 @@ impl TraceContext {
     /// What vendors keep about the trace.
     #[must_use]
     pub fn state(&self) -> &TraceState {
-        &self.state
+        static EMPTY: TraceState = TraceState::EMPTY;
+        self.rare.as_ref().map_or(&EMPTY, |rare| &rare.state)
     }
 
     /// What vendors keep about the trace, to change our own member.
     pub fn state_mut(&mut self) -> &mut TraceState {
-        &mut self.state
+        &mut self.rare_mut().state
     }
 
     /// The id of the request this is part of.
@@ -313,6 +373,7 @@ mod tests {
             assert_eq!(child.parent_id(), Some(root.span_id()));
             assert_eq!(child.request_id(), root.request_id());
             assert_eq!(child.sampling(), Sampling::Accept);
+            assert_eq!(child.origin(), Origin::Local);
         }
         assert_ne!(one.span_id(), two.span_id());
         assert_ne!(one.span_id(), root.span_id());
@@ -334,11 +395,8 @@ mod tests {
 
     #[test]
     fn a_context_stays_small() {
-        assert!(
-            size_of::<TraceContext>() <= 128,
-            "{}",
-            size_of::<TraceContext>()
-        );
+        assert_eq!(size_of::<TraceContext>(), 96);
+        assert_eq!(size_of::<Option<TraceContext>>(), 96);
     }
 
     #[test]

@@ -52,6 +52,12 @@ pub(crate) fn note(make: impl FnOnce() -> Note) {
     });
 }
 
+/// Changes the current context, if there is one. `change` must not call code of the user.
+pub(crate) fn change(change: impl FnOnce(&mut TraceContext)) {
+    // Fails only while the thread is torn down: there is no current context any more.
+    let _ = CURRENT.try_with(|current| current.borrow_mut().as_mut().map(change));
+}
+
 /// Makes a context current until dropped, also by a panic.
 pub(crate) struct Entered<'a> {
     /// While we live: what was current before.
@@ -59,7 +65,7 @@ pub(crate) struct Entered<'a> {
 }
 
 impl<'a> Entered<'a> {
-    #[inline]
+    #[inline(always)]
     pub(crate) fn new(slot: &'a mut Option<TraceContext>) -> Self {
         // Fails only while the thread is torn down, and then for both exchanges of a pair.
         let _ = CURRENT.try_with(|current| exchange(&mut current.borrow_mut(), slot));
@@ -68,19 +74,27 @@ impl<'a> Entered<'a> {
 }
 
 impl Drop for Entered<'_> {
-    #[inline]
+    #[inline(always)]
     fn drop(&mut self) {
         let _ = CURRENT.try_with(|current| exchange(self.slot, &mut current.borrow_mut()));
     }
 }
 
 /// A swap that moves one context, not two, in the common case that `to` has none.
-#[inline]
+#[inline(always)]
 fn exchange(to: &mut Option<TraceContext>, from: &mut Option<TraceContext>) {
-    match to {
-        None => *to = from.take(),
-        Some(_) => mem::swap(to, from),
+    if to.is_none() {
+        *to = from.take();
+    } else {
+        swap(to, from);
     }
+}
+
+/// Apart, so that the common case is small enough to stand where it is used.
+#[cold]
+#[inline(never)]
+fn swap(one: &mut Option<TraceContext>, other: &mut Option<TraceContext>) {
+    mem::swap(one, other);
 }
 
 /// Gives futures a context of their own.
@@ -112,6 +126,44 @@ pub trait InTrace: Future + Sized {
 }
 
 impl<F: Future> InTrace for F {}
+
+impl TraceContext {
+    /// Makes this context [`current()`] while `run` does, also on a thread of its own:
+    ///
+    /// ```
+    /// # use buttress_trace_ctx::{FastIds, TraceContext, current};
+    /// # let context = TraceContext::root(&FastIds);
+    /// let work = std::thread::spawn(|| context.scope(|| current().is_some()));
+    /// # assert!(work.join().unwrap());
+    /// ```
+    pub fn scope<R>(self, run: impl FnOnce() -> R) -> R {
+        let mut slot = Some(self);
+        let _entered = Entered::new(&mut slot);
+        run()
+    }
+}
+
+/// Spawns a task on tokio's runtime that keeps the context that is [`current()`] now: `tokio::spawn` of
+/// [`in_current_trace`](InTrace::in_current_trace).
+///
+/// The task outlives the request, whose record does not wait for it. A `tracing` span is not taken along; `.in_current_span()` does that.
+///
+/// # Panics
+///
+/// Outside of a runtime, as `tokio::spawn` does.
+///
+/// # Cancellation
+///
+/// Dropping the handle detaches the task.
+#[cfg(feature = "tokio")]
+#[track_caller]
+pub fn spawn<F>(future: F) -> tokio::task::JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    tokio::spawn(future.in_current_trace())
+}
 
 pin_project! {
     /// A future with a context of its own: [`InTrace::in_trace`].

@@ -1,8 +1,4 @@
-use std::{
-    fmt, mem,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{cell::OnceCell, fmt, mem, sync::Arc, time::Duration};
 
 use bytes::Buf;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header};
@@ -18,7 +14,8 @@ use crate::{
 /// Moves from the future into the body. Dropping it before `finish` tells the sink what that
 /// drop means. Hence the bound, on this and on the future and the body that hold it: a `Drop` cannot have one of its own.
 pub(crate) struct Exchange<K: Sink> {
-    shared: Arc<Shared<K>>,
+    /// `None` where there is nobody to tell and nothing to answer: counting references costs as much as the rest of a poll.
+    shared: Option<Arc<Shared<K>>>,
     /// `None` only while [`Entered`].
     context: Option<TraceContext>,
     /// `None` if no sink wants the request, or it has been told.
@@ -32,7 +29,7 @@ struct Record<P> {
     method: Method,
     uri: Uri,
     route: Option<RouteName>,
-    started: Instant,
+    started: Duration,
     time_to_head: Option<Duration>,
     status: Option<StatusCode>,
     grpc_status: Option<u32>,
@@ -56,8 +53,9 @@ impl<K: Sink> Exchange<K> {
             let started_at = shared.clock.now();
             Box::new(Record::new(span, head, started.into_route(), started_at))
         });
+        let is_needed = record.is_some() || shared.answer.says_something;
         Self {
-            shared: shared.clone(),
+            shared: is_needed.then(|| shared.clone()),
             context: Some(context),
             record,
         }
@@ -66,32 +64,32 @@ impl<K: Sink> Exchange<K> {
     /// Runs a piece of the request: with its context current and in the scope of the sink's span.
     #[inline]
     pub(crate) fn enter<R>(&mut self, run: impl FnOnce() -> R) -> R {
-        self.enter_with((), |()| run())
+        let _entered = Entered::new(&mut self.context);
+        match (&mut self.record, &self.shared) {
+            (Some(record), Some(shared)) => record.in_scope(&*shared.sink, run),
+            _ => run(),
+        }
     }
 
-    /// The same for a piece that takes something big, which would be copied if `run` captured it.
+    /// The same where no sink has a scope: without a closure, through which a big value would be moved twice.
     #[inline]
-    pub(crate) fn enter_with<T, R>(&mut self, input: T, run: impl FnOnce(T) -> R) -> R {
-        let _entered = Entered::new(&mut self.context);
-        match &mut self.record {
-            None => run(input),
-            Some(record) => record.in_scope(&*self.shared.sink, || run(input)),
+    pub(crate) fn enter_silently(&mut self) -> Option<Entered<'_>> {
+        match self.record {
+            None => Some(Entered::new(&mut self.context)),
+            Some(_) => None,
         }
     }
 
     /// The response is there.
+    #[inline]
     pub(crate) fn on_head<B: Body>(&mut self, response: &mut Response<B>) {
-        if let Some(record) = &mut self.record {
-            record.time_to_head = Some(self.shared.clock.now() - record.started);
-            record.on_head(response);
-            let route = self
-                .shared
-                .route
-                .of_response(response.status(), response.extensions());
-            record.route = route.or(record.route.take());
-        }
-        if let Some(context) = &self.context {
-            self.shared.answer(context, response);
+        if let Some(shared) = &self.shared {
+            if let Some(record) = &mut self.record {
+                record.on_head(shared, response);
+            }
+            if let Some(context) = &self.context {
+                shared.answer(context, response);
+            }
         }
         self.on_progress(response.body().is_end_stream());
     }
@@ -113,14 +111,20 @@ impl<K: Sink> Exchange<K> {
 
     /// Tells the sink, unless it has been told.
     pub(crate) fn finish(&mut self, outcome: Outcome) {
-        let (Some(record), Some(context)) = (self.record.take(), &self.context) else {
+        if let Some(record) = self.record.take() {
+            self.tell(*record, outcome);
+        }
+    }
+
+    fn tell(&self, record: Record<K::Span>, outcome: Outcome) {
+        let (Some(shared), Some(context)) = (&self.shared, &self.context) else {
             return;
         };
         let mut inside = Some(context.clone());
         let _entered = Entered::new(&mut inside);
         let finished = Finished {
             context,
-            kind: self.shared.kind,
+            kind: shared.kind,
             method: &record.method,
             uri: &record.uri,
             route: record.route.as_ref(),
@@ -129,10 +133,11 @@ impl<K: Sink> Exchange<K> {
             grpc_status: record.grpc_status,
             bytes: record.bytes,
             time_to_head: record.time_to_head,
-            total: self.shared.clock.now() - record.started,
-            ended_at: self.shared.clock.wall(),
+            total: shared.clock.now().saturating_sub(record.started),
+            clock: &*shared.clock,
+            ended_at: OnceCell::new(),
         };
-        self.shared.sink.end(record.span, &finished);
+        shared.sink.end(record.span, &finished);
     }
 }
 
@@ -145,7 +150,7 @@ impl<K: Sink> Drop for Exchange<K> {
 }
 
 impl<P> Record<P> {
-    fn new(span: P, head: Head<'_>, route: Option<RouteName>, started: Instant) -> Self {
+    fn new(span: P, head: Head<'_>, route: Option<RouteName>, started: Duration) -> Self {
         Self {
             span,
             method: head.method.clone(),
@@ -169,7 +174,11 @@ impl<P> Record<P> {
         output
     }
 
-    fn on_head<B: Body>(&mut self, response: &Response<B>) {
+    fn on_head<K, B: Body>(&mut self, shared: &Shared<K>, response: &Response<B>) {
+        self.time_to_head = Some(shared.clock.now().saturating_sub(self.started));
+        let (status, extensions) = (response.status(), response.extensions());
+        let route = shared.route.of_response(status, extensions);
+        self.route = route.or(self.route.take());
         self.status = Some(response.status());
         self.grpc_status = grpc_status(response.headers());
         self.expected = declared_length(response);
@@ -187,6 +196,8 @@ impl<P> Record<P> {
         }
         if let Some(trailers) = frame.trailers_ref() {
             self.grpc_status = grpc_status(trailers).or(self.grpc_status);
+            // Nothing comes after them: a server over HTTP/2 does not ask.
+            self.on_drop = Outcome::Complete;
         }
     }
 

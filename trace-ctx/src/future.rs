@@ -1,7 +1,7 @@
 use std::{
     fmt,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use http::Response;
@@ -57,19 +57,19 @@ where
         let this = self.project();
         let inner = this.inner.as_pin_mut().expect("present until dropped");
         let exchange = this.exchange.as_mut().expect("polled after it was ready");
-        let mut result = ready!(exchange.enter(|| inner.poll(cx)));
-        match &mut result {
-            Ok(response) => exchange.on_head(response),
-            Err(_) => exchange.finish(Outcome::Error),
+        let mut polled;
+        if let Some(_entered) = exchange.enter_silently() {
+            polled = inner.poll(cx);
+        } else {
+            polled = exchange.enter(|| inner.poll(cx));
+        }
+        match &mut polled {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Ok(response)) => exchange.on_head(response),
+            Poll::Ready(Err(_)) => exchange.finish(Outcome::Error),
         }
         let exchange = this.exchange.take().expect("just borrowed");
-        Poll::Ready(match result {
-            Ok(response) => {
-                let (head, body) = response.into_parts();
-                Ok(Response::from_parts(head, TraceBody::new(body, exchange)))
-            }
-            Err(error) => Err(error),
-        })
+        polled.map_ok(|response| response.map(|body| TraceBody::new(body, exchange)))
     }
 }
 

@@ -1,14 +1,21 @@
-use std::sync::Arc;
+use std::{num::NonZeroU32, sync::Arc};
 
 use http::HeaderName;
 use tower_layer::Layer;
 
 use crate::{
-    ClientService, Clock, IdGenerator, Kind, Policy, Propagator, Route, Sampler, ServerService,
-    Trust, TrustPolicy, shared::Shared,
+    BaggageFields, ClientIp, ClientService, Clock, Hosts, IdGenerator, Kind, ParentBased, Policy,
+    Propagator, RateLimited, Route, Sampler, ServerService, Trust, TrustPolicy, W3c,
+    shared::{Answer, Shared},
 };
 
-/// Where to start: [`server`](Self::server), [`edge`](Self::edge), [`client`](Self::client).
+static X_CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
+
+/// What [`TraceLayer::edge`] records of strangers: enough to look at, too little to flood anybody with.
+const TRACES_PER_SECOND: NonZeroU32 = NonZeroU32::new(100).expect("is not zero");
+
+/// Where to start: [`server`](Self::server), or one of its presets [`edge`](Self::edge), [`internal`](Self::internal) and
+/// [`passthrough`](Self::passthrough); and [`client`](Self::client).
 #[derive(Debug)]
 pub enum TraceLayer {}
 
@@ -42,9 +49,30 @@ impl TraceLayer {
     }
 
     /// For a service that strangers call: every request is a new trace that remembers the caller's, with a new
-    /// request id ([`Trust::Link`]).
+    /// request id ([`Trust::Link`]), and at most 100 traces a second are recorded ([`RateLimited`]; another
+    /// [`sampler`](ServerLayer::sampler) replaces it). Behind a trust of your own, whom it trusts decides for itself.
     pub fn edge() -> ServerLayer {
-        Self::server().trust(Trust::Link)
+        Self::server()
+            .trust(Trust::Link)
+            .sampler(ParentBased(RateLimited::per_second(TRACES_PER_SECOND)))
+    }
+
+    /// For a service that only services of ours call: with their traces and request ids go on their baggage and their
+    /// `x-correlation-id`, and request and correlation id come back with the response.
+    pub fn internal() -> ServerLayer {
+        Self::server()
+            .propagator((W3c, BaggageFields))
+            .correlation_id(X_CORRELATION_ID.clone())
+            .echo_request_id()
+            .echo_correlation_id()
+    }
+
+    /// For a proxy: requests go on as they came, to the byte, also what is not valid in them, and responses come back so.
+    ///
+    /// Logs and records have the ids of the caller's trace. Our span is a leaf in it: whoever is behind us descends from
+    /// the caller, as if we were not there. A [`client`](Self::client) layer on the way out would undo that.
+    pub fn passthrough() -> ServerLayer {
+        Self::server().policy(Policy::with_passthrough)
     }
 
     /// For calls to services that may see our trace and our request ids.
@@ -61,30 +89,75 @@ impl<K> ServerLayer<K> {
         self.policy(|policy| policy.with_trust(trust))
     }
 
+    /// How the address of a client is found: for [`TraceContext::client_ip`](crate::TraceContext::client_ip) and what
+    /// sinks tell of it. It is not looked for by default.
+    pub fn client_ip(self, client_ip: ClientIp) -> Self {
+        self.policy(|policy| policy.with_client_ip(client_ip))
+    }
+
+    /// Keeps these fields of each request, such as `authorization`, for the calls made for it: a client layer
+    /// [forwards](ClientLayer::forward_to) them. They are shown to nobody else.
+    pub fn carry(self, names: impl IntoIterator<Item = HeaderName>) -> Self {
+        self.policy(|policy| policy.with_carry(names))
+    }
+
     /// Sends the request id with the response, under the name under which it came.
     pub fn echo_request_id(self) -> Self {
-        self.change(|shared| shared.answer.request_id = true)
+        self.answer(|answer| answer.request_id = true)
     }
 
     /// Sends the correlation id with the response, where one has a [name](Self::correlation_id).
     pub fn echo_correlation_id(self) -> Self {
-        self.change(|shared| shared.answer.correlation_id = true)
+        self.answer(|answer| answer.correlation_id = true)
     }
 
     /// Sends the trace id with the response in this field, such as `x-trace-id`.
     pub fn echo_trace_id(self, name: HeaderName) -> Self {
-        self.change(|shared| shared.answer.trace_id = Some(name))
+        self.answer(|answer| answer.trace_id = Some(name))
     }
 
     /// Adds `Server-Timing: trace;desc=00-…` to the response: our span, for the caller's own trace or the
     /// developer tools of a browser (W3C Trace Context level 2, 5).
     pub fn server_timing(self) -> Self {
-        self.change(|shared| shared.answer.server_timing = true)
+        self.answer(|answer| answer.server_timing = true)
     }
 
     /// Puts the context into the extensions of the response as well, for layers outside this one.
     pub fn response_extension(self) -> Self {
-        self.change(|shared| shared.answer.extension = true)
+        self.answer(|answer| answer.extension = true)
+    }
+}
+
+impl<K> ServerLayer<K> {
+    fn answer(self, change: impl FnOnce(&mut Answer)) -> Self {
+        self.change(|shared| {
+            shared.answer.says_something = true;
+            change(&mut shared.answer);
+        })
+    }
+}
+
+impl<K> ClientLayer<K> {
+    /// Tells only these hosts of our trace and our ids. From calls to others every field of them is removed; they are a span of ours all the
+    /// same. All hosts are told by default.
+    pub fn propagate_to(self, hosts: Hosts) -> Self {
+        self.policy(|policy| policy.with_propagate_to(hosts))
+    }
+
+    /// Adds the fields that the server layer [carries](ServerLayer::carry) to calls to these hosts, unless a call has such a field of its
+    /// own. From calls to other hosts a copy of what is carried is removed. By default neither.
+    ///
+    /// ```
+    /// # use buttress_trace_ctx::TraceLayer;
+    /// # use http::header::AUTHORIZATION;
+    /// let server = TraceLayer::server().carry([AUTHORIZATION]);
+    /// let client = TraceLayer::client().forward_to("*.svc.local".parse()?);
+    /// # drop((server, client)); Ok::<_, buttress_trace_ctx::InvalidHost>(())
+    /// ```
+    ///
+    /// What a redirect leads to is another call: follow redirects above this layer, so that it is asked for each.
+    pub fn forward_to(self, hosts: Hosts) -> Self {
+        self.policy(|policy| policy.with_forward_to(hosts))
     }
 }
 

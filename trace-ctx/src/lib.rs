@@ -4,13 +4,16 @@
 mod axum;
 mod baggage;
 mod body;
+mod carry;
 mod clock;
 mod context;
 mod current;
 mod exchange;
+mod fields;
 mod future;
 mod head;
 mod hex;
+mod hosts;
 mod id;
 mod ids;
 mod layer;
@@ -34,6 +37,10 @@ mod trust;
 
 #[cfg(feature = "axum")]
 pub use crate::axum::MatchedPath;
+#[cfg(feature = "quanta")]
+pub use crate::clock::QuantaClock;
+#[cfg(feature = "tokio")]
+pub use crate::current::spawn;
 #[cfg(feature = "metrics")]
 pub use crate::sink::metrics::{Active, MetricsSink};
 #[cfg(feature = "otel")]
@@ -41,7 +48,7 @@ pub use crate::sink::otel::{OtelSink, OtelSpan};
 #[cfg(feature = "json")]
 pub use crate::sink::{
     common::{CommonHead, CommonLog},
-    json::JsonLines,
+    json::{JsonHead, JsonLines},
 };
 pub use crate::{
     baggage::{Baggage, BaggageError, BaggageFields, BaggageMember},
@@ -51,10 +58,11 @@ pub use crate::{
     current::{InTrace, Traced, current},
     future::ResponseFuture,
     head::Head,
+    hosts::{Hosts, InvalidHost},
     id::{SpanId, TraceId},
     ids::{FastIds, IdGenerator, SecureIds, SequentialIds},
     layer::{ClientLayer, ServerLayer, TraceLayer},
-    note::{MAX_NOTES, Note, Value, attribute, error, event},
+    note::{MAX_NOTES, Note, Value, attribute, error, event, user},
     policy::Policy,
     propagate::{
         B3, ExtractOnly, Extracted, Jaeger, Propagator, Propagators, Remote, UnknownPropagator,
@@ -63,11 +71,11 @@ pub use crate::{
     request_id::{InvalidRequestId, RequestId},
     route::{FromExtensions, Route, RouteName},
     sample::{
-        Always, DebugHeader, Decision, Never, ParentBased, PerRoute, Probability, RateLimited,
-        SampleRequest, Sampler, Threshold,
+        Always, DebugHeader, Decision, Deferring, Never, ParentBased, PerRoute, Probability,
+        RateLimited, SampleRequest, Sampler, Threshold,
     },
     service::{ClientService, ServerService},
-    sink::{Finished, Kind, Outcome, SampledOnly, Sink, SlowOnly, Started},
+    sink::{Finished, Kind, Outcome, SampledOnly, SampledOr, Sink, SlowOnly, Started},
     traceparent::{Flags, TraceParent, TraceParentError},
     tracestate::{TraceState, TraceStateError},
     trust::{

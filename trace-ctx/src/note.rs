@@ -1,6 +1,6 @@
 //! What a handler says about its own request.
 
-use std::{borrow::Cow, error::Error, time::SystemTime};
+use std::{borrow::Cow, error::Error, sync::Arc, time::SystemTime};
 
 use crate::{Clock, SystemClock, current};
 
@@ -70,6 +70,14 @@ pub fn error(error: &dyn Error) {
         message: in_words(error),
         at: SystemClock.wall(),
     });
+}
+
+/// Says whose request is being polled on this thread: for its record, and for the calls made for it from now on.
+///
+/// For whoever checks credentials. What it says should be an opaque id, not a name: it stands in logs.
+pub fn user(id: impl Into<Arc<str>>) {
+    let id = id.into();
+    current::change(|context| context.set_user(id));
 }
 
 fn in_words(error: &dyn Error) -> String {

@@ -1,11 +1,12 @@
 use std::{fmt, sync::Arc};
 
-use http::{HeaderMap, HeaderName, Request};
+use http::{HeaderMap, HeaderName, HeaderValue, Request};
 
 use crate::{
-    Always, Decision, Extracted, FastIds, Head, IdGenerator, Link, Origin, ParentBased, Propagator,
-    Remote, RequestId, SampleRequest, Sampler, Threshold, TraceContext, TraceId, Trust,
-    TrustPolicy, W3c, baggage::BAGGAGE, current, propagate, request_id, sample::ot,
+    Always, ClientIp, Decision, Extracted, FastIds, Head, Hosts, IdGenerator, Link, Origin,
+    ParentBased, Propagator, Remote, RequestId, SampleRequest, Sampler, Threshold, TraceContext,
+    TraceId, Trust, TrustPolicy, W3c, baggage::BAGGAGE, carry::Carried, current, propagate,
+    request_id, sample::ot,
 };
 
 static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -21,6 +22,24 @@ pub struct Policy {
     ids: Arc<dyn IdGenerator>,
     pub(crate) request_id: HeaderName,
     pub(crate) correlation_id: Option<HeaderName>,
+    /// What few policies have, behind one branch.
+    rare: Option<Arc<Rare>>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Rare {
+    client_ip: Option<ClientIp>,
+    carry: Vec<HeaderName>,
+    propagate_to: Option<Hosts>,
+    forward_to: Option<Hosts>,
+    is_passthrough: bool,
+}
+
+/// What came and was not taken: to be removed from the request.
+#[derive(Default)]
+struct Refused {
+    request_id: bool,
+    correlation_id: bool,
 }
 
 impl Default for Policy {
@@ -33,6 +52,7 @@ impl Default for Policy {
             ids: Arc::new(FastIds),
             request_id: X_REQUEST_ID.clone(),
             correlation_id: None,
+            rare: None,
         }
     }
 }
@@ -92,55 +112,144 @@ impl Policy {
         }
     }
 
+    /// How the address of a client is found; it is not looked for by default.
+    #[must_use]
+    pub fn with_client_ip(self, client_ip: ClientIp) -> Self {
+        self.change(|rare| rare.client_ip = Some(client_ip))
+    }
+
+    /// Keeps these fields of what comes in, for [`with_forward_to`](Self::with_forward_to).
+    #[must_use]
+    pub fn with_carry(self, names: impl IntoIterator<Item = HeaderName>) -> Self {
+        self.change(|rare| rare.carry.extend(names))
+    }
+
+    /// Writes contexts and ids only into calls to these hosts, and removes what is there from calls to others. All hosts by default.
+    #[must_use]
+    pub fn with_propagate_to(self, hosts: Hosts) -> Self {
+        self.change(|rare| rare.propagate_to = Some(hosts))
+    }
+
+    /// Adds the fields [carried](Self::with_carry) by the context to calls to these hosts, unless they say otherwise themselves, and removes
+    /// copies of them from calls to others. No host by default, and nothing is removed.
+    #[must_use]
+    pub fn with_forward_to(self, hosts: Hosts) -> Self {
+        self.change(|rare| rare.forward_to = Some(hosts))
+    }
+
+    /// Leaves requests as they come, to the byte, also what is not valid: for a proxy that is to be seen in no trace but its own records.
+    #[must_use]
+    pub fn with_passthrough(self) -> Self {
+        self.change(|rare| rare.is_passthrough = true)
+    }
+
+    fn change(mut self, change: impl FnOnce(&mut Rare)) -> Self {
+        change(Arc::make_mut(self.rare.get_or_insert_default()));
+        self
+    }
+
     /// Takes a request in: reads what the caller sent as far as it is trusted, opens a span, decides about sampling.
     ///
     /// What was refused is removed from the request, so that no handler forwards or logs it by accident.
     pub fn accept<B>(&self, request: &mut Request<B>) -> TraceContext {
         let head = Head::of(request);
         let trust = self.trust.trust(&head);
-        let mut refused = false;
         let keep = trust == Trust::Continue;
-        let request_id = request_id::read(head.headers, &self.request_id, keep, &mut refused);
+        let mut refused = Refused::default();
+        let request_id = &mut refused.request_id;
+        let request_id = request_id::read(head.headers, &self.request_id, keep, request_id);
         let mut context = self.open(trust, &head, request_id);
-        if refused {
-            request.headers_mut().remove(&self.request_id);
+        self.read_more(&mut context, keep, &head, &mut refused);
+        if !self.rare.as_ref().is_some_and(|rare| rare.is_passthrough) {
+            self.clean(&context, &refused, request.headers_mut());
         }
-        let baggage = keep
-            .then(|| self.propagator.baggage(request.headers()))
-            .flatten();
-        if context.origin != Origin::Continued {
-            propagate::strip(&*self.propagator, request.headers_mut());
-        }
-        if let Some(baggage) = baggage {
-            if context.origin != Origin::Continued {
-                // It stands for itself, as the request id does.
-                let value = baggage.to_header_value();
-                request
-                    .headers_mut()
-                    .extend(value.map(|value| (BAGGAGE.clone(), value)));
-            }
+        context
+    }
+
+    /// What not every policy asks for.
+    #[inline]
+    fn read_more(
+        &self,
+        context: &mut TraceContext,
+        keep: bool,
+        head: &Head<'_>,
+        refused: &mut Refused,
+    ) {
+        if keep && let Some(baggage) = self.propagator.baggage(head.headers) {
             *context.baggage_mut() = baggage;
         }
         if let Some(name) = &self.correlation_id {
-            let mut refused = false;
-            if let Some(id) = request_id::read(request.headers(), name, keep, &mut refused) {
-                context.set_correlation_id(id);
-            }
-            if refused {
-                request.headers_mut().remove(name);
+            let refused = &mut refused.correlation_id;
+            if let Some(id) = request_id::read(head.headers, name, keep, refused) {
+                context.set_correlation_id(RequestId::trusted(id));
             }
         }
-        context
+        if let Some(rare) = &self.rare {
+            rare.read(context, head);
+        }
+    }
+
+    /// Removes what was refused.
+    #[inline]
+    fn clean(&self, context: &TraceContext, refused: &Refused, headers: &mut HeaderMap) {
+        if refused.request_id {
+            headers.remove(&self.request_id);
+        }
+        if let Some(name) = self
+            .correlation_id
+            .as_ref()
+            .filter(|_| refused.correlation_id)
+        {
+            headers.remove(name);
+        }
+        if context.origin != Origin::Continued {
+            propagate::strip(&*self.propagator, headers);
+            // Baggage stands for itself, as the request id does.
+            let baggage = context.baggage().to_header_value();
+            headers.extend(baggage.map(|value| (BAGGAGE.clone(), value)));
+        }
     }
 
     /// The context of an outgoing request: a new span below the one in the request's extensions, or below
     /// [`current()`](crate::current), or of a new trace.
     pub fn descend<B>(&self, request: &Request<B>) -> TraceContext {
-        let parent = request.extensions().get::<TraceContext>().cloned();
-        match parent.or_else(current::current) {
+        match request.extensions().get::<TraceContext>() {
+            Some(parent) => parent.child(&*self.ids),
+            None => self.descend_from_current(request),
+        }
+    }
+
+    /// The same, and writes it into the request: layers below see the attempt, not the request it is made for. Where
+    /// there is no extension it is [current](crate::current), and none is made up.
+    #[inline]
+    pub(crate) fn descend_in<B>(&self, request: &mut Request<B>) -> TraceContext {
+        match request.extensions_mut().get_mut::<TraceContext>() {
+            Some(context) => {
+                context.descend(&*self.ids);
+                context.clone()
+            }
+            None => self.descend_from_current(request),
+        }
+    }
+
+    fn descend_from_current<B>(&self, request: &Request<B>) -> TraceContext {
+        match current::current() {
             Some(parent) => parent.into_child(&*self.ids),
             None => self.root(Origin::New, &Head::of(request), None),
         }
+    }
+
+    /// Makes an outgoing request one of this context: writes what the host it goes to may know, and removes what it may not.
+    pub fn send<B>(&self, context: &TraceContext, request: &mut Request<B>) {
+        let Some(rare) = &self.rare else {
+            return self.inject(context, request.headers_mut());
+        };
+        if rare.may_propagate(request) {
+            self.inject(context, request.headers_mut());
+        } else {
+            self.withhold(request.headers_mut());
+        }
+        rare.forward(context, request);
     }
 
     /// Writes the context and its ids into the headers of an outgoing request, in place of any that are there.
@@ -152,7 +261,21 @@ impl Policy {
         }
     }
 
-    fn open(&self, trust: Trust, head: &Head<'_>, request_id: Option<RequestId>) -> TraceContext {
+    /// Removes every field that [`inject`](Self::inject) might have written.
+    fn withhold(&self, headers: &mut HeaderMap) {
+        propagate::strip(&*self.propagator, headers);
+        headers.remove(&self.request_id);
+        if let Some(name) = &self.correlation_id {
+            headers.remove(name);
+        }
+    }
+
+    fn open(
+        &self,
+        trust: Trust,
+        head: &Head<'_>,
+        request_id: Option<&HeaderValue>,
+    ) -> TraceContext {
         // Looked at where it is: moving something that big out of an enum costs more than reading it.
         let mut extracted = self.propagator.extract(head.headers);
         let origin = match (&mut extracted, trust) {
@@ -174,7 +297,12 @@ impl Policy {
         self.root(origin, head, request_id)
     }
 
-    fn root(&self, origin: Origin, head: &Head<'_>, request_id: Option<RequestId>) -> TraceContext {
+    fn root(
+        &self,
+        origin: Origin,
+        head: &Head<'_>,
+        request_id: Option<&HeaderValue>,
+    ) -> TraceContext {
         let mut context = TraceContext::open(&*self.ids, request_id);
         context.origin = origin;
         let decision = self.decide(context.trace_id, None, *head);
@@ -189,12 +317,41 @@ impl Policy {
     }
 }
 
+impl Rare {
+    #[cold]
+    fn read(&self, context: &mut TraceContext, head: &Head<'_>) {
+        if let Some(ip) = self
+            .client_ip
+            .as_ref()
+            .and_then(|client_ip| client_ip.of(head))
+        {
+            context.set_client_ip(ip);
+        }
+        if let Some(carried) = Carried::take(&self.carry, head.headers) {
+            context.carry(carried);
+        }
+    }
+
+    fn may_propagate<B>(&self, request: &Request<B>) -> bool {
+        let hosts = self.propagate_to.as_ref();
+        hosts.is_none_or(|hosts| hosts.receive(request))
+    }
+
+    fn forward<B>(&self, context: &TraceContext, request: &mut Request<B>) {
+        match &self.forward_to {
+            Some(hosts) if hosts.receive(request) => context.carried().give(request.headers_mut()),
+            Some(_) => context.carried().withhold(request.headers_mut()),
+            None => {}
+        }
+    }
+}
+
 fn tell(threshold: Threshold, context: &mut TraceContext) {
     match threshold {
         Threshold::Kept => {}
-        Threshold::Erased if context.state.is_empty() => {}
-        Threshold::Erased => ot::set_th(&mut context.state, None),
-        Threshold::AtLeast(threshold) => ot::set_th(&mut context.state, Some(threshold)),
+        Threshold::Erased if context.state().is_empty() => {}
+        Threshold::Erased => ot::set_th(context.state_mut(), None),
+        Threshold::AtLeast(threshold) => ot::set_th(context.state_mut(), Some(threshold)),
     }
 }
 
@@ -210,6 +367,7 @@ impl fmt::Debug for Policy {
         f.debug_struct("Policy")
             .field("request_id", &self.request_id)
             .field("correlation_id", &self.correlation_id)
+            .field("rare", &self.rare)
             .finish_non_exhaustive()
     }
 }

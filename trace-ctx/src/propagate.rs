@@ -1,6 +1,9 @@
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName};
 
-use crate::{Baggage, Flags, Sampling, TraceContext, TraceParent, TraceParentError, TraceState};
+use crate::{
+    Baggage, Flags, Sampling, TraceContext, TraceParent, TraceParentError, TraceState,
+    fields::{self, Field},
+};
 
 mod b3;
 mod jaeger;
@@ -79,14 +82,21 @@ impl W3c {
     ///
     /// When it is not valid or stands there more than once.
     pub fn traceparent(headers: &HeaderMap) -> Option<Result<TraceParent, TraceParentError>> {
-        let mut values = headers.get_all(&TRACEPARENT).iter();
-        let first = values.next()?;
-        Some(match values.next() {
-            None => TraceParent::parse(first.as_bytes()),
-            Some(_) => Err(TraceParentError::Repeated),
-        })
+        let [field] = fields::find(headers, [&TRACEPARENT]);
+        Self::read(field)
     }
 
+    #[inline]
+    fn read(field: Field<'_>) -> Option<Result<TraceParent, TraceParentError>> {
+        match field {
+            Field::Absent => None,
+            Field::Once(value) => Some(TraceParent::parse(value.as_bytes())),
+            Field::Repeated => Some(Err(TraceParentError::Repeated)),
+        }
+    }
+
+    /// Apart: most requests have none.
+    #[cold]
     fn tracestate(headers: &HeaderMap) -> TraceState {
         let mut state = TraceState::from_headers(headers).unwrap_or_default();
         state.truncate(TraceState::MAX_LEN);
@@ -96,20 +106,35 @@ impl W3c {
 
 impl Propagator for W3c {
     fn extract(&self, headers: &HeaderMap) -> Extracted {
-        match Self::traceparent(headers) {
+        let [parent, state] = fields::find(headers, [&TRACEPARENT, &TRACESTATE]);
+        match Self::read(parent) {
             None => Extracted::Nothing,
             Some(Err(_)) => Extracted::Invalid,
             Some(Ok(parent)) => Extracted::Remote(Remote {
                 parent,
                 sampling: decision(parent.flags),
-                state: Self::tracestate(headers),
+                state: match state {
+                    Field::Absent => TraceState::default(),
+                    _ => Self::tracestate(headers),
+                },
             }),
         }
     }
 
     fn inject(&self, context: &TraceContext, headers: &mut HeaderMap) {
-        headers.insert(&TRACEPARENT, context.traceparent().to_header_value());
-        replace(headers, &TRACESTATE, context.state().to_header_value());
+        let there = fields::find(headers, [&TRACEPARENT, &TRACESTATE]);
+        let [is_again, has_state] = there.map(|field| field != Field::Absent);
+        let parent = context.traceparent().to_header_value();
+        if is_again {
+            fields::overwrite(headers, &TRACEPARENT, parent);
+        } else {
+            headers.insert(&TRACEPARENT, parent);
+        }
+        match context.state().to_header_value() {
+            Some(state) => drop(headers.insert(&TRACESTATE, state)),
+            None if has_state => drop(headers.remove(&TRACESTATE)),
+            None => {}
+        }
     }
 
     fn fields(&self, visit: &mut dyn FnMut(&HeaderName)) {
@@ -124,13 +149,6 @@ fn decision(flags: Flags) -> Sampling {
     } else {
         Sampling::Deny
     }
-}
-
-fn replace(headers: &mut HeaderMap, name: &HeaderName, value: Option<HeaderValue>) {
-    match value {
-        Some(value) => headers.insert(name, value),
-        None => headers.remove(name),
-    };
 }
 
 impl<P: Propagator> Propagator for ExtractOnly<P> {
@@ -232,6 +250,8 @@ tuples!(A B C D E);
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
     use crate::SequentialIds;
 

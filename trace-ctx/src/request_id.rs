@@ -2,7 +2,12 @@ use std::{error::Error, fmt};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::{hex, traceparent::visible_ascii};
+use crate::{
+    IdGenerator,
+    fields::{self, Field},
+    hex,
+    traceparent::visible_ascii,
+};
 
 /// The id of one request (or of a business transaction: a correlation id), safe to log and to send.
 ///
@@ -38,9 +43,18 @@ impl RequestId {
         }
     }
 
+    /// This valid value, or a new id. Borrowed until it is where it stays: moving it would wait for its pieces.
+    #[inline]
+    pub(crate) fn of(valid: Option<&HeaderValue>, ids: &dyn IdGenerator) -> Self {
+        match valid {
+            Some(value) => Self::trusted(value),
+            None => ids.request_id(),
+        }
+    }
+
     /// Takes over a field value that [is valid](is_valid).
     #[inline]
-    fn trusted(value: &HeaderValue) -> Self {
+    pub(crate) fn trusted(value: &HeaderValue) -> Self {
         Self(Repr::Received(value.clone()))
     }
 
@@ -78,16 +92,21 @@ impl std::str::FromStr for RequestId {
 }
 
 /// The one id in these headers, if it is valid and to be kept. Anything else is `refused`, also two of them: to be removed.
-pub(crate) fn read(
-    headers: &HeaderMap,
+pub(crate) fn read<'a>(
+    headers: &'a HeaderMap,
     name: &HeaderName,
     keep: bool,
     refused: &mut bool,
-) -> Option<RequestId> {
-    let mut values = headers.get_all(name).iter();
-    let first = values.next()?;
-    *refused = !keep || values.next().is_some() || !is_valid(first);
-    (!*refused).then(|| RequestId::trusted(first))
+) -> Option<&'a HeaderValue> {
+    let [field] = fields::find(headers, [name]);
+    match field {
+        Field::Absent => None,
+        Field::Once(value) if keep && is_valid(value) => Some(value),
+        _ => {
+            *refused = true;
+            None
+        }
+    }
 }
 
 /// Whether it matches `[A-Za-z0-9._~+/=:-]{1,128}`.
@@ -170,11 +189,12 @@ mod tests {
         let mut headers = HeaderMap::new();
         let read = |headers: &HeaderMap, keep| {
             let mut refused = false;
-            (super::read(headers, &name, keep, &mut refused), refused)
+            let id = super::read(headers, &name, keep, &mut refused);
+            (id.map(|id| id.to_str().unwrap().to_owned()), refused)
         };
         assert_eq!(read(&headers, true), (None, false));
         headers.append(&name, HeaderValue::from_static("one"));
-        assert_eq!(read(&headers, true), (Some("one".parse().unwrap()), false));
+        assert_eq!(read(&headers, true), (Some("one".to_owned()), false));
         assert_eq!(read(&headers, false), (None, true));
         headers.append(&name, HeaderValue::from_static("one"));
         assert_eq!(read(&headers, true), (None, true));

@@ -92,6 +92,13 @@ pub struct Never;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ParentBased<S>(pub S);
 
+/// Leaves open what the sampler inside denies: whether such a request is recorded is known when it is over, by a sink that
+/// [looks](crate::SampledOr) at how it went. Requests that a caller has denied stay denied: put this inside of [`ParentBased`].
+///
+/// Those we call are told that it is not sampled: of a request that is recorded in the end, ours is the only span.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Deferring<S>(pub S);
+
 /// Records this share of the traces, and every service that is asked about one trace gives the same answer:
 /// what is recorded at one share is recorded at each larger share.
 ///
@@ -123,6 +130,18 @@ impl<S: Sampler> Sampler for ParentBased<S> {
                 threshold: Threshold::Kept,
             },
             Some(Sampling::Defer) | None => self.0.sample(request),
+        }
+    }
+}
+
+impl<S: Sampler> Sampler for Deferring<S> {
+    fn sample(&self, request: &SampleRequest<'_>) -> Decision {
+        match self.0.sample(request) {
+            Decision {
+                sampling: Sampling::Deny,
+                ..
+            } => Sampling::Defer.into(),
+            decision => decision,
         }
     }
 }
@@ -208,6 +227,19 @@ mod tests {
             assert_eq!(ask(&ParentBased(Always), 0, parent.as_ref()), expected);
         }
         assert_eq!(ask(&ParentBased(Never), 0, None), Sampling::Deny);
+    }
+
+    #[test]
+    fn what_is_denied_is_deferred_and_nothing_else() {
+        for (inside, expected) in [
+            (Sampling::Deny, Sampling::Defer),
+            (Sampling::Defer, Sampling::Defer),
+            (Sampling::Accept, Sampling::Accept),
+            (Sampling::Debug, Sampling::Debug),
+        ] {
+            let sampler = Deferring(move |_: &SampleRequest<'_>| inside);
+            assert_eq!(ask(&sampler, 0, None), expected);
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
-use crate::{ResponseFuture, Sink, TraceBody, TraceContext, exchange::Exchange, shared::Shared};
+use crate::{ResponseFuture, Sink, TraceBody, exchange::Exchange, shared::Shared};
 
 /// Made by [`ServerLayer`](crate::ServerLayer). A clone costs one reference count beyond the inner service's.
 pub struct ServerService<S, K = ()> {
@@ -40,7 +40,11 @@ where
         let context = self.shared.policy.accept(&mut request);
         request.extensions_mut().insert(context.clone());
         let mut exchange = Exchange::begin(&self.shared, context, &request);
-        let inner = exchange.enter_with(request, |request| self.inner.call(request));
+        let inner = if let Some(_entered) = exchange.enter_silently() {
+            self.inner.call(request)
+        } else {
+            exchange.enter(|| self.inner.call(request))
+        };
         ResponseFuture::new(Some(inner), exchange)
     }
 }
@@ -60,14 +64,14 @@ where
     }
 
     fn call(&mut self, mut request: Request<A>) -> Self::Future {
-        let context = self.shared.policy.descend(&request);
-        self.shared.policy.inject(&context, request.headers_mut());
-        // Layers below see the attempt, not the request it was made for; where there was no extension, it is current.
-        if let Some(parent) = request.extensions_mut().get_mut::<TraceContext>() {
-            parent.clone_from(&context);
-        }
+        let context = self.shared.policy.descend_in(&mut request);
+        self.shared.policy.send(&context, &mut request);
         let mut exchange = Exchange::begin(&self.shared, context, &request);
-        let inner = exchange.enter_with(request, |request| self.inner.call(request));
+        let inner = if let Some(_entered) = exchange.enter_silently() {
+            self.inner.call(request)
+        } else {
+            exchange.enter(|| self.inner.call(request))
+        };
         ResponseFuture::new(Some(inner), exchange)
     }
 }

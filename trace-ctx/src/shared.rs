@@ -22,6 +22,8 @@ pub(crate) struct Shared<K> {
 /// What a response tells about its context. Nothing by default: each costs allocations.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Answer {
+    /// Whether any of what follows is asked for.
+    pub(crate) says_something: bool,
     pub(crate) request_id: bool,
     pub(crate) correlation_id: bool,
     pub(crate) trace_id: Option<HeaderName>,
@@ -62,7 +64,14 @@ impl<K> Shared<K> {
         }
     }
 
+    #[inline]
     pub(crate) fn answer<B>(&self, context: &TraceContext, response: &mut Response<B>) {
+        if self.answer.says_something {
+            self.say(context, response);
+        }
+    }
+
+    fn say<B>(&self, context: &TraceContext, response: &mut Response<B>) {
         let headers = response.headers_mut();
         if self.answer.request_id {
             headers.insert(

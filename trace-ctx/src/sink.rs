@@ -1,3 +1,5 @@
+#[cfg(any(feature = "tracing", feature = "otel"))]
+use std::borrow::Cow;
 use std::{
     cell::OnceCell,
     fmt,
@@ -7,7 +9,7 @@ use std::{
 
 use http::{Method, StatusCode, Uri};
 
-use crate::{Head, Note, Route, RouteName, TraceContext};
+use crate::{Clock, Head, Note, Route, RouteName, TraceContext};
 
 #[cfg(feature = "json")]
 pub(crate) mod common;
@@ -21,8 +23,9 @@ pub(crate) mod otel;
 mod slow;
 #[cfg(feature = "tracing")]
 pub(crate) mod tracing;
+mod upgrade;
 
-pub use self::{compose::SampledOnly, slow::SlowOnly};
+pub use self::{compose::SampledOnly, slow::SlowOnly, upgrade::SampledOr};
 
 /// Where records go: an access log, a dashboard, spans.
 ///
@@ -79,7 +82,6 @@ pub struct Started<'a> {
 }
 
 /// One request that is over.
-#[derive(Debug)]
 #[non_exhaustive]
 pub struct Finished<'a> {
     /// Its place in the trace.
@@ -104,8 +106,8 @@ pub struct Finished<'a> {
     pub time_to_head: Option<Duration>,
     /// From the call to the end.
     pub total: Duration,
-    /// When it ended.
-    pub ended_at: SystemTime,
+    pub(crate) clock: &'a dyn Clock,
+    pub(crate) ended_at: OnceCell<SystemTime>,
 }
 
 /// How a request ended.
@@ -165,6 +167,21 @@ impl fmt::Debug for Started<'_> {
     }
 }
 
+impl fmt::Debug for Finished<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Finished")
+            .field("context", &self.context)
+            .field("kind", &self.kind)
+            .field("method", &self.method)
+            .field("route", &self.route)
+            .field("outcome", &self.outcome)
+            .field("status", &self.status)
+            .field("bytes", &self.bytes)
+            .field("total", &self.total)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Outcome {
     /// The name as it stands in records: `complete`, `body_error`, …
     #[must_use]
@@ -199,32 +216,38 @@ impl fmt::Display for Outcome {
 
 /// The methods of RFC 9110 and RFC 5789; any other is `_OTHER`, so that no caller can make up names.
 #[cfg(any(feature = "json", feature = "otel", feature = "metrics"))]
-pub(crate) fn known_method(method: &Method) -> &str {
+pub(crate) fn known_method(method: &Method) -> &'static str {
     match *method {
-        Method::GET
-        | Method::HEAD
-        | Method::POST
-        | Method::PUT
-        | Method::DELETE
-        | Method::CONNECT
-        | Method::OPTIONS
-        | Method::TRACE
-        | Method::PATCH => method.as_str(),
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::DELETE => "DELETE",
+        Method::CONNECT => "CONNECT",
+        Method::OPTIONS => "OPTIONS",
+        Method::TRACE => "TRACE",
+        Method::PATCH => "PATCH",
         _ => "_OTHER",
     }
 }
 
 /// The semantic conventions' name of an HTTP span: few values, whatever callers send.
 #[cfg(any(feature = "tracing", feature = "otel"))]
-pub(crate) fn span_name(method: &str, route: Option<&str>) -> String {
+pub(crate) fn span_name(method: &'static str, route: Option<&str>) -> Cow<'static, str> {
     let method = if method == "_OTHER" { "HTTP" } else { method };
     match route {
-        Some(route) => format!("{method} {route}"),
-        None => method.to_owned(),
+        Some(route) => format!("{method} {route}").into(),
+        None => method.into(),
     }
 }
 
 impl Finished<'_> {
+    /// When it ended: the same for all who ask. The clock is read when the first one does.
+    #[must_use]
+    pub fn ended_at(&self) -> SystemTime {
+        *self.ended_at.get_or_init(|| self.clock.wall())
+    }
+
     /// What was said about the request while it ran, by [`attribute`](crate::attribute), [`event`](crate::event) and [`error`](crate::error).
     #[must_use]
     pub fn notes(&self) -> &[Note] {

@@ -4,6 +4,7 @@ use std::{
     num::{NonZeroU64, NonZeroU128},
 };
 
+use bytes::Bytes;
 use http::HeaderValue;
 
 use crate::{SpanId, TraceId, hex};
@@ -94,6 +95,7 @@ pub enum TraceParentError {
 impl TraceParent {
     /// The length of what [`to_bytes`](Self::to_bytes) writes.
     pub const LEN: usize = 55;
+    const TEMPLATE: &[u8; Self::LEN] = b"00-................................-................-00";
 
     /// Reads a field value.
     ///
@@ -116,18 +118,29 @@ impl TraceParent {
     /// The field value, as version `00`.
     #[must_use]
     pub fn to_bytes(self) -> [u8; Self::LEN] {
-        let mut value = *b"00-................................-................-00";
+        let mut value = *Self::TEMPLATE;
+        self.write(&mut value);
+        value
+    }
+
+    /// Into the dots of a template, and into its last digit.
+    #[inline]
+    fn write(self, value: &mut [u8; Self::LEN]) {
         // Each word goes where it belongs: copying whole ids would wait for the stores of their words.
         hex::write(self.trace_id.to_bytes(), &mut value[3..35]);
         hex::write(self.span_id.to_bytes(), &mut value[36..52]);
         value[54] |= self.flags.bits();
-        value
     }
 
     /// The field value, in the one allocation a `HeaderValue` needs.
     #[must_use]
     pub fn to_header_value(self) -> HeaderValue {
-        visible_ascii(&self.to_bytes())
+        // Written where it stays: a copy would wait for the stores of its words.
+        let mut value: Box<[u8]> = Box::from(&Self::TEMPLATE[..]);
+        if let Ok(value) = (&mut *value).try_into() {
+            self.write(value);
+        }
+        HeaderValue::from_maybe_shared(Bytes::from(value)).expect("visible ASCII by construction")
     }
 }
 

@@ -30,6 +30,7 @@ pub enum TraceStateError {
 }
 
 impl TraceState {
+    pub(crate) const EMPTY: Self = Self(None);
     /// The most members a list may have.
     pub const MAX_MEMBERS: usize = 32;
     /// The length up to which a list must be handed on (3.3.1.5).

@@ -45,6 +45,12 @@ pub const ROWS: &[Row] = &[
         zero: Zero::Over(|| bare(SAMPLED)),
         work: || server(TraceLayer::server().sink(ignore), SAMPLED),
     }),
+    Row::Call(Call {
+        id: "trace-ctx/client/attempt",
+        budget: Some(Budget::new(120.0, 1)),
+        zero: Zero::Over(bare_client),
+        work: client,
+    }),
 ];
 
 /// The propagator by itself: the caller's context, a span below it, and its headers.
@@ -100,4 +106,34 @@ fn ignore(_: &Finished<'_>) {}
 
 fn room() -> HeaderMap {
     HeaderMap::with_capacity(8)
+}
+
+/// A call as a handler makes it: a few fields, with room for more, in the context of the request it is made for.
+fn outgoing(context: &TraceContext) -> http::Request<http_body_util::Empty<bytes::Bytes>> {
+    let mut request = http::Request::new(http_body_util::Empty::new());
+    *request.headers_mut() = room();
+    for (name, value) in [("host", "stock.svc"), ("accept", "application/json")] {
+        let value = http::HeaderValue::from_static(value);
+        request.headers_mut().insert(name, value);
+    }
+    request.extensions_mut().insert(context.clone());
+    request
+}
+
+fn bare_client() -> Work {
+    let context = Policy::default().accept(&mut traced(SAMPLED));
+    let mut service = Fixed::new(hello());
+    Work::new(move || {
+        let Ok(response) = call(&mut service, outgoing(&context));
+        body_to_end(response)
+    })
+}
+
+fn client() -> Work {
+    let context = Policy::default().accept(&mut traced(SAMPLED));
+    let mut service = TraceLayer::client().layer(Fixed::new(hello()));
+    Work::new(move || {
+        let Ok(response) = call(&mut service, outgoing(&context));
+        body_to_end(response)
+    })
 }

@@ -7,8 +7,8 @@ use buttress_circuit::feed::Trip;
 use buttress_idempotency::{Record, Syntax};
 use buttress_negotiate::Offers;
 use buttress_trace_ctx::{
-    B3, Baggage, ClientIp, Extracted, FastIds, Head, Jaeger, PeerAddr, Propagator, TraceContext,
-    TraceParent, TraceState, XRay,
+    B3, Baggage, ClientIp, Extracted, FastIds, Head, Hosts, Jaeger, PeerAddr, Propagator,
+    RequestId, TraceContext, TraceParent, TraceState, XRay,
 };
 use buttress_wire::{Recorded, RetryAfter, lex};
 use bytes::Bytes;
@@ -46,6 +46,10 @@ pub const TARGETS: &[Target] = &[
         run: circuit_trip,
     },
     Target {
+        name: "hosts",
+        run: hosts,
+    },
+    Target {
         name: "idempotency-key",
         run: idempotency_key,
     },
@@ -60,6 +64,10 @@ pub const TARGETS: &[Target] = &[
     Target {
         name: "record",
         run: record,
+    },
+    Target {
+        name: "request-id",
+        run: request_id,
     },
     Target {
         name: "retry-after",
@@ -248,5 +256,44 @@ fn forwarded(bytes: &[u8]) {
             found.of(&Head::of(&request)).is_some(),
             "the peer at least is known"
         );
+    }
+}
+
+/// A list and, behind a zero, the target of a call.
+fn hosts(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let (list, target) = text
+        .split_once('\0')
+        .unwrap_or((&text, "http://a.example/"));
+    let (Ok(hosts), Ok(target)) = (list.parse::<Hosts>(), target.parse::<http::Uri>()) else {
+        return;
+    };
+    if hosts.contain(&target) {
+        let host = target.host().expect("without one it goes nowhere");
+        let host = host.trim_end_matches('.').to_ascii_lowercase();
+        let is_listed = list.to_ascii_lowercase().split(',').any(|entry| {
+            let entry = entry.trim().trim_start_matches("*.");
+            let (name, port) = entry.rsplit_once(':').unwrap_or((entry, ""));
+            let is_port = port.bytes().all(|digit| digit.is_ascii_digit());
+            let name = if is_port { name } else { entry };
+            host.ends_with(name.trim_end_matches('.'))
+        });
+        assert!(is_listed, "{host} is none of {list}");
+    }
+}
+
+fn request_id(bytes: &[u8]) {
+    let Ok(value) = HeaderValue::from_bytes(bytes) else {
+        return;
+    };
+    if let Ok(id) = RequestId::from_header_value(&value) {
+        assert!((1..=RequestId::MAX_LEN).contains(&bytes.len()));
+        assert!(
+            bytes
+                .iter()
+                .all(|b| b.is_ascii_alphanumeric() || b"._~+/=:-".contains(b))
+        );
+        assert_eq!(id.to_header_value(), value, "kept as it came");
+        assert_eq!(id.to_string().parse(), Ok(id));
     }
 }

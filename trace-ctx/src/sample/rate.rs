@@ -1,8 +1,4 @@
-use std::{
-    fmt,
-    num::NonZeroU32,
-    time::{Duration, Instant},
-};
+use std::{fmt, num::NonZeroU32, time::Duration};
 
 #[cfg(buttress_loom)]
 use loom::sync::atomic::{AtomicU64, Ordering};
@@ -16,10 +12,9 @@ use crate::{Clock, Decision, SampleRequest, Sampler, Sampling, SystemClock};
 /// In any span of time `t` no more than `burst + rate · t` are recorded, whatever comes, on however many threads: one atomic
 /// word holds the whole state (the generic cell rate algorithm). It never blocks.
 pub struct RateLimited {
-    /// When the allowance will be whole again, in nanoseconds after `epoch`.
+    /// When the allowance will be whole again, in nanoseconds of the clock.
     whole_at: AtomicU64,
     gcra: Gcra,
-    epoch: Instant,
     clock: Box<dyn Clock>,
 }
 
@@ -50,13 +45,12 @@ impl RateLimited {
                 interval,
                 tolerance: interval.saturating_mul(u64::from(burst.get())),
             },
-            epoch: clock.now(),
             clock: Box::new(clock),
         }
     }
 
     fn admit(&self) -> bool {
-        let now = nanos(self.clock.now().saturating_duration_since(self.epoch));
+        let now = nanos(self.clock.now());
         self.admit_at(now)
     }
 

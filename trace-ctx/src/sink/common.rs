@@ -12,8 +12,9 @@ use http::Version;
 
 use crate::{ClientIp, Finished, Networks, Sink, Started, rfc3339::CommonTime};
 
-/// An access log in the common log format: `host - - [time] "GET /path HTTP/1.1" 200 812`.
+/// An access log in the common log format: `host - user [time] "GET /path HTTP/1.1" 200 812`.
 ///
+/// The user is who [somebody said](crate::user) it is.
 /// Of the target only the path is written: a query may hold secrets. What could end a field or a line is written `\xhh`,
 /// so that a line is one line whatever a caller sends. A line that the writer refuses is [counted](Self::lost).
 pub struct CommonLog<W> {
@@ -30,7 +31,8 @@ pub struct CommonHead {
 }
 
 impl<W: Write> CommonLog<W> {
-    /// Writes to this writer, a line per call of `write_all`. The host is the [peer](crate::PeerAddr).
+    /// Writes to this writer, a line per call of `write_all`. The host is the client that the
+    /// [layer found](crate::ServerLayer::client_ip), or else the [peer](crate::PeerAddr).
     pub fn new(writer: W) -> Self {
         Self {
             writer: Mutex::new(writer),
@@ -39,7 +41,7 @@ impl<W: Write> CommonLog<W> {
         }
     }
 
-    /// How the host is found.
+    /// How the host is found where the layer has not found it.
     #[must_use]
     pub fn client_ip(self, client_ip: ClientIp) -> Self {
         Self { client_ip, ..self }
@@ -56,8 +58,9 @@ impl<W: Write> Sink for CommonLog<W> {
     type Span = CommonHead;
 
     fn begin(&self, started: &Started<'_>) -> Option<CommonHead> {
+        let known = started.context.client_ip();
         Some(CommonHead {
-            client: self.client_ip.of(&started.head),
+            client: known.or_else(|| self.client_ip.of(&started.head)),
             version: started.head.version,
         })
     }
@@ -76,12 +79,19 @@ fn line(head: CommonHead, finished: &Finished<'_>) -> String {
         Some(client) => client.to_string(),
         None => "-".to_owned(),
     };
-    let time = CommonTime(finished.ended_at);
+    let time = CommonTime(finished.ended_at());
     let (path, version) = (Escaped(finished.uri.path()), head.version);
     // Writing to a string cannot fail.
     let _ = write!(
         line,
-        " - - [{time}] \"{} {path} {version:?}\" ",
+        " - {} [{time}] \"{} {path} {version:?}\" ",
+        Escaped(
+            finished
+                .context
+                .user()
+                .filter(|user| !user.is_empty())
+                .unwrap_or("-")
+        ),
         finished.method
     );
     let _ = match finished.status {

@@ -2,6 +2,7 @@ use std::{
     cell::RefCell,
     fmt,
     io::{self, Write},
+    net::IpAddr,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -9,17 +10,22 @@ use std::{
     time::Duration,
 };
 
+use http::{HeaderValue, header};
 use serde::{Serialize, Serializer};
 
-use crate::{Finished, Sink, Started, rfc3339::Rfc3339, sink::known_method};
+use crate::{Finished, Kind, Sink, Started, rfc3339::Rfc3339, sink::known_method};
 
 /// An access log: one line of JSON for each finished record, written at once.
 ///
 /// ```json
 /// {"timestamp":"2026-11-20T23:57:29.123Z","kind":"server","trace_id":"4bf9…","span_id":"00f0…",
-///  "request_id":"…","sampled":true,"method":"GET","path":"/orders/7","route":"/orders/{id}","status":200,
-///  "outcome":"complete","bytes":812,"time_to_head_ms":1.204,"total_ms":3.518}
+///  "request_id":"…","sampled":true,"client_ip":"192.0.2.7","user":"u-17","user_agent":"curl/8.5","method":"GET",
+///  "path":"/orders/7","route":"/orders/{id}","status":200,"outcome":"complete","bytes":812,"time_to_head_ms":1.204,
+///  "total_ms":3.518}
 /// ```
+///
+/// What is not known is left out. The client is known where the layer was told [how to find it](crate::ServerLayer::client_ip), the user where
+/// somebody [said who it is](crate::user), and the user agent of what comes in.
 ///
 /// Of the target only the path is written: a query may hold secrets. A method that HTTP does not know is
 /// `_OTHER`. A line is whole and is one line whatever a caller sends.
@@ -61,15 +67,27 @@ impl JsonLines<io::Stdout> {
     }
 }
 
-impl<W: Write> Sink for JsonLines<W> {
-    type Span = ();
+/// What of a request's head stands in its line.
+#[derive(Clone, Debug)]
+pub struct JsonHead {
+    user_agent: Option<HeaderValue>,
+}
 
-    fn begin(&self, _: &Started<'_>) -> Option<()> {
-        Some(())
+impl<W: Write> Sink for JsonLines<W> {
+    type Span = JsonHead;
+
+    fn begin(&self, started: &Started<'_>) -> Option<JsonHead> {
+        // Of what goes out it is our own.
+        let came_in = started.kind == Kind::Server;
+        let user_agent = started.head.headers.get(header::USER_AGENT);
+        Some(JsonHead {
+            user_agent: user_agent.filter(|_| came_in).cloned(),
+        })
     }
 
-    fn end(&self, (): (), finished: &Finished<'_>) {
-        let written = with_line(finished, |line| self.write(line));
+    fn end(&self, head: JsonHead, finished: &Finished<'_>) {
+        let line = Line::new(&head, finished);
+        let written = with_line(&line, |line| self.write(line));
         if written.is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
@@ -81,13 +99,10 @@ thread_local! {
 }
 
 /// Lends the record as a line. The buffer is taken out of its place meanwhile: the writer may come back here.
-fn with_line(
-    finished: &Finished<'_>,
-    write: impl FnOnce(&[u8]) -> io::Result<()>,
-) -> io::Result<()> {
+fn with_line(record: &Line<'_>, write: impl FnOnce(&[u8]) -> io::Result<()>) -> io::Result<()> {
     let mut line = LINE.try_with(RefCell::take).unwrap_or_default();
     line.clear();
-    serde_json::to_writer(&mut line, &Line::new(finished))?;
+    serde_json::to_writer(&mut line, record)?;
     line.push(b'\n');
     let written = write(&line);
     let _ = LINE.try_with(|place| place.replace(line));
@@ -106,6 +121,12 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     correlation_id: Option<Shown<&'a crate::RequestId>>,
     sampled: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_ip: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_agent: Option<&'a str>,
     method: &'a str,
     path: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -122,10 +143,10 @@ struct Line<'a> {
 }
 
 impl<'a> Line<'a> {
-    fn new(finished: &'a Finished<'_>) -> Self {
+    fn new(head: &'a JsonHead, finished: &'a Finished<'_>) -> Self {
         let context = finished.context;
         Self {
-            timestamp: Shown(Rfc3339(finished.ended_at)),
+            timestamp: Shown(Rfc3339(finished.ended_at())),
             kind: finished.kind.as_str(),
             trace_id: Shown(context.trace_id()),
             span_id: Shown(context.span_id()),
@@ -133,6 +154,12 @@ impl<'a> Line<'a> {
             request_id: Shown(context.request_id()),
             correlation_id: context.own_correlation_id().map(Shown),
             sampled: context.is_sampled(),
+            client_ip: context.client_ip(),
+            user: context.user(),
+            user_agent: head
+                .user_agent
+                .as_ref()
+                .and_then(|agent| agent.to_str().ok()),
             method: known_method(finished.method),
             path: finished.uri.path(),
             route: finished.route.map(|route| route.as_str()),

@@ -88,10 +88,7 @@ fn error_type(finished: &Finished<'_>) -> Option<String> {
     if finished.outcome != Outcome::Complete {
         return Some(finished.outcome.as_str().to_owned());
     }
-    let status = finished.status?;
-    let is_error =
-        status.is_server_error() || (finished.kind == Kind::Client && status.is_client_error());
-    is_error.then(|| status.as_str().to_owned())
+    Some(finished.failed_status()?.as_str().to_owned())
 }
 
 impl Drop for Active {

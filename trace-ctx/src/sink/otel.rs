@@ -11,7 +11,8 @@ use opentelemetry::{
 use opentelemetry_sdk::trace::{IdGenerator as SdkIds, SdkTracerProvider, TracerProviderBuilder};
 
 use crate::{
-    FastIds, Finished, IdGenerator, Kind, Sampling, Sink, SpanId, Started, TraceContext, TraceId,
+    FastIds, Finished, Head, IdGenerator, Kind, Sampling, Sink, SpanId, Started, TraceContext,
+    TraceId,
 };
 
 mod attributes;
@@ -24,7 +25,8 @@ mod attributes;
 ///
 /// The provider has to come from [`provider`](Self::provider), which makes the ids of the exported span those of the headers and the
 /// logs. Attributes follow the stable semantic conventions for HTTP: the name is method and route, never the path; of a query, the values of known
-/// credentials are written `REDACTED`; no header is recorded unless it is [listed](Self::header).
+/// credentials are written `REDACTED`; no header is recorded unless it is [listed](Self::header). The client's address and the user are recorded
+/// where they are known, as by [`client_ip`](crate::ServerLayer::client_ip) and [`user`](crate::user).
 #[derive(Debug)]
 #[must_use]
 pub struct OtelSink<T> {
@@ -32,6 +34,7 @@ pub struct OtelSink<T> {
     headers: Vec<HeaderName>,
     scheme: &'static str,
     upgrade: Upgrade,
+    covers_unsampled: bool,
 }
 
 /// When a request whose recording was [deferred](Sampling::Defer) is recorded after all.
@@ -41,10 +44,17 @@ struct Upgrade {
     slower_than: Option<Duration>,
 }
 
-/// What is kept of a request that may be recorded.
+/// What is kept of a request while it runs.
 #[derive(Debug)]
 pub struct OtelSpan {
     context: Context,
+    /// `None` of one that will not be recorded.
+    head: Option<OtelHead>,
+}
+
+/// What is kept of the head of a request that may be recorded.
+#[derive(Debug)]
+struct OtelHead {
     version: Version,
     host: Option<HeaderValue>,
     user_agent: Option<HeaderValue>,
@@ -67,6 +77,7 @@ impl<T: Tracer> OtelSink<T> {
             headers: Vec::new(),
             scheme: "http",
             upgrade: Upgrade::default(),
+            covers_unsampled: false,
         }
     }
 
@@ -93,23 +104,48 @@ impl<T: Tracer> OtelSink<T> {
         self
     }
 
+    /// Also stands above what is made below requests that are not recorded, so that it is not recorded either.
+    ///
+    /// For programs whose handlers make spans of OpenTelemetry or, with `tracing-opentelemetry`, of `tracing`: without this such a span
+    /// finds no parent in an unsampled request and becomes a trace of its own. It costs each unsampled request what a sink that listens costs.
+    pub fn cover_unsampled(mut self) -> Self {
+        self.covers_unsampled = true;
+        self
+    }
+
     fn may_record(&self, sampling: Sampling) -> bool {
         let may_upgrade = self.upgrade.on_error || self.upgrade.slower_than.is_some();
         sampling.is_sampled() || (sampling == Sampling::Defer && may_upgrade)
     }
 
-    fn builder(&self, span: &OtelSpan, finished: &Finished<'_>) -> SpanBuilder {
-        let started_at = finished.ended_at.checked_sub(finished.total);
+    fn builder(&self, head: &OtelHead, finished: &Finished<'_>) -> SpanBuilder {
+        let started_at = finished.ended_at().checked_sub(finished.total);
         SpanBuilder {
             span_kind: Some(match finished.kind {
                 Kind::Server => SpanKind::Server,
                 Kind::Client => SpanKind::Client,
             }),
-            name: attributes::name(finished).into(),
+            name: attributes::name(finished),
             start_time: started_at,
-            attributes: Some(attributes::of(span, finished, self.scheme)),
-            events: Some(attributes::events(finished)),
-            links: Some(finished.context.link().into_iter().map(link).collect()),
+            attributes: Some(attributes::of(head, finished, self.scheme)),
+            events: (!finished.notes().is_empty()).then(|| attributes::events(finished)),
+            links: finished.context.link().map(|other| vec![link(other)]),
+        }
+    }
+}
+
+impl OtelHead {
+    fn of(head: &Head<'_>, listed: &[HeaderName]) -> Self {
+        let sent = head.headers;
+        let listed = listed.iter().flat_map(|name| {
+            let values = sent.get_all(name).iter();
+            values.map(|value| (name.clone(), value.clone()))
+        });
+        Self {
+            version: head.version,
+            host: sent.get(header::HOST).cloned(),
+            user_agent: sent.get(header::USER_AGENT).cloned(),
+            headers: listed.collect(),
         }
     }
 }
@@ -119,7 +155,7 @@ impl Upgrade {
         let is_slow = self
             .slower_than
             .is_some_and(|limit| finished.total >= limit);
-        is_slow || (self.on_error && attributes::error_type(finished).is_some())
+        is_slow || (self.on_error && finished.is_failure())
     }
 }
 
@@ -130,20 +166,12 @@ where
     type Span = OtelSpan;
 
     fn begin(&self, started: &Started<'_>) -> Option<OtelSpan> {
-        if !self.may_record(started.context.sampling()) {
-            return None;
-        }
-        let sent = started.head.headers;
-        let listed = self.headers.iter().flat_map(|name| {
-            let values = sent.get_all(name).iter();
-            values.map(|value| (name.clone(), value.clone()))
-        });
-        Some(OtelSpan {
+        let head = self
+            .may_record(started.context.sampling())
+            .then(|| OtelHead::of(&started.head, &self.headers));
+        (head.is_some() || self.covers_unsampled).then(|| OtelSpan {
             context: ours(started.context),
-            version: started.head.version,
-            host: sent.get(header::HOST).cloned(),
-            user_agent: sent.get(header::USER_AGENT).cloned(),
-            headers: listed.collect(),
+            head,
         })
     }
 
@@ -154,17 +182,18 @@ where
 
     fn end(&self, span: OtelSpan, finished: &Finished<'_>) {
         let context = finished.context;
+        let Some(head) = span.head else { return };
         if !(context.is_sampled() || self.upgrade.applies(finished)) {
             return;
         }
-        let builder = self.builder(&span, finished);
+        let builder = self.builder(&head, finished);
         let mut exported = assign(context, || {
             self.tracer.build_with_context(builder, &parent(context))
         });
-        if attributes::is_error(finished) {
+        if finished.is_failure() {
             exported.set_status(trace::Status::error(""));
         }
-        exported.end_with_timestamp(finished.ended_at);
+        exported.end_with_timestamp(finished.ended_at());
     }
 }
 
@@ -184,8 +213,10 @@ fn parent(context: &TraceContext) -> Context {
     let Some(parent) = context.parent_id() else {
         return Context::new();
     };
-    let state = context.state().iter();
-    let state = TraceState::from_key_value(state).unwrap_or_default();
+    let state = match context.state() {
+        none if none.is_empty() => TraceState::NONE,
+        some => TraceState::from_key_value(some.iter()).unwrap_or_default(),
+    };
     let flags = TraceFlags::new(context.flags().bits()).with_sampled(true);
     let id = trace_id(context.trace_id());
     Context::new().with_remote_span_context(SpanContext::new(

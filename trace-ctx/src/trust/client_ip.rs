@@ -68,12 +68,12 @@ impl Field {
         let lines = headers.get_all(name).iter().rev();
         lines.flat_map(move |line| {
             let line = line.to_str().unwrap_or("?");
-            let hops: Vec<_> = match self {
-                // It knows no quotes: a stranger's would hide what our proxies added after it.
-                Self::XForwardedFor => line.split(',').collect(),
-                Self::Forwarded => unquoted(line, ',').collect(),
-            };
-            hops.into_iter().rev()
+            // The older one knows no quotes: a stranger's would hide what our proxies added after it.
+            let is_plain = matches!(self, Self::XForwardedFor);
+            let plain = is_plain.then(|| line.rsplit(','));
+            let quoted = (!is_plain).then(|| unquoted(line, ',').collect::<Vec<_>>());
+            let quoted = quoted.into_iter().flat_map(|hops| hops.into_iter().rev());
+            plain.into_iter().flatten().chain(quoted)
         })
     }
 

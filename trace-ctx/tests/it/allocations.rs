@@ -3,8 +3,9 @@
 use std::hint::black_box;
 
 use buttress_trace_ctx::{
-    Always, Extracted, Finished, Never, Policy, Propagator, ResponseFuture, Sampler, TraceBody,
-    TraceContext, TraceLayer, TraceState, W3c,
+    Always, B3, Baggage, ClientIp, Extracted, FastIds, Finished, Head, Hosts, Jaeger, Never,
+    PeerAddr, Policy, Propagator, ResponseFuture, Sampler, TraceBody, TraceContext, TraceLayer,
+    TraceState, W3c, XRay,
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response};
@@ -50,19 +51,17 @@ fn reading_allocates_nothing() {
 
 #[test]
 fn taking_in_and_sending_on_allocates_the_one_new_header() {
-    let mut request = Request::new(());
-    *request.headers_mut() = headers(Some("a=1"));
-    let policy = Policy::default();
-    let mut out = HeaderMap::with_capacity(8);
-    let through = |out: &mut HeaderMap| {
-        let Extracted::Remote(_) = W3c.extract(request.headers()) else {
-            panic!()
+    for (state, expected) in [(None, 1), (Some("a=1"), 2)] {
+        let mut request = Request::new(());
+        *request.headers_mut() = headers(state);
+        let policy = Policy::default();
+        let mut out = HeaderMap::with_capacity(8);
+        let through = || {
+            let context = policy.accept(&mut request);
+            policy.inject(&context, &mut out);
         };
-        let context = policy.accept(&mut request);
-        policy.inject(&context, out);
-    };
-    let mut through = through;
-    assert_eq!(allocations(|| through(&mut out)), 1);
+        assert_eq!(allocations(through), expected, "and the place of a state");
+    }
 }
 
 /// Calls a service the way a server does, reads the body, and counts.
@@ -143,8 +142,64 @@ fn a_sink_that_listens_costs_one_allocation() {
 
 #[test]
 fn futures_and_bodies_stay_small() {
-    assert!(size_of::<ResponseFuture<(), ()>>() <= 160);
-    assert!(size_of::<TraceBody<(), fn(&Finished<'_>)>>() <= 160);
+    // The context (96), what is shared, and the record.
+    assert_eq!(size_of::<ResponseFuture<(), ()>>(), 128);
+    assert_eq!(size_of::<ResponseFuture<(), fn(&Finished<'_>)>>(), 128);
+    assert_eq!(size_of::<TraceBody<(), ()>>(), 128);
+    assert_eq!(size_of::<TraceBody<(), fn(&Finished<'_>)>>(), 128);
+}
+
+#[test]
+fn every_other_format_is_read_without_an_allocation_too() {
+    let formats: [&dyn Propagator; 5] = [
+        &B3::single(),
+        &B3::multi(),
+        &Jaeger,
+        &XRay,
+        &(B3::single(), W3c),
+    ];
+    for format in formats {
+        let mut headers = HeaderMap::new();
+        format.inject(&TraceContext::root(&FastIds), &mut headers);
+        let Extracted::Remote(_) = format.extract(&headers) else {
+            panic!("what is written is read")
+        };
+        assert_eq!(allocations(|| format.extract(&headers)), 0, "{headers:?}");
+    }
+}
+
+#[test]
+fn baggage_is_kept_as_it_came() {
+    let mut headers = HeaderMap::new();
+    headers.insert(
+        "baggage",
+        HeaderValue::from_static("a=1,tenant=acme;p=2,b=%20"),
+    );
+    assert_eq!(allocations(|| Baggage::from_headers(&headers)), 0);
+    let baggage = Baggage::from_headers(&headers);
+    assert_eq!(allocations(|| baggage.get("tenant")), 0);
+    assert_eq!(allocations(|| baggage.get("b")), 1, "decoded");
+    assert_eq!(allocations(|| baggage.to_header_value()), 0);
+    headers.append("baggage", HeaderValue::from_static("c=3"));
+    let joined = allocations(|| Baggage::from_headers(&headers));
+    assert!(joined <= 5, "two lines are joined: {joined}");
+}
+
+#[test]
+fn hosts_and_clients_are_recognized_without_an_allocation() {
+    let hosts: Hosts = "api.example, *.svc.local, [::1]:80".parse().unwrap();
+    let target = "http://a.B.svc.local:81/x".parse().unwrap();
+    assert_eq!(allocations(|| hosts.contain(&target)), 0);
+    let client_ip = ClientIp::x_forwarded_for("10.0.0.0/8".parse().unwrap());
+    let mut request = Request::builder()
+        .header("x-forwarded-for", "198.51.100.1, 192.0.2.7, 10.1.1.1")
+        .body(())
+        .unwrap();
+    let peer = PeerAddr(([10, 0, 0, 1], 1).into());
+    request.extensions_mut().insert(peer);
+    let found = || client_ip.of(&Head::of(&request));
+    assert_eq!(found(), Some([192, 0, 2, 7].into()));
+    assert_eq!(allocations(found), 0);
 }
 
 #[test]

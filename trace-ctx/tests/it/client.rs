@@ -3,9 +3,11 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
-use buttress_trace_ctx::{ClientService, FastIds, InTrace, TraceContext, TraceLayer, current};
+use buttress_trace_ctx::{
+    ClientLayer, ClientService, FastIds, InTrace, Policy, TraceContext, TraceLayer, current,
+};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, Request, Response};
+use http::{HeaderMap, HeaderName, Request, Response, header::AUTHORIZATION};
 use http_body_util::Empty;
 use tower::{Layer, Service, service_fn};
 
@@ -124,4 +126,99 @@ fn outside_any_trace_a_call_starts_one() {
     let sent = sent.lock().unwrap();
     let trace = |i: usize| sent[i].0["traceparent"].to_str().unwrap()[3..35].to_owned();
     assert_ne!(trace(0), trace(1));
+}
+
+/// Calls `target` from within a request that came with `fields`, of which the authorization and the tenant are carried.
+fn forwarded(client: &ClientLayer, target: &str, own: &[(&str, &str)]) -> HeaderMap {
+    let mut incoming = Request::builder()
+        .header("traceparent", crate::server::PARENT)
+        .header("authorization", "Bearer theirs")
+        .header("x-tenant", "acme")
+        .header("cookie", "not=carried")
+        .body(())
+        .unwrap();
+    let policy = Policy::default().with_carry([AUTHORIZATION, HeaderName::from_static("x-tenant")]);
+    let context = policy.accept(&mut incoming);
+    let mut request = inside(&context);
+    *request.uri_mut() = target.parse().unwrap();
+    for (name, value) in own {
+        let name = HeaderName::try_from(*name).unwrap();
+        request.headers_mut().append(name, value.parse().unwrap());
+    }
+    let sent = Arc::new(Mutex::new(HeaderMap::new()));
+    let seen = sent.clone();
+    let mut service = client.layer(service_fn(move |request: Request<()>| {
+        *seen.lock().unwrap() = request.into_parts().0.headers;
+        std::future::ready(Ok::<_, &str>(Response::new(Empty::<Bytes>::new())))
+    }));
+    tokio_test::block_on(service.call(request))
+        .map(drop)
+        .unwrap();
+    std::mem::take(&mut *sent.lock().unwrap())
+}
+
+#[test]
+fn credentials_go_to_the_hosts_on_the_list_and_to_no_other() {
+    let client =
+        TraceLayer::client().forward_to("*.svc.local, billing.example:8443".parse().unwrap());
+    for (target, goes) in [
+        ("http://orders.svc.local/", true),
+        ("https://billing.example:8443/", true),
+        ("https://billing.example/", false),
+        ("http://svc.local.evil.example/", false),
+        ("/no/host", false),
+    ] {
+        let sent = forwarded(&client, target, &[]);
+        assert_eq!(
+            sent.get("authorization")
+                .is_some_and(|it| it == "Bearer theirs"),
+            goes,
+            "{target}"
+        );
+        assert_eq!(sent.contains_key("x-tenant"), goes, "{target}");
+        assert!(!sent.contains_key("cookie"), "it is not carried");
+        assert!(sent.contains_key("traceparent"), "that is another list");
+    }
+}
+
+#[test]
+fn forwarded_credentials_are_marked_and_a_call_s_own_are_kept() {
+    let client = TraceLayer::client().forward_to("a.example".parse().unwrap());
+    let sent = forwarded(&client, "http://a.example/", &[]);
+    assert!(sent["authorization"].is_sensitive());
+    assert!(!format!("{sent:?}").contains("theirs"));
+    let own = [("authorization", "Basic own")];
+    let sent = forwarded(&client, "http://a.example/", &own);
+    assert_eq!(sent["authorization"], "Basic own");
+    let sent = forwarded(&client, "http://b.example/", &own);
+    assert_eq!(sent["authorization"], "Basic own", "not what came in");
+    let copied = [("authorization", "Bearer theirs"), ("x-tenant", "acme")];
+    let sent = forwarded(&client, "http://b.example/", &copied);
+    assert!(
+        !sent.contains_key("authorization") && !sent.contains_key("x-tenant"),
+        "{sent:?}"
+    );
+    let sent = forwarded(&TraceLayer::client(), "http://a.example/", &copied);
+    assert_eq!(
+        sent["authorization"], "Bearer theirs",
+        "without a list nothing is done"
+    );
+}
+
+#[test]
+fn the_trace_is_told_to_the_hosts_on_the_list_and_to_no_other() {
+    let client = TraceLayer::client()
+        .correlation_id(HeaderName::from_static("x-correlation-id"))
+        .propagate_to("a.example".parse().unwrap());
+    let copies = [
+        ("traceparent", crate::server::PARENT),
+        ("tracestate", "theirs=1"),
+        ("x-request-id", "theirs"),
+        ("x-correlation-id", "theirs"),
+        ("accept", "*/*"),
+    ];
+    let told = forwarded(&client, "http://a.example/", &copies);
+    assert_eq!(told.len(), 4, "{told:?}");
+    let untold = forwarded(&client, "http://b.example/", &copies);
+    assert_eq!(untold.keys().collect::<Vec<_>>(), ["accept"]);
 }

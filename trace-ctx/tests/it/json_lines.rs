@@ -3,7 +3,9 @@
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
-use buttress_trace_ctx::{JsonLines, RouteName, ServerLayer, Sink, TraceLayer};
+use buttress_trace_ctx::{
+    ClientIp, JsonLines, Networks, PeerAddr, RouteName, ServerLayer, Sink, TraceLayer,
+};
 use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt, Full};
@@ -49,6 +51,50 @@ fn answer<K: Sink>(layer: &ServerLayer<K>, clock: &ManualClock, request: Request
     tokio_test::block_on(response.into_body().collect())
         .map(drop)
         .unwrap();
+}
+
+#[test]
+fn a_line_says_who_asked_where_that_is_known() {
+    let (log, clock) = (Log::default(), ManualClock::new());
+    let layer = TraceLayer::server()
+        .clock(clock.clone())
+        .client_ip(ClientIp::x_forwarded_for(Networks::default()))
+        .sink(JsonLines::new(log.clone()));
+    let mut request = Request::builder()
+        .header("user-agent", "curl/8 \"x\"")
+        .body(())
+        .unwrap();
+    let peer = PeerAddr("192.0.2.7:1".parse().unwrap());
+    request.extensions_mut().insert(peer);
+    let service = layer.layer(service_fn(|_: Request<()>| {
+        buttress_trace_ctx::user("u\n17");
+        std::future::ready(Ok::<_, &str>(Response::new(Full::<Bytes>::default())))
+    }));
+    tokio_test::block_on(service.oneshot(request))
+        .map(drop)
+        .unwrap();
+    let line = log.only_line();
+    assert_eq!(line["client_ip"], "192.0.2.7");
+    assert_eq!(line["user"], "u\n17");
+    assert_eq!(line["user_agent"], "curl/8 \"x\"");
+}
+
+#[test]
+fn of_a_call_our_own_user_agent_is_not_told() {
+    let log = Log::default();
+    let service = TraceLayer::client()
+        .sink(JsonLines::new(log.clone()))
+        .layer(service_fn(|_: Request<()>| {
+            std::future::ready(Ok::<_, &str>(Response::new(Full::<Bytes>::default())))
+        }));
+    let request = Request::builder().header("user-agent", "shop/1");
+    let request = request.body(()).unwrap();
+    tokio_test::block_on(service.oneshot(request))
+        .map(drop)
+        .unwrap();
+    let line = log.only_line();
+    assert_eq!(line["kind"], "client");
+    assert!(line.get("user_agent").is_none());
 }
 
 #[test]

@@ -149,17 +149,16 @@ fn with_another_field_format_span_fields_are_a_string() {
 #[test]
 fn a_request_is_a_span_and_one_event_at_its_end() {
     let lines = logged(|| {
-        let service =
-            TraceLayer::server()
-                .sink(TracingSink)
-                .layer(service_fn(async |_: Request<()>| {
-                    tracing::info!("handling");
-                    let mut response = Response::new(Full::new(Bytes::from("hello")));
-                    response
-                        .extensions_mut()
-                        .insert(RouteName::from_static("/orders/{id}"));
-                    Ok::<_, &str>(response)
-                }));
+        let service = TraceLayer::server()
+            .sink(TracingSink::new().complete_span())
+            .layer(service_fn(async |_: Request<()>| {
+                tracing::info!("handling");
+                let mut response = Response::new(Full::new(Bytes::from("hello")));
+                response
+                    .extensions_mut()
+                    .insert(RouteName::from_static("/orders/{id}"));
+                Ok::<_, &str>(response)
+            }));
         let request = Request::builder()
             .uri("/orders/7?card=4242")
             .header("traceparent", PARENT)
@@ -199,7 +198,7 @@ fn without_a_subscriber_nothing_is_begun() {
     let counter = told.clone();
     let count = move |_: &buttress_trace_ctx::Finished<'_>| *counter.lock().unwrap() += 1;
     let service = TraceLayer::server()
-        .sink((TracingSink, count))
+        .sink((TracingSink::new(), count))
         .layer(service_fn(async |_: Request<()>| {
             assert!(tracing::Span::current().is_none());
             Ok::<_, &str>(Response::new(Full::new(Bytes::new())))
@@ -208,4 +207,33 @@ fn without_a_subscriber_nothing_is_begun() {
         .map(drop)
         .unwrap();
     assert_eq!(*told.lock().unwrap(), 1);
+}
+
+#[cfg(feature = "tokio")]
+#[test]
+fn lines_of_a_spawned_task_carry_the_ids_when_it_was_asked_to() {
+    let cx = context();
+    let span_id = cx.span_id().to_string();
+    let lines = logged(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        let handler = async {
+            let kept = buttress_trace_ctx::spawn(async { tracing::info!("kept") });
+            let bare = tokio::spawn(async { tracing::info!("bare") });
+            kept.await.unwrap();
+            bare.await.unwrap();
+        };
+        runtime.block_on(handler.in_trace(cx));
+    });
+    let of = |message: &str| {
+        lines
+            .iter()
+            .find(|line| line["message"] == message)
+            .unwrap()
+    };
+    assert_eq!(of("kept")["trace_id"], PARENT[3..35]);
+    assert_eq!(of("kept")["span_id"], span_id);
+    assert_eq!(of("kept")["request_id"], "req-1");
+    assert!(of("bare").get("trace_id").is_none());
 }

@@ -7,6 +7,7 @@ mod bodies;
 mod callers;
 mod client;
 mod formats;
+mod hyper;
 mod laws;
 mod records;
 mod server;
@@ -19,3 +20,5 @@ mod json_lines;
 mod logs;
 #[cfg(feature = "otel")]
 mod otlp;
+#[cfg(all(feature = "otel", feature = "tracing"))]
+mod spans;

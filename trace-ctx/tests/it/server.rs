@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex};
 
 use buttress_trace_ctx::{
-    ClientLayer, InTrace, Probability, SequentialIds, ServerLayer, TraceContext, TraceLayer, Trust,
-    W3c, current,
+    ClientIp, ClientLayer, Finished, InTrace, PeerAddr, Probability, SequentialIds, ServerLayer,
+    TraceContext, TraceLayer, Trust, W3c, current,
 };
 use bytes::Bytes;
 use http::{HeaderName, Request, Response};
@@ -132,6 +132,108 @@ fn at_the_edge_every_request_is_a_trace_of_our_own() {
     assert_ne!(context.trace_id().to_string(), &PARENT[3..35]);
     assert_ne!(context.request_id().to_string(), "req-1");
     assert!(headers.is_empty(), "{headers:?}");
+}
+
+#[test]
+fn at_the_edge_strangers_cannot_have_everything_recorded() {
+    let layer = TraceLayer::edge();
+    let sampled = || call(&layer, sent()).0.0.is_sampled();
+    assert!(sampled(), "the first ones are");
+    let recorded = (0..10_000).filter(|_| sampled()).count();
+    assert!(
+        recorded < 10_000,
+        "a hundred a second, and this took no hundred seconds"
+    );
+    let ((context, _), _) = call(&TraceLayer::edge().trust(Trust::Continue), sent());
+    assert!(context.is_sampled(), "whom we trust decides");
+}
+
+#[test]
+fn inside_baggage_and_correlation_go_on_and_ids_come_back() {
+    let mut request = sent();
+    for (name, value) in [("baggage", "tenant=acme"), ("x-correlation-id", "order-7")] {
+        request.headers_mut().insert(name, value.parse().unwrap());
+    }
+    let ((context, _), parts) = call(&TraceLayer::internal(), request);
+    assert_eq!(context.baggage().get("tenant").unwrap(), "acme");
+    assert_eq!(context.correlation_id().to_string(), "order-7");
+    assert_eq!(parts.headers["x-request-id"], "req-1");
+    assert_eq!(parts.headers["x-correlation-id"], "order-7");
+    assert_eq!(context.trace_id().to_string(), &PARENT[3..35]);
+}
+
+#[test]
+fn a_passthrough_changes_nothing_on_the_way_in_or_out() {
+    for hostile in [false, true] {
+        let mut request = sent();
+        if hostile {
+            for (name, value) in [("traceparent", "junk"), ("x-request-id", "not valid")] {
+                request.headers_mut().append(name, value.parse().unwrap());
+            }
+        }
+        let before = request.headers().clone();
+        let ((context, inside), parts) = call(&TraceLayer::passthrough(), request);
+        assert_eq!(inside, before);
+        let continued = context.trace_id().to_string() == PARENT[3..35];
+        assert_eq!(continued, !hostile);
+        assert_eq!(parts.headers.len(), 2, "the handler's own");
+        assert_eq!(parts.headers["x-request-id"], "the handler's own");
+    }
+}
+
+#[test]
+fn who_asks_is_known_to_context_and_records() {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let seen = told.clone();
+    let service = TraceLayer::server()
+        .client_ip(ClientIp::x_forwarded_for("10.0.0.0/8".parse().unwrap()))
+        .sink(move |finished: &Finished<'_>| {
+            let user = finished.context.user().map(ToOwned::to_owned);
+            seen.lock()
+                .unwrap()
+                .push((finished.context.client_ip(), user));
+        })
+        .layer(service_fn(|_: Request<()>| {
+            buttress_trace_ctx::user("u-17");
+            let below = current().unwrap().child(&SequentialIds::new());
+            assert_eq!(below.user(), Some("u-17"), "calls know it too");
+            std::future::ready(Ok::<_, &str>(Response::new(Empty::<Bytes>::new())))
+        }));
+    for (peer, expected) in [
+        ("10.0.0.1:1", "192.0.2.7"),
+        ("203.0.113.9:1", "203.0.113.9"),
+    ] {
+        let mut request = sent();
+        let forwarded = "192.0.2.7".parse().unwrap();
+        request.headers_mut().insert("x-forwarded-for", forwarded);
+        request
+            .extensions_mut()
+            .insert(PeerAddr(peer.parse().unwrap()));
+        tokio_test::block_on(service.clone().oneshot(request))
+            .map(drop)
+            .unwrap();
+        let record = told.lock().unwrap().pop().unwrap();
+        assert_eq!(
+            record,
+            (Some(expected.parse().unwrap()), Some("u-17".to_owned()))
+        );
+    }
+    buttress_trace_ctx::user("outside any request: nobody is told");
+}
+
+#[cfg(feature = "tokio")]
+#[test]
+fn a_task_that_is_spawned_with_us_keeps_the_context() {
+    let server = TraceLayer::server().layer(service_fn(|_: Request<()>| async {
+        let id = current().unwrap().span_id();
+        let inside = buttress_trace_ctx::spawn(async { current().unwrap().span_id() });
+        assert_eq!(inside.await.unwrap(), id);
+        Ok::<_, &str>(Response::new(Empty::<Bytes>::new()))
+    }));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    runtime.block_on(server.oneshot(sent())).map(drop).unwrap();
 }
 
 #[test]

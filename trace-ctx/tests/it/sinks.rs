@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use buttress_trace_ctx::{SlowOnly, TraceLayer};
+use buttress_trace_ctx::{Deferring, Never, ParentBased, SampledOr, SlowOnly, TraceLayer};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
@@ -160,4 +160,53 @@ async fn axum_handlers_ask_for_the_context_and_routes_are_templates() {
     let body = response.into_body().collect().await.unwrap().to_bytes();
     assert_eq!(body, crate::server::PARENT[3..35]);
     assert_eq!(seen.only().route.as_deref(), Some("/orders/{id}"));
+}
+
+#[test]
+fn what_was_deferred_is_told_of_when_it_failed_or_took_long() {
+    let clock = ManualClock::new();
+    let deny_all = || Deferring(Never);
+    for (millis, status, sampling, told) in [
+        (0, 200, None, false),
+        (0, 500, None, true),
+        (0, 404, None, false),
+        (9, 200, None, false),
+        (10, 200, None, true),
+        (0, 200, Some("01"), true),
+        (10, 500, Some("00"), false),
+    ] {
+        let (seen, time) = (Seen::default(), clock.clone());
+        let sink = SampledOr::failed(seen.clone()).or_slower_than(Duration::from_millis(10));
+        let mut service = TraceLayer::server()
+            .sampler(ParentBased(deny_all()))
+            .clock(clock.clone())
+            .sink(sink)
+            .layer(service_fn(move |_: Request<()>| {
+                time.advance(millis);
+                let response = Response::builder().status(status);
+                let response = response.body(Full::<Bytes>::default()).unwrap();
+                std::future::ready(Ok::<_, &str>(response))
+            }));
+        let mut request = Request::new(());
+        if let Some(flags) = sampling {
+            let parent = format!("{}{flags}", &crate::server::PARENT[..53]);
+            request
+                .headers_mut()
+                .insert("traceparent", parent.parse().unwrap());
+        }
+        tokio_test::block_on(service.call(request))
+            .map(drop)
+            .unwrap();
+        assert_eq!(
+            seen.records().len(),
+            usize::from(told),
+            "{millis} ms, {status}, {sampling:?}"
+        );
+        let denied = sampling == Some("00");
+        assert_eq!(
+            seen.active(),
+            usize::from(!denied && !told),
+            "what is kept for whom"
+        );
+    }
 }

@@ -1,7 +1,10 @@
 //! The parser against a reference that splits strings.
 
+use std::sync::LazyLock;
+
 use buttress_trace_ctx::TraceParent;
 use proptest::prelude::*;
+use regex::bytes::Regex;
 
 /// Section 3.2.2 and 4.3.1, word by word: trace id, span id, flags.
 fn reference(value: &[u8]) -> Option<(String, String, u8)> {
@@ -26,8 +29,30 @@ fn reference(value: &[u8]) -> Option<(String, String, u8)> {
     })
 }
 
+/// The same grammar once more, as a regular expression over bytes.
+fn matches(value: &[u8]) -> bool {
+    static GRAMMAR: LazyLock<Regex> = LazyLock::new(|| {
+        let grammar = "(?s-u)^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(-.*)?$";
+        Regex::new(grammar).unwrap()
+    });
+    GRAMMAR.captures(value).is_some_and(|fields| {
+        let is_zero = |field: usize| fields[field].iter().all(|byte| *byte == b'0');
+        let is_allowed = match &fields[1] {
+            b"00" => fields.get(4).is_none(),
+            version => version != b"ff",
+        };
+        is_allowed && !is_zero(2) && !is_zero(3)
+    })
+}
+
 fn agree(value: &[u8]) -> Result<(), TestCaseError> {
     let ours = TraceParent::parse(value).ok();
+    prop_assert_eq!(
+        ours.is_some(),
+        matches(value),
+        "{}",
+        String::from_utf8_lossy(value)
+    );
     let seen = ours.map(|p| {
         (
             p.trace_id.to_string(),

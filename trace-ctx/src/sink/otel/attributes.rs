@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use http::{Uri, Version};
 use opentelemetry::{KeyValue, Value as OtelValue, trace::Event};
 
-use super::OtelSpan;
+use super::OtelHead;
 use crate::{
     Finished, Kind, Note, Outcome, Value,
     sink::{known_method, span_name},
@@ -22,24 +22,28 @@ const SECRETS: [&str; 7] = [
     "X-Amz-Security-Token",
 ];
 
-pub(super) fn name(finished: &Finished<'_>) -> String {
+pub(super) fn name(finished: &Finished<'_>) -> Cow<'static, str> {
     let route = finished.route.map(|route| route.as_str());
     span_name(known_method(finished.method), route)
 }
 
-pub(super) fn of(span: &OtelSpan, finished: &Finished<'_>, scheme: &'static str) -> Vec<KeyValue> {
+pub(super) fn of(head: &OtelHead, finished: &Finished<'_>, scheme: &'static str) -> Vec<KeyValue> {
     let mut all = Vec::with_capacity(16);
     let mut say = |key: &'static str, value: OtelValue| all.push(KeyValue::new(key, value));
     let method = known_method(finished.method);
-    say("http.request.method", method.to_owned().into());
+    say("http.request.method", method.into());
     if method == "_OTHER" {
         let original = finished.method.as_str().to_owned();
         say("http.request.method_original", original.into());
     }
-    if let Some(version) = version(span.version) {
+    if let Some(version) = version(head.version) {
         say("network.protocol.version", version.into());
     }
-    let scheme = finished.uri.scheme_str().unwrap_or(scheme).to_owned();
+    let scheme = match finished.uri.scheme_str() {
+        Some("http") => "http",
+        Some("https") => "https",
+        _ => scheme,
+    };
     match finished.kind {
         Kind::Server => {
             say("url.path", finished.uri.path().to_owned().into());
@@ -48,16 +52,22 @@ pub(super) fn of(span: &OtelSpan, finished: &Finished<'_>, scheme: &'static str)
             }
             say("url.scheme", scheme.into());
         }
-        Kind::Client => say("url.full", full(finished.uri, &scheme).into()),
+        Kind::Client => say("url.full", full(finished.uri, scheme).into()),
     }
-    let (address, port) = authority(span, finished.uri);
+    let (address, port) = authority(head, finished.uri);
     if let Some(address) = address {
         say("server.address", address.into());
     }
     if let Some(port) = port {
         say("server.port", i64::from(port).into());
     }
-    if let Some(agent) = span
+    if let (Kind::Server, Some(client)) = (finished.kind, finished.context.client_ip()) {
+        say("client.address", client.to_string().into());
+    }
+    if let Some(user) = finished.context.user() {
+        say("user.id", user.to_owned().into());
+    }
+    if let Some(agent) = head
         .user_agent
         .as_ref()
         .and_then(|agent| agent.to_str().ok())
@@ -84,7 +94,7 @@ pub(super) fn of(span: &OtelSpan, finished: &Finished<'_>, scheme: &'static str)
         "buttress.request_id",
         finished.context.request_id().to_string().into(),
     );
-    for (name, value) in &span.headers {
+    for (name, value) in &head.headers {
         let key = format!("http.request.header.{name}");
         all.push(KeyValue::new(
             key,
@@ -120,7 +130,7 @@ pub(super) fn events(finished: &Finished<'_>) -> Vec<Event> {
     finished.notes().iter().filter_map(event).collect()
 }
 
-/// A status that is an error on this side, a failure without one, or nothing. A caller that goes away is no error.
+/// What [failed](Finished::is_failure): a failure without a status, or the status.
 pub(super) fn error_type(finished: &Finished<'_>) -> Option<Cow<'static, str>> {
     if matches!(
         finished.outcome,
@@ -128,28 +138,8 @@ pub(super) fn error_type(finished: &Finished<'_>) -> Option<Cow<'static, str>> {
     ) {
         return Some(finished.outcome.as_str().into());
     }
-    if let Some(code) = finished
-        .grpc_status
-        .filter(|code| is_grpc_error(*code, finished.kind))
-    {
-        return Some(grpc_name(code));
-    }
-    let status = finished.status?;
-    let is_error =
-        status.is_server_error() || (finished.kind == Kind::Client && status.is_client_error());
-    is_error.then(|| status.as_str().to_owned().into())
-}
-
-pub(super) fn is_error(finished: &Finished<'_>) -> bool {
-    error_type(finished).is_some()
-}
-
-/// For a server only what is its own fault.
-fn is_grpc_error(code: u32, kind: Kind) -> bool {
-    match kind {
-        Kind::Client => code != 0,
-        Kind::Server => matches!(code, 2 | 4 | 12..=15),
-    }
+    let grpc = finished.grpc_failure().map(grpc_name);
+    grpc.or_else(|| Some(finished.failed_status()?.as_str().to_owned().into()))
 }
 
 fn grpc_name(code: u32) -> Cow<'static, str> {
@@ -188,8 +178,8 @@ fn version(version: Version) -> Option<&'static str> {
     }
 }
 
-fn authority(span: &OtelSpan, uri: &Uri) -> (Option<String>, Option<u16>) {
-    let sent = || span.host.as_ref()?.to_str().ok()?.parse().ok();
+fn authority(head: &OtelHead, uri: &Uri) -> (Option<String>, Option<u16>) {
+    let sent = || head.host.as_ref()?.to_str().ok()?.parse().ok();
     match uri.authority().cloned().or_else(sent) {
         Some(authority) => (Some(authority.host().to_owned()), authority.port_u16()),
         None => (None, None),
@@ -212,17 +202,24 @@ fn full(uri: &Uri, scheme: &str) -> String {
 }
 
 fn redacted(query: &str) -> String {
-    let pairs = query.split('&').map(|pair| match pair.split_once('=') {
-        Some((key, _))
-            if SECRETS
-                .iter()
-                .any(|secret| secret.eq_ignore_ascii_case(key)) =>
-        {
-            format!("{key}=REDACTED").into()
+    let mut redacted = String::with_capacity(query.len());
+    for pair in query.split_inclusive('&') {
+        match pair.split_once('=') {
+            Some((key, value)) if is_secret(key) => {
+                redacted.push_str(key);
+                redacted.push_str("=REDACTED");
+                redacted.push_str(if value.ends_with('&') { "&" } else { "" });
+            }
+            _ => redacted.push_str(pair),
         }
-        _ => Cow::Borrowed(pair),
-    });
-    pairs.collect::<Vec<_>>().join("&")
+    }
+    redacted
+}
+
+fn is_secret(key: &str) -> bool {
+    SECRETS
+        .iter()
+        .any(|secret| secret.eq_ignore_ascii_case(key))
 }
 
 #[cfg(test)]
@@ -235,6 +232,16 @@ mod tests {
             redacted("a=1&sig=x&b&SIGNATURE=y%26"),
             "a=1&sig=REDACTED&b&SIGNATURE=REDACTED"
         );
+        for (query, expected) in [
+            ("", ""),
+            ("&&", "&&"),
+            ("sig", "sig"),
+            ("sig=", "sig=REDACTED"),
+            ("sig=x=y&&a", "sig=REDACTED&&a"),
+            ("a&sig=x&", "a&sig=REDACTED&"),
+        ] {
+            assert_eq!(redacted(query), expected);
+        }
         let uri = "https://user:pass@host:1/p?X-Amz-Signature=x&q"
             .parse()
             .unwrap();

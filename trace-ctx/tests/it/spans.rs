@@ -1,0 +1,165 @@
+//! Plain `tracing` spans of a handler, in OpenTelemetry's export and in the log, are below the request's span.
+
+use std::{
+    io::{self, Write},
+    sync::{Arc, Mutex},
+};
+
+use buttress_trace_ctx::{
+    Always, JsonFormat, Never, OtelSink, ParentBased, Sampler, TraceContext, TraceLayer, current,
+};
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Empty};
+use opentelemetry::trace::{Span as _, Tracer, TracerProvider};
+use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider, SpanData};
+use serde_json::Value;
+use tower::{Layer, ServiceExt, service_fn};
+use tracing::Instrument;
+use tracing_subscriber::{fmt::format::JsonFields, layer::SubscriberExt};
+
+use crate::server::PARENT;
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What a handler writes who knows `tracing` and nothing of us: a span across an await, one in it, a line in each.
+async fn checkout() -> TraceContext {
+    let work = async {
+        tokio::task::yield_now().await;
+        tracing::info!("cart loaded");
+        let reserve = tracing::info_span!("reserve", sku = 7);
+        reserve.in_scope(|| tracing::warn!("low stock"));
+    };
+    work.instrument(tracing::info_span!("checkout")).await;
+    current().unwrap()
+}
+
+struct Ran {
+    context: TraceContext,
+    exported: Vec<SpanData>,
+    lines: Vec<Value>,
+}
+
+impl Ran {
+    #[track_caller]
+    fn span(&self, name: &str) -> &SpanData {
+        let mut found = self.exported.iter().filter(|span| span.name == name);
+        let span = found.next().expect(name);
+        assert!(found.next().is_none());
+        span
+    }
+}
+
+/// Runs the handler behind our layer, with both subscribers of a program that logs and exports.
+fn run(sampler: impl Sampler, cover: bool) -> Ran {
+    let exporter = InMemorySpanExporter::default();
+    let provider = OtelSink::provider()
+        .with_simple_exporter(exporter.clone())
+        .build();
+    let log = Log::default();
+    let lines = log.clone();
+    let subscriber = tracing_subscriber::registry()
+        .with(tracing_opentelemetry::layer().with_tracer(provider.tracer("tracing")))
+        .with(
+            tracing_subscriber::fmt::layer()
+                .event_format(JsonFormat::new())
+                .fmt_fields(JsonFields::new())
+                .with_writer(move || lines.clone()),
+        );
+    let context =
+        tracing::subscriber::with_default(subscriber, || serve(sampler, cover, &provider));
+    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    Ran {
+        context,
+        exported: exporter.get_finished_spans().unwrap(),
+        lines: text
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect(),
+    }
+}
+
+fn serve(sampler: impl Sampler, cover: bool, provider: &SdkTracerProvider) -> TraceContext {
+    let sink = OtelSink::new(provider.tracer("shop"));
+    let tracer = provider.tracer("handler");
+    let seen = Arc::new(Mutex::new(None));
+    let told = seen.clone();
+    let layer = TraceLayer::server().sampler(sampler).sink(if cover {
+        sink.cover_unsampled()
+    } else {
+        sink
+    });
+    let service = layer.layer(service_fn(move |_: Request<()>| {
+        let (told, tracer) = (told.clone(), tracer.clone());
+        async move {
+            *told.lock().unwrap() = Some(checkout().await);
+            tracer.start("by hand").end();
+            Ok::<_, &str>(Response::new(Empty::<Bytes>::new()))
+        }
+    }));
+    let request = Request::builder()
+        .header("traceparent", PARENT)
+        .body(())
+        .unwrap();
+    let response = tokio_test::block_on(service.oneshot(request)).unwrap();
+    tokio_test::block_on(response.into_body().collect())
+        .map(drop)
+        .unwrap();
+    seen.lock().unwrap().take().unwrap()
+}
+
+#[test]
+fn spans_of_a_handler_are_below_ours_in_the_export_and_in_the_log() {
+    let ran = run(ParentBased(Always), false);
+    let ours = ran.span("GET");
+    assert_eq!(
+        ours.span_context.span_id().to_string(),
+        ran.context.span_id().to_string()
+    );
+    let (checkout, reserve) = (ran.span("checkout"), ran.span("reserve"));
+    assert_eq!(checkout.parent_span_id, ours.span_context.span_id());
+    assert_eq!(
+        ran.span("by hand").parent_span_id,
+        ours.span_context.span_id()
+    );
+    assert_eq!(reserve.parent_span_id, checkout.span_context.span_id());
+    assert_eq!(ran.exported.len(), 4);
+    for span in &ran.exported {
+        assert_eq!(span.span_context.trace_id().to_string(), &PARENT[3..35]);
+    }
+    assert_eq!(reserve.events.events[0].name, "low stock");
+
+    assert_eq!(ran.lines.len(), 2);
+    for line in &ran.lines {
+        assert_eq!(line["trace_id"], &PARENT[3..35]);
+        assert_eq!(line["span_id"], ran.context.span_id().to_string());
+        assert_eq!(line["spans"][0]["name"], "checkout");
+    }
+    assert_eq!(ran.lines[1]["message"], "low stock");
+    assert_eq!(ran.lines[1]["spans"][1]["fields"]["sku"], 7);
+}
+
+#[test]
+fn below_a_request_that_is_not_recorded_nothing_is_when_it_is_covered() {
+    let ran = run(Never, true);
+    assert!(ran.exported.is_empty(), "{:?}", ran.exported);
+    assert_eq!(ran.lines.len(), 2, "lines are lines all the same");
+    assert_eq!(ran.lines[0]["trace_id"], &PARENT[3..35]);
+    let orphans = run(Never, false);
+    assert_eq!(
+        orphans.exported.len(),
+        3,
+        "what is not covered is a trace of its own"
+    );
+}
