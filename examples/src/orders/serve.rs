@@ -58,7 +58,9 @@ async fn serve<D: Database>(args: Args, database: D) -> Result<(), Error> {
         )
         .with_state(shop.clone());
 
-    let listener = TcpListener::bind(args.listen).await?;
+    let listener = TcpListener::bind(args.listen)
+        .await
+        .map_err(|error| format!("cannot listen on {}: {error}", args.listen))?;
     say(format_args!("orders: http://{}", listener.local_addr()?));
     let purging = tokio::spawn(Purge::new(shop.database.store()).run());
     let relay = tokio::spawn(relay::run(shop));
