@@ -166,7 +166,8 @@ impl<St: Store> Keyed<St> {
     async fn begin(&self, asked: &Asked) -> Result<Begin, StoreError> {
         let request = self.request(self.call.key, asked);
         match self.shared.store.begin(request).await? {
-            Begin::Claimed(claim) if !self.call.former.is_empty() => {
+            // Who takes over goes on with what somebody has begun who had looked.
+            Begin::Claimed(claim) if claim.attempt == 1 && !self.call.former.is_empty() => {
                 Box::pin(self.mind_former(asked, claim)).await
             }
             found => self.read(&self.call.key, found),
