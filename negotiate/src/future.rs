@@ -72,7 +72,7 @@ where
             } => (inner, shared, *chosen),
             StateProjection::Refused { shared, protocol } => {
                 let refusal = shared.refuse(*protocol);
-                return Poll::Ready(Ok(refusal.map(NegotiateBody::refusal)));
+                return Poll::Ready(Ok(refusal.map(NegotiateBody::own)));
             }
         };
         let mut response = ready!(inner.poll(cx))?;

@@ -14,14 +14,16 @@ mod names;
 mod negotiated;
 mod offer;
 mod offers;
+mod refusal;
 mod service;
 mod shared;
+mod stream;
 pub mod vary;
 mod weight;
 
-pub use body::NegotiateBody;
+pub use body::{NegotiateBody, ReplyBody};
 #[cfg(feature = "csv")]
-pub use format::{Csv, CsvRows};
+pub use format::{Csv, CsvRows, Tsv};
 pub use format::{EncodeError, Format, Json, JsonRows, MediaType, Record, RowEncoder};
 #[cfg(feature = "xml")]
 pub use format::{Xml, XmlRows};
@@ -33,4 +35,5 @@ pub use negotiated::{Negotiated, OriginalAccept, Selected};
 pub use offer::InvalidOffer;
 pub use offers::{Limits, Match, NotAcceptable, Offers, TieBreak};
 pub use service::Negotiate;
+pub use stream::{ReplyError, StreamError, Streaming};
 pub use weight::QValue;

@@ -1,26 +1,30 @@
 //! The choice, as handlers and other layers see it.
 
+use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, HeaderValue, VARY, X_CONTENT_TYPE_OPTIONS};
+use futures_core::Stream;
+use http::header::{
+    CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, VARY, X_CONTENT_TYPE_OPTIONS,
+};
 use http::{Request, Response};
-use http_body_util::Full;
+use http_body::Body;
 use serde::Serialize;
 
+use crate::body::ReplyBody;
 use crate::format::{EncodeError, Record};
 use crate::formats::Formats;
 use crate::shared::Shared;
+use crate::stream::Streaming;
 
 /// What was chosen for a request: in its extensions, under the type of the layer's formats.
 ///
 /// ```
-/// use buttress_negotiate::{Json, Negotiated};
+/// use buttress_negotiate::{Json, Negotiated, ReplyBody};
 /// use http::{Request, Response};
-/// # type Body = http_body_util::Full<bytes::Bytes>;
 ///
-/// fn report(request: &Request<()>) -> Option<Response<Body>> {
+/// fn report(request: &Request<()>) -> Option<Response<ReplyBody>> {
 ///     let negotiated = Negotiated::<(Json,)>::of(request)?;
 ///     Some(negotiated.reply(&["a", "b"]).unwrap_or_else(|error| error.response()))
 /// }
@@ -78,7 +82,7 @@ impl<F: Formats> Negotiated<F> {
     /// # Errors
     ///
     /// The format has no way to write it; [`EncodeError::response`] is a 500 problem.
-    pub fn reply<T>(&self, value: &T) -> Result<Response<Full<Bytes>>, EncodeError>
+    pub fn reply<T>(&self, value: &T) -> Result<Response<ReplyBody>, EncodeError>
     where
         T: Serialize + ?Sized,
     {
@@ -97,7 +101,7 @@ impl<F: Formats> Negotiated<F> {
     pub fn rows<'a, T>(
         &self,
         rows: impl IntoIterator<Item = &'a T>,
-    ) -> Result<Response<Full<Bytes>>, EncodeError>
+    ) -> Result<Response<ReplyBody>, EncodeError>
     where
         T: Record + 'a,
     {
@@ -108,13 +112,62 @@ impl<F: Formats> Negotiated<F> {
             .map(|body| self.respond(body))
     }
 
-    fn respond(&self, body: Vec<u8>) -> Response<Full<Bytes>> {
-        let mut response = Response::new(Full::from(body));
+    /// A response with the records of `rows`, as they come: at most a batch of them is in memory.
+    ///
+    /// It is there when the first record is, or the end, or an error: what goes wrong before the head is sent is an error here, and can
+    /// have a status. What goes wrong later breaks the body off, so that no client takes a part for the whole; [`NdJson`](crate::NdJson)
+    /// can say so in a line instead. Bytes are sent in batches of 16 KiB, and earlier when the source has nothing more for now; no more
+    /// is taken from it than the client reads. A collection that is ready at once has a `Content-Length`.
+    ///
+    /// ```
+    /// # use buttress_negotiate::{Json, Negotiated, Record, ReplyBody};
+    /// # use http::{Request, Response};
+    /// # #[derive(serde::Serialize)]
+    /// # struct Sale { day: String }
+    /// # impl Record for Sale { const COLUMNS: &'static [&'static str] = &["day"]; }
+    /// use futures_util::{Stream, stream};
+    ///
+    /// fn sales() -> impl Stream<Item = Result<Sale, std::io::Error>> {
+    ///     stream::iter(["Mon", "Tue"]).map(|day| Ok(Sale { day: day.to_owned() }))
+    /// #   ; use futures_util::StreamExt as _;
+    /// }
+    ///
+    /// async fn report(request: Request<()>) -> Option<Response<ReplyBody>> {
+    ///     let negotiated = Negotiated::<(Json,)>::of(&request)?;
+    ///     Some(negotiated.stream(sales()).await.unwrap_or_else(|error| error.response()))
+    /// }
+    /// ```
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future or the body drops `rows`.
+    ///
+    /// # Errors
+    ///
+    /// The future's: the source failed before anything was sent, or the format has no way to write a record.
+    pub fn stream<S, T, E>(&self, rows: S) -> Streaming<F, E>
+    where
+        S: Stream<Item = Result<T, E>> + Send + 'static,
+        T: Record,
+        E: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let place = self.shared.variant(self.chosen).place;
+        Streaming::new(self.clone(), self.shared.formats.open(place, rows))
+    }
+}
+
+impl<F> Negotiated<F> {
+    pub(crate) fn respond(&self, body: impl Into<ReplyBody>) -> Response<ReplyBody> {
+        let mut response = Response::new(body.into());
+        let length = response.body().size_hint().exact();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, self.content_type().clone());
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         // A cache between here and the layer has to know as well: it would give one form to all.
         headers.insert(VARY, HeaderValue::from_static("accept"));
+        if let Some(length) = length {
+            headers.insert(CONTENT_LENGTH, length.into());
+        }
         if let Some(attachment) = &self.attachment {
             headers.insert(CONTENT_DISPOSITION, attachment.clone());
         }

@@ -3,9 +3,7 @@
 #[cfg(feature = "csv")]
 mod csv;
 mod json;
-#[cfg(any(feature = "csv", feature = "xml"))]
 mod shape;
-#[cfg(feature = "csv")]
 mod table;
 #[cfg(feature = "xml")]
 mod xml;
@@ -13,15 +11,13 @@ mod xml;
 use std::error::Error;
 use std::fmt;
 
-use buttress_wire::Refusal;
-use buttress_wire::grpc::Code;
-use bytes::Bytes;
-use http::{HeaderMap, Response, StatusCode};
-use http_body_util::Full;
+use http::Response;
 use serde::Serialize;
 
+use crate::body::ReplyBody;
+
 #[cfg(feature = "csv")]
-pub use self::csv::{Csv, CsvRows};
+pub use self::csv::{Csv, CsvRows, Tsv};
 pub use self::json::{Json, JsonRows};
 #[cfg(feature = "xml")]
 pub use self::xml::{Xml, XmlRows};
@@ -142,6 +138,12 @@ pub trait RowEncoder: Send {
     fn end(&mut self, _out: &mut Vec<u8>) -> Result<(), EncodeError> {
         Ok(())
     }
+
+    /// Appends what tells a reader that the collection breaks off here, in a format that has words for that. Whether it did: if not, the
+    /// body ends in an error, and [`end`](Self::end) is not called either way.
+    fn break_off(&mut self, _out: &mut Vec<u8>) -> bool {
+        false
+    }
 }
 
 /// A media type that a format is served as.
@@ -194,14 +196,8 @@ impl EncodeError {
 
     /// A 500 problem. The reason is not in it: it is the server's own.
     #[must_use]
-    pub fn response(&self) -> Response<Full<Bytes>> {
-        Refusal::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "urn:buttress:problem:negotiate-not-encodable",
-            "The answer could not be written in the format that was chosen",
-            Code::Internal,
-        )
-        .response(&HeaderMap::new())
+    pub fn response(&self) -> Response<ReplyBody> {
+        crate::refusal::not_encodable()
     }
 }
 

@@ -7,4 +7,5 @@ mod laws;
 mod layer;
 #[cfg(all(feature = "csv", feature = "xml"))]
 mod replies;
+mod streams;
 mod vectors;
