@@ -22,9 +22,16 @@ pub mod vary;
 mod weight;
 
 pub use body::{NegotiateBody, ReplyBody};
+#[cfg(feature = "cbor")]
+pub use format::{Cbor, CborRows};
 #[cfg(feature = "csv")]
 pub use format::{Csv, CsvRows, Tsv};
-pub use format::{EncodeError, Format, Json, JsonRows, MediaType, Record, RowEncoder};
+pub use format::{
+    EncodeError, Format, Html, HtmlRows, Json, JsonLineRows, JsonRows, JsonSeq, Malformed,
+    Markdown, MarkdownRows, MediaType, NdJson, Position, Record, RowEncoder, Text, TextRows,
+};
+#[cfg(feature = "msgpack")]
+pub use format::{MsgPack, MsgPackRows};
 #[cfg(feature = "xml")]
 pub use format::{Xml, XmlRows};
 pub use formats::Formats;

@@ -128,8 +128,7 @@ impl<F: Formats> Negotiated<F> {
     /// use futures_util::{Stream, stream};
     ///
     /// fn sales() -> impl Stream<Item = Result<Sale, std::io::Error>> {
-    ///     stream::iter(["Mon", "Tue"]).map(|day| Ok(Sale { day: day.to_owned() }))
-    /// #   ; use futures_util::StreamExt as _;
+    ///     stream::iter(["Mon", "Tue"].map(|day| Ok(Sale { day: day.to_owned() })))
     /// }
     ///
     /// async fn report(request: Request<()>) -> Option<Response<ReplyBody>> {

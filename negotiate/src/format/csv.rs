@@ -5,8 +5,7 @@ use std::fmt;
 use csv_core::{Terminator, Writer, WriterBuilder};
 use serde::Serialize;
 
-use super::shape::{Shape, shape_of};
-use super::table::{Cell, Columns, Lines, Table};
+use super::table::{self, Cell, Columns, Lines, Table};
 use super::{EncodeError, Format, MediaType, Record, RowEncoder};
 
 /// CSV: `text/csv`, in UTF-8, with a header line, lines ended by CRLF.
@@ -67,7 +66,7 @@ macro_rules! separated {
                 value: &T,
                 out: &mut Vec<u8>,
             ) -> Result<(), EncodeError> {
-                encode(value, Separated::new($delimiter, self.defend), out)
+                table::encode(value, Separated::new($delimiter, self.defend), out)
             }
 
             fn rows(&self, columns: &'static [&'static str]) -> CsvRows {
@@ -90,18 +89,6 @@ separated!(
     "tsv",
     "text/tab-separated-values;charset=utf-8;header=present"
 );
-
-fn encode<T>(value: &T, lines: Separated, out: &mut Vec<u8>) -> Result<(), EncodeError>
-where
-    T: Serialize + ?Sized,
-{
-    if shape_of(value) == Shape::Other {
-        return Err(EncodeError::new("a table is made of records"));
-    }
-    let mut table = Table::discover(value, lines)?;
-    table.header(out);
-    table.write(value, out)
-}
 
 /// Writes a header, and a line for each record.
 #[derive(Debug)]

@@ -6,6 +6,7 @@ use std::fmt::{self, Write};
 use serde::ser::{self, Impossible, Serialize, Serializer};
 
 use super::EncodeError;
+use super::shape::{Shape, shape_of};
 
 /// A table under way: its columns, and the cells of the line that is being filled. Cells are used again for every line.
 pub(super) struct Table<L> {
@@ -31,6 +32,9 @@ pub(super) trait Lines {
     /// Appends a line.
     fn line(&mut self, columns: &Columns, cells: &[Cell], out: &mut Vec<u8>);
 
+    /// Appends what stands after the last line.
+    fn footer(&mut self, _out: &mut Vec<u8>) {}
+
     /// Puts text into its cell.
     fn text(&self, text: &str, cell: &mut String) {
         cell.push_str(text);
@@ -50,6 +54,39 @@ enum Pass {
 pub(super) struct Cell {
     pub(super) text: String,
     pub(super) filled: bool,
+}
+
+/// Appends a record or a collection as a whole table.
+pub(super) fn encode<T, L>(value: &T, lines: L, out: &mut Vec<u8>) -> Result<(), EncodeError>
+where
+    T: Serialize + ?Sized,
+    L: Lines,
+{
+    if shape_of(value) == Shape::Other {
+        return Err(EncodeError::new("a table is made of records"));
+    }
+    let mut table = Table::discover(value, lines)?;
+    table.header(out);
+    table.write(value, out)?;
+    table.footer(out);
+    Ok(())
+}
+
+/// The text of what fits a cell.
+pub(super) fn plain<T: Serialize + ?Sized>(value: &T) -> Result<String, EncodeError> {
+    let mut table = Table::new(&[""], AsIs);
+    let written = value.serialize(Field(&mut table, Level::Cell));
+    written.map_err(EncodeError::new)?;
+    Ok(std::mem::take(&mut table.cells[0].text))
+}
+
+/// Cells alone.
+struct AsIs;
+
+impl Lines for AsIs {
+    fn header(&mut self, _columns: &Columns, _out: &mut Vec<u8>) {}
+
+    fn line(&mut self, _columns: &Columns, _cells: &[Cell], _out: &mut Vec<u8>) {}
 }
 
 impl<L: Lines> Table<L> {
@@ -100,6 +137,11 @@ impl<L: Lines> Table<L> {
         T: Serialize + ?Sized,
     {
         self.serialize(rows, Level::Rows, out)
+    }
+
+    /// Appends what stands after the last line.
+    pub(super) fn footer(&mut self, out: &mut Vec<u8>) {
+        self.lines.footer(out);
     }
 
     /// Appends a line for this record.
