@@ -5,8 +5,9 @@ use std::pin::Pin;
 
 use futures_core::Stream;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
-use crate::format::{EncodeError, Format, MediaType, Record, RowEncoder};
+use crate::format::{EncodeError, Format, Malformed, MediaType, Record, RowEncoder};
 use crate::stream::{Encoding, Opening};
 
 /// A tuple of one to twelve [`Format`]s, the server's favourite first.
@@ -14,6 +15,17 @@ pub trait Formats: sealed::Sealed + Send + Sync + 'static {
     /// Calls `each` for every media type: the place of its format, the format's name, whether it is for files, and the type.
     #[doc(hidden)]
     fn each(&self, each: impl FnMut(usize, &'static str, bool, MediaType));
+
+    /// Calls `each` for every format that reads: its place, whether it is text, the media types it reads, and their suffix.
+    #[doc(hidden)]
+    fn each_reader(
+        &self,
+        each: impl FnMut(usize, bool, &'static [&'static str], Option<&'static str>),
+    );
+
+    /// Reads a value in the format at `place`.
+    #[doc(hidden)]
+    fn decode<T: DeserializeOwned>(&self, place: usize, body: &[u8]) -> Result<T, Malformed>;
 
     /// Writes a value in the format at `place`.
     #[doc(hidden)]
@@ -70,6 +82,22 @@ macro_rules! formats {
                 $(for media_type in self.$place.media_types() {
                     each($place, self.$place.name(), self.$place.is_file(), *media_type);
                 })*
+            }
+
+            fn each_reader(
+                &self,
+                mut each: impl FnMut(usize, bool, &'static [&'static str], Option<&'static str>),
+            ) {
+                $(if !self.$place.reads().is_empty() {
+                    each($place, self.$place.is_text(), self.$place.reads(), self.$place.suffix());
+                })*
+            }
+
+            fn decode<T: DeserializeOwned>(&self, place: usize, body: &[u8]) -> Result<T, Malformed> {
+                match place {
+                    $($place => self.$place.decode(body),)*
+                    _ => Err(Malformed::new("there is no such format")),
+                }
             }
 
             fn encode<T: Serialize + ?Sized>(

@@ -6,6 +6,7 @@
 
 mod accept;
 mod body;
+mod decode;
 mod format;
 mod formats;
 mod future;
@@ -14,6 +15,8 @@ mod names;
 mod negotiated;
 mod offer;
 mod offers;
+mod overrides;
+mod problem;
 mod refusal;
 mod service;
 mod shared;
@@ -22,6 +25,7 @@ pub mod vary;
 mod weight;
 
 pub use body::{NegotiateBody, ReplyBody};
+pub use decode::DecodeError;
 #[cfg(feature = "cbor")]
 pub use format::{Cbor, CborRows};
 #[cfg(feature = "csv")]

@@ -11,8 +11,10 @@ use http::header::{
 use http::{Request, Response};
 use http_body::Body;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::body::ReplyBody;
+use crate::decode::{self, DecodeError};
 use crate::format::{EncodeError, Record};
 use crate::formats::Formats;
 use crate::shared::Shared;
@@ -75,6 +77,56 @@ impl<F: Formats> Negotiated<F> {
     #[must_use]
     pub fn of<B>(request: &Request<B>) -> Option<Self> {
         request.extensions().get::<Self>().cloned()
+    }
+
+    /// The value that a request's body is, by its `Content-Type`.
+    ///
+    /// Text may be in UTF-8 or in ISO-8859-1, by the parameter `charset`. Content codings are not undone here: put tower-http's
+    /// `RequestDecompressionLayer` outside; what is still coded is refused.
+    ///
+    /// ```
+    /// # use buttress_negotiate::{Json, Negotiated, ReplyBody};
+    /// # use bytes::Bytes;
+    /// # use http::{Request, Response};
+    /// # use http_body_util::Full;
+    /// #[derive(serde::Deserialize)]
+    /// struct Order {
+    ///     units: u32,
+    /// }
+    ///
+    /// async fn order(request: Request<Full<Bytes>>) -> Option<Response<ReplyBody>> {
+    ///     let negotiated = Negotiated::<(Json,)>::of(&request)?;
+    ///     let order: Order = match negotiated.decode(request).await {
+    ///         Ok(order) => order,
+    ///         Err(error) => return Some(error.response()),
+    ///     };
+    ///     negotiated.reply(&order.units).ok()
+    /// }
+    /// ```
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future drops the request.
+    ///
+    /// # Errors
+    ///
+    /// It is in a form that is not read, longer than the [limit](crate::NegotiateLayer::body_limit), or malformed;
+    /// [`DecodeError::response`] is a problem that tells.
+    pub async fn decode<T, B>(&self, request: Request<B>) -> Result<T, DecodeError>
+    where
+        T: DeserializeOwned,
+        B: Body,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let (parts, body) = request.into_parts();
+        decode::decode(&self.shared, &parts, body).await
+    }
+
+    /// The media types that [`decode`](Self::decode) reads, as a field lists them: for the `Accept-Post` and `Accept-Patch` of an answer
+    /// to OPTIONS.
+    #[must_use]
+    pub fn reads(&self) -> &HeaderValue {
+        self.shared.readers.accept()
     }
 
     /// A response with this value.

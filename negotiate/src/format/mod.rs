@@ -16,6 +16,8 @@ mod table;
 mod text;
 #[cfg(feature = "xml")]
 mod xml;
+#[cfg(feature = "xml")]
+mod xml_read;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
