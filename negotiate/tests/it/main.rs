@@ -6,6 +6,11 @@ mod budgets;
 mod laws;
 mod layer;
 #[cfg(all(feature = "csv", feature = "xml"))]
+mod readers;
+#[cfg(all(feature = "csv", feature = "xml"))]
 mod replies;
+#[cfg(all(feature = "cbor", feature = "msgpack", feature = "xml"))]
+mod requests;
 mod streams;
+mod targets;
 mod vectors;

@@ -6,3 +6,10 @@ mod choice;
 #[cfg(all(feature = "csv", feature = "xml"))]
 mod formats;
 mod reference;
+#[cfg(all(
+    feature = "cbor",
+    feature = "csv",
+    feature = "msgpack",
+    feature = "xml"
+))]
+mod streams;
