@@ -36,9 +36,12 @@ pin_project! {
     enum State<I, F> {
         Chosen { #[pin] inner: I, shared: Arc<Shared<F>>, chosen: u32, finish: Finish },
         // `None`: it was given.
-        Refused { refusal: Option<Box<Response<Full<Bytes>>>>, finish: Finish },
+        Refused { refusal: Option<Refused>, finish: Finish },
     }
 }
+
+/// A response instead of the inner service's. Rare, and large: in a box it costs the others nothing.
+pub(crate) type Refused = Box<Response<Full<Bytes>>>;
 
 /// What becomes of every response on its way out.
 #[derive(Clone, Copy, Debug)]
@@ -63,10 +66,10 @@ impl<I, F> ResponseFuture<I, F> {
         }
     }
 
-    pub(crate) fn refused(refusal: Response<Full<Bytes>>, finish: Finish) -> Self {
+    pub(crate) fn refused(refusal: Refused, finish: Finish) -> Self {
         Self {
             state: State::Refused {
-                refusal: Some(Box::new(refusal)),
+                refusal: Some(refusal),
                 finish,
             },
         }

@@ -5,6 +5,8 @@
 )]
 
 mod accept;
+#[cfg(feature = "axum")]
+mod axum;
 mod body;
 mod decode;
 mod format;
@@ -24,6 +26,8 @@ mod stream;
 pub mod vary;
 mod weight;
 
+#[cfg(feature = "axum")]
+pub use axum::{Decoded, DecodedRejection, NoLayer};
 pub use body::{NegotiateBody, ReplyBody};
 pub use decode::DecodeError;
 #[cfg(feature = "cbor")]

@@ -8,13 +8,12 @@ use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{Method, Request, Response};
 use http_body::Body;
-use http_body_util::Full;
 use tower_service::Service;
 
 use crate::body::NegotiateBody;
 use crate::decode::DecodeError;
 use crate::formats::Formats;
-use crate::future::{Finish, ResponseFuture};
+use crate::future::{Finish, Refused, ResponseFuture};
 use crate::negotiated::{Negotiated, OriginalAccept};
 use crate::offers::NotAcceptable;
 use crate::problem;
@@ -66,7 +65,7 @@ where
 
 impl<S, F: Formats> Negotiate<S, F> {
     /// What is served: what the target names, or else what the fields want most.
-    fn choose<A>(&self, request: &mut Request<A>) -> Result<usize, Response<Full<Bytes>>> {
+    fn choose<A>(&self, request: &mut Request<A>) -> Result<usize, Refused> {
         self.check_readable(request)?;
         if let Some(named) = self.shared.named(request.uri()) {
             if let Some(target) = named.target {
@@ -75,11 +74,11 @@ impl<S, F: Formats> Negotiate<S, F> {
             return Ok(named.chosen);
         }
         let chosen = self.shared.choose(request.headers());
-        chosen.map_err(|NotAcceptable| self.shared.refuse(request.headers()))
+        chosen.map_err(|NotAcceptable| Box::new(self.shared.refuse(request.headers())))
     }
 
     /// A request without a `Content-Type` has no body that anybody could mean.
-    fn check_readable<A>(&self, request: &Request<A>) -> Result<(), Response<Full<Bytes>>> {
+    fn check_readable<A>(&self, request: &Request<A>) -> Result<(), Refused> {
         let headers = request.headers();
         if !self.shared.only_readable || !headers.contains_key(CONTENT_TYPE) {
             return Ok(());
@@ -88,7 +87,7 @@ impl<S, F: Formats> Negotiate<S, F> {
             Ok(_) => Ok(()),
             Err(kind) => {
                 let error = DecodeError::new(kind, &self.shared.readers, request.method());
-                Err(error.refuse(headers))
+                Err(Box::new(error.refuse(headers)))
             }
         }
     }

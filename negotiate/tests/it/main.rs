@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod budgets;
+#[cfg(all(feature = "axum", feature = "csv"))]
+mod handlers;
 mod laws;
 mod layer;
 #[cfg(all(feature = "csv", feature = "xml"))]
