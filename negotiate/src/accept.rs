@@ -128,7 +128,7 @@ impl<T> Reading<'_, T> {
             return Ok(()); // An empty element (RFC 9110, 5.6.1.2).
         }
         let position = self.count()?;
-        if lengths & length_bit(essence) == 0 && !essence.ends_with(b"*") {
+        if lengths & length_bit(essence) == 0 && essence.last() != Some(&b'*') {
             return Ok(());
         }
         let range = Range::of(essence);
@@ -256,15 +256,16 @@ fn same(sent: &[u8], lower: &[u8]) -> bool {
 #[inline]
 fn cut(bytes: &[u8]) -> usize {
     let mut at = 0;
-    while let Some(chunk) = bytes[at..].first_chunk::<8>() {
+    let mut tail = bytes;
+    while let Some((chunk, rest)) = tail.split_first_chunk::<8>() {
         let word = u64::from_le_bytes(*chunk);
         let found = find(word, b',') | find(word, b';') | find(word, b'"');
         if found != 0 {
             return at + (found.trailing_zeros() / 8) as usize;
         }
         at += 8;
+        tail = rest;
     }
-    let tail = &bytes[at..];
     let end = tail.iter().position(|b| matches!(b, b',' | b';' | b'"'));
     at + end.unwrap_or(tail.len())
 }
