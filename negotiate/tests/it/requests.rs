@@ -138,6 +138,12 @@ fn a_suffix_is_read_where_the_layer_says_so() {
         let found = read(&layer().read_suffixes(), post(content_type, body));
         assert_eq!(found.unwrap(), [1], "{content_type}");
     }
+    let other = read(&layer().read_suffixes(), post("text/csv", "1"));
+    assert_eq!(
+        other.unwrap_err().status(),
+        415,
+        "a format without a suffix ends no name"
+    );
 }
 
 #[test]

@@ -199,6 +199,13 @@ fn a_problem_is_in_xml_for_who_prefers_that_whoever_made_it() {
 fn an_answer_that_is_no_problem_is_left_as_it_is() {
     let (head, body) = exchange(request("GET", "/own", "application/xml, */*;q=0.1"));
     assert_eq!((head.status().as_u16(), &body[..]), (200, &b"own"[..]));
+    // A refusal to a gRPC caller keeps its problem in the extensions, and is none.
+    let mut call = request("GET", "/value", "application/problem+xml");
+    let grpc = http::HeaderValue::from_static("application/grpc");
+    call.headers_mut().insert("content-type", grpc);
+    let (head, body) = exchange(call);
+    assert_eq!(head.headers()["content-type"], "application/grpc");
+    assert!(head.headers().contains_key("grpc-status") && body.is_empty());
     // It says that it is a problem, and is not one of ours: its body is its own.
     let service = layer().layer(service_fn(async |_: Request<()>| {
         let mut answer = Response::new(Full::new(Bytes::from_static(b"{}")));
