@@ -12,8 +12,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use buttress_idempotency::{
-    Begin, BeginRequest, Fingerprint, MemoryStore, PostgresStore, Record, RecordKey, Recovery,
-    RedisStore, SqliteStore, Store, Token,
+    Begin, BeginRequest, Fingerprint, MemoryStore, Origin, PostgresStore, Record, RecordKey,
+    Recovery, RedisStore, SqliteStore, Store, Token,
 };
 use criterion::Criterion;
 use tokio::runtime::{Builder, Runtime};
@@ -139,12 +139,13 @@ async fn first<St: Store>(store: &St, key: RecordKey, ttl: Duration) {
     let Begin::Claimed(claim) = begin(store, key).await else {
         panic!("the key is new")
     };
-    let record = Record::Response(buttress_wire::Recorded::new(
+    let recorded = buttress_wire::Recorded::new(
         http::StatusCode::OK,
         http::HeaderMap::new(),
         bytes::Bytes::from_static(&[b'x'; 1024]),
         None,
-    ));
+    );
+    let record = Record::Response(recorded, Origin::default());
     store.complete(&claim, record, ttl).await.unwrap();
 }
 

@@ -1,42 +1,225 @@
 //! What happens to keyed requests, for those who want to count it.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::store::{Claim, Origin, StoreError};
+
 /// Something that happened.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+///
+/// Each keyed request that gets as far as the store brings about one of [`Claimed`](Event::Claimed), [`Replayed`](Event::Replayed), [`InProgress`](Event::InProgress),
+/// [`Mismatch`](Event::Mismatch), [`OutcomeUnknown`](Event::OutcomeUnknown), [`Crowded`](Event::Crowded) and [`StoreFailed`](Event::StoreFailed); the others say what
+/// became of a claim.
+#[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
-pub enum Event {
-    /// A key was claimed, and the work begun.
-    Claimed,
+pub enum Event<'a> {
+    /// A request went to the inner service unprotected, since the store had failed.
+    Bypassed,
+    /// A key was claimed, and the work begins.
+    Claimed(&'a Claim),
+    /// The work is done and its record filed.
+    Completed(&'a Claim),
+    /// The request was refused: too many of its scope are running.
+    Crowded,
     /// The caller, or the reader of the response, went away in the middle of the work, which goes on by itself.
     Detached,
-    /// The work is done and its record filed.
-    Completed,
     /// The work had no effect; the key is free again.
-    Forgotten,
-    /// The key was refused: its first request is still running.
+    Forgotten(&'a Claim),
+    /// The request was refused: the first of its key is still running.
     InProgress,
     /// The lease was lost while the work went on.
-    Lost,
-    /// The key was refused: it stands for another request.
+    Lost(&'a Claim),
+    /// The request was refused: its key stands for another one.
     Mismatch,
-    /// Nobody knows how the work ended; recovery decides what happens to the next request.
+    /// Nobody knows how the work under a claim ended; recovery decides what happens to the next request.
+    Orphaned(&'a Claim),
+    /// The request was refused: nobody knows how the first of its key ended.
     OutcomeUnknown,
-    /// A recorded response was sent again.
-    Replayed,
+    /// A hook has found out how work ended that nobody knew about.
+    Reconciled(&'a Claim),
+    /// A recorded response was sent again, or a duplicate was told that it was not kept. Of this request it was the answer first.
+    Replayed(&'a Origin),
     /// The store is set up so that it may lose what it has granted.
     #[cfg(feature = "redis")]
     StoreAtRisk(crate::redis::Risk),
     /// The store did not do as asked.
-    StoreFailed,
+    StoreFailed(&'a StoreError),
+    /// A request waits for the first one of its key.
+    Waiting,
+}
+
+impl Event<'_> {
+    pub(crate) const NAMES: [&'static str; 16] = [
+        "bypassed",
+        "claimed",
+        "completed",
+        "crowded",
+        "detached",
+        "forgotten",
+        "in_progress",
+        "lost",
+        "mismatch",
+        "orphaned",
+        "outcome_unknown",
+        "reconciled",
+        "replayed",
+        "store_at_risk",
+        "store_failed",
+        "waiting",
+    ];
+
+    /// What it is called in logs and metrics.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        Self::NAMES[self.index()]
+    }
+
+    /// Of its name.
+    pub(crate) fn index(&self) -> usize {
+        match self {
+            Self::Bypassed => 0,
+            Self::Claimed(_) => 1,
+            Self::Completed(_) => 2,
+            Self::Crowded => 3,
+            Self::Detached => 4,
+            Self::Forgotten(_) => 5,
+            Self::InProgress => 6,
+            Self::Lost(_) => 7,
+            Self::Mismatch => 8,
+            Self::Orphaned(_) => 9,
+            Self::OutcomeUnknown => 10,
+            Self::Reconciled(_) => 11,
+            Self::Replayed(_) => 12,
+            #[cfg(feature = "redis")]
+            Self::StoreAtRisk(_) => 13,
+            Self::StoreFailed(_) => 14,
+            Self::Waiting => 15,
+        }
+    }
 }
 
 /// Hears of every [`Event`]. Any closure of this shape is one.
 pub trait Observer: Send + Sync + 'static {
-    /// Called after the fact, never under a lock. May call any method of the handle.
-    fn on_event(&self, event: &Event);
+    /// Called after the fact, never under a lock. May call any method of the layer.
+    fn on_event(&self, event: &Event<'_>);
 }
 
-impl<F: Fn(&Event) + Send + Sync + 'static> Observer for F {
-    fn on_event(&self, event: &Event) {
+impl<F: Fn(&Event<'_>) + Send + Sync + 'static> Observer for F {
+    fn on_event(&self, event: &Event<'_>) {
         self(event);
+    }
+}
+
+/// All who hear, in the order they were added.
+#[derive(Clone, Default)]
+pub(crate) struct Audience(Vec<Arc<dyn Observer>>);
+
+impl Audience {
+    pub(crate) fn add(&mut self, observer: impl Observer) {
+        self.0.push(Arc::new(observer));
+    }
+
+    pub(crate) fn tell(&self, event: Event<'_>) {
+        for observer in &self.0 {
+            observer.on_event(&event);
+        }
+    }
+}
+
+/// How often each event has happened.
+#[derive(Debug, Default)]
+pub(crate) struct Tally([AtomicU64; Event::NAMES.len()]);
+
+impl Tally {
+    pub(crate) fn count(&self, event: &Event<'_>) {
+        self.0[event.index()].fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let [
+            bypassed,
+            claimed,
+            completed,
+            crowded,
+            detached,
+            forgotten,
+            in_progress,
+            lost,
+            mismatch,
+            orphaned,
+            outcome_unknown,
+            reconciled,
+            replayed,
+            _,
+            store_failed,
+            waited,
+        ] = self.0.each_ref().map(|count| count.load(Ordering::Relaxed));
+        Snapshot {
+            bypassed,
+            claimed,
+            completed,
+            crowded,
+            detached,
+            forgotten,
+            in_progress,
+            lost,
+            mismatch,
+            orphaned,
+            outcome_unknown,
+            reconciled,
+            replayed,
+            store_failed,
+            waited,
+            waiting: 0,
+            tasks: 0,
+        }
+    }
+}
+
+/// What a layer has seen since it was made, and what it is doing; see [`Event`] for the words.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "each is the count of the event of its name")]
+pub struct Snapshot {
+    pub bypassed: u64,
+    pub claimed: u64,
+    pub completed: u64,
+    pub crowded: u64,
+    pub detached: u64,
+    pub forgotten: u64,
+    pub in_progress: u64,
+    pub lost: u64,
+    pub mismatch: u64,
+    pub orphaned: u64,
+    pub outcome_unknown: u64,
+    pub reconciled: u64,
+    pub replayed: u64,
+    pub store_failed: u64,
+    pub waited: u64,
+    /// Requests that wait now for the first one of their key.
+    pub waiting: usize,
+    /// Tasks that run now: work that has lost its caller, and leases that are kept.
+    pub tasks: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_count_is_that_of_its_name() {
+        let tally = Tally::default();
+        let error = StoreError::Full;
+        for event in [Event::Waiting, Event::StoreFailed(&error), Event::Mismatch] {
+            tally.count(&event);
+        }
+        let snapshot = tally.snapshot();
+        assert_eq!(
+            (snapshot.waited, snapshot.store_failed, snapshot.mismatch),
+            (1, 1, 1)
+        );
+        assert_eq!(Event::StoreFailed(&error).name(), "store_failed");
+        assert_eq!(Event::Waiting.name(), "waiting");
+        assert!(Event::NAMES.is_sorted());
     }
 }

@@ -4,7 +4,6 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 use buttress_wire::{Protocol, Refusal};
@@ -14,7 +13,7 @@ use tower::util::Oneshot;
 use tower_service::Service;
 
 use crate::body::{IdempotentBody, RequestBody};
-use crate::layer::Apart;
+use crate::opening::Call;
 
 type Answer<B, E> = Result<Response<IdempotentBody<B>>, E>;
 
@@ -70,20 +69,18 @@ where
     /// In a box, for it must be able to move to another task.
     pub(crate) fn work(
         work: Pin<Box<dyn Future<Output = Answer<B, S::Error>> + Send>>,
-        begun: Arc<AtomicBool>,
-        apart: Apart,
+        call: Arc<Call>,
     ) -> Self
     where
         B: 'static,
         S::Error: 'static,
     {
-        let detach = |work: Pin<Box<dyn Future<Output = _> + Send>>, apart: &Apart| {
-            apart.spawn(async move { drop(work.await) });
+        let detach = |work: Pin<Box<dyn Future<Output = _> + Send>>, call: &Call| {
+            call.apart.spawn(async move { drop(work.await) });
         };
         let work = Detachable {
             work: Some(work),
-            begun,
-            apart,
+            call,
             detach,
         };
         Self {
@@ -118,9 +115,8 @@ where
 struct Detachable<T> {
     /// `None` when it is done, and while it is polled: what panics is not polled again.
     work: Option<Pin<Box<dyn Future<Output = T> + Send>>>,
-    begun: Arc<AtomicBool>,
-    apart: Apart,
-    detach: fn(Pin<Box<dyn Future<Output = T> + Send>>, &Apart),
+    call: Arc<Call>,
+    detach: fn(Pin<Box<dyn Future<Output = T> + Send>>, &Call),
 }
 
 impl<T> Detachable<T> {
@@ -140,9 +136,9 @@ impl<T> Detachable<T> {
 impl<T> Drop for Detachable<T> {
     fn drop(&mut self) {
         if let Some(work) = self.work.take()
-            && self.begun.load(Ordering::Acquire)
+            && self.call.progress.leave()
         {
-            (self.detach)(work, &self.apart);
+            (self.detach)(work, &self.call);
         }
     }
 }

@@ -1,58 +1,81 @@
 //! A claim that is held, and what becomes of it whatever happens to its holder.
 
-use std::future::Future;
-use std::pin::pin;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime};
 
+use buttress_wire::Recorded;
+use http::HeaderValue;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::event::Event;
-use crate::layer::Shared;
-use crate::store::{BeginRequest, Claim, Record, Standing, Store, StoreError};
-use crate::transaction::{Settled, Settlement};
+use crate::fingerprint::Fingerprint;
+use crate::handler::{Grant, Idempotency};
+use crate::scopes::Place;
+use crate::shared::Shared;
+use crate::store::{Claim, Origin, Record, Standing, Store, StoreError};
+use crate::transaction::Settled;
 
 /// A claim under which work is done. It is settled in exactly one way: completed, given back, or, when it is dropped, left to recovery as
 /// an outcome that nobody knows.
 pub(crate) struct Held<St: Store> {
     shared: Arc<Shared<St>>,
-    pub(crate) claim: Claim,
-    /// What it was claimed with.
-    pub(crate) request: BeginRequest,
-    /// Fires when the lease is lost.
-    pub(crate) lost: CancellationToken,
-    /// What the handler makes of it by itself.
-    pub(crate) settlement: Arc<Settlement>,
+    pub(crate) grant: Arc<Grant>,
+    /// Of the request that it was claimed for.
+    pub(crate) fingerprint: Fingerprint,
     /// Stops the heartbeat. There is none before work was found pending.
     heartbeat: OnceLock<DropGuard>,
+    /// Among the running claims of its scope.
+    _place: Option<Place>,
     settled: bool,
 }
 
 impl<St: Store> Held<St> {
-    pub(crate) fn new(shared: &Arc<Shared<St>>, claim: Claim, request: BeginRequest) -> Self {
-        shared.emit(Event::Claimed);
-        let lost = CancellationToken::new();
-        Self {
+    pub(crate) fn new(
+        shared: &Arc<Shared<St>>,
+        claim: Claim,
+        fingerprint: Fingerprint,
+        request_id: Option<HeaderValue>,
+        place: Option<Place>,
+    ) -> Self {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "it is told to people, and decides nothing"
+        )]
+        let origin = Origin::new(SystemTime::now(), request_id);
+        let held = Self {
             shared: Arc::clone(shared),
-            claim,
-            request,
-            lost,
-            settlement: Arc::default(),
+            grant: Arc::new(Grant::new(claim, origin)),
+            fingerprint,
             heartbeat: OnceLock::new(),
+            _place: place,
             settled: false,
+        };
+        shared.emit(Event::Claimed(&held.grant.claim));
+        held
+    }
+
+    /// What the handler sees of it.
+    pub(crate) fn seen(&self) -> Idempotency {
+        Idempotency {
+            grant: Arc::clone(&self.grant),
+            ledger: Arc::clone(&self.shared) as _,
         }
     }
 
     /// Runs `work`, and keeps the lease once it was found pending.
-    pub(crate) async fn keep_alive<F: Future>(&self, work: F) -> F::Output {
-        let mut work = pin!(work);
-        std::future::poll_fn(|cx| {
+    pub(crate) fn keep_alive<F: Future + ?Sized>(
+        &self,
+        mut work: Pin<&mut F>,
+    ) -> impl Future<Output = F::Output> {
+        poll_fn(move |cx| {
             let poll = work.as_mut().poll(cx);
             if poll.is_pending() {
                 self.beat();
             }
             poll
         })
-        .await
     }
 
     /// Has the lease renewed from here on, by a task of its own: work may block its thread, and a caller or a reader may let it wait for
@@ -60,81 +83,92 @@ impl<St: Store> Held<St> {
     pub(crate) fn beat(&self) {
         self.heartbeat.get_or_init(|| {
             let stop = CancellationToken::new();
-            let (shared, claim) = (Arc::clone(&self.shared), self.claim.clone());
-            let ends = Ends {
-                stop: stop.clone(),
-                lost: self.lost.clone(),
-                settlement: Arc::clone(&self.settlement),
-            };
-            let heartbeat = heartbeat(shared, claim, ends);
-            self.shared.tasks.spawn(heartbeat);
+            let (shared, grant) = (Arc::clone(&self.shared), Arc::clone(&self.grant));
+            let heartbeat = heartbeat(shared, grant, stop.clone());
+            self.shared.common.tasks.spawn(heartbeat);
             stop.drop_guard()
         });
     }
 
-    /// Files the record.
-    pub(crate) async fn complete(mut self, record: Record) -> Result<(), StoreError> {
-        self.settled = true;
-        let ttl = self.shared.settings.ttl;
-        let result = self
-            .shared
-            .store
-            .complete(&self.claim, record.clone(), ttl)
-            .await;
-        match &result {
-            Ok(()) => self.shared.emit(Event::Completed),
-            Err(StoreError::Lost) => self.shared.emit(Event::Lost),
-            Err(_) => self.try_again_later(record),
+    /// Files the response, or, without one, that there was one.
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "the future of an `async fn` has room for each argument twice"
+    )]
+    pub(crate) fn complete(
+        mut self,
+        response: Option<Recorded>,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send {
+        async move {
+            self.settled = true;
+            let record = Record::of(response, self.grant.origin.clone());
+            let record = self
+                .shared
+                .settings
+                .cipher
+                .seal(&self.grant.claim.key, record);
+            let filed = file(&self.shared, &self.grant.claim, record.clone()).await;
+            if matches!(&filed, Err(error) if !matches!(error, StoreError::Lost)) {
+                self.try_again_later(record);
+            }
+            filed
         }
-        result
     }
 
     /// How the claim stands when the handler has answered: most often it is still to be settled.
     pub(crate) async fn standing(&self) -> Result<Standing, StoreError> {
-        match self.settlement.get() {
+        match self.grant.settlement.get() {
             Settled::Open => Ok(Standing::Running),
             Settled::Committed => Ok(Standing::Done),
             Settled::Lost => Err(StoreError::Lost),
-            Settled::Pending => self.shared.store.confirm(&self.claim).await,
+            Settled::Pending => self.shared.store.confirm(&self.grant.claim).await,
         }
     }
 
-    /// The handler has settled it, or somebody else has.
-    pub(crate) fn settled(mut self, event: Event) {
+    /// Its handler has completed it.
+    pub(crate) fn committed(self) {
+        self.settled_as(|claim| Event::Completed(claim));
+    }
+
+    /// Somebody else has it.
+    pub(crate) fn lost(self) {
+        self.settled_as(|claim| Event::Lost(claim));
+    }
+
+    fn settled_as(mut self, event: impl FnOnce(&Claim) -> Event<'_>) {
         self.settled = true;
-        self.shared.emit(event);
+        let claim = &self.grant.claim;
+        self.shared.emit(event(claim));
+        self.shared.tell_settled(&claim.key);
     }
 
     /// The work had no effect: the key is free.
     pub(crate) async fn forget(mut self) {
         self.settled = true;
-        match self.shared.store.abandon(&self.claim).await {
-            Ok(()) => self.shared.emit(Event::Forgotten),
-            Err(StoreError::Lost) => self.shared.emit(Event::Lost),
+        let claim = &self.grant.claim;
+        let given_back = self.shared.store.abandon(claim).await;
+        self.shared.emit(match &given_back {
+            Ok(()) => Event::Forgotten(claim),
+            Err(StoreError::Lost) => Event::Lost(claim),
             // Its lease will end.
-            Err(_) => self.shared.emit(Event::StoreFailed),
-        }
+            Err(error) => Event::StoreFailed(error),
+        });
+        self.shared.tell_settled(&claim.key);
     }
 
     /// The effect is there and its record is not: the claim is kept, and filing is tried again while the lease can be renewed.
     fn try_again_later(&self, record: Record) {
-        self.shared.emit(Event::StoreFailed);
-        let (shared, claim) = (Arc::clone(&self.shared), self.claim.clone());
-        self.shared.tasks.spawn(async move {
-            let settings = &shared.settings;
+        let (shared, grant) = (Arc::clone(&self.shared), Arc::clone(&self.grant));
+        self.shared.common.tasks.spawn(async move {
+            let lease = shared.settings.lease;
             for _ in 0..RETRIES {
-                tokio::time::sleep(settings.lease / 3).await;
-                match shared
-                    .store
-                    .complete(&claim, record.clone(), settings.ttl)
-                    .await
-                {
-                    Ok(()) => return shared.emit(Event::Completed),
-                    Err(StoreError::Lost) => return shared.emit(Event::Lost),
-                    Err(_) => drop(shared.store.renew(&claim, settings.lease).await),
+                tokio::time::sleep(lease / 3).await;
+                match file(&shared, &grant.claim, record.clone()).await {
+                    Ok(()) | Err(StoreError::Lost) => return,
+                    Err(_) => drop(shared.store.renew(&grant.claim, lease).await),
                 }
             }
-            shared.emit(Event::OutcomeUnknown);
+            shared.emit(Event::Orphaned(&grant.claim));
         });
     }
 }
@@ -142,20 +176,30 @@ impl<St: Store> Held<St> {
 /// How often filing a record is tried again, a third of a lease apart.
 const RETRIES: usize = 30;
 
-/// How a heartbeat ends.
-struct Ends {
-    stop: CancellationToken,
-    lost: CancellationToken,
-    settlement: Arc<Settlement>,
+#[expect(
+    clippy::manual_async_fn,
+    reason = "the future of an `async fn` has room for each argument twice"
+)]
+fn file<St: Store>(
+    shared: &Shared<St>,
+    claim: &Claim,
+    record: Record,
+) -> impl Future<Output = Result<(), StoreError>> + Send {
+    async move {
+        let ttl = shared.settings.ttl;
+        let filed = shared.store.complete(claim, record, ttl).await;
+        shared.emit(match &filed {
+            Ok(()) => Event::Completed(claim),
+            Err(StoreError::Lost) => Event::Lost(claim),
+            Err(error) => Event::StoreFailed(error),
+        });
+        shared.tell_settled(&claim.key);
+        filed
+    }
 }
 
 /// Renews the lease three times as often as is needed, until it is lost, or nobody needs it any more.
-async fn heartbeat<St: Store>(shared: Arc<Shared<St>>, claim: Claim, ends: Ends) {
-    let Ends {
-        stop,
-        lost,
-        settlement,
-    } = ends;
+async fn heartbeat<St: Store>(shared: Arc<Shared<St>>, grant: Arc<Grant>, stop: CancellationToken) {
     let lease = shared.settings.lease;
     while !stop.is_cancelled() {
         let renewed = stop.run_until_cancelled(async {
@@ -164,20 +208,20 @@ async fn heartbeat<St: Store>(shared: Arc<Shared<St>>, claim: Claim, ends: Ends)
             if stop.is_cancelled() {
                 return Ok(());
             }
-            shared.store.renew(&claim, lease).await
+            shared.store.renew(&grant.claim, lease).await
         });
         match renewed.await {
             None | Some(Ok(())) => {}
             // It was settled while the store was asked.
             Some(Err(_)) if stop.is_cancelled() => {}
             // Its handler completes it, or has, in a transaction.
-            Some(Err(StoreError::Lost)) if settlement.get() != Settled::Open => {}
+            Some(Err(StoreError::Lost)) if grant.settlement.get() != Settled::Open => {}
             Some(Err(StoreError::Lost)) => {
-                shared.emit(Event::Lost);
-                return lost.cancel();
+                shared.emit(Event::Lost(&grant.claim));
+                return grant.lost().cancel();
             }
             // The lease may last until the store is back.
-            Some(Err(_)) => shared.emit(Event::StoreFailed),
+            Some(Err(error)) => shared.emit(Event::StoreFailed(&error)),
         }
     }
 }
@@ -186,15 +230,16 @@ async fn heartbeat<St: Store>(shared: Arc<Shared<St>>, claim: Claim, ends: Ends)
 impl<St: Store> Drop for Held<St> {
     fn drop(&mut self) {
         // What its handler has committed needs no recovery, even if it has panicked since.
-        if self.settled || self.settlement.get() == Settled::Committed {
+        if self.settled || self.grant.settlement.get() == Settled::Committed {
             return;
         }
         // It would renew what is given up here.
         drop(self.heartbeat.take());
-        let (shared, claim) = (Arc::clone(&self.shared), self.claim.clone());
-        self.shared.tasks.spawn(async move {
-            let _ = shared.store.renew(&claim, std::time::Duration::ZERO).await;
-            shared.emit(Event::OutcomeUnknown);
+        let (shared, grant) = (Arc::clone(&self.shared), Arc::clone(&self.grant));
+        self.shared.common.tasks.spawn(async move {
+            let _ = shared.store.renew(&grant.claim, Duration::ZERO).await;
+            shared.emit(Event::Orphaned(&grant.claim));
+            shared.tell_settled(&grant.claim.key);
         });
     }
 }

@@ -1,5 +1,6 @@
 //! The `Idempotency-Key` field (draft-ietf-httpapi-idempotency-key-header-07, section 2.1), and what a record is filed under.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use buttress_wire::key::KeyBuilder;
@@ -19,30 +20,63 @@ pub enum Syntax {
     Strict,
 }
 
+impl Syntax {
+    /// Reads the value of a field, as the layer does: the key, without quotes and escapes.
+    ///
+    /// ```
+    /// use buttress_idempotency::{KeyError, Syntax};
+    ///
+    /// assert_eq!(*Syntax::Lenient.parse(b"k1").unwrap(), *b"k1");
+    /// assert_eq!(*Syntax::Strict.parse(b"\"k1\"").unwrap(), *b"k1");
+    /// assert_eq!(Syntax::Strict.parse(b"k1"), Err(KeyError::Malformed));
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When it is not a key of 1 to 255 characters.
+    pub fn parse(self, field: &[u8]) -> Result<Cow<'_, [u8]>, KeyError> {
+        ClientKey::parse(field, self, MAX_KEY).map(|key| key.0)
+    }
+}
+
 /// Why a field is not a key.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum KeyError {
+#[non_exhaustive]
+pub enum KeyError {
+    /// It is neither a quoted string nor bare printable characters, or it is empty.
     Malformed,
+    /// There is more than one field.
     Repeated,
+    /// It has more characters than it may.
     TooLong,
 }
 
-/// A client's key: 1 to 255 printable ASCII characters.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ClientKey {
-    bytes: [u8; MAX_KEY],
-    len: usize,
+impl fmt::Display for KeyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Malformed => "the key is neither a quoted string nor bare printable characters",
+            Self::Repeated => "there is more than one key",
+            Self::TooLong => "the key is too long",
+        })
+    }
 }
+
+impl std::error::Error for KeyError {}
+
+/// A client's key: 1 to 255 printable ASCII characters. Borrowed unless it was escaped.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct ClientKey<'a>(Cow<'a, [u8]>);
 
 /// Longer keys are refused before anything else is done with them.
 pub(crate) const MAX_KEY: usize = 255;
 
-impl ClientKey {
+impl<'a> ClientKey<'a> {
     /// The key of a request: `None` when it has none.
     pub(crate) fn of(
-        headers: &HeaderMap,
+        headers: &'a HeaderMap,
         name: &HeaderName,
         syntax: Syntax,
+        at_most: usize,
     ) -> Result<Option<Self>, KeyError> {
         let mut lines = headers.get_all(name).iter();
         let Some(line) = lines.next() else {
@@ -51,64 +85,60 @@ impl ClientKey {
         if lines.next().is_some() {
             return Err(KeyError::Repeated);
         }
+        Self::parse(line.as_bytes(), syntax, at_most).map(Some)
+    }
+
+    /// Reads the value of a field.
+    pub(crate) fn parse(line: &'a [u8], syntax: Syntax, at_most: usize) -> Result<Self, KeyError> {
         // Two quotes, and every character escaped, is the longest spelling of the longest key.
         if line.len() > 2 * MAX_KEY + 2 {
             return Err(KeyError::TooLong);
         }
-        Self::parse(trim_ows(line.as_bytes()), syntax).map(Some)
-    }
-
-    fn parse(text: &[u8], syntax: Syntax) -> Result<Self, KeyError> {
-        let mut key = Self {
-            bytes: [0; MAX_KEY],
-            len: 0,
+        let line = trim_ows(line);
+        let key = match line.strip_prefix(b"\"") {
+            Some(rest) => unquote(rest)?,
+            None if syntax == Syntax::Lenient && is_bare(line) => Cow::Borrowed(line),
+            None => return Err(KeyError::Malformed),
         };
-        match text.strip_prefix(b"\"") {
-            Some(rest) => key.unquote(rest)?,
-            None if syntax == Syntax::Strict => return Err(KeyError::Malformed),
-            None => key.bare(text)?,
-        }
-        if key.len == 0 {
-            Err(KeyError::Malformed)
-        } else {
-            Ok(key)
+        match key.len() {
+            0 => Err(KeyError::Malformed),
+            length if length > at_most => Err(KeyError::TooLong),
+            _ => Ok(Self(key)),
         }
     }
 
-    /// Takes the inside of a structured-field string, after its opening quote (RFC 9651, section 4.2.5). Parameters are not for a key.
-    fn unquote(&mut self, rest: &[u8]) -> Result<(), KeyError> {
-        let mut bytes = rest.iter().copied();
-        loop {
-            match bytes.next().ok_or(KeyError::Malformed)? {
-                b'"' if bytes.next().is_none() => return Ok(()),
-                b'\\' => match bytes.next() {
-                    Some(byte @ (b'"' | b'\\')) => self.push(byte)?,
-                    _ => return Err(KeyError::Malformed),
-                },
-                byte @ 0x20..=0x7e if byte != b'"' => self.push(byte)?,
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// The inside of a structured-field string, after its opening quote (RFC 9651, section 4.2.5). Parameters are not for a key.
+fn unquote(rest: &[u8]) -> Result<Cow<'_, [u8]>, KeyError> {
+    let inside = rest.strip_suffix(b"\"").ok_or(KeyError::Malformed)?;
+    if inside.iter().any(|byte| !matches!(byte, 0x20..=0x7e)) {
+        return Err(KeyError::Malformed);
+    }
+    if !inside.iter().any(|byte| matches!(byte, b'"' | b'\\')) {
+        return Ok(Cow::Borrowed(inside));
+    }
+    let (mut unescaped, mut bytes) = (Vec::with_capacity(inside.len()), inside.iter());
+    while let Some(byte) = bytes.next() {
+        unescaped.push(match byte {
+            b'"' => return Err(KeyError::Malformed),
+            b'\\' => match bytes.next() {
+                Some(byte @ (b'"' | b'\\')) => *byte,
                 _ => return Err(KeyError::Malformed),
-            }
-        }
+            },
+            byte => *byte,
+        });
     }
+    Ok(Cow::Owned(unescaped))
+}
 
-    /// Takes what cannot be anything but one key: no spaces, no separators, no quotes.
-    fn bare(&mut self, text: &[u8]) -> Result<(), KeyError> {
-        text.iter().try_for_each(|byte| match byte {
-            b'"' | b',' | b';' | b'\\' => Err(KeyError::Malformed),
-            0x21..=0x7e => self.push(*byte),
-            _ => Err(KeyError::Malformed),
-        })
-    }
-
-    fn push(&mut self, byte: u8) -> Result<(), KeyError> {
-        *self.bytes.get_mut(self.len).ok_or(KeyError::TooLong)? = byte;
-        self.len += 1;
-        Ok(())
-    }
-
-    fn as_bytes(&self) -> &[u8] {
-        &self.bytes[..self.len]
-    }
+/// What cannot be anything but one key: no spaces, no separators, no quotes.
+fn is_bare(text: &[u8]) -> bool {
+    let is_of_key = |byte: &u8| matches!(byte, 0x21..=0x7e) && !b"\",;\\".contains(byte);
+    text.iter().all(is_of_key)
 }
 
 /// What a record is filed under: a keyed BLAKE3 of scope, method, authority, path and the client's key. No two of them can be made to meet. With a
@@ -121,9 +151,9 @@ impl RecordKey {
         secret: &[u8; 32],
         scope: &[u8],
         parts: &request::Parts,
-        key: &ClientKey,
+        key: &ClientKey<'_>,
     ) -> Self {
-        let mut hash = Hash(blake3::Hasher::new_keyed(secret));
+        let mut hash = Hash::new(Some(secret));
         KeyBuilder::new(&mut hash)
             .part(scope)
             .part(parts.method.as_str())
@@ -146,13 +176,16 @@ impl RecordKey {
     }
 }
 
+/// In hexadecimal.
+impl fmt::Display for RecordKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&blake3::Hash::from_bytes(self.0).to_hex())
+    }
+}
+
 impl fmt::Debug for RecordKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "RecordKey({})",
-            blake3::Hash::from_bytes(self.0).to_hex()
-        )
+        write!(f, "RecordKey({self})")
     }
 }
 
@@ -167,7 +200,8 @@ mod tests {
     fn parse(lines: &[&str], syntax: Syntax) -> Result<Option<Vec<u8>>, KeyError> {
         let line = |line: &&str| (NAME, HeaderValue::from_str(line).unwrap());
         let headers = lines.iter().map(line).collect();
-        ClientKey::of(&headers, &NAME, syntax).map(|key| key.map(|key| key.as_bytes().to_vec()))
+        ClientKey::of(&headers, &NAME, syntax, MAX_KEY)
+            .map(|key| key.map(|key| key.as_bytes().to_vec()))
     }
 
     #[track_caller]
@@ -199,6 +233,8 @@ mod tests {
             "a\"b",
             r#""\a""#,
             "a;b",
+            "\"a\\\"",
+            "\"a\"b\"",
         ] {
             check(bad, Err(KeyError::Malformed));
         }
@@ -231,7 +267,7 @@ mod tests {
                 .uri(path)
                 .body(())
                 .unwrap();
-            let key = ClientKey::parse(key.as_bytes(), Syntax::Lenient).unwrap();
+            let key = ClientKey::parse(key.as_bytes(), Syntax::Lenient, MAX_KEY).unwrap();
             RecordKey::new(&[0; 32], scope.as_bytes(), &request.into_parts().0, &key)
         };
         let base = key("a", "POST", "/o", "k");
@@ -258,7 +294,7 @@ mod tests {
                 .header(http::header::HOST, host)
                 .body(())
                 .unwrap();
-            let key = ClientKey::parse(b"k", Syntax::Lenient).unwrap();
+            let key = ClientKey::parse(b"k", Syntax::Lenient, MAX_KEY).unwrap();
             RecordKey::new(&[0; 32], b"", &request.into_parts().0, &key)
         };
         let base = key("/o", "a.example");
@@ -272,8 +308,8 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn no_bytes_panic(bytes: Vec<u8>) {
-            let _ = ClientKey::parse(&bytes, Syntax::Lenient);
-            let _ = ClientKey::parse(&bytes, Syntax::Strict);
+            let _ = ClientKey::parse(&bytes, Syntax::Lenient, MAX_KEY);
+            let _ = ClientKey::parse(&bytes, Syntax::Strict, MAX_KEY);
         }
     }
 }

@@ -1,16 +1,27 @@
 #![doc = include_str!("../README.md")]
 
 mod body;
+mod cipher;
 mod event;
-mod fingerprint;
+pub mod fingerprint;
 mod future;
 mod handler;
 mod held;
+mod keep;
 mod key;
 mod layer;
-mod record;
+mod observe;
+mod opening;
+mod operate;
+mod progress;
+mod reconcile;
 mod refusal;
+mod reply;
+mod scopes;
 mod service;
+mod settings;
+mod shared;
+mod spawned;
 mod store;
 mod streaming;
 pub mod transaction;
@@ -19,14 +30,22 @@ mod work;
 pub use buttress_wire::BodyError;
 
 pub use body::{IdempotentBody, RequestBody};
-pub use event::{Event, Observer};
-pub use fingerprint::Fingerprint;
+#[cfg(feature = "encryption")]
+pub use cipher::Keyring;
+pub use event::{Event, Observer, Snapshot};
+pub use fingerprint::{Fingerprint, FingerprintError};
 pub use future::ResponseFuture;
 pub use handler::Idempotency;
-pub use key::{RecordKey, Syntax};
-pub use layer::{IdempotencyLayer, OnStoreError, Scoped, Unscoped};
-pub use record::{Keep, NoEffect};
+pub use keep::{Keep, NoEffect};
+pub use key::{KeyError, RecordKey, Syntax};
+pub use layer::{IdempotencyLayer, Scoped, Unscoped};
+#[cfg(feature = "metrics")]
+pub use observe::Metrics;
+#[cfg(feature = "tracing")]
+pub use observe::Tracing;
+pub use reconcile::{Reconcile, Reconciled};
 pub use service::Idempotent;
+pub use settings::{Execution, OnConflict, OnStoreError};
 #[cfg(feature = "test-util")]
 pub use store::conformance;
 #[cfg(feature = "postgres")]
@@ -36,6 +55,6 @@ pub use store::redis::{self, RedisStore};
 #[cfg(feature = "sqlite")]
 pub use store::sqlite::{self, SqliteStore};
 pub use store::{
-    Begin, BeginRequest, Claim, MemoryStore, MemoryStoreBuilder, Purge, Record, Recovery, Snapshot,
-    Standing, Store, StoreError, Token,
+    Begin, BeginRequest, Claim, MemorySnapshot, MemoryStore, MemoryStoreBuilder, Origin, Purge,
+    Record, Recovery, Standing, Store, StoreError, Token,
 };

@@ -5,8 +5,9 @@ use std::time::Duration;
 use buttress_wire::{Refusal, grpc::Code};
 use http::StatusCode;
 
+use crate::fingerprint::FingerprintError;
 use crate::key::KeyError;
-use crate::store::StoreError;
+use crate::store::{Origin, StoreError};
 
 pub(crate) fn key_missing() -> Refusal {
     Refusal::new(
@@ -18,18 +19,13 @@ pub(crate) fn key_missing() -> Refusal {
 }
 
 pub(crate) fn key_invalid(error: KeyError) -> Refusal {
-    let detail = match error {
-        KeyError::Malformed => "the key is neither a quoted string nor bare printable characters",
-        KeyError::Repeated => "there is more than one key",
-        KeyError::TooLong => "the key has more than 255 characters",
-    };
     Refusal::new(
         StatusCode::BAD_REQUEST,
         "urn:buttress:problem:idempotency-key-invalid",
         "The idempotency key cannot be read",
         Code::InvalidArgument,
     )
-    .detail(detail)
+    .detail(error.to_string())
 }
 
 pub(crate) fn key_reused() -> Refusal {
@@ -62,13 +58,37 @@ pub(crate) fn outcome_unknown() -> Refusal {
     )
 }
 
-pub(crate) fn response_not_stored() -> Refusal {
-    Refusal::new(
+pub(crate) fn response_not_stored(origin: &Origin) -> Refusal {
+    let refusal = Refusal::new(
         StatusCode::CONFLICT,
         "urn:buttress:problem:idempotency-response-not-stored",
         "The first request with this idempotency key was processed; its response was not kept",
         Code::Aborted,
+    );
+    match origin.request_id().and_then(|id| id.to_str().ok()) {
+        Some(id) => refusal.with("original-request", id),
+        None => refusal,
+    }
+}
+
+pub(crate) fn no_fingerprint(error: FingerprintError) -> Refusal {
+    Refusal::new(
+        StatusCode::BAD_REQUEST,
+        "urn:buttress:problem:idempotency-request-invalid",
+        "The request cannot be told from others",
+        Code::InvalidArgument,
     )
+    .detail(error.into_detail())
+}
+
+pub(crate) fn crowded() -> Refusal {
+    Refusal::new(
+        StatusCode::TOO_MANY_REQUESTS,
+        "urn:buttress:problem:idempotency-too-many-running",
+        "Too many requests with an idempotency key are being processed for this caller",
+        Code::ResourceExhausted,
+    )
+    .retry_after(Duration::from_secs(1))
 }
 
 pub(crate) fn request_too_large(limit: usize) -> Refusal {
@@ -92,6 +112,7 @@ pub(crate) fn body_broke() -> Refusal {
 
 pub(crate) fn store_failed(error: &StoreError) -> Refusal {
     let kind = match error {
+        StoreError::Corrupt(_) => "urn:buttress:problem:idempotency-record-unreadable",
         StoreError::Full => "urn:buttress:problem:idempotency-store-full",
         _ => "urn:buttress:problem:idempotency-store-unavailable",
     };

@@ -3,7 +3,6 @@
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::task::{Context, Poll};
 
 use buttress_wire::Protocol;
@@ -13,11 +12,11 @@ use tower_service::Service;
 
 use crate::body::{IdempotentBody, RequestBody};
 use crate::future::ResponseFuture;
-use crate::key::ClientKey;
-use crate::layer::Shared;
+use crate::opening::Keyed;
 use crate::refusal;
+use crate::shared::Shared;
 use crate::store::Store;
-use crate::work::{Keyed, Work};
+use crate::work::Work;
 
 /// Made by [`IdempotencyLayer`](crate::IdempotencyLayer).
 pub struct Idempotent<S, St> {
@@ -58,26 +57,23 @@ where
         if !settings.methods.contains(request.method()) {
             return ResponseFuture::pass(inner, request.map(RequestBody::own));
         }
-        let protocol = Protocol::of(request.headers());
-        let key = match ClientKey::of(request.headers(), &settings.header, settings.syntax) {
+        let (parts, body) = request.into_parts();
+        let protocol = Protocol::of(&parts.headers);
+        let key = match settings.key(&parts.headers) {
             Ok(Some(key)) => key,
             Ok(None) if settings.required => {
                 return ResponseFuture::refuse(&refusal::key_missing(), protocol);
             }
-            Ok(None) => return ResponseFuture::pass(inner, request.map(RequestBody::own)),
+            Ok(None) => {
+                let request = Request::from_parts(parts, RequestBody::own(body));
+                return ResponseFuture::pass(inner, request);
+            }
             Err(error) => return ResponseFuture::refuse(&refusal::key_invalid(error), protocol),
         };
-        let begun = Arc::new(AtomicBool::new(false));
-        let shared = Arc::clone(&self.shared);
-        let apart = shared.apart();
-        let keyed = Keyed {
-            shared,
-            key,
-            begun: Arc::clone(&begun),
-            protocol,
-        };
+        let keyed = Keyed::new(Arc::clone(&self.shared), &parts, &key, protocol);
+        let call = Arc::clone(&keyed.call);
         let work = Work { inner, keyed };
-        ResponseFuture::work(Box::pin(work.run(request)), begun, apart)
+        ResponseFuture::work(Box::pin(work.run(parts, body)), call)
     }
 }
 

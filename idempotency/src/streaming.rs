@@ -11,8 +11,9 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 use crate::held::Held;
-use crate::layer::Apart;
-use crate::store::{Record, Store};
+use crate::settings::Execution;
+use crate::shared::Apart;
+use crate::store::Store;
 
 type BoxError = Box<dyn Error + Send + Sync>;
 type Filing = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -24,7 +25,7 @@ type Finish = Box<dyn FnOnce(Outcome) -> Filing + Send>;
 ///  Reading ── end ─────► Filing ──► (end)
 ///     │ └── too large ─► Filing ──► Passing ──► (end)
 ///     │ └── error ─────► Filing ──► (error)
-///     └──── dropped ───► a task reads on, and files
+///     └──── dropped ───► a task reads on, and files; with `Execution::Inline` nobody does
 /// ```
 ///
 /// The end is where the body says that it is, and not where all that was announced has been seen. There it is asked at once, before
@@ -49,8 +50,8 @@ struct Reading<B> {
     body: Pin<Box<B>>,
     recording: Recording,
     finish: Finish,
-    /// Made where it was known that the body may go to another task.
-    detach: fn(Box<Self>, &Apart),
+    /// Takes the rest of it when its reader leaves. Made where it was known that the body may go to another task.
+    leave: fn(Box<Self>, &Apart),
 }
 
 impl<B> Streaming<B>
@@ -65,18 +66,25 @@ where
         recording: Recording,
         held: Held<St>,
         apart: Apart,
+        execution: Execution,
     ) -> Self
     where
         B: Send + 'static,
     {
         held.beat();
         let finish: Finish = Box::new(move |outcome| Box::pin(finish(held, outcome)));
-        let detach = |rest: Box<Reading<B>>, apart: &Apart| apart.spawn(rest.read_on());
+        let leave: fn(Box<Reading<B>>, &Apart) = match execution {
+            Execution::DetachOnDrop | Execution::Detached => {
+                |rest, apart| apart.spawn(rest.read_on())
+            }
+            // What is held goes with it.
+            Execution::Inline => |rest, _| drop(rest),
+        };
         let state = State::Reading(Box::new(Reading {
             body,
             recording,
             finish,
-            detach,
+            leave,
         }));
         Self {
             ahead,
@@ -228,20 +236,20 @@ where
 }
 
 async fn finish<St: Store>(held: Held<St>, outcome: Outcome) {
-    let record = match outcome {
-        Outcome::Complete(recorded) => Record::Response(recorded),
-        Outcome::Overflow => Record::Tombstone,
+    let response = match outcome {
+        Outcome::Complete(recorded) => Some(recorded),
+        Outcome::Overflow => None,
         // Dropping what is held says that nobody knows.
         Outcome::Aborted => return,
     };
     // Its reader has the true response; what the store says about it is an event.
-    let _ = held.complete(record).await;
+    let _ = held.complete(response).await;
 }
 
 impl<B> Drop for Streaming<B> {
     fn drop(&mut self) {
         match std::mem::replace(&mut self.state, State::Done) {
-            State::Reading(reading) => (reading.detach)(reading, &self.apart),
+            State::Reading(reading) => (reading.leave)(reading, &self.apart),
             State::Filing { filing, .. } => self.apart.spawn(filing),
             State::Done | State::Failed(_) | State::Passing(_) => {}
         }

@@ -1,32 +1,27 @@
 //! What is done for a keyed request, from its first byte to its filed record.
 
-use std::collections::VecDeque;
 use std::error::Error;
-use std::pin::Pin;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 
-use buttress_wire::fields::{announced_length, is_event_stream};
-use buttress_wire::{Outcome, Protocol, Recorded, Recording, Refusal, ReplayBody, into_bytes};
-use bytes::Bytes;
-use http::header::HeaderValue;
-use http::{Request, Response, request, response};
+use buttress_wire::{Refusal, ReplayBody, into_bytes};
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Request, Response, request};
 use http_body::{Body, Frame};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tower_service::Service;
 
 use crate::body::{IdempotentBody, RequestBody};
 use crate::event::Event;
-use crate::fingerprint::Fingerprint;
-use crate::handler::Idempotency;
+use crate::fingerprint::FingerprintError;
 use crate::held::Held;
-use crate::key::{ClientKey, RecordKey};
-use crate::layer::{OnStoreError, Shared};
-use crate::record::{Keep, recorded_headers};
+use crate::opening::{Asked, Keyed, Opened};
+use crate::reconcile::Reconciled;
 use crate::refusal;
-use crate::store::{Begin, BeginRequest, Record, Recovery, Standing, Store, StoreError, Token};
-use crate::streaming::Streaming;
+use crate::settings::{Execution, OnStoreError};
+use crate::spawned::spawned;
+use crate::store::{Begin, Recovery, Standing, Store, StoreError};
 
 /// A keyed request, and what it is worked on with.
 pub(crate) struct Work<S, St> {
@@ -34,42 +29,50 @@ pub(crate) struct Work<S, St> {
     pub(crate) keyed: Keyed<St>,
 }
 
-/// What is known of a keyed request beside its inner service, which need not be `Sync` and so is not borrowed across an await.
-pub(crate) struct Keyed<St> {
-    pub(crate) shared: Arc<Shared<St>>,
-    pub(crate) key: ClientKey,
-    /// Set while there may be a claim: then the work must go on without its caller.
-    pub(crate) begun: Arc<AtomicBool>,
-    pub(crate) protocol: Protocol,
-}
-
-type Answer<B, E> = Result<Response<IdempotentBody<B>>, E>;
+pub(crate) type Answer<B, E> = Result<Response<IdempotentBody<B>>, E>;
 
 impl<S, St: Store> Work<S, St> {
-    pub(crate) async fn run<ReqB, B>(self, request: Request<ReqB>) -> Answer<B, S::Error>
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "the future of an `async fn` has room for each argument twice"
+    )]
+    pub(crate) fn run<ReqB, B>(
+        self,
+        parts: request::Parts,
+        body: ReqB,
+    ) -> impl Future<Output = Answer<B, S::Error>> + Send
     where
-        S: Service<Request<RequestBody<ReqB>>, Response = Response<B>>,
-        ReqB: Body,
+        S: Service<Request<RequestBody<ReqB>>, Response = Response<B>> + Send + 'static,
+        S::Future: Send,
+        S::Error: Send,
+        ReqB: Body + Send + 'static,
+        ReqB::Data: Send,
         ReqB::Error: Into<Box<dyn Error + Send + Sync>>,
         B: Body + Send + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        let (parts, body) = request.into_parts();
-        let body = match self.keyed.read(body).await {
-            Ok(body) => body,
-            Err(refusal) => return Ok(self.keyed.refuse(&refusal)),
-        };
-        let request = self.keyed.begin_request(&parts, &body.data);
-        self.keyed.begun.store(true, Ordering::Release);
-        let begun = self.keyed.shared.store.begin(request.clone()).await;
-        if let Ok(Begin::Claimed(claim)) = begun {
-            let held = Held::new(&self.keyed.shared, claim, request);
-            return self.execute(parts, body, held).await;
-        }
-        self.keyed.begun.store(false, Ordering::Release);
-        match begun {
-            Ok(found) => Ok(self.keyed.answer(found)),
-            Err(error) => self.without_store(parts, body, &error).await,
+        async move {
+            let body = match self.keyed.read_body(body).await {
+                Ok(body) => body,
+                Err(refusal) => return Ok(self.keyed.refuse(&refusal)),
+            };
+            let asked = match self.keyed.ask_for(&parts, &body.data) {
+                Ok(asked) => asked,
+                Err(error) => return Ok(self.keyed.refuse(&refusal::no_fingerprint(error))),
+            };
+            match self.keyed.open(&asked).await {
+                // A replay does not carry the room that an execution needs.
+                Ok(Opened::Ours(held)) => self.start(parts, body, held).await,
+                Ok(Opened::Found(Begin::OutcomeUnknown)) if self.keyed.can_reconcile() => {
+                    Box::pin(self.reconcile(parts, body, asked)).await
+                }
+                Ok(Opened::Found(found)) => Ok(self.keyed.answer(found)),
+                Ok(Opened::Crowded) => {
+                    self.keyed.shared.emit(Event::Crowded);
+                    Ok(self.keyed.refuse(&refusal::crowded()))
+                }
+                Err(error) => Box::pin(self.without_store(parts, body, &error)).await,
+            }
         }
     }
 
@@ -82,68 +85,158 @@ impl<S, St: Store> Work<S, St> {
     where
         S: Service<Request<RequestBody<ReqB>>, Response = Response<B>>,
     {
-        self.keyed.shared.emit(Event::StoreFailed);
-        if self.keyed.shared.settings.on_store_error == OnStoreError::Reject {
+        self.keyed.shared.emit(Event::StoreFailed(error));
+        let bypass = self.keyed.shared.settings.on_store_error == OnStoreError::Bypass;
+        // There is a record: something was done.
+        if !bypass || matches!(error, StoreError::Corrupt(_)) {
             return Ok(self.keyed.refuse(&refusal::store_failed(error)));
         }
-        std::future::poll_fn(|cx| self.inner.poll_ready(cx)).await?;
-        let response = self
-            .inner
-            .call(Request::from_parts(parts, body.into_body()))
-            .await?;
+        self.keyed.shared.emit(Event::Bypassed);
+        poll_fn(|cx| self.inner.poll_ready(cx)).await?;
+        let request = Request::from_parts(parts, body.into_body());
+        let response = self.inner.call(request).await?;
         Ok(response.map(IdempotentBody::pass))
     }
 
-    async fn execute<ReqB, B>(
+    /// Executes it where that is chosen to happen.
+    fn start<ReqB, B>(
+        self,
+        parts: request::Parts,
+        body: Whole,
+        held: Held<St>,
+    ) -> Pin<Box<dyn Future<Output = Answer<B, S::Error>> + Send>>
+    where
+        S: Service<Request<RequestBody<ReqB>>, Response = Response<B>> + Send + 'static,
+        S::Future: Send,
+        S::Error: Send,
+        ReqB: Send + 'static,
+        B: Body + Send + 'static,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let call = Arc::clone(&self.keyed.call);
+        match self.keyed.shared.settings.execution {
+            Execution::DetachOnDrop => Box::pin(self.execute(parts, body, held)),
+            Execution::Inline if call.progress.is_gone() => Box::pin(async move {
+                // The caller left while the key was being claimed, and the work is the caller's alone.
+                held.forget().await;
+                Ok(self.keyed.refuse(&refusal::outcome_unknown()))
+            }),
+            Execution::Inline => {
+                call.progress.end();
+                Box::pin(self.execute(parts, body, held))
+            }
+            Execution::Detached => {
+                let tasks = self.keyed.shared.common.tasks.clone();
+                let answer = spawned(&tasks, self.execute(parts, body, held));
+                // The task has it from here on.
+                call.progress.end();
+                Box::pin(async move {
+                    let nobody_knows = || {
+                        let refusal = refusal::outcome_unknown().render(call.protocol);
+                        Ok(refusal.map(IdempotentBody::refusal))
+                    };
+                    answer.await.unwrap_or_else(nobody_knows)
+                })
+            }
+        }
+    }
+
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "the future of an `async fn` has room for each argument twice"
+    )]
+    fn execute<ReqB, B>(
         mut self,
         mut parts: request::Parts,
         body: Whole,
         held: Held<St>,
-    ) -> Answer<B, S::Error>
+    ) -> impl Future<Output = Answer<B, S::Error>> + Send
     where
-        S: Service<Request<RequestBody<ReqB>>, Response = Response<B>>,
+        S: Service<Request<RequestBody<ReqB>>, Response = Response<B>> + Send,
+        S::Future: Send,
+        S::Error: Send,
+        ReqB: Send,
         B: Body + Send + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        let seen = Idempotency {
-            claim: held.claim.clone(),
-            lost: held.lost.clone(),
-            settlement: Arc::clone(&held.settlement),
-            ledger: Arc::clone(&self.keyed.shared) as _,
-        };
-        parts.extensions.insert(seen);
-        let ready = held
-            .keep_alive(std::future::poll_fn(|cx| self.inner.poll_ready(cx)))
-            .await;
-        if let Err(error) = ready {
-            // It was never called.
-            held.forget().await;
-            return Err(error);
+        async move {
+            parts.extensions.insert(held.seen());
+            let mut ready = poll_fn(|cx| self.inner.poll_ready(cx));
+            let ready = held.keep_alive(Pin::new(&mut ready)).await;
+            if let Err(error) = ready {
+                // It was never called.
+                held.forget().await;
+                return Err(error);
+            }
+            let request = Request::from_parts(parts, body.into_body());
+            let response = {
+                let call = pin!(self.inner.call(request));
+                held.keep_alive(call).await
+            };
+            match held.standing().await {
+                // An error says nothing about what was done before it: dropping what is held leaves it to recovery.
+                Ok(Standing::Running) => {
+                    let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+                    let (response, due) = self.keyed.judge(response?, held, &waker);
+                    drop(waker);
+                    Ok(self.keyed.settle(due).await.unwrap_or(response))
+                }
+                Ok(Standing::Done) => {
+                    held.committed();
+                    Ok(response?.map(IdempotentBody::pass))
+                }
+                Err(StoreError::Lost) => {
+                    let (grant, fingerprint) = (held.grant.clone(), held.fingerprint);
+                    held.lost();
+                    Ok(self.keyed.yield_to_winner(&grant, fingerprint).await)
+                }
+                Err(error) => Ok(self.keyed.refuse(&refusal::store_failed(&error))),
+            }
         }
-        let call = self
-            .inner
-            .call(Request::from_parts(parts, body.into_body()));
-        let response = held.keep_alive(call).await;
-        match held.standing().await {
-            // An error says nothing about what was done before it: dropping what is held leaves it to recovery.
-            Ok(Standing::Running) => Ok(self.keyed.record(response?, held).await),
-            Ok(Standing::Done) => {
-                held.settled(Event::Completed);
-                Ok(response?.map(IdempotentBody::pass))
+    }
+
+    /// Takes the claim over from whoever is gone, to ask what has become of the work; it is done again only if it was not done.
+    async fn reconcile<ReqB, B>(
+        self,
+        parts: request::Parts,
+        body: Whole,
+        asked: Asked,
+    ) -> Answer<B, S::Error>
+    where
+        S: Service<Request<RequestBody<ReqB>>, Response = Response<B>> + Send + 'static,
+        S::Future: Send,
+        S::Error: Send,
+        ReqB: Send + 'static,
+        B: Body + Send + 'static,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let taking_over = Asked {
+            recovery: Recovery::Reexecute,
+            ..asked
+        };
+        let held = match self.keyed.open(&taking_over).await {
+            Ok(Opened::Ours(held)) => held,
+            Ok(Opened::Found(found)) => return Ok(self.keyed.answer(found)),
+            Ok(Opened::Crowded) => return Ok(self.keyed.refuse(&refusal::crowded())),
+            Err(error) => return self.without_store(parts, body, &error).await,
+        };
+        if self.keyed.shared.settings.execution == Execution::Inline {
+            self.keyed.call.progress.end();
+        }
+        match self.keyed.ask(&parts, &body, &held).await {
+            Reconciled::Done(response) => Ok(self.keyed.reconciled(response, held).await),
+            Reconciled::NotDone => self.start(parts, body, held).await,
+            Reconciled::Unknown => {
+                drop(held);
+                Ok(self.keyed.answer(Begin::OutcomeUnknown))
             }
-            Err(StoreError::Lost) => {
-                let again = held.request.clone();
-                held.settled(Event::Lost);
-                Ok(self.keyed.yield_to_winner(again).await)
-            }
-            Err(error) => Ok(self.keyed.refuse(&refusal::store_failed(&error))),
         }
     }
 }
 
 impl<St: Store> Keyed<St> {
     /// The whole body, within the limit.
-    async fn read<ReqB>(&self, body: ReqB) -> Result<Whole, Refusal>
+    async fn read_body<ReqB>(&self, body: ReqB) -> Result<Whole, Refusal>
     where
         ReqB: Body,
         ReqB::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -152,200 +245,103 @@ impl<St: Store> Keyed<St> {
         if body.size_hint().lower() > limit as u64 {
             return Err(refusal::request_too_large(limit));
         }
-        let collected = Limited::new(body, limit).collect().await.map_err(|error| {
-            let too_large = error.is::<LengthLimitError>();
-            if too_large {
-                refusal::request_too_large(limit)
-            } else {
-                refusal::body_broke()
+        let mut body = pin!(body);
+        let mut reading = Reading::default();
+        while !body.is_end_stream()
+            && let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await
+        {
+            let frame = frame.map_err(|_| refusal::body_broke())?;
+            if !reading.take(into_bytes(frame), limit) {
+                return Err(refusal::request_too_large(limit));
             }
-        })?;
-        let trailers = collected.trailers().cloned();
-        Ok(Whole {
-            trailers,
-            data: collected.to_bytes(),
+        }
+        Ok(reading.end())
+    }
+
+    fn ask_for(&self, parts: &request::Parts, body: &[u8]) -> Result<Asked, FingerprintError> {
+        let settings = &self.shared.settings;
+        Ok(Asked {
+            fingerprint: settings.fingerprint(parts, body)?,
+            recovery: settings.recovery,
         })
     }
 
-    fn begin_request(&self, parts: &request::Parts, body: &[u8]) -> BeginRequest {
-        let settings = &self.shared.settings;
-        let scope = settings
-            .scope
-            .as_ref()
-            .map(|scope| scope(parts))
-            .unwrap_or_default();
-        BeginRequest {
-            key: RecordKey::new(&settings.secret, &scope, parts, &self.key),
-            fingerprint: Fingerprint::new(parts, body),
-            token: Token::random(),
-            lease: settings.lease,
-            ttl: settings.ttl,
-            recovery: settings.recovery,
-        }
+    fn can_reconcile(&self) -> bool {
+        self.shared.settings.reconcile.is_some()
     }
 
-    /// The key is not ours.
-    fn answer<B>(&self, found: Begin) -> Response<IdempotentBody<B>> {
-        let (event, refusal) = match found {
-            Begin::Replay(Record::Response(recorded)) => return self.replay(&recorded),
-            Begin::Replay(Record::Tombstone) => (Event::Replayed, refusal::response_not_stored()),
-            Begin::InProgress(left) => (Event::InProgress, refusal::in_progress(left)),
-            Begin::Mismatch => (Event::Mismatch, refusal::key_reused()),
-            Begin::OutcomeUnknown => (Event::OutcomeUnknown, refusal::outcome_unknown()),
-            Begin::Claimed(_) => unreachable!("a claim is executed"),
+    async fn ask(&self, parts: &request::Parts, body: &Whole, held: &Held<St>) -> Reconciled {
+        let Some(hook) = &self.shared.settings.reconcile else {
+            return Reconciled::Unknown;
         };
-        self.shared.emit(event);
-        self.refuse(&refusal)
-    }
-
-    fn replay<B>(&self, recorded: &Recorded) -> Response<IdempotentBody<B>> {
-        self.shared.emit(Event::Replayed);
-        let mut response = recorded.response().map(IdempotentBody::recorded);
-        let name = self.shared.settings.replay_header.clone();
-        response
-            .headers_mut()
-            .insert(name, HeaderValue::from_static("true"));
-        response
-    }
-
-    fn refuse<B>(&self, refusal: &Refusal) -> Response<IdempotentBody<B>> {
-        refusal.render(self.protocol).map(IdempotentBody::refusal)
-    }
-
-    async fn record<B>(&self, response: Response<B>, held: Held<St>) -> Response<IdempotentBody<B>>
-    where
-        B: Body + Send + 'static,
-        B::Error: Into<Box<dyn Error + Send + Sync>>,
-    {
-        let (head, body) = response.into_parts();
-        match self.shared.keep(&head) {
-            Keep::Forget => held.forget().await,
-            Keep::Unknown => drop(held),
-            // Its end may never come.
-            Keep::Record if is_event_stream(&head.headers) => {
-                let _ = held.complete(Record::Tombstone).await;
-            }
-            Keep::Record => return self.record_body(head, body, held).await,
-        }
-        Response::from_parts(head, IdempotentBody::pass(body))
-    }
-
-    /// Reads what is there of the body. When that is all, the record is filed before the first byte of the response is sent; else
-    /// the body is recorded while it streams.
-    async fn record_body<B>(
-        &self,
-        head: response::Parts,
-        body: B,
-        held: Held<St>,
-    ) -> Response<IdempotentBody<B>>
-    where
-        B: Body + Send + 'static,
-        B::Error: Into<Box<dyn Error + Send + Sync>>,
-    {
-        let limit = self.shared.settings.max_recorded_body;
-        let recording = Recording::new(head.status, recorded_headers(&head.headers), limit)
-            .announced(announced_length(&head.headers, body.size_hint().exact()));
-        let apart = self.shared.apart();
-        let body = match ReadyFrames::read(Box::pin(body), recording).await {
-            ReadyFrames::All(Outcome::Complete(recorded)) => {
-                return self.file(head, recorded, held).await;
-            }
-            // It ended, and not as announced: its client sees the same.
-            ReadyFrames::All(_) => Streaming::fail(VecDeque::new(), "cut short".into(), apart),
-            ReadyFrames::Broken(ahead, error) => Streaming::fail(ahead, error, apart),
-            ReadyFrames::TooLarge(ahead, body) => {
-                let _ = held.complete(Record::Tombstone).await;
-                Streaming::pass(ahead, body, apart)
-            }
-            ReadyFrames::Some(ahead, body, recording) => {
-                Streaming::record(ahead, body, *recording, held, apart)
-            }
-        };
-        Response::from_parts(head, IdempotentBody::streaming(body))
-    }
-
-    async fn file<B>(
-        &self,
-        head: response::Parts,
-        recorded: Recorded,
-        held: Held<St>,
-    ) -> Response<IdempotentBody<B>> {
-        let again = held.request.clone();
-        if let Err(StoreError::Lost) = held.complete(Record::Response(recorded.clone())).await {
-            return self.yield_to_winner(again).await;
-        }
-        Response::from_parts(head, IdempotentBody::recorded(recorded.replay_body()))
-    }
-
-    /// Our lease was lost and somebody else has claimed the key since: what they have come to is the answer. It is asked for with a new
-    /// token and without the will to take over, so that it claims nothing.
-    async fn yield_to_winner<B>(&self, again: BeginRequest) -> Response<IdempotentBody<B>> {
-        let again = BeginRequest {
-            token: Token::random(),
-            recovery: Recovery::Reject,
-            ..again
-        };
-        match self.shared.store.begin(again.clone()).await {
-            // The winner has given it back, and we hold it by accident.
-            Ok(Begin::Claimed(claim)) => {
-                Held::new(&self.shared, claim, again).forget().await;
-                self.refuse(&refusal::outcome_unknown())
-            }
-            Ok(found) => self.answer(found),
-            Err(error) => self.refuse(&refusal::store_failed(&error)),
-        }
+        let mut request = Request::from_parts(parts.clone(), body.data.clone());
+        request.extensions_mut().insert(held.seen());
+        held.keep_alive(hook.reconcile(request).as_mut()).await
     }
 }
 
 /// A request body, read.
-struct Whole {
+pub(crate) struct Whole {
     data: Bytes,
-    trailers: Option<http::HeaderMap>,
+    /// Few requests have any, and all make room for them.
+    trailers: Option<Box<HeaderMap>>,
 }
 
 impl Whole {
     fn into_body<B>(self) -> RequestBody<B> {
-        RequestBody::whole(ReplayBody::new(self.data, self.trailers))
+        RequestBody::whole(ReplayBody::new(
+            self.data,
+            self.trailers.map(|trailers| *trailers),
+        ))
     }
 }
 
-/// What is there of a body without waiting.
-enum ReadyFrames<B> {
-    All(Outcome),
-    Broken(VecDeque<Frame<Bytes>>, Box<dyn Error + Send + Sync>),
-    Some(VecDeque<Frame<Bytes>>, Pin<Box<B>>, Box<Recording>),
-    TooLarge(VecDeque<Frame<Bytes>>, Pin<Box<B>>),
+/// A request body, as it is read. Most are one frame, and are not copied.
+#[derive(Default)]
+struct Reading {
+    first: Bytes,
+    /// All of it, once there is more than one frame.
+    all: BytesMut,
+    trailers: Option<Box<HeaderMap>>,
 }
 
-impl<B> ReadyFrames<B>
-where
-    B: Body,
-    B::Error: Into<Box<dyn Error + Send + Sync>>,
-{
-    async fn read(mut body: Pin<Box<B>>, mut recording: Recording) -> Self {
-        let mut ahead = VecDeque::new();
-        while !body.is_end_stream() {
-            // Ready with `None` for "not now".
-            let polled = std::future::poll_fn(|cx| {
-                Poll::Ready(match body.as_mut().poll_frame(cx) {
-                    Poll::Pending => None,
-                    Poll::Ready(frame) => Some(frame),
-                })
-            });
-            match polled.await {
-                None => return Self::Some(ahead, body, Box::new(recording)),
-                Some(None) => break,
-                Some(Some(Err(error))) => return Self::Broken(ahead, error.into()),
-                Some(Some(Ok(frame))) => {
-                    let frame = into_bytes(frame);
-                    let within = recording.frame(&frame);
-                    ahead.push_back(frame);
-                    if !within {
-                        return Self::TooLarge(ahead, body);
-                    }
-                }
+impl Reading {
+    /// False when it is more than `limit` bytes.
+    fn take(&mut self, frame: Frame<Bytes>, limit: usize) -> bool {
+        match frame.into_data() {
+            Ok(data) => return self.take_data(data, limit),
+            Err(frame) => {
+                let trailers = self.trailers.get_or_insert_default();
+                trailers.extend(frame.into_trailers().unwrap_or_default());
             }
         }
-        Self::All(recording.end())
+        true
+    }
+
+    fn take_data(&mut self, data: Bytes, limit: usize) -> bool {
+        let seen = self.first.len().max(self.all.len());
+        if data.len() > limit - seen {
+            return false;
+        }
+        if seen == 0 {
+            self.first = data;
+            return true;
+        }
+        if self.all.is_empty() {
+            self.all.extend_from_slice(&self.first);
+        }
+        self.all.extend_from_slice(&data);
+        true
+    }
+
+    fn end(self) -> Whole {
+        Whole {
+            data: if self.all.is_empty() {
+                self.first
+            } else {
+                self.all.freeze()
+            },
+            trailers: self.trailers,
+        }
     }
 }

@@ -109,15 +109,27 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
 /// A copy of `headers` without the fields that belong to one connection only, in the same order.
 #[must_use]
 pub fn end_to_end(headers: &HeaderMap) -> HeaderMap {
+    end_to_end_where(headers, 0, |_| true)
+}
+
+/// The same, of those fields for whose names `keep` says so, with room for so many more.
+#[must_use]
+pub fn end_to_end_where(
+    headers: &HeaderMap,
+    room: usize,
+    keep: impl Fn(&HeaderName) -> bool,
+) -> HeaderMap {
     let named: Vec<&[u8]> = list(headers, header::CONNECTION)
         .filter(|element| is_token(element))
         .collect();
     let named = |name: &HeaderName| named.iter().any(|n| n.eq_ignore_ascii_case(name.as_ref()));
-    headers
-        .iter()
-        .filter(|(name, _)| !is_hop_by_hop(name) && !named(name))
-        .map(|(name, value)| (name.clone(), value.clone()))
-        .collect()
+    let mut kept = HeaderMap::with_capacity(headers.len() + room);
+    for (name, value) in headers {
+        if !is_hop_by_hop(name) && !named(name) && keep(name) {
+            kept.append(name, value.clone());
+        }
+    }
+    kept
 }
 
 #[cfg(test)]

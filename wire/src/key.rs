@@ -41,9 +41,20 @@ impl<'a, K: Write> KeyBuilder<'a, K> {
     /// Appends a part.
     pub fn part(&mut self, part: impl AsRef<[u8]>) -> &mut Self {
         let part = part.as_ref();
-        self.key.write(&(part.len() as u64).to_be_bytes());
+        self.length(part.len());
         self.key.write(part);
         self
+    }
+
+    /// Most parts are short: one byte, or 255 and eight more.
+    fn length(&mut self, length: usize) {
+        match u8::try_from(length) {
+            Ok(short) if short < u8::MAX => self.key.write(&[short]),
+            _ => {
+                self.key.write(&[u8::MAX]);
+                self.key.write(&(length as u64).to_be_bytes());
+            }
+        }
     }
 
     /// Appends what a request is for: scheme, authority, path and query.
@@ -82,7 +93,7 @@ impl<'a, K: Write> KeyBuilder<'a, K> {
     }
 
     fn lower_case(&mut self, part: &[u8]) -> &mut Self {
-        self.key.write(&(part.len() as u64).to_be_bytes());
+        self.length(part.len());
         for chunk in part.chunks(64) {
             let mut lower = [0; 64];
             let lower = &mut lower[..chunk.len()];
@@ -95,13 +106,10 @@ impl<'a, K: Write> KeyBuilder<'a, K> {
 
     /// Appends all lines of one field, in order. An absent one costs a byte.
     pub fn field(&mut self, headers: &HeaderMap, name: &HeaderName) -> &mut Self {
-        let lines = headers.get_all(name);
-        self.key
-            .write(&[u8::try_from(lines.iter().count()).unwrap_or(u8::MAX)]);
-        for line in lines {
-            self.part(line.as_bytes());
+        for line in headers.get_all(name) {
+            self.optional(Some(line.as_bytes()));
         }
-        self
+        self.optional(None::<&[u8]>)
     }
 
     /// Appends a part that may be absent, which is not the same as empty: `/a` is not `/a?`.
@@ -125,6 +133,25 @@ mod tests {
         let mut key = Vec::new();
         KeyBuilder::new(&mut key).target(&request.into_parts().0);
         key
+    }
+
+    #[test]
+    fn parts_of_any_length_stay_apart() {
+        let key = |first: usize, second: usize| {
+            let mut key = Vec::new();
+            let parts = (vec![b'a'; first], vec![b'a'; second]);
+            KeyBuilder::new(&mut key).part(parts.0).part(parts.1);
+            key
+        };
+        for (one, other) in [
+            ((1, 2), (2, 1)),
+            ((254, 255), (255, 254)),
+            ((300, 0), (0, 300)),
+        ] {
+            assert_ne!(key(one.0, one.1), key(other.0, other.1));
+        }
+        // A length of 255 is no sign of a longer one.
+        assert_ne!(key(255, 1), key(263, 1));
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub const ROWS: &[Row] = &[
 ];
 
 fn bare(len: usize) -> Work {
-    let (mut service, request) = (Fixed(response(len)), request(&[]));
+    let (mut service, request) = (Fixed::new(response(len)), request(&[]));
     Work::new(move || {
         let Ok(response) = call(&mut service, request.clone());
         body_to_end(response)
@@ -32,7 +32,7 @@ fn bare(len: usize) -> Work {
 
 fn hit(len: usize) -> Work {
     let layer = HttpCacheLayer::new(CachedResponse::cache().build());
-    let (mut service, request) = (layer.layer(Fixed(response(len))), request(&[]));
+    let (mut service, request) = (layer.layer(Fixed::new(response(len))), request(&[]));
     let Ok(filled) = call(&mut service, request.clone());
     assert_eq!(body_to_end(filled), len);
     let Ok(again) = call(&mut service, request.clone());

@@ -59,8 +59,8 @@ pub const ROWS: &[Row] = &[
     Row::Call(Call {
         id: "dedup/http/ours",
         budget: None,
-        zero: Zero::Over(|| http_exchange(Fixed(response(1 << 10)))),
-        work: || http_exchange(DedupLayer::http().layer(Fixed(response(1 << 10)))),
+        zero: Zero::Over(|| http_exchange(Fixed::new(response(1 << 10)))),
+        work: || http_exchange(DedupLayer::http().layer(Fixed::new(response(1 << 10)))),
     }),
 ];
 

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -12,9 +13,15 @@ use tower_service::Service;
 
 pub(super) type Body = Full<Bytes>;
 
-/// Ready, and answers at once with a copy of one response.
+/// Ready, and answers at once with a copy of one response. As cheap to clone as a router is.
 #[derive(Clone, Debug)]
-pub(super) struct Fixed(pub(super) Response<Body>);
+pub(super) struct Fixed(Arc<Response<Body>>);
+
+impl Fixed {
+    pub(super) fn new(response: Response<Body>) -> Self {
+        Self(Arc::new(response))
+    }
+}
 
 impl<B> Service<Request<B>> for Fixed {
     type Response = Response<Body>;
@@ -26,7 +33,7 @@ impl<B> Service<Request<B>> for Fixed {
     }
 
     fn call(&mut self, _: Request<B>) -> Self::Future {
-        ready(Ok(self.0.clone()))
+        ready(Ok(Response::clone(&self.0)))
     }
 }
 

@@ -1,4 +1,6 @@
-//! A replay from memory over a service that clones a ready response, both read to the end.
+//! First requests and replays with the memory store, over a service that clones a ready response, all read to the end.
+
+use std::time::Duration;
 
 use buttress_idempotency::{IdempotencyLayer, MemoryStore};
 use bytes::Bytes;
@@ -11,17 +13,48 @@ use super::http::{Body, Fixed, request, response};
 use crate::kit::{Budget, Call, Row, Work, Zero, body_to_end, call};
 
 /// The request has a body of 256 bytes, the response one of 1 KiB.
-pub const ROWS: &[Row] = &[Row::Call(Call {
-    id: "idempotency/replay/memory",
-    budget: Some(Budget::new(1000.0, 6)),
-    zero: Zero::Over(bare),
-    work: replay,
-})];
+pub const ROWS: &[Row] = &[
+    Row::Call(Call {
+        id: "idempotency/first/memory",
+        budget: Some(Budget::new(1500.0, 24)),
+        zero: Zero::Over(bare),
+        work: first,
+    }),
+    Row::Call(Call {
+        id: "idempotency/replay/memory",
+        budget: Some(Budget::new(1000.0, 6)),
+        zero: Zero::Over(bare),
+        work: replay,
+    }),
+];
 
 fn bare() -> Work {
-    let (mut service, order) = (Fixed(response(1 << 10)), order());
+    let (mut service, order) = (Fixed::new(response(1 << 10)), order());
     Work::new(move || {
         let Ok(response) = call(&mut service, order.clone());
+        body_to_end(response)
+    })
+}
+
+/// Each record is over as soon as it is filed, so that a key is new each time and the store does not grow.
+fn first() -> Work {
+    let layer = IdempotencyLayer::new(MemoryStore::new())
+        .scope(|request| request.headers["x-user"].as_bytes().into())
+        .ttl(Duration::ZERO);
+    let mut service = layer.layer(Fixed::new(response(1 << 10)));
+    let with_key = |key: u16| {
+        let mut order = order();
+        order.headers_mut().insert("idempotency-key", key.into());
+        order
+    };
+    let orders: Vec<_> = (0..256).map(with_key).collect();
+    let mut next = (0..256).cycle().map(move |n: usize| orders[n].clone());
+    let runtime = runtime();
+    Work::new(move || {
+        let _entered = runtime.enter();
+        let order = next.next().expect("it goes round");
+        let Ok(response) = call(&mut service, order);
+        debug_assert!(!response.headers().contains_key("idempotency-replayed"));
         body_to_end(response)
     })
 }
@@ -29,7 +62,11 @@ fn bare() -> Work {
 fn replay() -> Work {
     let layer = IdempotencyLayer::new(MemoryStore::new())
         .scope(|request| request.headers["x-user"].as_bytes().into());
-    let (mut service, order, runtime) = (layer.layer(Fixed(response(1 << 10))), order(), runtime());
+    let (mut service, order, runtime) = (
+        layer.layer(Fixed::new(response(1 << 10))),
+        order(),
+        runtime(),
+    );
     {
         // The first call has a lease to renew, and so needs a timer. A replay has not.
         let _entered = runtime.enter();

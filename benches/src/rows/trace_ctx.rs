@@ -71,7 +71,7 @@ fn policy() -> Work {
 }
 
 fn bare(traceparent: &'static str) -> Work {
-    let (mut service, request) = (Fixed(hello()), traced(traceparent));
+    let (mut service, request) = (Fixed::new(hello()), traced(traceparent));
     Work::new(move || {
         let Ok(response) = call(&mut service, request.clone());
         body_to_end(response)
@@ -79,7 +79,7 @@ fn bare(traceparent: &'static str) -> Work {
 }
 
 fn server<K: Sink + 'static>(layer: ServerLayer<K>, traceparent: &'static str) -> Work {
-    let (mut service, request) = (layer.layer(Fixed(hello())), traced(traceparent));
+    let (mut service, request) = (layer.layer(Fixed::new(hello())), traced(traceparent));
     Work::new(move || {
         let Ok(response) = call(&mut service, request.clone());
         body_to_end(response)

@@ -59,40 +59,40 @@ pub(crate) fn dedup(stats: &Arc<Stats>) -> impl buttress_dedup::Observer + use<>
 pub(crate) fn idempotency(stats: &Arc<Stats>) -> impl buttress_idempotency::Observer + use<> {
     use buttress_idempotency::Event;
     let stats = Arc::clone(stats);
-    move |event: &Event| {
+    move |event: &Event<'_>| {
         stats.note(|state| {
             let counts = &mut state.idempotency;
             match event {
-                Event::Claimed => counts.claimed += 1,
-                Event::Completed => counts.completed += 1,
-                Event::Replayed => counts.replayed += 1,
+                Event::Claimed(_) => counts.claimed += 1,
+                Event::Completed(_) => counts.completed += 1,
+                Event::Replayed(_) => counts.replayed += 1,
                 Event::InProgress => counts.in_progress += 1,
                 Event::Mismatch => counts.mismatch += 1,
                 Event::Detached => counts.detached += 1,
-                Event::Forgotten => counts.forgotten += 1,
+                Event::Forgotten(_) => counts.forgotten += 1,
                 _ => {}
             }
         });
-        if let Some(words) = idempotency_words(*event) {
+        if let Some(words) = idempotency_words(event) {
             stats.tell("idempotency", words);
         }
     }
 }
 
-fn idempotency_words(event: buttress_idempotency::Event) -> Option<&'static str> {
+fn idempotency_words(event: &buttress_idempotency::Event<'_>) -> Option<&'static str> {
     use buttress_idempotency::Event;
     Some(match event {
-        Event::Completed => {
+        Event::Completed(_) => {
             "An order was placed under a new key, and its response was filed before it was sent."
         }
-        Event::Replayed => {
+        Event::Replayed(_) => {
             "An order came a second time with the same key: nobody was charged again, and the first response was sent once more, byte for byte."
         }
         Event::Mismatch => "A key came with another order than the first time: refused with 422.",
         Event::InProgress => {
             "The same order came while the first was still running: 409, come back later."
         }
-        Event::Forgotten => {
+        Event::Forgotten(_) => {
             "An order could not be paid for, and nothing was done: its key is free to try again."
         }
         Event::Detached => {

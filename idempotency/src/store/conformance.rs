@@ -14,13 +14,15 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use buttress_wire::Recorded;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
-use super::{Begin, BeginRequest, Claim, Record, Recovery, Standing, Store, StoreError, Token};
+use super::{
+    Begin, BeginRequest, Claim, Origin, Record, Recovery, Standing, Store, StoreError, Token,
+};
 use crate::fingerprint::Fingerprint;
 use crate::key::RecordKey;
 
@@ -43,6 +45,7 @@ pub async fn check<S: Store>(store: &S) {
     purge_spares_what_is_alive(store).await;
     an_orphan_is_taken_over_once(store).await;
     a_claim_can_be_looked_up(store).await;
+    a_look_claims_nothing(store).await;
     an_unknown_outcome_is_resolved_by_hand(store).await;
     what_is_over_is_new(store).await;
     durations_have_no_end(store).await;
@@ -151,6 +154,46 @@ pub async fn a_claim_can_be_looked_up<S: Store>(store: &S) {
     is_lost(standing(&gone).await.map(drop));
 }
 
+/// [`Store::look`] finds what `begin` would find, and leaves it as it was.
+pub async fn a_look_claims_nothing<S: Store>(store: &S) {
+    let key = random_key();
+    let cautious = |fingerprint| BeginRequest {
+        recovery: Recovery::Reject,
+        ..request(key, fingerprint)
+    };
+    for _ in 0..2 {
+        assert_eq!(
+            look(store, cautious(1)).await,
+            None,
+            "nobody has claimed it"
+        );
+    }
+    let held = claim(store, key).await;
+    let mine = BeginRequest {
+        token: held.token,
+        ..request(key, 1)
+    };
+    for request in [request(key, 1), cautious(1), mine] {
+        let found = look(store, request).await;
+        assert!(matches!(found, Some(Begin::InProgress(_))), "{found:?}");
+    }
+    assert_eq!(look(store, request(key, 2)).await, Some(Begin::Mismatch));
+    let renewed = store.renew(&held, Duration::ZERO).await;
+    renewed.expect("the claim is held");
+    assert_eq!(
+        look(store, request(key, 1)).await,
+        None,
+        "it may be taken over"
+    );
+    let unknown = Some(Begin::OutcomeUnknown);
+    assert_eq!(look(store, cautious(1)).await, unknown);
+    let completed = store.complete(&held, response(), LONG).await;
+    completed.expect("a look takes nothing over");
+    let replay = Some(Begin::Replay(response()));
+    assert_eq!(look(store, cautious(1)).await, replay);
+    assert_eq!(look(store, request(key, 2)).await, Some(Begin::Mismatch));
+}
+
 /// Whoever is listed can be marked done or released, unless somebody was faster.
 pub async fn an_unknown_outcome_is_resolved_by_hand<S: Store>(store: &S) {
     let mut orphans = Vec::new();
@@ -190,7 +233,7 @@ pub async fn what_is_over_is_new<S: Store>(store: &S) {
     };
     assert_eq!(new.attempt, 1);
     assert!(new.fence > old.fence, "a fence went back");
-    is_lost(store.complete(&old, Record::Tombstone, LONG).await);
+    is_lost(store.complete(&old, tombstone(), LONG).await);
     is_lost(store.abandon(&old).await);
 }
 
@@ -216,7 +259,8 @@ pub async fn durations_have_no_end<S: Store>(store: &S) {
 
 /// What was recorded comes back, to the byte.
 pub async fn a_record_is_replayed<S: Store>(store: &S) {
-    for record in [response(), Record::Tombstone] {
+    let sealed = Record::Sealed(Bytes::from_static(b"\x00\xfe"));
+    for record in [response(), tombstone(), sealed] {
         let key = random_key();
         let claim = claim(store, key).await;
         store
@@ -236,7 +280,7 @@ pub async fn begin_and_complete_can_be_repeated<S: Store>(store: &S) {
     let Begin::Claimed(claim) = first else {
         panic!("{first:?} for a new key")
     };
-    for record in [response(), Record::Tombstone] {
+    for record in [response(), tombstone()] {
         store
             .complete(&claim, record, LONG)
             .await
@@ -278,12 +322,12 @@ pub async fn a_lost_claim_changes_nothing<S: Store>(store: &S) {
     let heir = claim(store, key).await;
     is_lost(store.renew(&zombie, LONG).await);
     is_lost(store.abandon(&zombie).await);
-    is_lost(store.complete(&zombie, Record::Tombstone, LONG).await);
+    is_lost(store.complete(&zombie, tombstone(), LONG).await);
     store
         .complete(&heir, response(), LONG)
         .await
         .expect("the heir holds it");
-    is_lost(store.complete(&zombie, Record::Tombstone, LONG).await);
+    is_lost(store.complete(&zombie, tombstone(), LONG).await);
     is_lost(store.abandon(&heir).await);
     assert_eq!(begin(store, key, 1).await, Begin::Replay(response()));
 }
@@ -394,6 +438,10 @@ async fn begin<S: Store>(store: &S, key: RecordKey, fingerprint: u8) -> Begin {
         .expect("the store works")
 }
 
+async fn look<S: Store>(store: &S, request: BeginRequest) -> Option<Begin> {
+    store.look(&request).await.expect("the store works")
+}
+
 async fn claim<S: Store>(store: &S, key: RecordKey) -> Claim {
     match begin(store, key, 1).await {
         Begin::Claimed(claim) => claim,
@@ -442,12 +490,17 @@ fn response() -> Record {
         http::HeaderValue::from_static("application/octet-stream"),
     )]);
     let body = Bytes::from_static(b"\x00\xff");
-    Record::Response(Recorded::new(
-        StatusCode::CREATED,
-        headers.clone(),
-        body,
-        Some(headers),
-    ))
+    let recorded = Recorded::new(StatusCode::CREATED, headers.clone(), body, Some(headers));
+    Record::Response(recorded, origin())
+}
+
+fn tombstone() -> Record {
+    Record::Tombstone(origin())
+}
+
+fn origin() -> Origin {
+    let at = SystemTime::UNIX_EPOCH + LONG;
+    Origin::new(at, Some(http::HeaderValue::from_static("request-1")))
 }
 
 #[track_caller]

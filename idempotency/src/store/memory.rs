@@ -37,7 +37,7 @@ const TABLES: usize = 16;
 /// What a [`MemoryStore`] holds.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
-pub struct Snapshot {
+pub struct MemorySnapshot {
     /// Claims and records.
     pub keys: usize,
     /// Bytes of recorded responses.
@@ -58,12 +58,12 @@ impl MemoryStore {
 
     /// What it holds.
     #[must_use]
-    pub fn snapshot(&self) -> Snapshot {
+    pub fn snapshot(&self) -> MemorySnapshot {
         self.inner
             .tables
             .iter()
             .map(lock)
-            .fold(Snapshot::default(), |sum, table| Snapshot {
+            .fold(MemorySnapshot::default(), |sum, table| MemorySnapshot {
                 keys: sum.keys + table.len(),
                 bytes: sum.bytes + table.bytes(),
             })
@@ -80,11 +80,24 @@ impl MemoryStore {
 }
 
 impl Store for MemoryStore {
-    async fn begin(&self, request: BeginRequest) -> Result<Begin, StoreError> {
-        let mut table = self.table(&request.key);
-        // Under the lock: a fence that was drawn before it could be older than one that was given since.
-        let fence = self.inner.fence.fetch_add(1, Ordering::Relaxed) + 1;
-        table.begin(&request, fence, Instant::now())
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "the future of an `async fn` has room for the request twice"
+    )]
+    fn begin(
+        &self,
+        request: BeginRequest,
+    ) -> impl Future<Output = Result<Begin, StoreError>> + Send {
+        async move {
+            let mut table = self.table(&request.key);
+            // Under the lock: a fence that was drawn before it could be older than one that was given since.
+            let fence = self.inner.fence.fetch_add(1, Ordering::Relaxed) + 1;
+            table.begin(&request, fence, Instant::now())
+        }
+    }
+
+    async fn look(&self, request: &BeginRequest) -> Result<Option<Begin>, StoreError> {
+        Ok(self.table(&request.key).look(request, Instant::now()))
     }
 
     async fn renew(&self, claim: &Claim, lease: Duration) -> Result<(), StoreError> {
@@ -95,18 +108,24 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    async fn complete(
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "the future of an `async fn` has room for the record twice"
+    )]
+    fn complete(
         &self,
         claim: &Claim,
         record: Record,
         ttl: Duration,
-    ) -> Result<(), StoreError> {
-        let gone = self
-            .table(&claim.key)
-            .complete(claim, record, ttl, Instant::now());
-        drop(gone?);
-        self.tell(&claim.key);
-        Ok(())
+    ) -> impl Future<Output = Result<(), StoreError>> + Send {
+        async move {
+            let gone = self
+                .table(&claim.key)
+                .complete(claim, record, ttl, Instant::now());
+            drop(gone?);
+            self.tell(&claim.key);
+            Ok(())
+        }
     }
 
     async fn abandon(&self, claim: &Claim) -> Result<(), StoreError> {

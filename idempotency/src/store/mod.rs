@@ -6,6 +6,7 @@ mod memory;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 mod purge;
+mod record;
 #[cfg(feature = "redis")]
 pub mod redis;
 #[cfg(any(feature = "postgres", feature = "redis", feature = "sqlite"))]
@@ -22,11 +23,9 @@ use std::fmt;
 use std::future::Future;
 use std::time::Duration;
 
-use buttress_wire::Recorded;
-use bytes::Bytes;
-
-pub use self::memory::{MemoryStore, MemoryStoreBuilder, Snapshot};
+pub use self::memory::{MemorySnapshot, MemoryStore, MemoryStoreBuilder};
 pub use self::purge::Purge;
+pub use self::record::{Origin, Record};
 use crate::fingerprint::Fingerprint;
 use crate::key::RecordKey;
 
@@ -61,6 +60,12 @@ pub trait Store: Send + Sync + 'static {
         &self,
         request: BeginRequest,
     ) -> impl Future<Output = Result<Begin, StoreError>> + Send;
+
+    /// What [`begin`](Self::begin) would find, without claiming anything: `None` where it would claim. The token of the request does not count.
+    fn look(
+        &self,
+        request: &BeginRequest,
+    ) -> impl Future<Output = Result<Option<Begin>, StoreError>> + Send;
 
     /// Makes the lease end so long from now. A zero lease says that the holder has gone without knowing how its work ended.
     fn renew(
@@ -182,44 +187,6 @@ impl Token {
     }
 }
 
-/// What is kept of finished work.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum Record {
-    /// The response, to be sent again.
-    Response(Recorded),
-    /// The work is done; its response was too large to keep, or had to make room.
-    Tombstone,
-}
-
-const TOMBSTONE: u8 = 0;
-
-impl Record {
-    /// The record as bytes, for a store: one zero for a tombstone, and otherwise what [`Recorded::encode`] gives, which begins with the number of
-    /// its version.
-    #[must_use]
-    pub fn encode(&self) -> Bytes {
-        match self {
-            Self::Response(recorded) => recorded.encode(),
-            Self::Tombstone => Bytes::from_static(&[TOMBSTONE]),
-        }
-    }
-
-    /// Reads what [`encode`](Self::encode) wrote. The body is a slice of `bytes`.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::Corrupt`] for anything else.
-    pub fn decode(bytes: Bytes) -> Result<Self, StoreError> {
-        if *bytes == [TOMBSTONE] {
-            return Ok(Self::Tombstone);
-        }
-        let recorded =
-            Recorded::decode(bytes).map_err(|error| StoreError::Corrupt(error.into()))?;
-        Ok(Self::Response(recorded))
-    }
-}
-
 /// Why a store could not do as asked.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -250,28 +217,6 @@ impl Error for StoreError {
         match self {
             Self::Corrupt(error) | Self::Unavailable(error) => Some(&**error),
             Self::Full | Self::Lost => None,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn records_travel_and_nothing_else_is_one() {
-        let recorded = Recorded::new(
-            http::StatusCode::OK,
-            http::HeaderMap::new(),
-            Bytes::from_static(b"\0"),
-            None,
-        );
-        for record in [Record::Tombstone, Record::Response(recorded)] {
-            assert_eq!(Record::decode(record.encode()).unwrap(), record);
-        }
-        for broken in [&b""[..], &[0, 0], &[1], &[200, 1]] {
-            let decoded = Record::decode(Bytes::copy_from_slice(broken));
-            assert!(matches!(decoded, Err(StoreError::Corrupt(_))), "{broken:?}");
         }
     }
 }

@@ -3,11 +3,10 @@
 use std::convert::Infallible;
 use std::fmt;
 use std::num::NonZeroUsize;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::Store;
-use crate::event::{Event, Observer};
+use crate::event::{Audience, Event, Observer};
 
 /// Deletes what has outlived its ttl, a bounded number at a time, for as long as it is [`run`](Self::run).
 ///
@@ -30,7 +29,7 @@ pub struct Purge<St> {
     store: St,
     every: Duration,
     limit: NonZeroUsize,
-    observer: Option<Arc<dyn Observer>>,
+    audience: Audience,
 }
 
 impl<St: Store> Purge<St> {
@@ -41,7 +40,7 @@ impl<St: Store> Purge<St> {
             store,
             every: Duration::from_secs(60),
             limit: THOUSAND,
-            observer: None,
+            audience: Audience::default(),
         }
     }
 
@@ -55,10 +54,10 @@ impl<St: Store> Purge<St> {
         Self { limit, ..self }
     }
 
-    /// Who hears of a store that fails.
-    pub fn observer(self, observer: impl Observer) -> Self {
-        let observer: Option<Arc<dyn Observer>> = Some(Arc::new(observer));
-        Self { observer, ..self }
+    /// Who hears of a store that fails. Several may.
+    pub fn observer(mut self, observer: impl Observer) -> Self {
+        self.audience.add(observer);
+        self
     }
 
     /// Purges until it is dropped. The first run comes after a random part of the rest, so that processes that start together do not purge
@@ -74,17 +73,11 @@ impl<St: Store> Purge<St> {
             rest = match self.store.purge(self.limit.get()).await {
                 Ok(purged) if purged >= self.limit.get() => self.every / 100,
                 Ok(_) => self.every,
-                Err(_) => {
-                    self.emit(Event::StoreFailed);
+                Err(error) => {
+                    self.audience.tell(Event::StoreFailed(&error));
                     self.every
                 }
             };
-        }
-    }
-
-    fn emit(&self, event: Event) {
-        if let Some(observer) = &self.observer {
-            observer.on_event(&event);
         }
     }
 }

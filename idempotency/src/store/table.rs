@@ -8,10 +8,11 @@
 //!        lease over: begin, Reexecute        Done(Tombstone)
 //! ```
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
+use std::hash::{BuildHasher, Hasher};
 use std::time::Duration;
 
-use buttress_wire::Recorded;
+use hashbrown::HashMap;
 use tokio::time::Instant;
 
 use super::{Begin, BeginRequest, Claim, Record, Recovery, Standing, StoreError, Token};
@@ -20,7 +21,7 @@ use crate::key::RecordKey;
 
 #[derive(Debug)]
 pub(super) struct Table {
-    entries: HashMap<RecordKey, Entry>,
+    entries: HashMap<RecordKey, Entry, Fold>,
     /// Done entries, in the order in which they were done: the oldest bodies go first. An entry that was forgotten meanwhile is
     /// skipped by its fence.
     done: VecDeque<(RecordKey, u64)>,
@@ -52,10 +53,50 @@ enum State {
     Running { lease_until: Instant },
 }
 
+/// Hashes what is a hash already: it is folded with a random number, so that nobody can look for keys that share a place.
+#[derive(Clone, Copy, Debug)]
+struct Fold {
+    random: u64,
+    folded: u64,
+}
+
+impl Fold {
+    fn random() -> Self {
+        Self {
+            random: fastrand::u64(..) | 1,
+            folded: 0,
+        }
+    }
+}
+
+impl BuildHasher for Fold {
+    type Hasher = Self;
+
+    fn build_hasher(&self) -> Self {
+        *self
+    }
+}
+
+impl Hasher for Fold {
+    fn write(&mut self, bytes: &[u8]) {
+        for word in bytes.chunks(8) {
+            let mut padded = [0; 8];
+            padded[..word.len()].copy_from_slice(word);
+            let product =
+                u128::from(u64::from_ne_bytes(padded) ^ self.folded) * u128::from(self.random);
+            self.folded = (product as u64) ^ ((product >> 64) as u64);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.folded
+    }
+}
+
 impl Table {
     pub(super) fn new(limits: Limits) -> Self {
         Self {
-            entries: HashMap::new(),
+            entries: HashMap::with_hasher(Fold::random()),
             done: VecDeque::new(),
             bytes: 0,
             limits,
@@ -83,6 +124,14 @@ impl Table {
         Ok(Begin::Claimed(claim))
     }
 
+    pub(super) fn look(&self, request: &BeginRequest, now: Instant) -> Option<Begin> {
+        let entry = self.entries.get(&request.key)?;
+        if entry.is_over(now) {
+            return None;
+        }
+        entry.found(request, now)
+    }
+
     pub(super) fn renew(
         &mut self,
         claim: &Claim,
@@ -104,7 +153,7 @@ impl Table {
         ttl: Duration,
         now: Instant,
     ) -> Result<Vec<Record>, StoreError> {
-        let weight = weight(&record);
+        let weight = record.weight();
         let entry = self.held(claim)?;
         if matches!(entry.state, State::Done(_)) {
             // The reply to the first call was lost; the record stands.
@@ -193,7 +242,7 @@ impl Table {
             ..
         }) = self.entries.remove(key)
         {
-            self.bytes -= weight(&record);
+            self.bytes -= record.weight();
         }
     }
 
@@ -208,8 +257,8 @@ impl Table {
                 continue;
             };
             if let State::Done(record) = &mut entry.state {
-                let record = std::mem::replace(record, Record::Tombstone);
-                self.bytes -= weight(&record);
+                let record = record.bury();
+                self.bytes -= record.weight();
                 gone.push(record);
             }
         }
@@ -242,29 +291,33 @@ impl Entry {
     }
 
     fn begin(&mut self, request: &BeginRequest, fence: u64, now: Instant) -> Begin {
-        if self.fingerprint != request.fingerprint {
-            return Begin::Mismatch;
-        }
-        let lease_until = match &self.state {
-            State::Done(record) => return Begin::Replay(record.clone()),
-            State::Running { lease_until } => *lease_until,
-        };
-        if self.token == request.token {
+        let is_repeated = matches!(self.state, State::Running { .. })
+            && (self.token, self.fingerprint) == (request.token, request.fingerprint);
+        if is_repeated {
             return Begin::Claimed(self.claim(request.key));
         }
-        if lease_until > now {
-            return Begin::InProgress(lease_until - now);
+        self.found(request, now).unwrap_or_else(|| {
+            let attempt = self.attempt.saturating_add(1);
+            *self = Self {
+                attempt,
+                ..Self::new(request, fence, now)
+            };
+            Begin::Claimed(self.claim(request.key))
+        })
+    }
+
+    /// What another request finds; `None` if it may take over.
+    fn found(&self, request: &BeginRequest, now: Instant) -> Option<Begin> {
+        if self.fingerprint != request.fingerprint {
+            return Some(Begin::Mismatch);
         }
-        match request.recovery {
-            Recovery::Reject => Begin::OutcomeUnknown,
-            Recovery::Reexecute => {
-                let attempt = self.attempt.saturating_add(1);
-                *self = Self {
-                    attempt,
-                    ..Self::new(request, fence, now)
-                };
-                Begin::Claimed(self.claim(request.key))
+        match (&self.state, request.recovery) {
+            (State::Done(record), _) => Some(Begin::Replay(record.clone())),
+            (State::Running { lease_until }, _) if *lease_until > now => {
+                Some(Begin::InProgress(*lease_until - now))
             }
+            (State::Running { .. }, Recovery::Reject) => Some(Begin::OutcomeUnknown),
+            (State::Running { .. }, Recovery::Reexecute) => None,
         }
     }
 
@@ -290,13 +343,6 @@ fn after(now: Instant, duration: Duration) -> Instant {
     now.checked_add(duration).unwrap_or_else(|| now + CENTURY)
 }
 
-fn weight(record: &Record) -> usize {
-    match record {
-        Record::Response(recorded) => Recorded::weight(recorded),
-        Record::Tombstone => 0,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use buttress_wire::Recorded;
@@ -304,6 +350,7 @@ mod tests {
     use http::{HeaderMap, StatusCode};
 
     use super::*;
+    use crate::store::Origin;
 
     const LIMITS: Limits = Limits {
         keys: 3,
@@ -331,7 +378,8 @@ mod tests {
 
     fn response(size: usize) -> Record {
         let body = Bytes::from(vec![0; size]);
-        Record::Response(Recorded::new(StatusCode::OK, HeaderMap::new(), body, None))
+        let recorded = Recorded::new(StatusCode::OK, HeaderMap::new(), body, None);
+        Record::Response(recorded, Origin::default())
     }
 
     #[test]
@@ -379,7 +427,10 @@ mod tests {
             assert!(table.bytes() <= LIMITS.bytes);
         }
         let found = |table: &mut Table, key| table.begin(&request(key), 9, now).unwrap();
-        assert_eq!(found(&mut table, 0), Begin::Replay(Record::Tombstone));
+        assert_eq!(
+            found(&mut table, 0),
+            Begin::Replay(Record::Tombstone(Origin::default()))
+        );
         assert_eq!(found(&mut table, 2), Begin::Replay(response(700)));
     }
 

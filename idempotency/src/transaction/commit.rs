@@ -6,16 +6,17 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use buttress_wire::fields::announced_length;
-use buttress_wire::{Outcome, Recording, into_bytes};
+use buttress_wire::{Outcome, Recorded, Recording, into_bytes};
 use bytes::Bytes;
-use http::{Response, response};
+use http::{HeaderName, Response, response};
 use http_body::{Body, Frame};
 
 use super::{BoxError, CommitError, Connection, Settled, Transaction};
 use crate::body::IdempotentBody;
+use crate::cipher::Cipher;
 use crate::handler::Idempotency;
-use crate::layer::{Apart, Shared};
-use crate::record::recorded_headers;
+use crate::keep::recorded_headers;
+use crate::shared::{Apart, Shared};
 use crate::store::{Record, Standing, Store, StoreError};
 use crate::streaming::Streaming;
 
@@ -24,6 +25,8 @@ pub(crate) trait Ledger: Send + Sync {
     fn store(&self) -> &dyn Any;
     fn ttl(&self) -> Duration;
     fn max_recorded_body(&self) -> usize;
+    fn cipher(&self) -> &Cipher;
+    fn replay_header(&self) -> &HeaderName;
     fn apart(&self) -> Apart;
 }
 
@@ -38,6 +41,14 @@ impl<St: Store> Ledger for Shared<St> {
 
     fn max_recorded_body(&self) -> usize {
         self.settings.max_recorded_body
+    }
+
+    fn cipher(&self) -> &Cipher {
+        &self.settings.cipher
+    }
+
+    fn replay_header(&self) -> &HeaderName {
+        &self.settings.replay_header
     }
 
     fn apart(&self) -> Apart {
@@ -72,11 +83,11 @@ impl Idempotency {
             if transaction.is_nested() {
                 return Err(CommitError::Nested);
             }
-            let whole = Whole::read(response, &*self.ledger).await?;
-            if !self.settlement.begin() {
+            let whole = Whole::read(response, self).await?;
+            if !self.grant.settlement.begin() {
                 return Err(CommitError::Settled);
             }
-            let completed = self.complete(transaction.connection(), store, &whole.record);
+            let completed = self.complete(transaction.connection(), store, &whole.recorded);
             completed
                 .await
                 .inspect_err(|error| self.rolled_back(error))?;
@@ -115,11 +126,11 @@ impl Idempotency {
         B::Error: Into<BoxError>,
     {
         let store = self.store::<C>()?;
-        let whole = Whole::read(response, &*self.ledger).await?;
-        if !self.settlement.begin() && self.settlement.get() != Settled::Pending {
+        let whole = Whole::read(response, self).await?;
+        if !self.grant.settlement.begin() && self.grant.settlement.get() != Settled::Pending {
             return Err(CommitError::Settled);
         }
-        self.complete(connection, store, &whole.record).await?;
+        self.complete(connection, store, &whole.recorded).await?;
         Ok(whole.response(&*self.ledger))
     }
 
@@ -132,10 +143,12 @@ impl Idempotency {
         &self,
         connection: &mut C,
         store: &C::Store,
-        record: &Record,
+        response: &Option<Recorded>,
     ) -> Result<(), CommitError> {
-        let ttl = self.ledger.ttl();
-        connection.complete(store, &self.claim, record, ttl).await
+        let (claim, ttl) = (&self.grant.claim, self.ledger.ttl());
+        let record = Record::of(response.clone(), self.grant.origin.clone());
+        let record = self.ledger.cipher().seal(&claim.key, record);
+        connection.complete(store, claim, &record, ttl).await
     }
 
     async fn commit<T: Transaction>(
@@ -144,7 +157,7 @@ impl Idempotency {
         store: &impl Store,
     ) -> Result<(), CommitError> {
         let Err(error) = transaction.commit().await else {
-            self.settlement.set(Settled::Committed);
+            self.grant.settlement.set(Settled::Committed);
             return Ok(());
         };
         let ended = match ask(store, self).await {
@@ -155,14 +168,14 @@ impl Idempotency {
             Err(error) => return Err(CommitError::Unknown(error)),
         };
         match &ended {
-            Ok(()) => self.settlement.set(Settled::Committed),
+            Ok(()) => self.grant.settlement.set(Settled::Committed),
             Err(error) => self.rolled_back(error),
         }
         ended
     }
 
     fn rolled_back(&self, error: &CommitError) {
-        self.settlement.set(match error {
+        self.grant.settlement.set(match error {
             CommitError::Lost => Settled::Lost,
             _ => Settled::Open,
         });
@@ -173,20 +186,21 @@ impl Idempotency {
 async fn ask(store: &impl Store, held: &Idempotency) -> Result<Standing, StoreError> {
     let mut pause = Duration::from_millis(50);
     for _ in 0..7 {
-        match store.confirm(&held.claim).await {
+        match store.confirm(&held.grant.claim).await {
             Err(StoreError::Unavailable(_)) => {}
             known => return known,
         }
         tokio::time::sleep(pause).await;
         pause *= 2;
     }
-    store.confirm(&held.claim).await
+    store.confirm(&held.grant.claim).await
 }
 
 /// A response that was read as far as it is recorded.
 struct Whole<B> {
     head: response::Parts,
-    record: Record,
+    /// Nothing when it is too large.
+    recorded: Option<Recorded>,
     /// What was read of a body that is too large, and the rest of it.
     rest: Option<(VecDeque<Frame<Bytes>>, Pin<Box<B>>)>,
 }
@@ -196,11 +210,12 @@ where
     B: Body,
     B::Error: Into<BoxError>,
 {
-    async fn read(response: Response<B>, ledger: &dyn Ledger) -> Result<Self, CommitError> {
+    async fn read(response: Response<B>, held: &Idempotency) -> Result<Self, CommitError> {
         let (head, body) = response.into_parts();
         let mut body = Box::pin(body);
-        let limit = ledger.max_recorded_body();
-        let mut recording = Recording::new(head.status, recorded_headers(&head.headers), limit)
+        let (ledger, origin) = (&*held.ledger, &held.grant.origin);
+        let headers = recorded_headers(&head.headers, ledger.replay_header(), origin);
+        let mut recording = Recording::new(head.status, headers, ledger.max_recorded_body())
             .announced(announced_length(&head.headers, body.size_hint().exact()));
         let mut read = VecDeque::new();
         while let Some(frame) = std::future::poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
@@ -210,7 +225,7 @@ where
             if !within {
                 return Ok(Self {
                     head,
-                    record: Record::Tombstone,
+                    recorded: None,
                     rest: Some((read, body)),
                 });
             }
@@ -218,7 +233,7 @@ where
         match recording.end() {
             Outcome::Complete(recorded) => Ok(Self {
                 head,
-                record: Record::Response(recorded),
+                recorded: Some(recorded),
                 rest: None,
             }),
             Outcome::Aborted | Outcome::Overflow => {
@@ -228,8 +243,8 @@ where
     }
 
     fn response(self, ledger: &dyn Ledger) -> Response<IdempotentBody<B>> {
-        let body = match (self.rest, self.record) {
-            (None, Record::Response(recorded)) => IdempotentBody::recorded(recorded.replay_body()),
+        let body = match (self.rest, self.recorded) {
+            (None, Some(recorded)) => IdempotentBody::recorded(recorded.replay_body()),
             (rest, _) => {
                 let (read, body) = rest.expect("what was not recorded was not read to its end");
                 IdempotentBody::streaming(Streaming::pass(read, body, ledger.apart()))

@@ -235,6 +235,10 @@ mod on_sqlite {
     pub(crate) struct NeverRenews(SqliteStore);
 
     impl Store for NeverRenews {
+        async fn look(&self, request: &BeginRequest) -> Result<Option<Begin>, StoreError> {
+            self.0.look(request).await
+        }
+
         async fn begin(&self, request: BeginRequest) -> Result<Begin, StoreError> {
             self.0.begin(request).await
         }

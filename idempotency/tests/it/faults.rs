@@ -23,7 +23,8 @@ use crate::kit::order;
 pub(crate) struct Faulty {
     pub(crate) store: MemoryStore,
     /// A `begin` waits for a permit.
-    gate: Arc<Semaphore>,
+    pub(crate) gate: Arc<Semaphore>,
+    begins: Arc<AtomicUsize>,
     /// How many more times `complete` fails.
     pub(crate) failures: Arc<AtomicUsize>,
     /// Whether every claim is somebody else's.
@@ -37,10 +38,16 @@ impl Faulty {
         Self {
             store: MemoryStore::new(),
             gate: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
+            begins: Arc::default(),
             failures: Arc::default(),
             taken: Arc::default(),
             dark: Arc::default(),
         }
+    }
+
+    /// How often it was asked for a claim.
+    pub(crate) fn begins(&self) -> usize {
+        self.begins.load(Ordering::SeqCst)
     }
 
     pub(crate) fn layer(&self) -> IdempotencyLayer<Self, Scoped> {
@@ -53,7 +60,12 @@ impl Faulty {
 impl Store for Faulty {
     async fn begin(&self, request: BeginRequest) -> Result<Begin, StoreError> {
         self.gate.acquire().await.unwrap().forget();
+        self.begins.fetch_add(1, Ordering::SeqCst);
         self.store.begin(request).await
+    }
+
+    async fn look(&self, request: &BeginRequest) -> Result<Option<Begin>, StoreError> {
+        self.store.look(request).await
     }
 
     async fn renew(&self, claim: &Claim, lease: Duration) -> Result<(), StoreError> {
@@ -99,9 +111,9 @@ impl Store for Faulty {
     }
 }
 
-type Req = Request<RequestBody<Full<Bytes>>>;
+pub(crate) type Req = Request<RequestBody<Full<Bytes>>>;
 
-async fn done(_: Req) -> Result<Response<Full<Bytes>>, Infallible> {
+pub(crate) async fn done(_: Req) -> Result<Response<Full<Bytes>>, Infallible> {
     Ok(Response::new("done".into()))
 }
 

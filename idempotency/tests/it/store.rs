@@ -60,7 +60,7 @@ async fn what_is_over_is_purged_in_the_background_some_at_a_time() {
     let two = std::num::NonZeroUsize::new(2).unwrap();
     let purge = Purge::new(store.clone())
         .limit(two)
-        .observer(|event: &Event| panic!("{event:?}"));
+        .observer(|event: &Event<'_>| panic!("{event:?}"));
     let purging = purge.every(Duration::from_secs(60)).run();
     // The first run is within a minute, and each that finds as many as it may is followed by another soon.
     let purged = tokio::time::timeout(Duration::from_secs(300), purging).await;

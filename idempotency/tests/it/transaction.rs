@@ -22,7 +22,7 @@ type Body = UnsyncBoxBody<Bytes, Error>;
 
 /// A transaction of a store that has none: what it is to complete is completed when it commits.
 #[derive(Default)]
-struct Paper {
+pub(crate) struct Paper {
     completes: Option<(MemoryStore, Claim, Record, Duration)>,
     nested: bool,
     /// Commits, and says that it could not.

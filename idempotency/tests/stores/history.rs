@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use buttress_idempotency::{
-    Begin, BeginRequest, Claim, Fingerprint, MemoryStore, Record, RecordKey, Recovery, Standing,
-    Store, StoreError, Token,
+    Begin, BeginRequest, Claim, Fingerprint, MemoryStore, Origin, Record, RecordKey, Recovery,
+    Standing, Store, StoreError, Token,
 };
 use buttress_wire::Recorded;
 
@@ -271,12 +271,8 @@ fn held(result: Result<(), StoreError>) -> bool {
 
 fn response(record: u8) -> Record {
     let body = bytes::Bytes::from(vec![record]);
-    Record::Response(Recorded::new(
-        http::StatusCode::OK,
-        http::HeaderMap::new(),
-        body,
-        None,
-    ))
+    let recorded = Recorded::new(http::StatusCode::OK, http::HeaderMap::new(), body, None);
+    Record::Response(recorded, Origin::default())
 }
 
 /// Many histories on one store.
@@ -328,6 +324,10 @@ impl Store for Planted {
             }
             found => found,
         })
+    }
+
+    async fn look(&self, request: &BeginRequest) -> Result<Option<Begin>, StoreError> {
+        self.store.look(request).await
     }
 
     async fn renew(&self, claim: &Claim, lease: Duration) -> Result<(), StoreError> {

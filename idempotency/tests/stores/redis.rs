@@ -21,11 +21,13 @@ async fn a_server_that_may_lose_claims_is_told_or_refused() {
     }
     let heard = Arc::new(Mutex::new(Vec::new()));
     let hear = Arc::clone(&heard);
-    let warn = OnRisk::Warn(Arc::new(move |event: &Event| {
-        hear.lock().unwrap().push(*event)
+    let warn = OnRisk::Warn(Arc::new(move |event: &Event<'_>| {
+        if let Event::StoreAtRisk(risk) = event {
+            hear.lock().unwrap().push(*risk);
+        }
     }));
     let store = store.checked(warn).await.unwrap();
-    let risks = [Risk::Eviction, Risk::NoLog].map(Event::StoreAtRisk);
+    let risks = [Risk::Eviction, Risk::NoLog];
     assert_eq!(*heard.lock().unwrap(), risks);
     let refused = store.checked(OnRisk::Refuse).await;
     assert!(

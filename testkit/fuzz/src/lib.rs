@@ -4,6 +4,7 @@
 //! from runs; the tests replay them, and the program `fuzz` mutates them.
 
 use buttress_circuit::feed::Trip;
+use buttress_idempotency::{Record, Syntax};
 use buttress_negotiate::{
     Cbor, Charsets, Codings, Csv, Format, Html, Json, JsonSeq, Languages, Markdown, MsgPack,
     NdJson, Offers, Text, Xml,
@@ -54,6 +55,14 @@ pub const TARGETS: &[Target] = &[
     Target {
         name: "circuit-trip",
         run: circuit_trip,
+    },
+    Target {
+        name: "idempotency-key",
+        run: idempotency_key,
+    },
+    Target {
+        name: "idempotency-record",
+        run: idempotency_record,
     },
     Target {
         name: "lex",
@@ -156,6 +165,37 @@ fn circuit_trip(bytes: &[u8]) {
     if let Some(trip) = Trip::decode(bytes) {
         let again = Trip::decode(trip.encode().as_bytes());
         assert_eq!(again.as_ref(), Some(&trip), "what is read can be written");
+    }
+}
+
+fn idempotency_key(bytes: &[u8]) {
+    let Ok(key) = Syntax::Lenient.parse(bytes) else {
+        let strict = Syntax::Strict.parse(bytes);
+        assert!(strict.is_err(), "what is strictly a key is one");
+        return;
+    };
+    assert!((1..=255).contains(&key.len()));
+    assert!(key.iter().all(|byte| matches!(byte, 0x20..=0x7e)));
+    // Quoted, it is the same key.
+    let mut quoted = vec![b'"'];
+    for byte in &*key {
+        if matches!(byte, b'"' | b'\\') {
+            quoted.push(b'\\');
+        }
+        quoted.push(*byte);
+    }
+    quoted.push(b'"');
+    assert_eq!(Syntax::Strict.parse(&quoted), Ok(key));
+}
+
+fn idempotency_record(bytes: &[u8]) {
+    if let Ok(record) = Record::decode(Bytes::copy_from_slice(bytes)) {
+        let again = Record::decode(record.encode());
+        assert_eq!(
+            again.ok(),
+            Some(record),
+            "what was read is written and read the same"
+        );
     }
 }
 

@@ -189,6 +189,11 @@ impl Store for PostgresStore {
         Ok(Begin::InProgress(A_MOMENT))
     }
 
+    async fn look(&self, request: &BeginRequest) -> Result<Option<Begin>, StoreError> {
+        let found = self.lookup(request).await?;
+        found.map_or(Ok(None), |found| found.answer(request))
+    }
+
     async fn renew(&self, claim: &Claim, lease: Duration) -> Result<(), StoreError> {
         let (key, token) = (*claim.key.as_bytes(), claim.token.to_bytes());
         self.change(|| {

@@ -31,6 +31,18 @@ redis.call('HSET', KEYS[1], 's', 'p', 'fp', ARGV[1], 'tok', ARGV[2], 'fe', fence
 redis.call('PEXPIRE', KEYS[1], string.format('%.0f', math.max(ARGV[3], ARGV[4]) + 60000))
 return {0, fence, attempt}";
 
+/// What [`BEGIN`] would find, without claiming: `fp`, 1 to take over. The same answers, and `{5, '', 0}` where it would claim.
+pub const LOOK: &str = "
+local s, fp, l, b, x = unpack(redis.call('HMGET', KEYS[1], 's', 'fp', 'l', 'b', 'x'))
+local t = redis.call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000)
+if not s or s == 'f' or (tonumber(x) <= now and (s == 'd' or tonumber(l) <= now)) then return {5, '', 0} end
+if fp ~= ARGV[1] then return {3, '', 0} end
+if s == 'd' then return {1, b, 0} end
+if tonumber(l) > now then return {2, string.format('%.0f', l - now), 0} end
+if ARGV[2] ~= '1' then return {4, '', 0} end
+return {5, '', 0}";
+
 /// Prolongs a lease: `token`, lease in milliseconds. 1, or 0 when it is lost.
 pub const RENEW: &str = "
 local s, tok, x = unpack(redis.call('HMGET', KEYS[1], 's', 'tok', 'x'))

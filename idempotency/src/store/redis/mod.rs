@@ -38,6 +38,7 @@ pub struct RedisStore<C = ConnectionManager> {
 
 struct Scripts {
     begin: Script,
+    look: Script,
     renew: Script,
     complete: Script,
     abandon: Script,
@@ -72,6 +73,7 @@ impl<C> RedisStore<C> {
             connection,
             scripts: Arc::new(Scripts {
                 begin: Script::new(lua::BEGIN),
+                look: Script::new(lua::LOOK),
                 renew: Script::new(lua::RENEW),
                 complete: Script::new(lua::COMPLETE),
                 abandon: Script::new(lua::ABANDON),
@@ -168,13 +170,21 @@ where
             .arg(millis(request.ttl))
             .arg(u8::from(request.takes_over()));
         let (found, what, attempt): (u8, Vec<u8>, u32) = self.ask(&call).await?;
-        Ok(match found {
-            0 => request.claimed(number(&what)?, attempt),
-            1 => Begin::Replay(Record::decode(Bytes::from(what))?),
-            2 => Begin::InProgress(duration(number(&what)? as i64)),
-            3 => Begin::Mismatch,
-            _ => Begin::OutcomeUnknown,
-        })
+        match found {
+            0 => Ok(request.claimed(number(&what)?, attempt)),
+            found => answer(found, what),
+        }
+    }
+
+    async fn look(&self, request: &BeginRequest) -> Result<Option<Begin>, StoreError> {
+        let mut call = self.scripts.look.key(self.name(&request.key));
+        call.arg(request.fingerprint.as_bytes())
+            .arg(u8::from(request.takes_over()));
+        let (found, what, _): (u8, Vec<u8>, u32) = self.ask(&call).await?;
+        match found {
+            5 => Ok(None),
+            found => answer(found, what).map(Some),
+        }
     }
 
     async fn renew(&self, claim: &Claim, lease: Duration) -> Result<(), StoreError> {
@@ -245,6 +255,16 @@ where
             }
         }
     }
+}
+
+/// What a script found that has claimed nothing.
+fn answer(found: u8, what: Vec<u8>) -> Result<Begin, StoreError> {
+    Ok(match found {
+        1 => Begin::Replay(Record::decode(Bytes::from(what))?),
+        2 => Begin::InProgress(duration(number(&what)? as i64)),
+        3 => Begin::Mismatch,
+        _ => Begin::OutcomeUnknown,
+    })
 }
 
 /// A prefix is a text and not a pattern.

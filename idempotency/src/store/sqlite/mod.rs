@@ -169,6 +169,11 @@ impl Store for SqliteStore {
         }
     }
 
+    async fn look(&self, request: &BeginRequest) -> Result<Option<Begin>, StoreError> {
+        let found = lookup(&self.readers, request).await?;
+        found.map_or(Ok(None), |found| found.answer(request))
+    }
+
     async fn renew(&self, claim: &Claim, lease: Duration) -> Result<(), StoreError> {
         let renew = sqlx::query(sql::RENEW)
             .bind(&claim.key.as_bytes()[..])

@@ -1,0 +1,43 @@
+//! Records that only the holder of a key can read.
+
+#[cfg(feature = "encryption")]
+mod keyring;
+
+#[cfg(feature = "encryption")]
+pub use self::keyring::Keyring;
+
+use crate::key::RecordKey;
+use crate::store::{Record, StoreError};
+
+/// What records pass on their way to a store and back.
+#[derive(Clone, Default)]
+pub(crate) struct Cipher {
+    #[cfg(feature = "encryption")]
+    pub(crate) keyring: Option<std::sync::Arc<Keyring>>,
+}
+
+impl Cipher {
+    pub(crate) fn seal(&self, key: &RecordKey, record: Record) -> Record {
+        #[cfg(feature = "encryption")]
+        if let Some(keyring) = &self.keyring {
+            return keyring.seal(key, &record);
+        }
+        let _ = key;
+        record
+    }
+
+    /// A record that was filed before there was a key is taken as it is.
+    pub(crate) fn open(&self, key: &RecordKey, record: Record) -> Result<Record, StoreError> {
+        let Record::Sealed(sealed) = record else {
+            return Ok(record);
+        };
+        #[cfg(feature = "encryption")]
+        if let Some(keyring) = &self.keyring {
+            return keyring.open(key, sealed);
+        }
+        let _ = (key, sealed);
+        Err(StoreError::Corrupt(
+            "it is encrypted, and there is no key".into(),
+        ))
+    }
+}

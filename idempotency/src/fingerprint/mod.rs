@@ -1,0 +1,211 @@
+//! What makes a second request under one key the same request.
+
+#[cfg(feature = "digest")]
+mod digest;
+#[cfg(feature = "json")]
+mod json;
+
+use std::borrow::Cow;
+use std::fmt;
+
+use buttress_wire::key::{KeyBuilder, Write};
+use http::header::CONTENT_TYPE;
+use http::request;
+
+#[cfg(feature = "digest")]
+pub use self::digest::content_digest;
+#[cfg(feature = "json")]
+pub use self::json::canonical_json;
+
+/// A hash of what a request says.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Fingerprint([u8; 32]);
+
+impl Fingerprint {
+    /// The fingerprint of these parts, each told apart from its neighbours.
+    ///
+    /// ```
+    /// use buttress_idempotency::{Fingerprint, IdempotencyLayer, MemoryStore};
+    ///
+    /// // Clients send the time of each attempt in a field that says nothing about the order.
+    /// let layer = IdempotencyLayer::new(MemoryStore::new())
+    ///     .single_tenant()
+    ///     .fingerprint(|head, body| {
+    ///         let without_time = body.split(|byte| *byte == b'@').next().unwrap_or(body);
+    ///         Ok(Fingerprint::of([head.uri.path().as_bytes(), without_time]))
+    ///     });
+    /// # let _ = layer;
+    /// ```
+    #[must_use]
+    pub fn of(parts: impl IntoIterator<Item: AsRef<[u8]>>) -> Self {
+        let mut hash = Hash::new(None);
+        let mut key = KeyBuilder::new(&mut hash);
+        for part in parts {
+            key.part(part);
+        }
+        Self(hash.finish())
+    }
+
+    /// A fingerprint from its bytes, as a store keeps it.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// Its bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+/// Query, content type and body, byte for byte. The default.
+///
+/// Of scope, method, authority and path there is no need to tell here: they are what a record is filed under.
+///
+/// # Errors
+///
+/// None.
+pub fn raw_body(head: &request::Parts, body: &[u8]) -> Result<Fingerprint, FingerprintError> {
+    let mut hash = Hash::new(None);
+    KeyBuilder::new(&mut hash)
+        .optional(head.uri.query())
+        .field(&head.headers, &CONTENT_TYPE)
+        .part(body);
+    Ok(Fingerprint(hash.finish()))
+}
+
+/// A request that has no fingerprint, and is refused with 400.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct FingerprintError(Cow<'static, str>);
+
+impl FingerprintError {
+    /// The client is told `detail`.
+    pub fn new(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self(detail.into())
+    }
+
+    pub(crate) fn into_detail(self) -> Cow<'static, str> {
+        self.0
+    }
+}
+
+impl fmt::Display for FingerprintError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for FingerprintError {}
+
+/// BLAKE3, as a key can be written to it. What is short, as most keys and requests are, is hashed in one piece.
+pub(crate) struct Hash<'a> {
+    secret: Option<&'a [u8; 32]>,
+    short: [u8; SHORT],
+    len: usize,
+    /// Of what is longer.
+    long: Option<blake3::Hasher>,
+}
+
+const SHORT: usize = 512;
+
+impl<'a> Hash<'a> {
+    /// Keyed, if there is a secret.
+    pub(crate) fn new(secret: Option<&'a [u8; 32]>) -> Self {
+        Self {
+            secret,
+            short: [0; SHORT],
+            len: 0,
+            long: None,
+        }
+    }
+
+    pub(crate) fn finish(&self) -> [u8; 32] {
+        let short = &self.short[..self.len];
+        let hash = match (&self.long, self.secret) {
+            (Some(long), _) => long.finalize(),
+            (None, Some(secret)) => blake3::keyed_hash(secret, short),
+            (None, None) => blake3::hash(short),
+        };
+        *hash.as_bytes()
+    }
+
+    fn long(&mut self) -> &mut blake3::Hasher {
+        self.long.get_or_insert_with(|| {
+            let mut long = match self.secret {
+                Some(secret) => blake3::Hasher::new_keyed(secret),
+                None => blake3::Hasher::new(),
+            };
+            long.update(&self.short[..self.len]);
+            long
+        })
+    }
+}
+
+impl Write for Hash<'_> {
+    fn write(&mut self, bytes: &[u8]) {
+        let end = self.len + bytes.len();
+        match self.short.get_mut(self.len..end) {
+            Some(place) if self.long.is_none() => {
+                place.copy_from_slice(bytes);
+                self.len = end;
+            }
+            _ => drop(self.long().update(bytes)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    fn of(uri: &str, content_type: &str, body: &str) -> Fingerprint {
+        let request = Request::post(uri).header("content-type", content_type);
+        let (head, ()) = request.body(()).unwrap().into_parts();
+        raw_body(&head, body.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn every_part_of_a_request_counts() {
+        let base = of("/o?a", "a/b", "{}");
+        assert_eq!(base, of("/o?a", "a/b", "{}"));
+        for other in [
+            of("/o", "a/b", "{}"),
+            of("/o?b", "a/b", "{}"),
+            of("/o?", "a/b", "{}"),
+            of("/o?a", "a/c", "{}"),
+            of("/o?a", "a/b", "{ }"),
+        ] {
+            assert_ne!(base, other);
+        }
+    }
+
+    #[test]
+    fn a_hash_is_the_same_however_it_was_written() {
+        let bytes: Vec<u8> = (0..2000).map(|n| n as u8).collect();
+        for secret in [None, Some(&[7; 32])] {
+            for (length, piece) in [(0, 1), (511, 100), (512, 512), (513, 100), (2000, 700)] {
+                let mut hash = Hash::new(secret);
+                bytes[..length]
+                    .chunks(piece)
+                    .for_each(|piece| hash.write(piece));
+                let whole = match secret {
+                    Some(secret) => blake3::keyed_hash(secret, &bytes[..length]),
+                    None => blake3::hash(&bytes[..length]),
+                };
+                assert_eq!(hash.finish(), *whole.as_bytes(), "{length} by {piece}");
+            }
+        }
+    }
+
+    #[test]
+    fn parts_do_not_run_into_each_other() {
+        assert_ne!(Fingerprint::of(["ab", "c"]), Fingerprint::of(["a", "bc"]));
+        assert_eq!(
+            Fingerprint::of(["ab"]),
+            Fingerprint::of(vec![b"ab".to_vec()])
+        );
+    }
+}

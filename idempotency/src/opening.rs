@@ -1,0 +1,273 @@
+//! Claiming a key, or finding out what is known of it.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use http::{HeaderValue, request};
+use tokio::time::{Instant, sleep};
+
+use buttress_wire::Protocol;
+
+use crate::event::Event;
+use crate::fingerprint::Fingerprint;
+use crate::held::Held;
+use crate::key::{ClientKey, RecordKey};
+use crate::progress::Progress;
+use crate::scopes::Place;
+use crate::settings::OnConflict;
+use crate::shared::{Apart, Shared};
+use crate::store::{Begin, BeginRequest, Claim, Recovery, Store, StoreError, Token};
+
+/// A keyed request without its inner service, which need not be `Sync` and so is not borrowed across an await.
+pub(crate) struct Keyed<St> {
+    pub(crate) shared: Arc<Shared<St>>,
+    pub(crate) call: Arc<Call>,
+}
+
+/// What is known of a keyed request; shared by its work and by whoever may drop it.
+pub(crate) struct Call {
+    key: RecordKey,
+    /// The keys that it may be filed under by processes with another secret.
+    former: Box<[RecordKey]>,
+    /// Where claims are counted by it.
+    scope: Option<Box<[u8]>>,
+    request_id: Option<HeaderValue>,
+    pub(crate) protocol: Protocol,
+    pub(crate) progress: Progress,
+    /// Takes the work when its caller leaves.
+    pub(crate) apart: Apart,
+}
+
+/// What a key is asked for with.
+#[derive(Clone, Copy)]
+pub(crate) struct Asked {
+    pub(crate) fingerprint: Fingerprint,
+    pub(crate) recovery: Recovery,
+}
+
+impl Asked {
+    /// Without the will to take over.
+    fn cautiously(&self) -> Self {
+        Self {
+            recovery: Recovery::Reject,
+            ..*self
+        }
+    }
+}
+
+pub(crate) enum Opened<St: Store> {
+    /// As many of its scope are running as may.
+    Crowded,
+    /// The key is not ours.
+    Found(Begin),
+    /// The key is ours.
+    Ours(Held<St>),
+}
+
+/// How long a waiting request leaves the store alone: at first, and in the end.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LAST_PAUSE: Duration = Duration::from_secs(1);
+/// How long somebody is told to wait whose claim met another one's.
+const A_MOMENT: Duration = Duration::from_secs(1);
+
+impl<St> Keyed<St> {
+    pub(crate) fn new(
+        shared: Arc<Shared<St>>,
+        head: &request::Parts,
+        key: &ClientKey<'_>,
+        protocol: Protocol,
+    ) -> Self {
+        let settings = &shared.settings;
+        let scope = settings.scope(head);
+        let filed = |secret| RecordKey::new(secret, &scope, head, key);
+        let call = Call {
+            key: filed(&settings.secret),
+            former: settings.former_secrets.iter().map(filed).collect(),
+            scope: settings.running.as_ref().map(|_| scope[..].into()),
+            request_id: head.headers.get(&settings.request_id).cloned(),
+            protocol,
+            progress: Progress::default(),
+            apart: shared.apart(),
+        };
+        Self {
+            shared,
+            call: Arc::new(call),
+        }
+    }
+}
+
+impl<St: Store> Keyed<St> {
+    /// Claims the key, or finds out what is known of it; waits for the first request where that is chosen.
+    pub(crate) async fn open(&self, asked: &Asked) -> Result<Opened<St>, StoreError> {
+        let opened = self.try_open(asked).await?;
+        match (&opened, self.shared.settings.on_conflict) {
+            (Opened::Found(Begin::InProgress(_)), OnConflict::Wait { at_most, waiters }) => {
+                // As many wait as may.
+                let Some(_waiting) = self.shared.common.wait(waiters) else {
+                    return Ok(opened);
+                };
+                self.shared.emit(Event::Waiting);
+                // Another state machine of this size is not for those who need not wait.
+                Box::pin(self.wait(asked, at_most)).await
+            }
+            _ => Ok(opened),
+        }
+    }
+
+    async fn try_open(&self, asked: &Asked) -> Result<Opened<St>, StoreError> {
+        let Ok(place) = self.enter() else {
+            let found = Box::pin(self.look(asked)).await?;
+            return Ok(found.map_or(Opened::Crowded, Opened::Found));
+        };
+        self.call.progress.begin();
+        let begun = self.begin(asked).await;
+        if let Ok(Begin::Claimed(claim)) = begun {
+            let id = self.call.request_id.clone();
+            let held = Held::new(&self.shared, claim, asked.fingerprint, id, place);
+            return Ok(Opened::Ours(held));
+        }
+        self.call.progress.end();
+        begun.map(Opened::Found)
+    }
+
+    /// A place among the running claims of the scope, where there is a limit.
+    fn enter(&self) -> Result<Option<Place>, ()> {
+        match (&self.shared.settings.running, &self.call.scope) {
+            (Some(scopes), Some(scope)) => scopes.enter(scope).map(Some).ok_or(()),
+            _ => Ok(None),
+        }
+    }
+
+    async fn wait(&self, asked: &Asked, at_most: Duration) -> Result<Opened<St>, StoreError> {
+        let begun = Instant::now();
+        let mut pause = FIRST_PAUSE;
+        loop {
+            // From here on no change is missed; what has changed before is found.
+            let settled = self.shared.settled(&self.call.key);
+            let changed = self.shared.store.changed(&self.call.key);
+            let opened = self.try_open(asked).await?;
+            let Opened::Found(Begin::InProgress(left)) = &opened else {
+                return Ok(opened);
+            };
+            let patience = at_most.saturating_sub(begun.elapsed());
+            if patience.is_zero() || self.call.progress.is_gone() {
+                return Ok(opened);
+            }
+            // A lease that is over in no time is not asked for in no time.
+            let nap = pause.min((*left).max(Duration::from_millis(1)));
+            first_of(settled, changed, sleep(nap.min(patience))).await;
+            pause = (2 * pause).min(LAST_PAUSE);
+        }
+    }
+
+    async fn begin(&self, asked: &Asked) -> Result<Begin, StoreError> {
+        let request = self.request(self.call.key, asked);
+        match self.shared.store.begin(request).await? {
+            Begin::Claimed(claim) if !self.call.former.is_empty() => {
+                Box::pin(self.mind_former(asked, claim)).await
+            }
+            found => self.read(&self.call.key, found),
+        }
+    }
+
+    /// Whoever uses another secret claims first and looks then, as we do: of two that meet, at least one sees the other.
+    async fn mind_former(&self, asked: &Asked, ours: Claim) -> Result<Begin, StoreError> {
+        let store = &self.shared.store;
+        for key in &self.call.former {
+            match store.look(&self.request(*key, &asked.cautiously())).await {
+                Ok(None) => {}
+                Ok(Some(_)) => return self.go_on_with(*key, asked, ours).await,
+                Err(error) => {
+                    let _ = store.abandon(&ours).await;
+                    return Err(error);
+                }
+            }
+        }
+        Ok(Begin::Claimed(ours))
+    }
+
+    /// What was begun under a former key goes on under it. Ours is held until that is settled, so that nobody comes between them.
+    async fn go_on_with(
+        &self,
+        key: RecordKey,
+        asked: &Asked,
+        ours: Claim,
+    ) -> Result<Begin, StoreError> {
+        let store = &self.shared.store;
+        let found = store.begin(self.request(key, asked)).await;
+        let given_back = store.abandon(&ours).await;
+        match (given_back, found?) {
+            // It took so long that ours was lost: somebody may have come between them.
+            (Err(_), Begin::Claimed(theirs)) => {
+                store.abandon(&theirs).await?;
+                Ok(Begin::InProgress(A_MOMENT))
+            }
+            (_, found) => self.read(&key, found),
+        }
+    }
+
+    async fn look(&self, asked: &Asked) -> Result<Option<Begin>, StoreError> {
+        for key in std::iter::once(&self.call.key).chain(&self.call.former) {
+            let request = self.request(*key, asked);
+            if let Some(found) = self.shared.store.look(&request).await? {
+                return self.read(key, found).map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    /// What has come to the key of a claim that is no longer ours; nothing if that was given back.
+    pub(crate) async fn winner(
+        &self,
+        key: &RecordKey,
+        fingerprint: Fingerprint,
+    ) -> Result<Option<Begin>, StoreError> {
+        let asked = Asked {
+            fingerprint,
+            recovery: Recovery::Reject,
+        };
+        let found = self.shared.store.look(&self.request(*key, &asked)).await?;
+        found.map(|found| self.read(key, found)).transpose()
+    }
+
+    fn request(&self, key: RecordKey, asked: &Asked) -> BeginRequest {
+        let settings = &self.shared.settings;
+        BeginRequest {
+            key,
+            fingerprint: asked.fingerprint,
+            token: Token::random(),
+            lease: settings.lease,
+            ttl: settings.ttl,
+            recovery: asked.recovery,
+        }
+    }
+
+    /// Opens what was sealed.
+    fn read(&self, key: &RecordKey, found: Begin) -> Result<Begin, StoreError> {
+        match found {
+            Begin::Replay(record) => {
+                let record = self.shared.settings.cipher.open(key, record)?;
+                Ok(Begin::Replay(record))
+            }
+            found => Ok(found),
+        }
+    }
+}
+
+async fn first_of(a: impl Future, b: impl Future, c: impl Future) {
+    let (mut a, mut b, mut c) = (pin!(a), pin!(b), pin!(c));
+    std::future::poll_fn(|cx| {
+        let ready = a.as_mut().poll(cx).is_ready()
+            || b.as_mut().poll(cx).is_ready()
+            || c.as_mut().poll(cx).is_ready();
+        if ready {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    })
+    .await;
+}

@@ -1,0 +1,116 @@
+//! What all services of a layer share.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use buttress_wire::tasks::Tasks;
+use http::response;
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
+
+use crate::event::{Audience, Event, Tally};
+use crate::keep::{Keep, default_keep};
+use crate::key::RecordKey;
+use crate::settings::Settings;
+
+pub(crate) struct Shared<St> {
+    pub(crate) store: St,
+    pub(crate) settings: Settings,
+    pub(crate) common: Arc<Common>,
+    /// Woken when a claim of this layer's is settled; a key's is told by its first byte. Those of other processes are polled for.
+    settled: [Notify; PLACES],
+}
+
+/// Whoever waits looks again, so that it does no harm if keys share one.
+const PLACES: usize = 16;
+
+/// What does not depend on the store.
+pub(crate) struct Common {
+    pub(crate) tasks: Tasks,
+    pub(crate) tally: Tally,
+    pub(crate) audience: Audience,
+    pub(crate) waiting: AtomicUsize,
+}
+
+impl<St> Shared<St> {
+    pub(crate) fn new(store: St, settings: Settings, common: Arc<Common>) -> Self {
+        Self {
+            store,
+            settings,
+            common,
+            settled: std::array::from_fn(|_| Notify::new()),
+        }
+    }
+
+    pub(crate) fn emit(&self, event: Event<'_>) {
+        self.common.emit(event);
+    }
+
+    pub(crate) fn apart(&self) -> Apart {
+        Apart(Arc::clone(&self.common))
+    }
+
+    pub(crate) fn keep(&self, head: &response::Parts) -> Keep {
+        let keep = self.settings.keep.as_ref();
+        keep.map_or_else(|| default_keep(head), |keep| keep(head))
+    }
+
+    /// Ready once a claim of this key was settled after this was called, or a little too often.
+    pub(crate) fn settled(&self, key: &RecordKey) -> Notified<'_> {
+        self.place(key).notified()
+    }
+
+    pub(crate) fn tell_settled(&self, key: &RecordKey) {
+        self.place(key).notify_waiters();
+    }
+
+    fn place(&self, key: &RecordKey) -> &Notify {
+        &self.settled[usize::from(key.as_bytes()[0]) % PLACES]
+    }
+}
+
+impl Common {
+    pub(crate) fn new(tasks: Tasks) -> Self {
+        Self {
+            tasks,
+            tally: Tally::default(),
+            audience: Audience::default(),
+            waiting: AtomicUsize::new(0),
+        }
+    }
+
+    pub(crate) fn emit(&self, event: Event<'_>) {
+        self.tally.count(&event);
+        self.audience.tell(event);
+    }
+
+    /// A place among those who wait, if there are fewer than `at_most`.
+    pub(crate) fn wait(self: &Arc<Self>, at_most: usize) -> Option<WaitingPlace> {
+        let enter = |waiting| (waiting < at_most).then_some(waiting + 1);
+        let entered = self
+            .waiting
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, enter);
+        entered.is_ok().then(|| WaitingPlace(Arc::clone(self)))
+    }
+}
+
+/// Dropping it gives the place back.
+pub(crate) struct WaitingPlace(Arc<Common>);
+
+impl Drop for WaitingPlace {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Takes work that has lost its caller.
+#[derive(Clone)]
+pub(crate) struct Apart(Arc<Common>);
+
+impl Apart {
+    pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.0.tasks.spawn(work);
+        self.0.emit(Event::Detached);
+    }
+}
