@@ -4,9 +4,10 @@ use std::fmt;
 
 use csv_core::{Terminator, Writer, WriterBuilder};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::table::{self, Cell, Columns, Lines, Table};
-use super::{EncodeError, Format, MediaType, Record, RowEncoder};
+use super::{EncodeError, Format, Malformed, MediaType, Record, RowEncoder, csv_read};
 
 /// CSV: `text/csv`, in UTF-8, with a header line, lines ended by CRLF.
 ///
@@ -16,6 +17,9 @@ use super::{EncodeError, Format, MediaType, Record, RowEncoder};
 /// without a column.
 ///
 /// A string that a spreadsheet would take for a formula is led by an apostrophe. Numbers are left as they are.
+///
+/// What is read is a sequence of records, whose columns are named by the first line. An empty cell is `None` where that is possible;
+/// apostrophes are kept. There are at most 256 columns, and records 16 deep.
 #[derive(Clone, Copy, Debug)]
 #[must_use]
 pub struct Csv {
@@ -31,7 +35,7 @@ pub struct Tsv {
 }
 
 macro_rules! separated {
-    ($format:ident, $delimiter:literal, $name:literal, $media_type:literal) => {
+    ($format:ident, $delimiter:literal, $name:literal, $essence:literal) => {
         impl $format {
             /// With formulas defused.
             pub const fn new() -> Self {
@@ -58,7 +62,12 @@ macro_rules! separated {
             }
 
             fn media_types(&self) -> &'static [MediaType] {
-                const { &[MediaType::new($media_type)] }
+                const {
+                    &[MediaType::new(concat!(
+                        $essence,
+                        ";charset=utf-8;header=present"
+                    ))]
+                }
             }
 
             fn encode<T: Serialize + ?Sized>(
@@ -78,17 +87,20 @@ macro_rules! separated {
             fn is_file(&self) -> bool {
                 true
             }
+
+            fn reads(&self) -> &'static [&'static str] {
+                &[$essence]
+            }
+
+            fn decode<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, Malformed> {
+                csv_read::decode(body, $delimiter)
+            }
         }
     };
 }
 
-separated!(Csv, b',', "csv", "text/csv;charset=utf-8;header=present");
-separated!(
-    Tsv,
-    b'\t',
-    "tsv",
-    "text/tab-separated-values;charset=utf-8;header=present"
-);
+separated!(Csv, b',', "csv", "text/csv");
+separated!(Tsv, b'\t', "tsv", "text/tab-separated-values");
 
 /// Writes a header, and a line for each record.
 #[derive(Debug)]

@@ -4,6 +4,8 @@
 mod cbor;
 #[cfg(feature = "csv")]
 mod csv;
+#[cfg(feature = "csv")]
+mod csv_read;
 mod error;
 mod html;
 mod json;

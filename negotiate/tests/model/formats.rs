@@ -123,6 +123,9 @@ proptest! {
         let mut reader = csv::ReaderBuilder::new();
         reader.delimiter(b'\t');
         let raw = encoded(&Tsv::new().with_dangerous_formulas(), &rows);
+        prop_assert_eq!(&Tsv::new().decode::<Vec<Row>>(&raw).unwrap(), &rows);
+        let commas = as_rows(&Csv::new().with_dangerous_formulas(), &rows);
+        prop_assert_eq!(&Csv::new().decode::<Vec<Row>>(&commas).unwrap(), &rows);
         let back: Vec<Row> = reader.from_reader(&raw[..]).deserialize().map(Result::unwrap).collect();
         prop_assert_eq!(back, rows);
     }

@@ -155,6 +155,7 @@ fn bodies(bytes: &[u8]) {
     read(&Json, bytes);
     read(&NdJson::new(), bytes);
     read(&JsonSeq, bytes);
+    read(&Csv::new(), bytes);
     read(&Xml::root("all"), bytes);
     read(&Cbor, bytes);
     read(&MsgPack, bytes);
