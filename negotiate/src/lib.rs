@@ -8,6 +8,8 @@ mod accept;
 #[cfg(feature = "axum")]
 mod axum;
 mod body;
+#[cfg(feature = "cldr")]
+mod cldr;
 mod decode;
 mod format;
 mod formats;

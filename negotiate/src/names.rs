@@ -132,13 +132,33 @@ impl Languages {
     /// is nothing closer. `None`: serve your default.
     #[must_use]
     pub fn lookup(&self, headers: &HeaderMap) -> Option<Chosen<'_>> {
+        self.closest(headers, |range| {
+            shorter(range).find_map(|range| {
+                let same = |tag: &&str| tag.as_bytes().eq_ignore_ascii_case(range);
+                self.0.iter().find(same)
+            })
+        })
+    }
+
+    /// The same with the parents that the Unicode Common Locale Data Repository knows: `zh-TW` is served `zh-Hant` and not `zh`, which
+    /// is another script; `en-AU` is served `en-001` rather than `en`. Allocates.
+    #[cfg(feature = "cldr")]
+    #[must_use]
+    pub fn lookup_cldr(&self, headers: &HeaderMap) -> Option<Chosen<'_>> {
+        self.closest(headers, |range| crate::cldr::closest(range, self.0.iter()))
+    }
+
+    /// What `find` finds for the range that is wanted most, and finds something.
+    fn closest<'a>(
+        &'a self,
+        headers: &HeaderMap,
+        find: impl Fn(&[u8]) -> Option<&'a str>,
+    ) -> Option<Chosen<'a>> {
         let (mut best, mut most) = (None, QValue::ZERO);
         for (range, weight) in ranges(headers, ACCEPT_LANGUAGE) {
-            let closest = shorter(range).find_map(|range| {
-                let same = |tag: &&str| tag.as_bytes().eq_ignore_ascii_case(range);
-                self.0.0.iter().map(|tag| &**tag).find(same)
-            });
-            if let Some(name) = closest.filter(|_| weight > most) {
+            if weight > most
+                && let Some(name) = find(range)
+            {
                 most = weight;
                 best = Some(Chosen {
                     name,
@@ -156,6 +176,10 @@ struct Names(Box<[Box<str>]>);
 impl Names {
     fn new<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
         Self(names.into_iter().map(Box::from).collect())
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|name| &**name)
     }
 
     /// The first of the names with the greatest rank.
@@ -335,6 +359,21 @@ mod tests {
         assert_eq!(chosen("it"), None);
         let headers = headers(ACCEPT_LANGUAGE, "it");
         assert_eq!(swiss.lookup_or(&headers, "en").name, "en");
+    }
+
+    #[cfg(feature = "cldr")]
+    #[test]
+    fn a_lookup_by_cldr_takes_what_is_wanted_most() {
+        let chinese = Languages::new(["zh-Hans", "zh-Hant", "en"]);
+        let chosen = |field| {
+            let found = chinese.lookup_cldr(&headers(ACCEPT_LANGUAGE, field));
+            found.map(|chosen| (chosen.name, chosen.weight.unwrap().thousandths()))
+        };
+        assert_eq!(chosen("en;q=0.5, zh-TW;q=0.8"), Some(("zh-Hant", 800)));
+        assert_eq!(chosen("zh-TW;q=0, en-AU;q=0.1"), Some(("en", 100)));
+        assert_eq!(chosen("fr, !!"), None);
+        let plain = headers(ACCEPT_LANGUAGE, "zh-TW");
+        assert_eq!(chinese.lookup(&plain), None);
     }
 
     #[test]
