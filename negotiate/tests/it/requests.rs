@@ -172,6 +172,37 @@ fn a_body_over_the_limit_is_a_413_however_it_comes() {
     assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
 }
 
+/// Says that it is long.
+struct Long;
+
+impl http_body::Body for Long {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Infallible>>> {
+        panic!("it is not read")
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        http_body::SizeHint::with_exact(1_048_577)
+    }
+}
+
+#[test]
+fn a_body_that_says_it_is_too_long_is_not_read() {
+    let service = layer().layer(service_fn(async |request: Request<Long>| {
+        let negotiated = Negotiated::<Formats>::of(&request).unwrap();
+        let read = negotiated.decode::<Vec<u8>, _>(request).await;
+        Ok::<_, Infallible>(read.unwrap_err().response())
+    }));
+    let request = Request::post("/").header("content-type", "application/json");
+    let response = block_on(service.oneshot(request.body(Long).unwrap())).unwrap();
+    assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
+}
+
 #[test]
 fn what_is_malformed_is_a_400_that_tells_where() {
     let place = |content_type: &str, body: &'static [u8]| {

@@ -173,6 +173,9 @@ fn what_is_there_at_once_has_a_length_and_what_comes_later_has_none() {
     let mut cx = Context::from_waker(std::task::Waker::noop());
     let _first = Pin::new(&mut body).poll_frame(&mut cx);
     assert!(!body.is_end_stream(), "an error is still to come");
+    let mut body = open(&[Step::Row(1)]).unwrap().into_body();
+    let _all = Pin::new(&mut body).poll_frame(&mut cx);
+    assert!(body.is_end_stream(), "a server need not ask again");
 }
 
 /// Endless, and counted.
