@@ -1,0 +1,82 @@
+//! Placing an order, and looking at what was placed.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Extension, State};
+use axum::response::{IntoResponse, Response};
+use buttress_idempotency::{Idempotency, NoEffect};
+use buttress_wire::{Refusal, grpc::Code};
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode, header};
+use http_body_util::Full;
+use serde::Deserialize;
+
+use crate::database::{Database, Error, Order};
+use crate::serve::Shop;
+
+#[derive(Deserialize)]
+pub(crate) struct NewOrder {
+    item: String,
+    cents: i64,
+}
+
+/// Charges the customer, then commits order, event and record together.
+///
+/// Killed anywhere before the commit, it is done again under the same key: the payment service finds that it has charged that one. Killed after it, its response is replayed.
+pub(crate) async fn place<D: Database>(
+    State(shop): State<Shop<D>>,
+    Extension(claim): Extension<Idempotency>,
+    Json(new): Json<NewOrder>,
+) -> Response {
+    match try_place(&shop, &claim, new).await {
+        Ok(response) => response,
+        // The database has not changed, and the payment can be asked for again.
+        Err(error) => nothing_done(&error),
+    }
+}
+
+async fn try_place<D: Database>(
+    shop: &Shop<D>,
+    claim: &Idempotency,
+    new: NewOrder,
+) -> Result<Response, Error> {
+    let charge = claim.downstream_key("payment");
+    let payment = shop.payments.post(&charge, new.cents.to_string()).await?;
+    let order = Order {
+        id: claim.downstream_key("order"),
+        item: new.item,
+        cents: new.cents,
+        payment: String::from_utf8(payment.to_vec())?,
+    };
+    let placed = shop.database.place(claim, &order, created(&order)?).await?;
+    shop.placed.notify_one();
+    Ok(placed.map(Body::new))
+}
+
+fn created(order: &Order) -> Result<http::Response<Full<Bytes>>, Error> {
+    let response = http::Response::builder()
+        .status(StatusCode::CREATED)
+        .header(header::CONTENT_TYPE, "application/json")
+        .header(header::LOCATION, format!("/orders/{}", order.id));
+    Ok(response.body(Full::from(serde_json::to_vec(order)?))?)
+}
+
+fn nothing_done(error: &Error) -> Response {
+    let refusal = Refusal::new(
+        StatusCode::BAD_GATEWAY,
+        "urn:orders:problem:not-placed",
+        "The order could not be placed; nothing was booked",
+        Code::Unavailable,
+    );
+    let refusal = refusal.detail(error.to_string());
+    let mut response = refusal.response(&HeaderMap::new()).into_response();
+    response.extensions_mut().insert(NoEffect);
+    response
+}
+
+pub(crate) async fn list<D: Database>(State(shop): State<Shop<D>>) -> Response {
+    match shop.database.orders().await {
+        Ok(orders) => Json(orders).into_response(),
+        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, error.to_string()).into_response(),
+    }
+}

@@ -1,0 +1,107 @@
+//! Start and end of the process.
+
+use std::fmt;
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::post;
+use buttress_idempotency::{IdempotencyLayer, OnConflict, Purge};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
+
+use crate::args::Args;
+use crate::database::{Database, Error, Postgres, Sqlite};
+use crate::post::Remote;
+use crate::{orders, relay, services};
+
+/// What requests and the relay share.
+#[derive(Clone)]
+pub(crate) struct Shop<D> {
+    pub(crate) database: D,
+    pub(crate) payments: Remote,
+    pub(crate) subscriber: Remote,
+    /// An order was placed: there is something to tell.
+    pub(crate) placed: Arc<Notify>,
+}
+
+/// Serves until it is told to stop, and then lets what is under way come to its end.
+pub(crate) async fn run(args: Args) -> Result<(), Error> {
+    if args.database.starts_with("postgres:") || args.database.starts_with("postgresql:") {
+        let database = Postgres::connect(&args.database)?;
+        serve(args, database).await
+    } else {
+        let database = Sqlite::open(&args.database);
+        serve(args, database).await
+    }
+}
+
+async fn serve<D: Database>(args: Args, database: D) -> Result<(), Error> {
+    database.migrate().await?;
+    let shop = shop(&args, database).await?;
+    let layer = IdempotencyLayer::new(shop.database.store())
+        // Whoever is behind a key would be told by what authenticates.
+        .single_tenant()
+        .required(true)
+        .lease(Duration::from_millis(args.lease))
+        // Who comes back after a crash waits until the lease of the dead is over, and need not ask again and again.
+        .on_conflict(OnConflict::Wait {
+            at_most: Duration::from_secs(60),
+            waiters: 1000,
+        });
+    let app = Router::new()
+        .route(
+            "/orders",
+            post(orders::place).layer(layer.clone()).get(orders::list),
+        )
+        .with_state(shop.clone());
+
+    let listener = TcpListener::bind(args.listen).await?;
+    say(format_args!("orders: http://{}", listener.local_addr()?));
+    let purging = tokio::spawn(Purge::new(shop.database.store()).run());
+    let relay = tokio::spawn(relay::run(shop));
+    axum::serve(listener, app)
+        .with_graceful_shutdown(told_to_stop())
+        .await?;
+    layer.tasks().drain().await;
+    // What it was telling is told again at the next start, under the same key.
+    relay.abort();
+    purging.abort();
+    Ok(())
+}
+
+async fn shop<D>(args: &Args, database: D) -> Result<Shop<D>, Error> {
+    let (mut payments, mut subscriber) = (args.payments.clone(), args.subscriber.clone());
+    if payments.is_none() || subscriber.is_none() {
+        let beside = services::start().await?;
+        payments.get_or_insert(format!("http://{beside}/payments"));
+        subscriber.get_or_insert(format!("http://{beside}/events"));
+    }
+    Ok(Shop {
+        database,
+        payments: Remote::new(payments.unwrap_or_default()),
+        subscriber: Remote::new(subscriber.unwrap_or_default()),
+        placed: Arc::default(),
+    })
+}
+
+async fn told_to_stop() {
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+/// A line on standard output. Whoever reads it may have gone.
+pub(crate) fn say(words: fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stdout(), "{words}");
+}
+
+pub(crate) fn complain(error: &dyn std::error::Error) {
+    let _ = writeln!(std::io::stderr(), "orders: {error}");
+}

@@ -1,0 +1,141 @@
+//! The app as a process, which is killed and started again.
+
+use std::process::Stdio;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio::sync::{Mutex, watch};
+
+use crate::neighbours::Neighbours;
+
+#[derive(Clone)]
+pub(crate) struct App {
+    args: Arc<Vec<String>>,
+    child: Arc<Mutex<Child>>,
+    url: Arc<str>,
+    /// How often it was started again.
+    lives: watch::Sender<usize>,
+}
+
+impl App {
+    pub(crate) async fn start(database: &str, neighbours: &Neighbours) -> Self {
+        let (payments, subscriber) = neighbours.urls();
+        // Those who come back wait for the leases of the dead.
+        let args = [
+            "--lease",
+            "300",
+            "--payments",
+            &payments,
+            "--subscriber",
+            &subscriber,
+        ];
+        let app = Self::start_with(database, &args).await;
+        let (killed, mut deaths) = (app.clone(), neighbours.deaths());
+        tokio::spawn(async move {
+            while let Some(done) = deaths.recv().await {
+                killed.kill_and_start().await;
+                let _ = done.send(());
+            }
+        });
+        app
+    }
+
+    pub(crate) async fn start_alone(database: &str) -> Self {
+        Self::start_with(database, &[]).await
+    }
+
+    async fn start_with(database: &str, more: &[&str]) -> Self {
+        let mut args = vec!["--database".to_owned(), database.to_owned()];
+        args.extend(more.iter().map(|arg| (*arg).to_owned()));
+        let (child, url) = run(&args, "127.0.0.1:0").await;
+        Self {
+            args: Arc::new(args),
+            child: Arc::new(Mutex::new(child)),
+            url: url.into(),
+            lives: watch::Sender::new(0),
+        }
+    }
+
+    async fn kill_and_start(&self) {
+        let mut child = self.child.lock().await;
+        child.kill().await.unwrap();
+        let address = self.url.trim_start_matches("http://");
+        (*child, _) = run(&self.args, address).await;
+        self.lives.send_modify(|lives| *lives += 1);
+    }
+
+    pub(crate) fn deaths(&self) -> usize {
+        *self.lives.borrow()
+    }
+
+    /// Places the order until it is placed, and gives the body of the response.
+    pub(crate) async fn place(&self, n: usize) -> Bytes {
+        let mut lives = self.lives.subscribe();
+        loop {
+            let order = json!({ "item": format!("lamp {n}"), "cents": 100 + n });
+            let request = Request::post(format!("{}/orders", self.url))
+                .header("idempotency-key", format!("\"order {n}\""))
+                .header("content-type", "application/json")
+                .body(Full::<Bytes>::from(order.to_string()));
+            match send(request.unwrap()).await {
+                Some((StatusCode::CREATED, body)) => return body,
+                // The payment service's connection to it broke, and not its own.
+                Some((StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE, _)) => {}
+                Some((status, body)) => panic!("{status}: {body:?}"),
+                // It was killed, or is just being started.
+                None => lives.changed().await.unwrap(),
+            }
+        }
+    }
+
+    pub(crate) async fn orders(&self) -> Vec<Value> {
+        let request = Request::get(format!("{}/orders", self.url));
+        let (status, body) = send(request.body(Full::default()).unwrap()).await.unwrap();
+        assert_eq!(status, StatusCode::OK);
+        serde_json::from_slice(&body).unwrap()
+    }
+
+    /// Asks it to end, and gives its exit code.
+    pub(crate) async fn stop(&self) -> Option<i32> {
+        let mut child = self.child.lock().await;
+        let id = child.id().unwrap().to_string();
+        let asked = Command::new("kill").args(["-TERM", &id]).status().await;
+        assert!(asked.unwrap().success());
+        child.wait().await.unwrap().code()
+    }
+}
+
+async fn run(args: &[String], listen: &str) -> (Child, String) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_orders"))
+        .args(["--listen", listen])
+        .args(args)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let greeting = lines.next_line().await.unwrap().expect("it starts");
+    let url = greeting.strip_prefix("orders: ").unwrap().to_owned();
+    // Somebody has to read on, or it would block.
+    tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+    (child, url)
+}
+
+/// Nothing when the connection broke.
+async fn send(request: Request<Full<Bytes>>) -> Option<(StatusCode, Bytes)> {
+    let client: Client<HttpConnector, _> = Client::builder(TokioExecutor::new()).build_http();
+    let response = client.request(request).await.ok()?;
+    let status = response.status();
+    let body = response.into_body().collect().await.ok()?;
+    Some((status, body.to_bytes()))
+}
