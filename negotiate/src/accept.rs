@@ -86,6 +86,7 @@ impl<T> Reading<'_, T> {
     #[inline]
     fn line(&mut self, line: &[u8]) -> Result<(), TooMany> {
         let mut rest = line;
+        let lengths = self.lengths(line);
         loop {
             let cut = cut(rest);
             let (weight, end) = match rest.get(cut) {
@@ -96,7 +97,7 @@ impl<T> Reading<'_, T> {
                 },
                 Some(_) => return self.elements(rest),
             };
-            self.plain(trim(&rest[..cut]), weight, end > cut)?;
+            self.plain(trim(&rest[..cut]), weight, end > cut, lengths)?;
             match rest.get(end + 1..) {
                 Some(tail) => rest = tail,
                 None => return Ok(()),
@@ -104,13 +105,32 @@ impl<T> Reading<'_, T> {
         }
     }
 
+    /// Which lengths the offers have, a bit for each: most of a long field is passed over by it. For a short one it does not pay.
+    #[inline]
+    fn lengths(&self, line: &[u8]) -> u64 {
+        if line.len() < 512 {
+            return u64::MAX;
+        }
+        let lengths = self.offers.iter().map(|o| length_bit(o.essence()));
+        lengths.fold(0, |all, length| all | length)
+    }
+
     /// A range without parameters. It is not validated: what equals an offer is valid, and what is malformed equals none.
     #[inline]
-    fn plain(&mut self, essence: &[u8], weight: QValue, weighted: bool) -> Result<(), TooMany> {
+    fn plain(
+        &mut self,
+        essence: &[u8],
+        weight: QValue,
+        weighted: bool,
+        lengths: u64,
+    ) -> Result<(), TooMany> {
         if essence.is_empty() && !weighted {
             return Ok(()); // An empty element (RFC 9110, 5.6.1.2).
         }
         let position = self.count()?;
+        if lengths & length_bit(essence) == 0 && essence.last() != Some(&b'*') {
+            return Ok(());
+        }
         let range = Range::of(essence);
         for (say, offer) in self.says.iter_mut().zip(self.offers) {
             if let Some(level) = range.level(offer) {
@@ -157,6 +177,12 @@ impl<T> Reading<'_, T> {
         }
         Ok(u16::try_from(position).unwrap_or(u16::MAX))
     }
+}
+
+/// A bit for a length; lengths that are 64 apart share one.
+#[inline]
+const fn length_bit(essence: &[u8]) -> u64 {
+    1 << (essence.len() % 64)
 }
 
 /// A media range without its parameters.
@@ -230,15 +256,16 @@ fn same(sent: &[u8], lower: &[u8]) -> bool {
 #[inline]
 fn cut(bytes: &[u8]) -> usize {
     let mut at = 0;
-    while let Some(chunk) = bytes[at..].first_chunk::<8>() {
+    let mut tail = bytes;
+    while let Some((chunk, rest)) = tail.split_first_chunk::<8>() {
         let word = u64::from_le_bytes(*chunk);
         let found = find(word, b',') | find(word, b';') | find(word, b'"');
         if found != 0 {
             return at + (found.trailing_zeros() / 8) as usize;
         }
         at += 8;
+        tail = rest;
     }
-    let tail = &bytes[at..];
     let end = tail.iter().position(|b| matches!(b, b',' | b';' | b'"'));
     at + end.unwrap_or(tail.len())
 }

@@ -1,14 +1,31 @@
 //! Several formats as one tuple.
 
+use std::error::Error;
+use std::pin::Pin;
+
+use futures_core::Stream;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
-use crate::format::{EncodeError, Format, MediaType, Record, RowEncoder};
+use crate::format::{EncodeError, Format, Malformed, MediaType, Record, RowEncoder};
+use crate::stream::{Encoding, Opening};
 
-/// A tuple of one to eight [`Format`]s, the server's favourite first.
+/// A tuple of one to twelve [`Format`]s, the server's favourite first.
 pub trait Formats: sealed::Sealed + Send + Sync + 'static {
     /// Calls `each` for every media type: the place of its format, the format's name, whether it is for files, and the type.
     #[doc(hidden)]
     fn each(&self, each: impl FnMut(usize, &'static str, bool, MediaType));
+
+    /// Calls `each` for every format that reads: its place, whether it is text, the media types it reads, and their suffix.
+    #[doc(hidden)]
+    fn each_reader(
+        &self,
+        each: impl FnMut(usize, bool, &'static [&'static str], Option<&'static str>),
+    );
+
+    /// Reads a value in the format at `place`.
+    #[doc(hidden)]
+    fn decode<T: DeserializeOwned>(&self, place: usize, body: &[u8]) -> Result<T, Malformed>;
 
     /// Writes a value in the format at `place`.
     #[doc(hidden)]
@@ -25,6 +42,14 @@ pub trait Formats: sealed::Sealed + Send + Sync + 'static {
         place: usize,
         rows: impl Iterator<Item = &'a T>,
     ) -> Result<Vec<u8>, EncodeError>;
+
+    /// Writes a collection in the format at `place`, as it comes.
+    #[doc(hidden)]
+    fn open<S, T, E>(&self, place: usize, rows: S) -> Result<Pin<Box<dyn Opening<E>>>, EncodeError>
+    where
+        S: Stream<Item = Result<T, E>> + Send + 'static,
+        T: Record,
+        E: Into<Box<dyn Error + Send + Sync>>;
 }
 
 mod sealed {
@@ -59,6 +84,22 @@ macro_rules! formats {
                 })*
             }
 
+            fn each_reader(
+                &self,
+                mut each: impl FnMut(usize, bool, &'static [&'static str], Option<&'static str>),
+            ) {
+                $(if !self.$place.reads().is_empty() {
+                    each($place, self.$place.is_text(), self.$place.reads(), self.$place.suffix());
+                })*
+            }
+
+            fn decode<T: DeserializeOwned>(&self, place: usize, body: &[u8]) -> Result<T, Malformed> {
+                match place {
+                    $($place => self.$place.decode(body),)*
+                    _ => Err(Malformed::new("there is no such format")),
+                }
+            }
+
             fn encode<T: Serialize + ?Sized>(
                 &self,
                 place: usize,
@@ -82,15 +123,35 @@ macro_rules! formats {
                     _ => Err(nowhere()),
                 }
             }
+
+            fn open<S, T, E>(
+                &self,
+                place: usize,
+                rows: S,
+            ) -> Result<Pin<Box<dyn Opening<E>>>, EncodeError>
+            where
+                S: Stream<Item = Result<T, E>> + Send + 'static,
+                T: Record,
+                E: Into<Box<dyn Error + Send + Sync>>,
+            {
+                match place {
+                    $($place => Ok(Box::pin(Encoding::new(rows, self.$place.rows(T::COLUMNS)))),)*
+                    _ => Err(nowhere()),
+                }
+            }
         }
     };
 }
 
-formats!(A 0);
-formats!(A 0, B 1);
-formats!(A 0, B 1, C 2);
-formats!(A 0, B 1, C 2, D 3);
-formats!(A 0, B 1, C 2, D 3, E 4);
-formats!(A 0, B 1, C 2, D 3, E 4, F 5);
-formats!(A 0, B 1, C 2, D 3, E 4, F 5, G 6);
-formats!(A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7);
+formats!(F0 0);
+formats!(F0 0, F1 1);
+formats!(F0 0, F1 1, F2 2);
+formats!(F0 0, F1 1, F2 2, F3 3);
+formats!(F0 0, F1 1, F2 2, F3 3, F4 4);
+formats!(F0 0, F1 1, F2 2, F3 3, F4 4, F5 5);
+formats!(F0 0, F1 1, F2 2, F3 3, F4 4, F5 5, F6 6);
+formats!(F0 0, F1 1, F2 2, F3 3, F4 4, F5 5, F6 6, F7 7);
+formats!(F0 0, F1 1, F2 2, F3 3, F4 4, F5 5, F6 6, F7 7, F8 8);
+formats!(F0 0, F1 1, F2 2, F3 3, F4 4, F5 5, F6 6, F7 7, F8 8, F9 9);
+formats!(F0 0, F1 1, F2 2, F3 3, F4 4, F5 5, F6 6, F7 7, F8 8, F9 9, F10 10);
+formats!(F0 0, F1 1, F2 2, F3 3, F4 4, F5 5, F6 6, F7 7, F8 8, F9 9, F10 10, F11 11);

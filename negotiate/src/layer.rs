@@ -18,7 +18,9 @@ use crate::weight::QValue;
 ///   browser. What the client sent is in the extensions ([`OriginalAccept`](crate::OriginalAccept)).
 /// - Where nothing is acceptable, the inner service is not called, and the answer is a 406 problem that lists what is available; its
 ///   extensions hold [`NotAcceptable`](crate::NotAcceptable).
-/// - Every response says `Vary: accept`. What the inner service answers is not changed in any other way, errors least of all.
+/// - Every response says `Vary: accept`. What the inner service answers is not changed in any other way, errors least of all, but for two
+///   things: the body is left out where the request is a HEAD, and a problem (RFC 9457) that a handler or a layer inside left as
+///   `buttress_wire::Problem` in the extensions is sent in XML to a client that prefers that.
 ///
 /// Services of one layer, and clones of it, share its formats.
 #[must_use]
@@ -73,6 +75,37 @@ impl<F> NegotiateLayer<F> {
     /// How much of the field is read. Default: 8192 bytes, 256 ranges; over them, it counts as absent.
     pub fn limits(self, limits: Limits) -> Self {
         self.set(|shared| shared.offers = shared.offers.clone().limits(limits))
+    }
+
+    /// Lets a parameter of the query choose the format by its short name, whatever `Accept` says: with `"format"`, `?format=csv` is CSV.
+    /// A name that no format has changes nothing. Default: no parameter does.
+    pub fn override_query(self, parameter: &str) -> Self {
+        self.set(|shared| shared.query = Some(parameter.into()))
+    }
+
+    /// Lets the extension of the path choose the format by its short name, whatever `Accept` says: `/sales.csv` is `/sales` as CSV, and
+    /// that is the target that inner services see. An extension that is no format's name is left where it is. Default: off.
+    pub fn override_extension(self) -> Self {
+        self.set(|shared| shared.extension = true)
+    }
+
+    /// How many bytes of a request's body [`Negotiated::decode`](crate::Negotiated::decode) reads at most. Default: 1 MiB. A layer outside
+    /// that undoes content codings does so before they are counted.
+    pub fn body_limit(self, bytes: usize) -> Self {
+        self.set(|shared| shared.body_limit = bytes)
+    }
+
+    /// Reads media types by their suffix too (RFC 6839): `application/vnd.shop.order+json` as JSON. Default: off, since not everything
+    /// that is JSON is what a handler expects.
+    pub fn read_suffixes(self) -> Self {
+        self.set(|shared| shared.suffixes = true)
+    }
+
+    /// Refuses requests that have a body which no format reads, by their `Content-Type` and `Content-Encoding`, with a 415 before the
+    /// handler runs. Default: off; it is found out by [`Negotiated::decode`](crate::Negotiated::decode), and handlers can read other
+    /// bodies in their own way.
+    pub fn only_readable(self) -> Self {
+        self.set(|shared| shared.only_readable = true)
     }
 
     fn set(mut self, change: impl FnOnce(&mut Shared<F>)) -> Self {

@@ -5,7 +5,12 @@
 )]
 
 mod accept;
+#[cfg(feature = "axum")]
+mod axum;
 mod body;
+#[cfg(feature = "cldr")]
+mod cldr;
+mod decode;
 mod format;
 mod formats;
 mod future;
@@ -14,15 +19,29 @@ mod names;
 mod negotiated;
 mod offer;
 mod offers;
+mod overrides;
+mod problem;
+mod refusal;
 mod service;
 mod shared;
+mod stream;
 pub mod vary;
 mod weight;
 
-pub use body::NegotiateBody;
+#[cfg(feature = "axum")]
+pub use axum::{Decoded, DecodedRejection, NoLayer};
+pub use body::{NegotiateBody, ReplyBody};
+pub use decode::DecodeError;
+#[cfg(feature = "cbor")]
+pub use format::{Cbor, CborRows};
 #[cfg(feature = "csv")]
-pub use format::{Csv, CsvRows};
-pub use format::{EncodeError, Format, Json, JsonRows, MediaType, Record, RowEncoder};
+pub use format::{Csv, CsvRows, Tsv};
+pub use format::{
+    EncodeError, Format, Html, HtmlRows, Json, JsonLineRows, JsonRows, JsonSeq, Malformed,
+    Markdown, MarkdownRows, MediaType, NdJson, Position, Record, RowEncoder, Text, TextRows,
+};
+#[cfg(feature = "msgpack")]
+pub use format::{MsgPack, MsgPackRows};
 #[cfg(feature = "xml")]
 pub use format::{Xml, XmlRows};
 pub use formats::Formats;
@@ -33,4 +52,5 @@ pub use negotiated::{Negotiated, OriginalAccept, Selected};
 pub use offer::InvalidOffer;
 pub use offers::{Limits, Match, NotAcceptable, Offers, TieBreak};
 pub use service::Negotiate;
+pub use stream::{ReplyError, StreamError, Streaming};
 pub use weight::QValue;

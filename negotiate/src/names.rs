@@ -107,17 +107,58 @@ impl Languages {
         })
     }
 
+    /// The same by extended filtering (RFC 4647, section 3.3.2): `de-DE` covers `de-Latn-DE` as well, and `*-CH` whatever is spoken there.
+    #[must_use]
+    pub fn filter_extended(&self, headers: &HeaderMap) -> Option<Chosen<'_>> {
+        if says_nothing(headers, ACCEPT_LANGUAGE) {
+            return self.0.best(|_| stated(QValue::ONE));
+        }
+        self.0.best(|tag| {
+            let covers = |range: &[u8]| covers_extended(range, tag.as_bytes());
+            say(headers, ACCEPT_LANGUAGE, covers).and_then(stated)
+        })
+    }
+
+    /// What [`lookup`](Self::lookup) finds, or else `default`.
+    #[must_use]
+    pub fn lookup_or<'a>(&'a self, headers: &HeaderMap, default: &'a str) -> Chosen<'a> {
+        self.lookup(headers).unwrap_or(Chosen {
+            name: default,
+            weight: None,
+        })
+    }
+
     /// The language that a request with these headers wants most, by lookup (RFC 4647, section 3.4): `en-GB` is served `en`, where there
     /// is nothing closer. `None`: serve your default.
     #[must_use]
     pub fn lookup(&self, headers: &HeaderMap) -> Option<Chosen<'_>> {
+        self.closest(headers, |range| {
+            shorter(range).find_map(|range| {
+                let same = |tag: &&str| tag.as_bytes().eq_ignore_ascii_case(range);
+                self.0.iter().find(same)
+            })
+        })
+    }
+
+    /// The same with the parents that the Unicode Common Locale Data Repository knows: `zh-TW` is served `zh-Hant` and not `zh`, which
+    /// is another script; `en-AU` is served `en-001` rather than `en`. Allocates.
+    #[cfg(feature = "cldr")]
+    #[must_use]
+    pub fn lookup_cldr(&self, headers: &HeaderMap) -> Option<Chosen<'_>> {
+        self.closest(headers, |range| crate::cldr::closest(range, self.0.iter()))
+    }
+
+    /// What `find` finds for the range that is wanted most, and finds something.
+    fn closest<'a>(
+        &'a self,
+        headers: &HeaderMap,
+        find: impl Fn(&[u8]) -> Option<&'a str>,
+    ) -> Option<Chosen<'a>> {
         let (mut best, mut most) = (None, QValue::ZERO);
         for (range, weight) in ranges(headers, ACCEPT_LANGUAGE) {
-            let closest = shorter(range).find_map(|range| {
-                let same = |tag: &&str| tag.as_bytes().eq_ignore_ascii_case(range);
-                self.0.0.iter().map(|tag| &**tag).find(same)
-            });
-            if let Some(name) = closest.filter(|_| weight > most) {
+            if weight > most
+                && let Some(name) = find(range)
+            {
                 most = weight;
                 best = Some(Chosen {
                     name,
@@ -135,6 +176,10 @@ struct Names(Box<[Box<str>]>);
 impl Names {
     fn new<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
         Self(names.into_iter().map(Box::from).collect())
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|name| &**name)
     }
 
     /// The first of the names with the greatest rank.
@@ -222,6 +267,32 @@ fn covers_language(range: &[u8], tag: &[u8]) -> Option<usize> {
     covers.then_some(range.len())
 }
 
+/// RFC 4647, section 3.3.2; how much of the tag is named, a wildcard counting for nothing.
+fn covers_extended(range: &[u8], tag: &[u8]) -> Option<usize> {
+    let mut subtags = tag.split(|b| *b == b'-');
+    let mut wanted = range.split(|b| *b == b'-');
+    let (first, own) = (wanted.next()?, subtags.next()?);
+    let named = |subtag: &[u8]| if subtag == b"*" { 0 } else { subtag.len() + 1 };
+    if first != b"*" && !first.eq_ignore_ascii_case(own) {
+        return None;
+    }
+    let mut length = named(first);
+    for subtag in wanted.filter(|subtag| *subtag != b"*") {
+        loop {
+            let own = subtags.next()?;
+            if own.eq_ignore_ascii_case(subtag) {
+                break;
+            }
+            // A single letter begins an extension, which no range skips.
+            if own.len() == 1 {
+                return None;
+            }
+        }
+        length += named(subtag);
+    }
+    Some(length)
+}
+
 /// A range, and what is left of it as its last subtags are taken away; a single letter goes with what followed it.
 fn shorter(range: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::successors(Some(range), |range| {
@@ -257,6 +328,55 @@ mod tests {
     }
 
     #[test]
+    fn an_extended_range_covers_what_lies_between() {
+        // The examples of RFC 4647, section 3.3.2.
+        for tag in [
+            "de-DE",
+            "de-de",
+            "de-Latn-DE",
+            "de-Latf-DE",
+            "de-DE-x-goethe",
+            "de-Latn-DE-1996",
+            "de-Deva-DE",
+        ] {
+            for range in ["de-DE", "de-*-DE"] {
+                assert!(
+                    covers_extended(range.as_bytes(), tag.as_bytes()).is_some(),
+                    "{range} {tag}"
+                );
+            }
+        }
+        for tag in ["de", "de-x-DE", "de-Deva"] {
+            assert_eq!(covers_extended(b"de-*-DE", tag.as_bytes()), None, "{tag}");
+        }
+        let swiss = Languages::new(["de-DE", "de-CH", "fr-CH"]);
+        let chosen = |field| {
+            let headers = headers(ACCEPT_LANGUAGE, field);
+            swiss.filter_extended(&headers).map(|chosen| chosen.name)
+        };
+        assert_eq!(chosen("*-CH"), Some("de-CH"));
+        assert_eq!(chosen("*-CH, de-CH;q=0"), Some("fr-CH"));
+        assert_eq!(chosen("it"), None);
+        let headers = headers(ACCEPT_LANGUAGE, "it");
+        assert_eq!(swiss.lookup_or(&headers, "en").name, "en");
+    }
+
+    #[cfg(feature = "cldr")]
+    #[test]
+    fn a_lookup_by_cldr_takes_what_is_wanted_most() {
+        let chinese = Languages::new(["zh-Hans", "zh-Hant", "en"]);
+        let chosen = |field| {
+            let found = chinese.lookup_cldr(&headers(ACCEPT_LANGUAGE, field));
+            found.map(|chosen| (chosen.name, chosen.weight.unwrap().thousandths()))
+        };
+        assert_eq!(chosen("en;q=0.5, zh-TW;q=0.8"), Some(("zh-Hant", 800)));
+        assert_eq!(chosen("zh-TW;q=0, en-AU;q=0.1"), Some(("en", 100)));
+        assert_eq!(chosen("fr, !!"), None);
+        let plain = headers(ACCEPT_LANGUAGE, "zh-TW");
+        assert_eq!(chinese.lookup(&plain), None);
+    }
+
+    #[test]
     fn a_field_over_the_limits_counts_as_absent() {
         let many = format!("{}gzip", "br,".repeat(256));
         let codings = Codings::new(["gzip", "identity"]);
@@ -288,6 +408,7 @@ mod tests {
                 let _ = Codings::new(["gzip", "identity"]).select(&headers);
                 let _ = Charsets::new(["utf-8"]).select(&headers);
                 let _ = (Languages::new(["en"]).filter(&headers), Languages::new(["en"]).lookup(&headers));
+                let _ = Languages::new(["en-GB"]).filter_extended(&headers);
             }
         }
     }

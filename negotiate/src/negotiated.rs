@@ -1,26 +1,32 @@
 //! The choice, as handlers and other layers see it.
 
+use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, HeaderValue, VARY, X_CONTENT_TYPE_OPTIONS};
+use futures_core::Stream;
+use http::header::{
+    CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, VARY, X_CONTENT_TYPE_OPTIONS,
+};
 use http::{Request, Response};
-use http_body_util::Full;
+use http_body::Body;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
+use crate::body::ReplyBody;
+use crate::decode::{self, DecodeError};
 use crate::format::{EncodeError, Record};
 use crate::formats::Formats;
 use crate::shared::Shared;
+use crate::stream::Streaming;
 
 /// What was chosen for a request: in its extensions, under the type of the layer's formats.
 ///
 /// ```
-/// use buttress_negotiate::{Json, Negotiated};
+/// use buttress_negotiate::{Json, Negotiated, ReplyBody};
 /// use http::{Request, Response};
-/// # type Body = http_body_util::Full<bytes::Bytes>;
 ///
-/// fn report(request: &Request<()>) -> Option<Response<Body>> {
+/// fn report(request: &Request<()>) -> Option<Response<ReplyBody>> {
 ///     let negotiated = Negotiated::<(Json,)>::of(request)?;
 ///     Some(negotiated.reply(&["a", "b"]).unwrap_or_else(|error| error.response()))
 /// }
@@ -73,12 +79,62 @@ impl<F: Formats> Negotiated<F> {
         request.extensions().get::<Self>().cloned()
     }
 
+    /// The value that a request's body is, by its `Content-Type`.
+    ///
+    /// Text may be in UTF-8 or in ISO-8859-1, by the parameter `charset`. Content codings are not undone here: put tower-http's
+    /// `RequestDecompressionLayer` outside; what is still coded is refused.
+    ///
+    /// ```
+    /// # use buttress_negotiate::{Json, Negotiated, ReplyBody};
+    /// # use bytes::Bytes;
+    /// # use http::{Request, Response};
+    /// # use http_body_util::Full;
+    /// #[derive(serde::Deserialize)]
+    /// struct Order {
+    ///     units: u32,
+    /// }
+    ///
+    /// async fn order(request: Request<Full<Bytes>>) -> Option<Response<ReplyBody>> {
+    ///     let negotiated = Negotiated::<(Json,)>::of(&request)?;
+    ///     let order: Order = match negotiated.decode(request).await {
+    ///         Ok(order) => order,
+    ///         Err(error) => return Some(error.response()),
+    ///     };
+    ///     negotiated.reply(&order.units).ok()
+    /// }
+    /// ```
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future drops the request.
+    ///
+    /// # Errors
+    ///
+    /// It is in a form that is not read, longer than the [limit](crate::NegotiateLayer::body_limit), or malformed;
+    /// [`DecodeError::response`] is a problem that tells.
+    pub async fn decode<T, B>(&self, request: Request<B>) -> Result<T, DecodeError>
+    where
+        T: DeserializeOwned,
+        B: Body,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let (parts, body) = request.into_parts();
+        decode::decode(&self.shared, &parts, body).await
+    }
+
+    /// The media types that [`decode`](Self::decode) reads, as a field lists them: for the `Accept-Post` and `Accept-Patch` of an answer
+    /// to OPTIONS.
+    #[must_use]
+    pub fn reads(&self) -> &HeaderValue {
+        self.shared.readers.accept()
+    }
+
     /// A response with this value.
     ///
     /// # Errors
     ///
     /// The format has no way to write it; [`EncodeError::response`] is a 500 problem.
-    pub fn reply<T>(&self, value: &T) -> Result<Response<Full<Bytes>>, EncodeError>
+    pub fn reply<T>(&self, value: &T) -> Result<Response<ReplyBody>, EncodeError>
     where
         T: Serialize + ?Sized,
     {
@@ -97,7 +153,7 @@ impl<F: Formats> Negotiated<F> {
     pub fn rows<'a, T>(
         &self,
         rows: impl IntoIterator<Item = &'a T>,
-    ) -> Result<Response<Full<Bytes>>, EncodeError>
+    ) -> Result<Response<ReplyBody>, EncodeError>
     where
         T: Record + 'a,
     {
@@ -108,13 +164,61 @@ impl<F: Formats> Negotiated<F> {
             .map(|body| self.respond(body))
     }
 
-    fn respond(&self, body: Vec<u8>) -> Response<Full<Bytes>> {
-        let mut response = Response::new(Full::from(body));
+    /// A response with the records of `rows`, as they come: at most a batch of them is in memory.
+    ///
+    /// It is there when the first record is, or the end, or an error: what goes wrong before the head is sent is an error here, and can
+    /// have a status. What goes wrong later breaks the body off, so that no client takes a part for the whole; [`NdJson`](crate::NdJson)
+    /// can say so in a line instead. Bytes are sent in batches of 16 KiB, and earlier when the source has nothing more for now; no more
+    /// is taken from it than the client reads. A collection that is ready at once has a `Content-Length`.
+    ///
+    /// ```
+    /// # use buttress_negotiate::{Json, Negotiated, Record, ReplyBody};
+    /// # use http::{Request, Response};
+    /// # #[derive(serde::Serialize)]
+    /// # struct Sale { day: String }
+    /// # impl Record for Sale { const COLUMNS: &'static [&'static str] = &["day"]; }
+    /// use futures_util::{Stream, stream};
+    ///
+    /// fn sales() -> impl Stream<Item = Result<Sale, std::io::Error>> {
+    ///     stream::iter(["Mon", "Tue"].map(|day| Ok(Sale { day: day.to_owned() })))
+    /// }
+    ///
+    /// async fn report(request: Request<()>) -> Option<Response<ReplyBody>> {
+    ///     let negotiated = Negotiated::<(Json,)>::of(&request)?;
+    ///     Some(negotiated.stream(sales()).await.unwrap_or_else(|error| error.response()))
+    /// }
+    /// ```
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future or the body drops `rows`.
+    ///
+    /// # Errors
+    ///
+    /// The future's: the source failed before anything was sent, or the format has no way to write a record.
+    pub fn stream<S, T, E>(&self, rows: S) -> Streaming<F, E>
+    where
+        S: Stream<Item = Result<T, E>> + Send + 'static,
+        T: Record,
+        E: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let place = self.shared.variant(self.chosen).place;
+        Streaming::new(self.clone(), self.shared.formats.open(place, rows))
+    }
+}
+
+impl<F> Negotiated<F> {
+    pub(crate) fn respond(&self, body: impl Into<ReplyBody>) -> Response<ReplyBody> {
+        let mut response = Response::new(body.into());
+        let length = response.body().size_hint().exact();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, self.content_type().clone());
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         // A cache between here and the layer has to know as well: it would give one form to all.
         headers.insert(VARY, HeaderValue::from_static("accept"));
+        if let Some(length) = length {
+            headers.insert(CONTENT_LENGTH, length.into());
+        }
         if let Some(attachment) = &self.attachment {
             headers.insert(CONTENT_DISPOSITION, attachment.clone());
         }

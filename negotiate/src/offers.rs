@@ -93,6 +93,10 @@ impl<T> Offers<T> {
         self
     }
 
+    pub(crate) fn quality_of(&self, index: usize) -> QValue {
+        self.offers[index].quality
+    }
+
     /// Decides between equally wanted offers.
     #[must_use]
     pub fn tie_break(mut self, tie_break: TieBreak) -> Self {

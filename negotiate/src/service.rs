@@ -4,17 +4,19 @@ use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use buttress_wire::Protocol;
 use bytes::Bytes;
-use http::header::ACCEPT;
-use http::{Request, Response};
+use http::header::{ACCEPT, CONTENT_TYPE};
+use http::{Method, Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
 use crate::body::NegotiateBody;
+use crate::decode::DecodeError;
 use crate::formats::Formats;
-use crate::future::ResponseFuture;
+use crate::future::{Finish, Refused, ResponseFuture};
 use crate::negotiated::{Negotiated, OriginalAccept};
+use crate::offers::NotAcceptable;
+use crate::problem;
 use crate::shared::Shared;
 
 /// Made by [`NegotiateLayer`](crate::NegotiateLayer). A clone costs one reference count beyond the inner service's.
@@ -46,16 +48,50 @@ where
     }
 
     fn call(&mut self, mut request: Request<A>) -> Self::Future {
-        let Ok(chosen) = self.shared.choose(request.headers()) else {
-            return ResponseFuture::refused(&self.shared, Protocol::of(request.headers()));
+        let finish = Finish {
+            is_head: request.method() == Method::HEAD,
+            xml_problems: problem::prefers_xml(&self.shared.problems, request.headers()),
         };
-        self.tell(&mut request, chosen);
-        let inner = self.inner.call(request);
-        ResponseFuture::chosen(inner, Arc::clone(&self.shared), chosen)
+        match self.choose(&mut request) {
+            Ok(chosen) => {
+                self.tell(&mut request, chosen);
+                let inner = self.inner.call(request);
+                ResponseFuture::chosen(inner, Arc::clone(&self.shared), chosen, finish)
+            }
+            Err(refusal) => ResponseFuture::refused(refusal, finish),
+        }
     }
 }
 
 impl<S, F: Formats> Negotiate<S, F> {
+    /// What is served: what the target names, or else what the fields want most.
+    fn choose<A>(&self, request: &mut Request<A>) -> Result<usize, Refused> {
+        self.check_readable(request)?;
+        if let Some(named) = self.shared.named(request.uri()) {
+            if let Some(target) = named.target {
+                *request.uri_mut() = target;
+            }
+            return Ok(named.chosen);
+        }
+        let chosen = self.shared.choose(request.headers());
+        chosen.map_err(|NotAcceptable| Box::new(self.shared.refuse(request.headers())))
+    }
+
+    /// A request without a `Content-Type` has no body that anybody could mean.
+    fn check_readable<A>(&self, request: &Request<A>) -> Result<(), Refused> {
+        let headers = request.headers();
+        if !self.shared.only_readable || !headers.contains_key(CONTENT_TYPE) {
+            return Ok(());
+        }
+        match self.shared.readers.find(headers, self.shared.suffixes) {
+            Ok(_) => Ok(()),
+            Err(kind) => {
+                let error = DecodeError::new(kind, &self.shared.readers, request.method());
+                Err(Box::new(error.refuse(headers)))
+            }
+        }
+    }
+
     /// Leaves the choice in the request.
     fn tell<A>(&self, request: &mut Request<A>, chosen: usize) {
         let original = request.headers().get_all(ACCEPT).iter().cloned().collect();

@@ -2,17 +2,19 @@
 
 use std::sync::Arc;
 
+use buttress_wire::Refusal;
 use buttress_wire::grpc::Code;
-use buttress_wire::{Protocol, Refusal};
 use bytes::Bytes;
-use http::header::{ACCEPT, HeaderMap, HeaderValue};
-use http::{Response, StatusCode};
+use http::header::{HeaderMap, HeaderValue};
+use http::{Response, StatusCode, Uri};
 use http_body_util::Full;
 
+use crate::decode::Readers;
 use crate::formats::Formats;
 use crate::layer::Unacceptable;
 use crate::offers::{NotAcceptable, Offers};
-use crate::vary;
+use crate::weight::QValue;
+use crate::{overrides, problem};
 
 #[derive(Debug)]
 pub(crate) struct Shared<F> {
@@ -20,6 +22,26 @@ pub(crate) struct Shared<F> {
     pub(crate) offers: Offers<usize>,
     variants: Arc<[Variant]>,
     pub(crate) unacceptable: Unacceptable,
+    pub(crate) readers: Readers,
+    /// What problems can be written in.
+    pub(crate) problems: Offers<bool>,
+    /// Whether `+json` is read as JSON.
+    pub(crate) suffixes: bool,
+    /// Whether requests that no format reads are refused before the handler runs.
+    pub(crate) only_readable: bool,
+    /// How long a request's body may be to be read.
+    pub(crate) body_limit: usize,
+    /// The parameter of a query that names a format.
+    pub(crate) query: Option<Box<str>>,
+    /// Whether the extension of a path names a format.
+    pub(crate) extension: bool,
+}
+
+/// A format that a request's target names.
+pub(crate) struct Override {
+    pub(crate) chosen: usize,
+    /// The target without it, where it stood in the path.
+    pub(crate) target: Option<Uri>,
 }
 
 /// A media type that a format is served as.
@@ -51,10 +73,17 @@ impl<F: Formats> Shared<F> {
             });
         });
         Self {
+            readers: Readers::new(&formats),
             formats: Arc::new(formats),
             offers: Offers::new(types).unwrap_or_else(|error| panic!("a format is wrong: {error}")),
             variants: variants.into(),
             unacceptable: Unacceptable::default(),
+            problems: problem::forms(),
+            suffixes: false,
+            only_readable: false,
+            body_limit: 1 << 20,
+            query: None,
+            extension: false,
         }
     }
 }
@@ -77,8 +106,27 @@ impl<F> Shared<F> {
         }
     }
 
+    /// The format that a request's target asks for: only one that is on offer, by its short name.
+    pub(crate) fn named(&self, target: &Uri) -> Option<Override> {
+        let query = self.query.as_deref();
+        if let Some(name) = query.and_then(|query| overrides::in_query(target, query)) {
+            let target = None;
+            return self.called(name).map(|chosen| Override { chosen, target });
+        }
+        let name = overrides::in_path(target).filter(|_| self.extension)?;
+        let chosen = self.called(name)?;
+        let target = overrides::without_extension(target);
+        target.is_some().then_some(Override { chosen, target })
+    }
+
+    fn called(&self, name: &str) -> Option<usize> {
+        let mut variants = self.variants.iter();
+        let chosen = variants.position(|variant| variant.name == name)?;
+        (self.offers.quality_of(chosen) > QValue::ZERO).then_some(chosen)
+    }
+
     /// What there is instead (RFC 9110, 15.5.7).
-    pub(crate) fn refuse(&self, protocol: Protocol) -> Response<Full<Bytes>> {
+    pub(crate) fn refuse(&self, request: &HeaderMap) -> Response<Full<Bytes>> {
         let available = self.variants.iter().map(|variant| {
             let media_type = String::from_utf8_lossy(variant.accept.as_bytes());
             serde_json::json!({"type": media_type, "format": variant.name})
@@ -91,8 +139,7 @@ impl<F> Shared<F> {
         )
         .detail("the Accept field allows none of the media types that are available")
         .with("available", available.collect::<Vec<_>>())
-        .render(protocol);
-        vary::merge(response.headers_mut(), &ACCEPT);
+        .response(request);
         response.extensions_mut().insert(NotAcceptable);
         response
     }
@@ -106,6 +153,13 @@ impl<F> Clone for Shared<F> {
             offers: self.offers.clone(),
             variants: Arc::clone(&self.variants),
             unacceptable: self.unacceptable,
+            readers: self.readers.clone(),
+            problems: self.problems.clone(),
+            suffixes: self.suffixes,
+            only_readable: self.only_readable,
+            body_limit: self.body_limit,
+            query: self.query.clone(),
+            extension: self.extension,
         }
     }
 }

@@ -1,81 +1,111 @@
-//! Comma-separated values (RFC 4180).
+//! Comma-separated values (RFC 4180), and the same with tabs.
 
+use std::fmt;
+
+use csv_core::{Terminator, Writer, WriterBuilder};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
-use super::shape::{Shape, shape_of};
-use super::table::Table;
-use super::{EncodeError, Format, MediaType, Record, RowEncoder};
+use super::table::{self, Cell, Columns, Lines, Table};
+use super::{EncodeError, Format, Malformed, MediaType, Record, RowEncoder, csv_read};
 
 /// CSV: `text/csv`, in UTF-8, with a header line, lines ended by CRLF.
 ///
-/// It holds records and collections of records; a collection that is sent by [`Negotiated::rows`](crate::Negotiated::rows) has its header
-/// also when it is empty. Fields of nested structs and maps are columns called `outer.inner`. `None`, `()` and numbers that are none
-/// are empty cells. A list in a cell is an error, and so is a field without a column.
+/// It holds records and collections of records; a collection that is sent by [`Negotiated::rows`](crate::Negotiated::rows) or
+/// [`Negotiated::stream`](crate::Negotiated::stream) has its header also when it is empty. Fields of nested structs and maps are columns
+/// called `outer.inner`. `None`, `()` and numbers that are none are empty cells. A list in a cell is an error, and so is a field
+/// without a column.
 ///
 /// A string that a spreadsheet would take for a formula is led by an apostrophe. Numbers are left as they are.
+///
+/// What is read is a sequence of records, whose columns are named by the first line. An empty cell is `None` where that is possible;
+/// apostrophes are kept. There are at most 256 columns, and records 16 deep.
 #[derive(Clone, Copy, Debug)]
 #[must_use]
 pub struct Csv {
     defend: bool,
 }
 
-impl Csv {
-    /// With formulas defused.
-    pub const fn new() -> Self {
-        Self { defend: true }
-    }
-
-    /// Leaves strings that start like a formula as they are, for files that no spreadsheet will ever open.
-    pub const fn with_dangerous_formulas(self) -> Self {
-        Self { defend: false }
-    }
+/// TSV: `text/tab-separated-values`. Everything else is as in [`Csv`]: a cell with a tab, a quote or a line break in it is quoted, which is
+/// what spreadsheets write and read.
+#[derive(Clone, Copy, Debug)]
+#[must_use]
+pub struct Tsv {
+    defend: bool,
 }
 
-impl Default for Csv {
-    fn default() -> Self {
-        Self::new()
-    }
-}
+macro_rules! separated {
+    ($format:ident, $delimiter:literal, $name:literal, $essence:literal) => {
+        impl $format {
+            /// With formulas defused.
+            pub const fn new() -> Self {
+                Self { defend: true }
+            }
 
-impl Format for Csv {
-    type Rows = CsvRows;
-
-    fn name(&self) -> &'static str {
-        "csv"
-    }
-
-    fn media_types(&self) -> &'static [MediaType] {
-        const { &[MediaType::new("text/csv;charset=utf-8;header=present")] }
-    }
-
-    fn encode<T: Serialize + ?Sized>(
-        &self,
-        value: &T,
-        out: &mut Vec<u8>,
-    ) -> Result<(), EncodeError> {
-        if shape_of(value) == Shape::Other {
-            return Err(EncodeError::new("a table is made of records"));
+            /// Leaves strings that start like a formula as they are, for files that no spreadsheet will ever open.
+            pub const fn with_dangerous_formulas(self) -> Self {
+                Self { defend: false }
+            }
         }
-        let mut table = Table::discover(value, self.defend)?;
-        table.header(out);
-        table.write(value, out)
-    }
 
-    fn rows(&self, columns: &'static [&'static str]) -> CsvRows {
-        CsvRows {
-            table: Table::new(columns, self.defend),
+        impl Default for $format {
+            fn default() -> Self {
+                Self::new()
+            }
         }
-    }
 
-    fn is_file(&self) -> bool {
-        true
-    }
+        impl Format for $format {
+            type Rows = CsvRows;
+
+            fn name(&self) -> &'static str {
+                $name
+            }
+
+            fn media_types(&self) -> &'static [MediaType] {
+                const {
+                    &[MediaType::new(concat!(
+                        $essence,
+                        ";charset=utf-8;header=present"
+                    ))]
+                }
+            }
+
+            fn encode<T: Serialize + ?Sized>(
+                &self,
+                value: &T,
+                out: &mut Vec<u8>,
+            ) -> Result<(), EncodeError> {
+                table::encode(value, Separated::new($delimiter, self.defend), out)
+            }
+
+            fn rows(&self, columns: &'static [&'static str]) -> CsvRows {
+                CsvRows {
+                    table: Table::new(columns, Separated::new($delimiter, self.defend)),
+                }
+            }
+
+            fn is_file(&self) -> bool {
+                true
+            }
+
+            fn reads(&self) -> &'static [&'static str] {
+                &[$essence]
+            }
+
+            fn decode<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, Malformed> {
+                csv_read::decode(body, $delimiter)
+            }
+        }
+    };
 }
+
+separated!(Csv, b',', "csv", "text/csv");
+separated!(Tsv, b'\t', "tsv", "text/tab-separated-values");
 
 /// Writes a header, and a line for each record.
 #[derive(Debug)]
 pub struct CsvRows {
-    table: Table,
+    table: Table<Separated>,
 }
 
 impl RowEncoder for CsvRows {
@@ -87,6 +117,77 @@ impl RowEncoder for CsvRows {
     fn row<T: Record>(&mut self, row: &T, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         self.table.write_record(row, out)
     }
+}
+
+/// Lines of cells with a separator between them.
+struct Separated {
+    core: Writer,
+    defend: bool,
+}
+
+impl Separated {
+    fn new(delimiter: u8, defend: bool) -> Self {
+        let mut builder = WriterBuilder::new();
+        builder.delimiter(delimiter).terminator(Terminator::CRLF);
+        Self {
+            core: builder.build(),
+            defend,
+        }
+    }
+
+    fn write<'a>(&mut self, cells: impl Iterator<Item = &'a str>, out: &mut Vec<u8>) {
+        for (at, text) in cells.enumerate() {
+            if at > 0 {
+                append(out, 4, |room| self.core.delimiter(room).1);
+            }
+            append(out, 2 * text.len() + 2, |room| {
+                self.core.field(text.as_bytes(), room).2
+            });
+        }
+        append(out, 8, |room| self.core.terminator(room).1);
+    }
+}
+
+impl Lines for Separated {
+    fn header(&mut self, columns: &Columns, out: &mut Vec<u8>) {
+        let defended = columns.iter().map(|name| {
+            let mut cell = String::with_capacity(name.len() + 1);
+            self.text(name, &mut cell);
+            cell
+        });
+        let names: Vec<String> = defended.collect();
+        self.write(names.iter().map(String::as_str), out);
+    }
+
+    fn line(&mut self, _columns: &Columns, cells: &[Cell], out: &mut Vec<u8>) {
+        self.write(cells.iter().map(|cell| cell.text.as_str()), out);
+    }
+
+    /// Puts down a string that no spreadsheet takes for a formula.
+    fn text(&self, text: &str, cell: &mut String) {
+        // The last four are the full-width forms of the first four.
+        const FORMULA: [char; 11] = [
+            '=', '+', '-', '@', '\t', '\r', '\n', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}',
+        ];
+        if self.defend && text.starts_with(FORMULA) {
+            cell.push('\'');
+        }
+        cell.push_str(text);
+    }
+}
+
+impl fmt::Debug for Separated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Separated").finish_non_exhaustive()
+    }
+}
+
+/// Lets `write` fill at most `room` bytes at the end of `out`; it tells how many it filled.
+fn append(out: &mut Vec<u8>, room: usize, write: impl FnOnce(&mut [u8]) -> usize) {
+    let start = out.len();
+    out.resize(start + room, 0);
+    let written = write(&mut out[start..]);
+    out.truncate(start + written);
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! JSON (RFC 8259).
 
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
-use super::{EncodeError, Format, MediaType, Record, RowEncoder};
+use super::{EncodeError, Format, Malformed, MediaType, Position, Record, RowEncoder};
 
 /// JSON: `application/json`. A collection is an array. NaN and infinities are `null`.
 #[derive(Clone, Copy, Debug, Default)]
@@ -30,6 +31,24 @@ impl Format for Json {
     fn rows(&self, _columns: &'static [&'static str]) -> JsonRows {
         JsonRows { separator: b'[' }
     }
+
+    fn reads(&self) -> &'static [&'static str] {
+        &["application/json"]
+    }
+
+    fn suffix(&self) -> Option<&'static str> {
+        Some("+json")
+    }
+
+    fn decode<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, Malformed> {
+        serde_json::from_slice(body).map_err(|error| malformed(error, 0))
+    }
+}
+
+/// An error so many lines further down.
+pub(super) fn malformed(error: serde_json::Error, lines: usize) -> Malformed {
+    let (line, column) = (error.line() + lines, error.column());
+    Malformed::new(error).at(Position::Line { line, column })
 }
 
 /// Writes a JSON array.

@@ -1,28 +1,41 @@
 //! The ways to write a value.
 
+#[cfg(feature = "cbor")]
+mod cbor;
 #[cfg(feature = "csv")]
 mod csv;
-mod json;
-#[cfg(any(feature = "csv", feature = "xml"))]
-mod shape;
 #[cfg(feature = "csv")]
+mod csv_read;
+mod error;
+mod html;
+mod json;
+mod json_lines;
+mod markdown;
+#[cfg(feature = "msgpack")]
+mod msgpack;
+mod shape;
 mod table;
+mod text;
 #[cfg(feature = "xml")]
 mod xml;
+#[cfg(feature = "xml")]
+mod xml_read;
 
-use std::error::Error;
-use std::fmt;
-
-use buttress_wire::Refusal;
-use buttress_wire::grpc::Code;
-use bytes::Bytes;
-use http::{HeaderMap, Response, StatusCode};
-use http_body_util::Full;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
+#[cfg(feature = "cbor")]
+pub use self::cbor::{Cbor, CborRows};
 #[cfg(feature = "csv")]
-pub use self::csv::{Csv, CsvRows};
+pub use self::csv::{Csv, CsvRows, Tsv};
+pub use self::error::{EncodeError, Malformed, Position};
+pub use self::html::{Html, HtmlRows};
 pub use self::json::{Json, JsonRows};
+pub use self::json_lines::{JsonLineRows, JsonSeq, NdJson};
+pub use self::markdown::{Markdown, MarkdownRows};
+#[cfg(feature = "msgpack")]
+pub use self::msgpack::{MsgPack, MsgPackRows};
+pub use self::text::{Text, TextRows};
 #[cfg(feature = "xml")]
 pub use self::xml::{Xml, XmlRows};
 
@@ -95,6 +108,31 @@ pub trait Format: Send + Sync + 'static {
     fn is_file(&self) -> bool {
         false
     }
+
+    /// The media types, without parameters, of requests that [`decode`](Self::decode) reads. Default: none.
+    fn reads(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// What the names of media types end in that are made of this format: `+json`. Where the layer
+    /// [says so](crate::NegotiateLayer::read_suffixes), they are read as well.
+    fn suffix(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// Whether it is made of text. If so, what [`decode`](Self::decode) gets is UTF-8, whatever charset the client sent.
+    fn is_text(&self) -> bool {
+        true
+    }
+
+    /// Reads a value that is all of `body`.
+    ///
+    /// # Errors
+    ///
+    /// That is not what `body` is.
+    fn decode<T: DeserializeOwned>(&self, _body: &[u8]) -> Result<T, Malformed> {
+        Err(Malformed::new("this format is not read"))
+    }
 }
 
 /// A record, whose columns are known also where there is none.
@@ -142,6 +180,12 @@ pub trait RowEncoder: Send {
     fn end(&mut self, _out: &mut Vec<u8>) -> Result<(), EncodeError> {
         Ok(())
     }
+
+    /// Appends what tells a reader that the collection breaks off here, in a format that has words for that. Whether it did: if not, the
+    /// body ends in an error, and [`end`](Self::end) is not called either way.
+    fn break_off(&mut self, _out: &mut Vec<u8>) -> bool {
+        false
+    }
 }
 
 /// A media type that a format is served as.
@@ -179,40 +223,5 @@ impl MediaType {
     #[must_use]
     pub const fn sent(&self) -> &'static str {
         self.sent
-    }
-}
-
-/// A value that cannot be written in the format that was chosen.
-#[derive(Debug)]
-pub struct EncodeError(Box<dyn Error + Send + Sync>);
-
-impl EncodeError {
-    /// For a reason, or because of another error.
-    pub fn new(reason: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self(reason.into())
-    }
-
-    /// A 500 problem. The reason is not in it: it is the server's own.
-    #[must_use]
-    pub fn response(&self) -> Response<Full<Bytes>> {
-        Refusal::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "urn:buttress:problem:negotiate-not-encodable",
-            "The answer could not be written in the format that was chosen",
-            Code::Internal,
-        )
-        .response(&HeaderMap::new())
-    }
-}
-
-impl fmt::Display for EncodeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the value cannot be written in the format that was chosen")
-    }
-}
-
-impl Error for EncodeError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&*self.0)
     }
 }

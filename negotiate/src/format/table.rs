@@ -3,23 +3,42 @@
 use std::borrow::Cow;
 use std::fmt::{self, Write};
 
-use csv_core::{Terminator, WriterBuilder};
 use serde::ser::{self, Impossible, Serialize, Serializer};
 
 use super::EncodeError;
+use super::shape::{Shape, shape_of};
 
 /// A table under way: its columns, and the cells of the line that is being filled. Cells are used again for every line.
-pub(super) struct Table {
-    columns: Vec<Cow<'static, str>>,
+pub(super) struct Table<L> {
+    columns: Columns,
     cells: Vec<Cell>,
     /// The column after the one filled last: fields come in the order of the columns, mostly.
     next: usize,
     /// The name of the field that is being written.
     path: String,
     pass: Pass,
-    defend: bool,
-    core: csv_core::Writer,
+    lines: L,
     out: Vec<u8>,
+}
+
+/// The names of columns, in order.
+pub(super) type Columns = Vec<Cow<'static, str>>;
+
+/// How a table's lines are written.
+pub(super) trait Lines {
+    /// Appends what stands before the first line.
+    fn header(&mut self, columns: &Columns, out: &mut Vec<u8>);
+
+    /// Appends a line.
+    fn line(&mut self, columns: &Columns, cells: &[Cell], out: &mut Vec<u8>);
+
+    /// Appends what stands after the last line.
+    fn footer(&mut self, _out: &mut Vec<u8>) {}
+
+    /// Puts text into its cell.
+    fn text(&self, text: &str, cell: &mut String) {
+        cell.push_str(text);
+    }
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -30,24 +49,58 @@ enum Pass {
     Write,
 }
 
+/// What stands in one column of a line.
 #[derive(Debug, Default)]
-struct Cell {
-    text: String,
-    filled: bool,
+pub(super) struct Cell {
+    pub(super) text: String,
+    pub(super) filled: bool,
 }
 
-impl Table {
-    pub(super) fn new(columns: &'static [&'static str], defend: bool) -> Self {
+/// Appends a record or a collection as a whole table.
+pub(super) fn encode<T, L>(value: &T, lines: L, out: &mut Vec<u8>) -> Result<(), EncodeError>
+where
+    T: Serialize + ?Sized,
+    L: Lines,
+{
+    if shape_of(value) == Shape::Other {
+        return Err(EncodeError::new("a table is made of records"));
+    }
+    let mut table = Table::discover(value, lines)?;
+    table.header(out);
+    table.write(value, out)?;
+    table.footer(out);
+    Ok(())
+}
+
+/// The text of what fits a cell.
+pub(super) fn plain<T: Serialize + ?Sized>(value: &T) -> Result<String, EncodeError> {
+    let mut table = Table::new(&[""], AsIs);
+    let written = value.serialize(Field(&mut table, Level::Cell));
+    written.map_err(EncodeError::new)?;
+    Ok(std::mem::take(&mut table.cells[0].text))
+}
+
+/// Cells alone.
+struct AsIs;
+
+impl Lines for AsIs {
+    fn header(&mut self, _columns: &Columns, _out: &mut Vec<u8>) {}
+
+    fn line(&mut self, _columns: &Columns, _cells: &[Cell], _out: &mut Vec<u8>) {}
+}
+
+impl<L: Lines> Table<L> {
+    pub(super) fn new(columns: &'static [&'static str], lines: L) -> Self {
         let columns = columns.iter().map(|name| Cow::Borrowed(*name)).collect();
-        Self::with(columns, Pass::Write, defend)
+        Self::with(columns, Pass::Write, lines)
     }
 
     /// A table with the columns of every record in `rows`, in the order they are met.
-    pub(super) fn discover<T>(rows: &T, defend: bool) -> Result<Self, EncodeError>
+    pub(super) fn discover<T>(rows: &T, lines: L) -> Result<Self, EncodeError>
     where
         T: Serialize + ?Sized,
     {
-        let mut table = Self::with(Vec::new(), Pass::Discover, defend);
+        let mut table = Self::with(Vec::new(), Pass::Discover, lines);
         rows.serialize(Field(&mut table, Level::Rows))
             .map_err(EncodeError::new)?;
         // An absent record was met before one that is there: its fields are the columns.
@@ -55,35 +108,27 @@ impl Table {
             name.strip_prefix(of)
                 .is_some_and(|rest| rest.starts_with('.'))
         };
-        let columns = table.columns.iter();
-        let columns = columns.filter(|c| !table.columns.iter().any(|name| nested(name, c)));
-        Ok(Self::with(columns.cloned().collect(), Pass::Write, defend))
+        let all = table.columns.iter();
+        let columns = all.filter(|c| !table.columns.iter().any(|name| nested(name, c)));
+        let columns = columns.cloned().collect();
+        Ok(Self::with(columns, Pass::Write, table.lines))
     }
 
-    fn with(columns: Vec<Cow<'static, str>>, pass: Pass, defend: bool) -> Self {
+    fn with(columns: Columns, pass: Pass, lines: L) -> Self {
         Self {
             cells: columns.iter().map(|_| Cell::default()).collect(),
             columns,
             next: 0,
             path: String::new(),
             pass,
-            defend,
-            core: WriterBuilder::new().terminator(Terminator::CRLF).build(),
+            lines,
             out: Vec::new(),
         }
     }
 
-    /// Appends the header line.
+    /// Appends what stands before the first line.
     pub(super) fn header(&mut self, out: &mut Vec<u8>) {
-        let columns = std::mem::take(&mut self.columns);
-        for (cell, name) in self.cells.iter_mut().zip(&columns) {
-            cell.text.clear();
-            defend(self.defend, name, &mut cell.text);
-        }
-        self.columns = columns;
-        std::mem::swap(&mut self.out, out);
-        self.line();
-        std::mem::swap(&mut self.out, out);
+        self.lines.header(&self.columns, out);
     }
 
     /// Appends a line for each record in `rows`.
@@ -92,6 +137,11 @@ impl Table {
         T: Serialize + ?Sized,
     {
         self.serialize(rows, Level::Rows, out)
+    }
+
+    /// Appends what stands after the last line.
+    pub(super) fn footer(&mut self, out: &mut Vec<u8>) {
+        self.lines.footer(out);
     }
 
     /// Appends a line for this record.
@@ -124,27 +174,13 @@ impl Table {
 
     fn end_line(&mut self) {
         if self.pass == Pass::Write {
-            self.line();
+            self.lines.line(&self.columns, &self.cells, &mut self.out);
         }
         self.begin_line();
     }
 
-    /// Writes the cells as a line.
-    fn line(&mut self) {
-        for (at, cell) in self.cells.iter().enumerate() {
-            let text = cell.text.as_bytes();
-            if at > 0 {
-                append(&mut self.out, 4, |room| self.core.delimiter(room).1);
-            }
-            append(&mut self.out, 2 * text.len() + 2, |room| {
-                self.core.field(text, room).2
-            });
-        }
-        append(&mut self.out, 8, |room| self.core.terminator(room).1);
-    }
-
-    /// The cell of the field that is being written.
-    fn cell(&mut self) -> Result<&mut Cell, TableError> {
+    /// The place of the cell of the field that is being written.
+    fn cell(&mut self) -> Result<usize, TableError> {
         let fits = |name: &Cow<'static, str>| **name == *self.path;
         let known = if self.columns.get(self.next).is_some_and(fits) {
             Some(self.next)
@@ -161,11 +197,10 @@ impl Table {
             None => return Err(TableError(format!("no column is called {:?}", self.path))),
         };
         self.next = at + 1;
-        let cell = &mut self.cells[at];
-        if std::mem::replace(&mut cell.filled, true) {
+        if std::mem::replace(&mut self.cells[at].filled, true) {
             return Err(TableError(format!("two fields are called {:?}", self.path)));
         }
-        Ok(cell)
+        Ok(at)
     }
 
     /// Runs `write` as the field `name` of the current one.
@@ -181,32 +216,12 @@ impl Table {
     }
 }
 
-impl fmt::Debug for Table {
+impl<L> fmt::Debug for Table<L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Table")
             .field("columns", &self.columns)
             .finish_non_exhaustive()
     }
-}
-
-/// Lets `write` fill at most `room` bytes at the end of `out`; it tells how many it filled.
-fn append(out: &mut Vec<u8>, room: usize, write: impl FnOnce(&mut [u8]) -> usize) {
-    let start = out.len();
-    out.resize(start + room, 0);
-    let written = write(&mut out[start..]);
-    out.truncate(start + written);
-}
-
-/// Writes a string that no spreadsheet takes for a formula.
-fn defend(defend: bool, text: &str, cell: &mut String) {
-    // The last four are the full-width forms of the first four.
-    const FORMULA: [char; 11] = [
-        '=', '+', '-', '@', '\t', '\r', '\n', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}',
-    ];
-    if defend && text.starts_with(FORMULA) {
-        cell.push('\'');
-    }
-    cell.push_str(text);
 }
 
 /// Why a value is no table.
@@ -242,19 +257,22 @@ enum Level {
 }
 
 /// Writes one value into a table.
-struct Field<'a>(&'a mut Table, Level);
+struct Field<'a, L>(&'a mut Table<L>, Level);
 
-impl<'a> Field<'a> {
+impl<'a, L: Lines> Field<'a, L> {
     fn text(self, text: &str) -> Result<(), TableError> {
         self.plain(|table| {
-            let shield = table.defend;
-            defend(shield, text, &mut table.cell()?.text);
+            let at = table.cell()?;
+            table.lines.text(text, &mut table.cells[at].text);
             Ok(())
         })
     }
 
     fn number(self, number: impl fmt::Display) -> Result<(), TableError> {
-        self.plain(|table| write!(table.cell()?.text, "{number}").map_err(|_| TableError::cell()))
+        self.plain(|table| {
+            let at = table.cell()?;
+            write!(table.cells[at].text, "{number}").map_err(|_| TableError::cell())
+        })
     }
 
     /// Leaves the cell empty. Where a record is absent, there is no cell.
@@ -269,7 +287,7 @@ impl<'a> Field<'a> {
 
     fn plain(
         self,
-        write: impl FnOnce(&mut Table) -> Result<(), TableError>,
+        write: impl FnOnce(&mut Table<L>) -> Result<(), TableError>,
     ) -> Result<(), TableError> {
         if self.1 == Level::Cell {
             write(self.0)
@@ -278,7 +296,7 @@ impl<'a> Field<'a> {
         }
     }
 
-    fn record(self) -> Fields<'a> {
+    fn record(self) -> Fields<'a, L> {
         Fields {
             ends_line: self.1 != Level::Cell,
             table: self.0,
@@ -295,15 +313,15 @@ macro_rules! numbers {
     };
 }
 
-impl<'a> Serializer for Field<'a> {
+impl<'a, L: Lines> Serializer for Field<'a, L> {
     type Ok = ();
     type Error = TableError;
-    type SerializeSeq = Records<'a>;
-    type SerializeTuple = Records<'a>;
+    type SerializeSeq = Records<'a, L>;
+    type SerializeTuple = Records<'a, L>;
     type SerializeTupleStruct = Impossible<(), TableError>;
     type SerializeTupleVariant = Impossible<(), TableError>;
-    type SerializeMap = Fields<'a>;
-    type SerializeStruct = Fields<'a>;
+    type SerializeMap = Fields<'a, L>;
+    type SerializeStruct = Fields<'a, L>;
     type SerializeStructVariant = Impossible<(), TableError>;
 
     numbers! {
@@ -391,7 +409,7 @@ impl<'a> Serializer for Field<'a> {
         Err(TableError::cell())
     }
 
-    fn serialize_seq(self, _len: Option<usize>) -> Result<Records<'a>, TableError> {
+    fn serialize_seq(self, _len: Option<usize>) -> Result<Records<'a, L>, TableError> {
         if self.1 == Level::Rows {
             Ok(Records(self.0))
         } else {
@@ -399,7 +417,7 @@ impl<'a> Serializer for Field<'a> {
         }
     }
 
-    fn serialize_tuple(self, len: usize) -> Result<Records<'a>, TableError> {
+    fn serialize_tuple(self, len: usize) -> Result<Records<'a, L>, TableError> {
         self.serialize_seq(Some(len))
     }
 
@@ -421,11 +439,15 @@ impl<'a> Serializer for Field<'a> {
         Err(TableError::cell())
     }
 
-    fn serialize_map(self, _len: Option<usize>) -> Result<Fields<'a>, TableError> {
+    fn serialize_map(self, _len: Option<usize>) -> Result<Fields<'a, L>, TableError> {
         Ok(self.record())
     }
 
-    fn serialize_struct(self, _name: &'static str, _len: usize) -> Result<Fields<'a>, TableError> {
+    fn serialize_struct(
+        self,
+        _name: &'static str,
+        _len: usize,
+    ) -> Result<Fields<'a, L>, TableError> {
         Ok(self.record())
     }
 
@@ -441,9 +463,9 @@ impl<'a> Serializer for Field<'a> {
 }
 
 /// Writes the records of a collection.
-struct Records<'a>(&'a mut Table);
+struct Records<'a, L>(&'a mut Table<L>);
 
-impl ser::SerializeSeq for Records<'_> {
+impl<L: Lines> ser::SerializeSeq for Records<'_, L> {
     type Ok = ();
     type Error = TableError;
 
@@ -456,7 +478,7 @@ impl ser::SerializeSeq for Records<'_> {
     }
 }
 
-impl ser::SerializeTuple for Records<'_> {
+impl<L: Lines> ser::SerializeTuple for Records<'_, L> {
     type Ok = ();
     type Error = TableError;
 
@@ -470,13 +492,13 @@ impl ser::SerializeTuple for Records<'_> {
 }
 
 /// Writes the fields of a record, or of a record in a record.
-struct Fields<'a> {
-    table: &'a mut Table,
+struct Fields<'a, L> {
+    table: &'a mut Table<L>,
     ends_line: bool,
     key: String,
 }
 
-impl Fields<'_> {
+impl<L: Lines> Fields<'_, L> {
     fn field<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> Result<(), TableError> {
         self.table
             .within(name, |table| value.serialize(Field(table, Level::Cell)))
@@ -490,7 +512,7 @@ impl Fields<'_> {
     }
 }
 
-impl ser::SerializeStruct for Fields<'_> {
+impl<L: Lines> ser::SerializeStruct for Fields<'_, L> {
     type Ok = ();
     type Error = TableError;
 
@@ -507,7 +529,7 @@ impl ser::SerializeStruct for Fields<'_> {
     }
 }
 
-impl ser::SerializeMap for Fields<'_> {
+impl<L: Lines> ser::SerializeMap for Fields<'_, L> {
     type Ok = ();
     type Error = TableError;
 

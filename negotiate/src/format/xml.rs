@@ -3,10 +3,11 @@
 use std::fmt::{self, Write};
 
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde::ser::{SerializeStruct, Serializer};
 
 use super::shape::{Shape, shape_of};
-use super::{EncodeError, Format, MediaType, Record, RowEncoder};
+use super::{EncodeError, Format, Malformed, MediaType, Record, RowEncoder, xml_read};
 
 const DECLARATION: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>";
 
@@ -15,6 +16,9 @@ const DECLARATION: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>";
 /// There is one root element, whatever the value is; each member of a collection is an element in it. Every string gives a
 /// well-formed document: what XML cannot hold (most control characters, U+FFFE, U+FFFF) is replaced by U+FFFD. A key that is no XML
 /// name is an error.
+///
+/// A request's root element may have any name. Where a sequence is asked for, it is read from the elements inside, which are called as in
+/// answers. Entities that a document declares are not known, and external ones are never fetched.
 #[derive(Clone, Copy, Debug)]
 pub struct Xml {
     root: &'static str,
@@ -82,6 +86,18 @@ impl Format for Xml {
 
     fn rows(&self, _columns: &'static [&'static str]) -> XmlRows {
         XmlRows { xml: *self }
+    }
+
+    fn reads(&self) -> &'static [&'static str] {
+        &["application/xml", "text/xml"]
+    }
+
+    fn suffix(&self) -> Option<&'static str> {
+        Some("+xml")
+    }
+
+    fn decode<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, Malformed> {
+        xml_read::decode(body, self.item)
     }
 }
 

@@ -1,8 +1,17 @@
 //! What a choice may cost.
 
-use buttress_negotiate::{Charsets, Codings, Json, Languages, Negotiated, Offers, ResponseFuture};
-use http::{HeaderMap, HeaderValue, header};
-use testkit::alloc::{Counting, count};
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+use buttress_negotiate::{
+    Charsets, Codings, Json, Languages, NdJson, NegotiateLayer, Negotiated, Offers, Record,
+    ReplyBody, ResponseFuture,
+};
+use http::{HeaderMap, HeaderValue, Request, Response, header};
+use http_body::Body;
+use testkit::alloc::{Allocations, Counting, count};
+use tower::{Layer, ServiceExt};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -67,6 +76,62 @@ fn a_choice_among_names_allocates_nothing() {
     assert_eq!(chosen.1.unwrap().name, "utf-8");
     assert_eq!(chosen.2[0].unwrap().name, "utf-8");
     assert_eq!(chosen.2[1].unwrap().name, "en-GB");
+}
+
+#[derive(serde::Serialize)]
+struct Sale {
+    id: u32,
+    product: &'static str,
+}
+
+impl Record for Sale {
+    const COLUMNS: &'static [&'static str] = &["id", "product"];
+}
+
+/// Allocations, and bytes allocated, of so many records streamed and read.
+fn streamed(negotiated: &Negotiated<(NdJson,)>, records: u32) -> Allocations {
+    let sales = (0..records).map(|id| {
+        Ok::<_, Infallible>(Sale {
+            id,
+            product: "a jumper",
+        })
+    });
+    let mut cx = Context::from_waker(Waker::noop());
+    let (spent, bytes) = count(|| {
+        let mut reply = negotiated.stream(futures_util::stream::iter(sales));
+        let Poll::Ready(Ok(response)) = Pin::new(&mut reply).poll(&mut cx) else {
+            panic!("the records are there")
+        };
+        let (mut body, mut bytes) = (response.into_body(), 0);
+        while let Poll::Ready(Some(Ok(frame))) = Pin::new(&mut body).poll_frame(&mut cx) {
+            let data = frame.into_data().unwrap();
+            assert!(data.len() < 16 * 1024 + 40, "a batch, and at most a record");
+            bytes += data.len() as u64;
+        }
+        bytes
+    });
+    assert!(
+        spent.bytes < 3 * bytes + 40_000,
+        "nothing is kept beside the batches"
+    );
+    spent
+}
+
+#[test]
+fn a_record_of_a_stream_allocates_nearly_nothing_and_a_million_of_them_no_more_each() {
+    let found = std::cell::RefCell::new(None);
+    let service = NegotiateLayer::new((NdJson::new(),)).layer(tower::service_fn(
+        async |request: Request<()>| {
+            *found.borrow_mut() = Negotiated::of(&request);
+            Ok::<_, Infallible>(Response::new(ReplyBody::default()))
+        },
+    ));
+    tokio_test::block_on(service.oneshot(Request::new(()))).unwrap();
+    let negotiated = found.take().unwrap();
+    for records in [10_000, 1_000_000] {
+        let spent = streamed(&negotiated, records);
+        assert!(spent.count < u64::from(records) / 100, "{spent:?}");
+    }
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Tower's contract, and the types' own promises.
 
 use buttress_negotiate::{
-    Json, Negotiate, NegotiateBody, NegotiateLayer, Negotiated, Offers, ResponseFuture,
+    DecodeError, Json, Negotiate, NegotiateBody, NegotiateLayer, Negotiated, Offers, ReplyBody,
+    ResponseFuture, Streaming,
 };
 use http::{Request, Response};
 use testkit::laws::read_body;
@@ -20,6 +21,7 @@ testkit::tower_laws! {
 #[test]
 fn everything_is_send_sync_and_unpin_as_far_as_its_parts_are() {
     fn is_send_and_sync<T: Send + Sync>() {}
+    fn is_send<T: Send>() {}
     fn is_unpin<T: Unpin>() {}
     is_send_and_sync::<NegotiateLayer<(Json,)>>();
     is_send_and_sync::<Negotiate<(), (Json,)>>();
@@ -27,6 +29,11 @@ fn everything_is_send_sync_and_unpin_as_far_as_its_parts_are() {
     is_send_and_sync::<NegotiateBody<()>>();
     is_send_and_sync::<ResponseFuture<(), (Json,)>>();
     is_send_and_sync::<Offers<()>>();
+    is_send::<ReplyBody>();
+    is_send::<Streaming<(Json,), &'static str>>();
+    is_send_and_sync::<DecodeError>();
+    is_unpin::<ReplyBody>();
+    is_unpin::<Streaming<(Json,), std::marker::PhantomPinned>>();
     is_unpin::<NegotiateBody<()>>();
     is_unpin::<ResponseFuture<(), (Json,)>>();
 }

@@ -3,8 +3,16 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod budgets;
+#[cfg(all(feature = "axum", feature = "csv"))]
+mod handlers;
 mod laws;
 mod layer;
 #[cfg(all(feature = "csv", feature = "xml"))]
+mod readers;
+#[cfg(all(feature = "csv", feature = "xml"))]
 mod replies;
+#[cfg(all(feature = "cbor", feature = "msgpack", feature = "xml"))]
+mod requests;
+mod streams;
+mod targets;
 mod vectors;

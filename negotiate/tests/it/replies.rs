@@ -1,9 +1,8 @@
 //! What handlers reply with.
 
-use buttress_negotiate::{Csv, Json, NegotiateLayer, Negotiated, Record, Xml};
-use bytes::Bytes;
+use buttress_negotiate::{Csv, Json, NegotiateLayer, Negotiated, Record, ReplyBody, Xml};
 use http::{Request, Response};
-use http_body_util::{BodyExt, Full};
+use http_body_util::BodyExt;
 use serde::Serialize;
 use tokio_test::block_on;
 use tower::{Layer, ServiceExt, service_fn};
@@ -34,7 +33,7 @@ const SALES: [Sale; 2] = [
 /// What a handler that does `reply` answers to `accept`.
 fn answer(
     accept: &'static str,
-    reply: impl Fn(Negotiated<Formats>) -> Response<Full<Bytes>>,
+    reply: impl Fn(Negotiated<Formats>) -> Response<ReplyBody>,
 ) -> (Response<()>, String) {
     let layer = NegotiateLayer::new((Json, Csv::new(), Xml::root("sales").item("sale")));
     let service = layer.layer(service_fn(async |request: Request<()>| {

@@ -174,6 +174,19 @@ proptest! {
     }
 
     #[test]
+    fn quoting_a_value_never_changes_anything(
+        ranges in vec((select(vec!["a/b", "b/a", "b/b"]), select(vec!["x=1", "y=2", "charset=utf-8", "q=0.5", "q=0"])), 1..9)
+    ) {
+        let plain = ranges.iter().map(|(essence, parameter)| format!("{essence};{parameter},"));
+        let quoted = ranges.iter().map(|(essence, parameter)| {
+            let (name, value) = parameter.split_once('=').unwrap();
+            let escaped: String = value.chars().flat_map(|c| ['\\', c]).collect();
+            format!("{essence};{name}=\"{escaped}\",")
+        });
+        prop_assert_eq!(of(&OFFERS, &plain.collect::<String>()), of(&OFFERS, &quoted.collect::<String>()));
+    }
+
+    #[test]
     fn the_case_of_names_never_changes_anything(ranges in vec((select(PLAIN.to_vec()), weight()), 1..9)) {
         let field: String = ranges.iter().map(|(essence, weight)| format!("{essence}{weight},")).collect();
         prop_assert_eq!(of(&PLAIN, &field.to_uppercase()), of(&PLAIN, &field));

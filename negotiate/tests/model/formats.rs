@@ -1,6 +1,9 @@
 //! What is written can be read, whatever the text.
 
-use buttress_negotiate::{Csv, Format, Json, Xml};
+use buttress_negotiate::{
+    Cbor, Csv, Format, Html, Json, JsonSeq, Markdown, MsgPack, NdJson, Record, RowEncoder, Text,
+    Tsv, Xml,
+};
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -19,13 +22,114 @@ fn rows() -> impl Strategy<Value = Vec<Row>> {
     proptest::collection::vec(row, 1..5)
 }
 
+fn encoded_len(row: &Row) -> usize {
+    let mut out = Vec::new();
+    MsgPack.encode(row, &mut out).unwrap();
+    out.len()
+}
+
 fn encoded(format: &impl Format, rows: &[Row]) -> Vec<u8> {
     let mut out = Vec::new();
     format.encode(rows, &mut out).unwrap();
     out
 }
 
+impl Record for Row {
+    const COLUMNS: &'static [&'static str] = &["text", "number"];
+}
+
+/// Record by record, as a stream is written.
+fn as_rows(format: &impl Format, rows: &[Row]) -> Vec<u8> {
+    let (mut encoder, mut out) = (format.rows(Row::COLUMNS), Vec::new());
+    encoder.begin(&mut out).unwrap();
+    rows.iter()
+        .for_each(|row| encoder.row(row, &mut out).unwrap());
+    encoder.end(&mut out).unwrap();
+    out
+}
+
+/// What XML can hold.
+fn legal(text: &str) -> String {
+    let legal = |c: char| matches!(c, '\t' | '\n' | '\r' | ' '..='\u{fffd}' | '\u{10000}'..);
+    text.chars()
+        .map(|c| if legal(c) { c } else { '\u{fffd}' })
+        .collect()
+}
+
 proptest! {
+    #[test]
+    fn what_a_format_writes_it_reads(rows in rows()) {
+        fn there_and_back(format: &impl Format, rows: &[Row]) {
+            let back: Vec<Row> = format.decode(&encoded(format, rows)).unwrap();
+            assert_eq!(back, rows);
+            let one: Row = rows[0].clone();
+            let mut out = Vec::new();
+            format.encode(&[&one], &mut out).unwrap();
+            assert_eq!(format.decode::<Vec<Row>>(&out).unwrap(), [one]);
+        }
+        there_and_back(&Json, &rows);
+        there_and_back(&NdJson::new(), &rows);
+        there_and_back(&JsonSeq, &rows);
+        there_and_back(&Cbor, &rows);
+        there_and_back(&MsgPack, &rows);
+        let back: Vec<Row> = Json.decode(&as_rows(&Json, &rows)).unwrap();
+        prop_assert_eq!(&back, &rows);
+        let back: Vec<Row> = Cbor.decode(&as_rows(&Cbor, &rows)).unwrap();
+        prop_assert_eq!(&back, &rows);
+        let legal: Vec<Row> = rows.iter().map(|row| Row { text: legal(&row.text), ..row.clone() }).collect();
+        let xml = Xml::root("all").item("one");
+        for written in [encoded(&xml, &rows), as_rows(&xml, &rows)] {
+            let back: Vec<Row> = xml.decode(&written).unwrap();
+            prop_assert_eq!(&back, &legal);
+        }
+    }
+
+    #[test]
+    fn other_libraries_read_the_binary_formats(rows in rows()) {
+        for cbor in [encoded(&Cbor, &rows), as_rows(&Cbor, &rows)] {
+            let back: Vec<Row> = cbor4ii::serde::from_slice(&cbor).unwrap();
+            prop_assert_eq!(&back, &rows);
+        }
+        let back: Vec<Row> = messagepack_serde::from_slice(&encoded(&MsgPack, &rows)).unwrap();
+        prop_assert_eq!(&back, &rows);
+        let mut rest = &as_rows(&MsgPack, &rows)[..];
+        for row in &rows {
+            let back: Row = messagepack_serde::from_slice(rest).unwrap();
+            prop_assert_eq!(&back, row);
+            rest = &rest[encoded_len(row)..];
+        }
+        prop_assert!(rest.is_empty());
+    }
+
+    #[test]
+    fn no_text_is_ever_markup(rows in rows()) {
+        let page = String::from_utf8(as_rows(&Html::title("All"), &rows)).unwrap();
+        let tags = page.split('<').skip(1).map(|rest| rest.split_once('>').unwrap().0);
+        let known = ["!DOCTYPE html", "html", "head", "meta charset=\"utf-8\"", "title", "body", "table",
+            "thead", "tbody", "tr", "td", "th scope=\"col\""];
+        for tag in tags {
+            prop_assert!(known.contains(&tag.trim_start_matches('/')) || tag == "/th", "{}", tag);
+        }
+        prop_assert_eq!(page.matches("<tr>").count(), rows.len() + 1);
+        let table = String::from_utf8(as_rows(&Markdown, &rows)).unwrap();
+        prop_assert_eq!(table.lines().filter(|line| line.starts_with("| ")).count(), rows.len() + 2);
+        prop_assert!(!table.replace("<br>", "").contains('<'));
+        let text = String::from_utf8(as_rows(&Text, &rows)).unwrap();
+        prop_assert_eq!(text.split('\n').filter(|line| line.starts_with("text: ")).count(), rows.len());
+    }
+
+    #[test]
+    fn tabs_separate_as_commas_do(rows in rows()) {
+        let mut reader = csv::ReaderBuilder::new();
+        reader.delimiter(b'\t');
+        let raw = encoded(&Tsv::new().with_dangerous_formulas(), &rows);
+        prop_assert_eq!(&Tsv::new().decode::<Vec<Row>>(&raw).unwrap(), &rows);
+        let commas = as_rows(&Csv::new().with_dangerous_formulas(), &rows);
+        prop_assert_eq!(&Csv::new().decode::<Vec<Row>>(&commas).unwrap(), &rows);
+        let back: Vec<Row> = reader.from_reader(&raw[..]).deserialize().map(Result::unwrap).collect();
+        prop_assert_eq!(back, rows);
+    }
+
     #[test]
     fn json_reads_back(rows in rows()) {
         let back: Vec<Row> = serde_json::from_slice(&encoded(&Json, &rows)).unwrap();

@@ -3,6 +3,18 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod choice;
-#[cfg(all(feature = "csv", feature = "xml"))]
+#[cfg(all(
+    feature = "cbor",
+    feature = "csv",
+    feature = "msgpack",
+    feature = "xml"
+))]
 mod formats;
 mod reference;
+#[cfg(all(
+    feature = "cbor",
+    feature = "csv",
+    feature = "msgpack",
+    feature = "xml"
+))]
+mod streams;

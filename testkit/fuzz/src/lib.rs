@@ -5,7 +5,10 @@
 
 use buttress_circuit::feed::Trip;
 use buttress_idempotency::{Record, Syntax};
-use buttress_negotiate::Offers;
+use buttress_negotiate::{
+    Cbor, Charsets, Codings, Csv, Format, Html, Json, JsonSeq, Languages, Markdown, MsgPack,
+    NdJson, Offers, Text, Xml,
+};
 use buttress_trace_ctx::{
     B3, Baggage, ClientIp, Extracted, FastIds, Head, Hosts, Jaeger, PeerAddr, Propagator,
     RequestId, TraceContext, TraceParent, TraceState, XRay,
@@ -28,6 +31,14 @@ pub const TARGETS: &[Target] = &[
     Target {
         name: "accept",
         run: accept,
+    },
+    Target {
+        name: "accept-names",
+        run: accept_names,
+    },
+    Target {
+        name: "bodies",
+        run: bodies,
     },
     Target {
         name: "baggage",
@@ -97,6 +108,66 @@ fn accept(bytes: &[u8]) {
             "chosen, and refused"
         );
     }
+}
+
+fn accept_names(bytes: &[u8]) {
+    let Ok(value) = HeaderValue::from_bytes(bytes) else {
+        return;
+    };
+    let names = ["en-GB", "gzip", "utf-8", "identity", "zh-Hant-TW"];
+    let fields = ["accept-charset", "accept-encoding", "accept-language"];
+    let fields = fields.map(|name| (http::HeaderName::from_static(name), value.clone()));
+    let headers: HeaderMap = fields.into_iter().collect();
+    let (charsets, codings) = (Charsets::new(names), Codings::new(names));
+    let languages = Languages::new(names);
+    let chosen = [
+        charsets.select(&headers),
+        codings.select(&headers),
+        languages.filter(&headers),
+        languages.filter_extended(&headers),
+        languages.lookup(&headers),
+    ];
+    for weight in chosen
+        .into_iter()
+        .flatten()
+        .filter_map(|found| found.weight)
+    {
+        assert!(
+            weight > buttress_negotiate::QValue::ZERO,
+            "chosen, and refused"
+        );
+    }
+}
+
+/// A body in every format that is read; and what it is, in every format that is written.
+fn bodies(bytes: &[u8]) {
+    fn read(format: &impl Format, bytes: &[u8]) {
+        let Ok(value) = format.decode::<serde_json::Value>(bytes) else {
+            return;
+        };
+        let mut json = Vec::new();
+        Json.encode(&value, &mut json).expect("a value is JSON");
+        // Deeper than JSON is read, it is an error.
+        let _ = Json.decode::<serde_json::Value>(&json);
+        let mut out = Vec::new();
+        let _ = Csv::new().encode(&value, &mut out);
+        let _ = Xml::root("all").encode(&value, &mut out);
+        let _ = Html::title("All").encode(&value, &mut out);
+        let _ = Markdown.encode(&value, &mut out);
+        let _ = Text.encode(&value, &mut out);
+        let _ = (
+            Cbor.encode(&value, &mut out),
+            MsgPack.encode(&value, &mut out),
+        );
+    }
+    read(&Json, bytes);
+    read(&NdJson::new(), bytes);
+    read(&JsonSeq, bytes);
+    read(&Csv::new(), bytes);
+    read(&Xml::root("all"), bytes);
+    read(&Cbor, bytes);
+    read(&MsgPack, bytes);
+    let _ = Xml::root("all").decode::<Vec<String>>(bytes);
 }
 
 fn circuit_trip(bytes: &[u8]) {

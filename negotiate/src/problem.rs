@@ -1,0 +1,144 @@
+//! Problems as XML (RFC 9457, appendix B).
+
+use buttress_wire::{PROBLEM_JSON, Problem};
+use bytes::Bytes;
+use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
+use http::response::Parts;
+use http_body_util::Full;
+use serde_json::Value;
+
+use crate::offers::Offers;
+
+const PROBLEM_XML: HeaderValue = HeaderValue::from_static("application/problem+xml");
+
+/// What a problem can be written in; whether it is XML.
+pub(crate) fn forms() -> Offers<bool> {
+    let forms = [
+        ("application/problem+json", false),
+        ("application/json", false),
+        ("application/problem+xml", true),
+        ("application/xml", true),
+        ("text/xml", true),
+    ];
+    Offers::new(forms).expect("these are media types")
+}
+
+/// Whether a client rather has its problems in XML. Only one that knows the word does; so others cost a glance.
+pub(crate) fn prefers_xml(forms: &Offers<bool>, request: &HeaderMap) -> bool {
+    let mut lines = request.get_all(ACCEPT).iter();
+    let mentioned = |line: &HeaderValue| {
+        let mut at = line.as_bytes().windows(3);
+        at.any(|word| word.eq_ignore_ascii_case(b"xml"))
+    };
+    lines.any(mentioned) && forms.select(request).is_ok_and(|form| *form.value())
+}
+
+/// The problem that a response is, as XML. It may come from any layer, or from the handler: who makes one leaves it in the extensions.
+pub(crate) fn as_xml(head: &mut Parts) -> Option<Full<Bytes>> {
+    let problem = head.extensions.get::<Problem>()?;
+    if head.headers.get(CONTENT_TYPE) != Some(&PROBLEM_JSON) {
+        return None;
+    }
+    let xml = to_xml(problem);
+    head.headers.insert(CONTENT_TYPE, PROBLEM_XML);
+    if head.headers.contains_key(CONTENT_LENGTH) {
+        head.headers.insert(CONTENT_LENGTH, xml.len().into());
+    }
+    Some(Full::from(xml))
+}
+
+fn to_xml(problem: &Problem) -> String {
+    let mut xml = String::with_capacity(320);
+    xml.push_str("<?xml version=\"1.0\" encoding=\"UTF-8\"?><problem xmlns=\"urn:ietf:rfc:7807\">");
+    element("type", &problem.kind().into(), &mut xml);
+    element("title", &problem.title().into(), &mut xml);
+    element("status", &problem.status().as_u16().into(), &mut xml);
+    if let Some(detail) = problem.detail_text() {
+        element("detail", &detail.into(), &mut xml);
+    }
+    for (name, value) in problem.members() {
+        element(name, value, &mut xml);
+    }
+    xml.push_str("</problem>");
+    xml
+}
+
+/// A member whose name is no name in XML has no place there.
+fn element(name: &str, value: &Value, xml: &mut String) {
+    let mut chars = name.chars();
+    let starts = |c: char| c.is_ascii_alphabetic() || c == '_';
+    let goes_on = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    if !chars.next().is_some_and(starts) || !chars.all(goes_on) {
+        return;
+    }
+    xml.extend(["<", name, ">"]);
+    match value {
+        Value::Null => {}
+        Value::String(text) => escape(text, xml),
+        Value::Bool(_) | Value::Number(_) => xml.push_str(&value.to_string()),
+        // Members of an array are called so by the RFC.
+        Value::Array(all) => all.iter().for_each(|one| element("i", one, xml)),
+        Value::Object(all) => all.iter().for_each(|(name, one)| element(name, one, xml)),
+    }
+    xml.extend(["</", name, ">"]);
+}
+
+fn escape(text: &str, xml: &mut String) {
+    for char in text.chars() {
+        match char {
+            '&' => xml.push_str("&amp;"),
+            '<' => xml.push_str("&lt;"),
+            '>' => xml.push_str("&gt;"),
+            '\r' => xml.push_str("&#13;"),
+            '\t' | '\n' | ' '..='\u{fffd}' | '\u{10000}'.. => xml.push(char),
+            // XML 1.0, section 2.2.
+            _ => xml.push('\u{fffd}'),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_problem_is_written_as_the_rfc_shows_it() {
+        let problem = Problem::new(
+            StatusCode::FORBIDDEN,
+            "https://a.example/p?a&b",
+            "No \u{b}credit",
+        )
+        .detail("a < b")
+        .with("balance", 30)
+        .with("accounts", json!(["/1", {"type": "x"}]))
+        .with("no name", 1);
+        let xml = to_xml(&problem);
+        assert_eq!(
+            xml,
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?><problem xmlns=\"urn:ietf:rfc:7807\">\
+             <type>https://a.example/p?a&amp;b</type><title>No \u{fffd}credit</title><status>403</status>\
+             <detail>a &lt; b</detail><accounts><i>/1</i><i><type>x</type></i></accounts><balance>30</balance></problem>"
+        );
+    }
+
+    #[test]
+    fn only_who_wants_xml_more_gets_it() {
+        let forms = forms();
+        for (accept, expected) in [
+            ("application/xml", true),
+            ("application/problem+XML, application/problem+json", true),
+            ("application/problem+json, application/problem+xml", false),
+            ("application/xml;q=0.5, application/json;q=0.4", true),
+            ("application/xml;q=0.5, */*", false),
+            ("application/xml;q=0", false),
+            ("text/*", false),
+            ("*/*", false),
+        ] {
+            let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(accept))]);
+            assert_eq!(prefers_xml(&forms, &headers), expected, "{accept}");
+        }
+    }
+}
