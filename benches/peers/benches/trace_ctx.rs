@@ -209,7 +209,12 @@ fn json(criterion: &mut Criterion) {
         .with_writer(io::sink)
         .finish();
     tracing::subscriber::with_default(subscriber, || {
-        measure(criterion, "json/ours-tracing", SAMPLED, ours(TracingSink::new()));
+        measure(
+            criterion,
+            "json/ours-tracing",
+            SAMPLED,
+            ours(TracingSink::new()),
+        );
     });
     let subscriber = tracing_subscriber::fmt()
         .json()
