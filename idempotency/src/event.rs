@@ -1,5 +1,6 @@
 //! What happens to keyed requests, for those who want to count it.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -100,7 +101,8 @@ impl Event<'_> {
 
 /// Hears of every [`Event`]. Any closure of this shape is one.
 pub trait Observer: Send + Sync + 'static {
-    /// Called after the fact, never under a lock. May call any method of the layer.
+    /// Called after the fact, never under a lock. May call any method of the layer. When it panics, nobody but the panic hook hears of it: leases are kept, and waiters woken, all the
+    /// same.
     fn on_event(&self, event: &Event<'_>);
 }
 
@@ -121,7 +123,8 @@ impl Audience {
 
     pub(crate) fn tell(&self, event: Event<'_>) {
         for observer in &self.0 {
-            observer.on_event(&event);
+            let tell = AssertUnwindSafe(|| observer.on_event(&event));
+            let _ = catch_unwind(tell);
         }
     }
 }

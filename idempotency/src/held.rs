@@ -27,7 +27,9 @@ pub(crate) struct Held<St: Store> {
     /// Stops the heartbeat. There is none before work was found pending.
     heartbeat: OnceLock<DropGuard>,
     /// Among the running claims of its scope.
-    _place: Option<Place>,
+    place: Option<Place>,
+    /// Whether somebody who is gone may have had an effect under this key before.
+    inherited: bool,
     settled: bool,
 }
 
@@ -44,12 +46,14 @@ impl<St: Store> Held<St> {
             reason = "it is told to people, and decides nothing"
         )]
         let origin = Origin::new(SystemTime::now(), request_id);
+        let inherited = claim.attempt > 1;
         let held = Self {
             shared: Arc::clone(shared),
             grant: Arc::new(Grant::new(claim, origin)),
             fingerprint,
             heartbeat: OnceLock::new(),
-            _place: place,
+            place,
+            inherited,
             settled: false,
         };
         shared.emit(Event::Claimed(&held.grant.claim));
@@ -108,6 +112,8 @@ impl<St: Store> Held<St> {
                 .cipher
                 .seal(&self.grant.claim.key, record);
             let filed = file(&self.shared, &self.grant.claim, record.clone()).await;
+            self.place = None;
+            self.shared.tell_settled(&self.grant.claim.key);
             if matches!(&filed, Err(error) if !matches!(error, StoreError::Lost)) {
                 self.try_again_later(record);
             }
@@ -137,23 +143,34 @@ impl<St: Store> Held<St> {
 
     fn settled_as(mut self, event: impl FnOnce(&Claim) -> Event<'_>) {
         self.settled = true;
+        self.place = None;
         let claim = &self.grant.claim;
-        self.shared.emit(event(claim));
         self.shared.tell_settled(&claim.key);
+        self.shared.emit(event(claim));
     }
 
-    /// The work had no effect: the key is free.
+    /// Somebody has found out that nothing was done before.
+    pub(crate) fn is_first_after_all(&mut self) {
+        self.inherited = false;
+    }
+
+    /// The work had no effect: the key is free. Where it was begun before, nobody knows still what came of that, and the claim is left to recovery.
     pub(crate) async fn forget(mut self) {
         self.settled = true;
+        if self.inherited {
+            self.place = None;
+            return orphan(&self.shared, &self.grant).await;
+        }
         let claim = &self.grant.claim;
         let given_back = self.shared.store.abandon(claim).await;
+        self.place = None;
+        self.shared.tell_settled(&claim.key);
         self.shared.emit(match &given_back {
             Ok(()) => Event::Forgotten(claim),
             Err(StoreError::Lost) => Event::Lost(claim),
             // Its lease will end.
             Err(error) => Event::StoreFailed(error),
         });
-        self.shared.tell_settled(&claim.key);
     }
 
     /// The effect is there and its record is not: the claim is kept, and filing is tried again while the lease can be renewed.
@@ -164,7 +181,7 @@ impl<St: Store> Held<St> {
             for _ in 0..RETRIES {
                 tokio::time::sleep(lease / 3).await;
                 match file(&shared, &grant.claim, record.clone()).await {
-                    Ok(()) | Err(StoreError::Lost) => return,
+                    Ok(()) | Err(StoreError::Lost) => return shared.tell_settled(&grant.claim.key),
                     Err(_) => drop(shared.store.renew(&grant.claim, lease).await),
                 }
             }
@@ -193,7 +210,6 @@ fn file<St: Store>(
             Err(StoreError::Lost) => Event::Lost(claim),
             Err(error) => Event::StoreFailed(error),
         });
-        shared.tell_settled(&claim.key);
         filed
     }
 }
@@ -217,13 +233,23 @@ async fn heartbeat<St: Store>(shared: Arc<Shared<St>>, grant: Arc<Grant>, stop: 
             // Its handler completes it, or has, in a transaction.
             Some(Err(StoreError::Lost)) if grant.settlement.get() != Settled::Open => {}
             Some(Err(StoreError::Lost)) => {
-                shared.emit(Event::Lost(&grant.claim));
-                return grant.lost().cancel();
+                grant.lost().cancel();
+                return shared.emit(Event::Lost(&grant.claim));
             }
             // The lease may last until the store is back.
             Some(Err(error)) => shared.emit(Event::StoreFailed(&error)),
         }
     }
+}
+
+/// Ends the lease at once, so that recovery decides about the next request and nobody has to wait for it.
+async fn orphan<St: Store>(shared: &Shared<St>, grant: &Grant) {
+    let left = shared.store.renew(&grant.claim, Duration::ZERO).await;
+    shared.tell_settled(&grant.claim.key);
+    shared.emit(match left {
+        Err(StoreError::Lost) => Event::Lost(&grant.claim),
+        _ => Event::Orphaned(&grant.claim),
+    });
 }
 
 /// Nobody knows how far the work came: its lease ends now, and recovery decides about the next request.
@@ -235,11 +261,11 @@ impl<St: Store> Drop for Held<St> {
         }
         // It would renew what is given up here.
         drop(self.heartbeat.take());
+        self.place = None;
         let (shared, grant) = (Arc::clone(&self.shared), Arc::clone(&self.grant));
-        self.shared.common.tasks.spawn(async move {
-            let _ = shared.store.renew(&grant.claim, Duration::ZERO).await;
-            shared.emit(Event::Orphaned(&grant.claim));
-            shared.tell_settled(&grant.claim.key);
-        });
+        self.shared
+            .common
+            .tasks
+            .spawn(async move { orphan(&shared, &grant).await });
     }
 }

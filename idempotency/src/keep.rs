@@ -14,7 +14,7 @@ use crate::store::Origin;
 /// [`NoEffect`]; everything else, errors included, is [`Record`](Self::Record)ed: a repetition must not do again what may have been done.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Keep {
-    /// Nothing was done: the key is free again.
+    /// Nothing was done: the key is free again. Of attempts before this one it says nothing: where there were any, they are left to [`Recovery`](crate::Recovery).
     Forget,
     /// It is the answer, also for repetitions.
     Record,

@@ -25,6 +25,7 @@ mod spawned;
 mod store;
 mod streaming;
 pub mod transaction;
+mod waiters;
 mod work;
 
 pub use buttress_wire::BodyError;

@@ -83,9 +83,13 @@ impl<St> Keyed<St> {
         let settings = &shared.settings;
         let scope = settings.scope(head);
         let filed = |secret| RecordKey::new(secret, &scope, head, key);
+        let key = filed(&settings.secret);
+        // Under its own secret it would find itself.
+        let former = settings.former_secrets.iter().map(filed);
+        let former = former.filter(|former| *former != key);
         let call = Call {
-            key: filed(&settings.secret),
-            former: settings.former_secrets.iter().map(filed).collect(),
+            key,
+            former: former.collect(),
             scope: settings.running.as_ref().map(|_| scope[..].into()),
             request_id: head.headers.get(&settings.request_id).cloned(),
             protocol,
@@ -104,33 +108,51 @@ impl<St: Store> Keyed<St> {
     pub(crate) async fn open(&self, asked: &Asked) -> Result<Opened<St>, StoreError> {
         let opened = self.try_open(asked).await?;
         match (&opened, self.shared.settings.on_conflict) {
-            (Opened::Found(Begin::InProgress(_)), OnConflict::Wait { at_most, waiters }) => {
+            (
+                Opened::Found(first @ Begin::InProgress(_)),
+                OnConflict::Wait { at_most, waiters },
+            ) => {
                 // As many wait as may.
                 let Some(_waiting) = self.shared.common.wait(waiters) else {
                     return Ok(opened);
                 };
                 self.shared.emit(Event::Waiting);
                 // Another state machine of this size is not for those who need not wait.
-                Box::pin(self.wait(asked, at_most)).await
+                Box::pin(self.wait(asked, at_most, first.clone())).await
             }
             _ => Ok(opened),
         }
     }
 
     async fn try_open(&self, asked: &Asked) -> Result<Opened<St>, StoreError> {
-        let Ok(place) = self.enter() else {
+        if self.is_crowded() {
             let found = Box::pin(self.look(asked)).await?;
-            return Ok(found.map_or(Opened::Crowded, Opened::Found));
-        };
+            return Ok(found.map_or(Opened::Crowded, |(_, found)| Opened::Found(found)));
+        }
         self.call.progress.begin();
         let begun = self.begin(asked).await;
-        if let Ok(Begin::Claimed(claim)) = begun {
-            let id = self.call.request_id.clone();
-            let held = Held::new(&self.shared, claim, asked.fingerprint, id, place);
+        let Ok(Begin::Claimed(claim)) = begun else {
+            self.call.progress.end();
+            return begun.map(Opened::Found);
+        };
+        let (id, place) = (self.call.request_id.clone(), self.enter());
+        let entered = place.is_ok();
+        let place = place.unwrap_or_default();
+        let held = Held::new(&self.shared, claim, asked.fingerprint, id, place);
+        if entered {
             return Ok(Opened::Ours(held));
         }
+        // Others of its scope were faster.
+        held.forget().await;
         self.call.progress.end();
-        begun.map(Opened::Found)
+        Ok(Opened::Crowded)
+    }
+
+    fn is_crowded(&self) -> bool {
+        match (&self.shared.settings.running, &self.call.scope) {
+            (Some(scopes), Some(scope)) => scopes.is_full(scope),
+            _ => false,
+        }
     }
 
     /// A place among the running claims of the scope, where there is a limit.
@@ -141,24 +163,48 @@ impl<St: Store> Keyed<St> {
         }
     }
 
-    async fn wait(&self, asked: &Asked, at_most: Duration) -> Result<Opened<St>, StoreError> {
-        let begun = Instant::now();
-        let mut pause = FIRST_PAUSE;
+    /// Waits until the first request is no longer in progress, as `first` says that it is. Looks while it waits, and claims nothing.
+    async fn wait(
+        &self,
+        asked: &Asked,
+        at_most: Duration,
+        first: Begin,
+    ) -> Result<Opened<St>, StoreError> {
+        let (begun, mut pause) = (Instant::now(), FIRST_PAUSE);
+        let mut known = first;
+        // Its holder may have claimed it under a former key.
+        let mut waiter = self.shared.common.waiters.listen(self.call.key);
         loop {
             // From here on no change is missed; what has changed before is found.
-            let settled = self.shared.settled(&self.call.key);
-            let changed = self.shared.store.changed(&self.call.key);
-            let opened = self.try_open(asked).await?;
-            let Opened::Found(Begin::InProgress(left)) = &opened else {
-                return Ok(opened);
+            let (told, changed) = (waiter.told(), self.shared.store.changed(waiter.key()));
+            let left = match self.look(asked).await {
+                Ok(Some((key, Begin::InProgress(_)))) if key != *waiter.key() => {
+                    drop((told, changed));
+                    waiter = self.shared.common.waiters.listen(key);
+                    continue;
+                }
+                Ok(Some((_, found @ Begin::InProgress(left)))) => {
+                    known = found;
+                    left
+                }
+                Ok(_) => match self.try_open(asked).await? {
+                    // Somebody else was faster.
+                    Opened::Found(Begin::InProgress(left)) => left,
+                    opened => return Ok(opened),
+                },
+                // What is known is the answer, and nothing is done beside the one that is running.
+                Err(error) => {
+                    self.shared.emit(Event::StoreFailed(&error));
+                    return Ok(Opened::Found(known));
+                }
             };
             let patience = at_most.saturating_sub(begun.elapsed());
             if patience.is_zero() || self.call.progress.is_gone() {
-                return Ok(opened);
+                return Ok(Opened::Found(known));
             }
             // A lease that is over in no time is not asked for in no time.
-            let nap = pause.min((*left).max(Duration::from_millis(1)));
-            first_of(settled, changed, sleep(nap.min(patience))).await;
+            let nap = pause.min(left.max(Duration::from_millis(1)));
+            first_of(told, changed, sleep(nap.min(patience))).await;
             pause = (2 * pause).min(LAST_PAUSE);
         }
     }
@@ -203,18 +249,24 @@ impl<St: Store> Keyed<St> {
         match (given_back, found?) {
             // It took so long that ours was lost: somebody may have come between them.
             (Err(_), Begin::Claimed(theirs)) => {
-                store.abandon(&theirs).await?;
+                if theirs.attempt == 1 {
+                    store.abandon(&theirs).await?;
+                } else {
+                    // Nobody knows what was done under it before: it is left as it was found.
+                    store.renew(&theirs, Duration::ZERO).await?;
+                }
                 Ok(Begin::InProgress(A_MOMENT))
             }
             (_, found) => self.read(&key, found),
         }
     }
 
-    async fn look(&self, asked: &Asked) -> Result<Option<Begin>, StoreError> {
+    /// What is known, and under which key.
+    async fn look(&self, asked: &Asked) -> Result<Option<(RecordKey, Begin)>, StoreError> {
         for key in std::iter::once(&self.call.key).chain(&self.call.former) {
             let request = self.request(*key, asked);
             if let Some(found) = self.shared.store.look(&request).await? {
-                return self.read(key, found).map(Some);
+                return Ok(Some((*key, self.read(key, found)?)));
             }
         }
         Ok(None)

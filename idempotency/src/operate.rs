@@ -7,7 +7,7 @@ use crate::event::Event;
 use crate::keep::recorded;
 use crate::key::RecordKey;
 use crate::layer::{IdempotencyLayer, Scoped};
-use crate::store::{Claim, Origin, Record, Store, StoreError};
+use crate::store::{Claim, Origin, Record, Store, StoreError, Token};
 
 impl<St: Store> IdempotencyLayer<St, Scoped> {
     /// The store.
@@ -39,11 +39,12 @@ impl<St: Store> IdempotencyLayer<St, Scoped> {
         self.shared.store.unknown(limit).await
     }
 
-    /// Says that the work was done, and with what response; it is replayed for a ttl from now on.
+    /// Says that the work was done, and with what response; it is replayed for a ttl from now on. The claim is taken over for it: a holder that wakes again can settle
+    /// nothing, and commit nothing under it.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Lost`] if somebody was faster; else when the store fails.
+    /// [`StoreError::Lost`] if somebody was faster, its holder lives after all, or has come to its end; else when the store fails.
     pub async fn mark_done(
         &self,
         claim: &Claim,
@@ -55,19 +56,22 @@ impl<St: Store> IdempotencyLayer<St, Scoped> {
         let record = Record::Response(recorded, origin);
         let record = settings.cipher.seal(&claim.key, record);
         let store = &self.shared.store;
-        store.complete(claim, record, settings.ttl).await?;
-        self.settled(Event::Reconciled(claim), claim);
+        let ours = store.seize(claim, Token::random(), settings.lease).await?;
+        store.complete(&ours, record, settings.ttl).await?;
+        self.settled(Event::Reconciled(&ours), &ours);
         Ok(())
     }
 
-    /// Says that nothing was done: the key is free.
+    /// Says that nothing was done, and that nothing will be: the key is free. The claim is taken over for it.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Lost`] if somebody was faster; else when the store fails.
+    /// [`StoreError::Lost`] if somebody was faster, its holder lives after all, or has come to its end; else when the store fails.
     pub async fn release(&self, claim: &Claim) -> Result<(), StoreError> {
-        self.shared.store.abandon(claim).await?;
-        self.settled(Event::Forgotten(claim), claim);
+        let (store, lease) = (&self.shared.store, self.shared.settings.lease);
+        let ours = store.seize(claim, Token::random(), lease).await?;
+        store.abandon(&ours).await?;
+        self.settled(Event::Forgotten(&ours), &ours);
         Ok(())
     }
 

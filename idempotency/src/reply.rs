@@ -56,6 +56,11 @@ impl<St: Store> Keyed<St> {
             .map(IdempotentBody::refusal)
     }
 
+    pub(crate) fn crowded<B>(&self) -> Response<IdempotentBody<B>> {
+        self.shared.emit(Event::Crowded);
+        self.refuse(&refusal::crowded())
+    }
+
     /// Our lease was lost and somebody else has claimed the key since: what they have come to is the answer.
     pub(crate) async fn yield_to_winner<B>(
         &self,

@@ -28,6 +28,14 @@ impl Scopes {
         }
     }
 
+    /// Whether the scope has as many as it may have.
+    pub(crate) fn is_full(&self, scope: &[u8]) -> bool {
+        let counts = lock(&self.counts);
+        counts
+            .get(scope)
+            .is_some_and(|count| *count >= self.at_most.get())
+    }
+
     /// `None` when the scope has as many as it may have.
     pub(crate) fn enter(&self, scope: &[u8]) -> Option<Place> {
         let mut counts = lock(&self.counts);

@@ -4,26 +4,19 @@ use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use buttress_wire::tasks::Tasks;
-use http::response;
-use tokio::sync::Notify;
-use tokio::sync::futures::Notified;
-
 use crate::event::{Audience, Event, Tally};
 use crate::keep::{Keep, default_keep};
 use crate::key::RecordKey;
 use crate::settings::Settings;
+use crate::waiters::Waiters;
+use buttress_wire::tasks::Tasks;
+use http::response;
 
 pub(crate) struct Shared<St> {
     pub(crate) store: St,
     pub(crate) settings: Settings,
     pub(crate) common: Arc<Common>,
-    /// Woken when a claim of this layer's is settled; a key's is told by its first byte. Those of other processes are polled for.
-    settled: [Notify; PLACES],
 }
-
-/// Whoever waits looks again, so that it does no harm if keys share one.
-const PLACES: usize = 16;
 
 /// What does not depend on the store.
 pub(crate) struct Common {
@@ -31,6 +24,7 @@ pub(crate) struct Common {
     pub(crate) tally: Tally,
     pub(crate) audience: Audience,
     pub(crate) waiting: AtomicUsize,
+    pub(crate) waiters: Waiters,
 }
 
 impl<St> Shared<St> {
@@ -39,7 +33,6 @@ impl<St> Shared<St> {
             store,
             settings,
             common,
-            settled: std::array::from_fn(|_| Notify::new()),
         }
     }
 
@@ -56,17 +49,12 @@ impl<St> Shared<St> {
         keep.map_or_else(|| default_keep(head), |keep| keep(head))
     }
 
-    /// Ready once a claim of this key was settled after this was called, or a little too often.
-    pub(crate) fn settled(&self, key: &RecordKey) -> Notified<'_> {
-        self.place(key).notified()
-    }
-
+    /// Says that a claim of this key was settled, to those of this layer who wait for it.
     pub(crate) fn tell_settled(&self, key: &RecordKey) {
-        self.place(key).notify_waiters();
-    }
-
-    fn place(&self, key: &RecordKey) -> &Notify {
-        &self.settled[usize::from(key.as_bytes()[0]) % PLACES]
+        // Most of the time nobody waits for anything.
+        if self.common.waiting.load(Ordering::SeqCst) > 0 {
+            self.common.waiters.tell(key);
+        }
     }
 }
 
@@ -77,6 +65,7 @@ impl Common {
             tally: Tally::default(),
             audience: Audience::default(),
             waiting: AtomicUsize::new(0),
+            waiters: Waiters::default(),
         }
     }
 
@@ -90,7 +79,7 @@ impl Common {
         let enter = |waiting| (waiting < at_most).then_some(waiting + 1);
         let entered = self
             .waiting
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, enter);
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, enter);
         entered.is_ok().then(|| WaitingPlace(Arc::clone(self)))
     }
 }
@@ -100,7 +89,7 @@ pub(crate) struct WaitingPlace(Arc<Common>);
 
 impl Drop for WaitingPlace {
     fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.0.waiting.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

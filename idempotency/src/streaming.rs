@@ -144,13 +144,20 @@ where
 
     /// Reads until there is a frame to give out, or a record to file before.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        while let State::Reading(reading) = &mut self.state {
+        while let State::Reading(mut reading) = std::mem::replace(&mut self.state, State::Done) {
+            // A body that panics is not in its place any more, and so is not polled again: what is held goes with it.
             match reading.body.as_mut().poll_frame(cx) {
-                // The body wakes us.
-                Poll::Pending if self.ahead.is_empty() => return Poll::Pending,
-                Poll::Pending => break,
+                Poll::Pending => {
+                    self.state = State::Reading(reading);
+                    // The body wakes us.
+                    return if self.ahead.is_empty() {
+                        Poll::Pending
+                    } else {
+                        Poll::Ready(())
+                    };
+                }
                 Poll::Ready(frame) => {
-                    if !self.read(frame.map(|f| f.map(into_bytes))) {
+                    if !self.read(reading, frame.map(|f| f.map(into_bytes))) {
                         break;
                     }
                 }
@@ -160,10 +167,11 @@ where
     }
 
     /// Records what was read. Tells whether to read on before it is given out.
-    fn read(&mut self, frame: Option<Result<Frame<Bytes>, B::Error>>) -> bool {
-        let State::Reading(mut reading) = std::mem::replace(&mut self.state, State::Done) else {
-            return false;
-        };
+    fn read(
+        &mut self,
+        mut reading: Box<Reading<B>>,
+        frame: Option<Result<Frame<Bytes>, B::Error>>,
+    ) -> bool {
         let (outcome, next) = match frame {
             Some(Ok(frame)) => {
                 let within = reading.recording.frame(&frame);

@@ -67,10 +67,7 @@ impl<S, St: Store> Work<S, St> {
                     Box::pin(self.reconcile(parts, body, asked)).await
                 }
                 Ok(Opened::Found(found)) => Ok(self.keyed.answer(found)),
-                Ok(Opened::Crowded) => {
-                    self.keyed.shared.emit(Event::Crowded);
-                    Ok(self.keyed.refuse(&refusal::crowded()))
-                }
+                Ok(Opened::Crowded) => Ok(self.keyed.crowded()),
                 Err(error) => Box::pin(self.without_store(parts, body, &error)).await,
             }
         }
@@ -87,8 +84,9 @@ impl<S, St: Store> Work<S, St> {
     {
         self.keyed.shared.emit(Event::StoreFailed(error));
         let bypass = self.keyed.shared.settings.on_store_error == OnStoreError::Bypass;
-        // There is a record: something was done.
-        if !bypass || matches!(error, StoreError::Corrupt(_)) {
+        // There is a record: something was done. Or nobody waits for it any more.
+        let refused = matches!(error, StoreError::Corrupt(_)) || self.keyed.call.progress.is_gone();
+        if !bypass || refused {
             return Ok(self.keyed.refuse(&refusal::store_failed(error)));
         }
         self.keyed.shared.emit(Event::Bypassed);
@@ -214,18 +212,25 @@ impl<S, St: Store> Work<S, St> {
             recovery: Recovery::Reexecute,
             ..asked
         };
-        let held = match self.keyed.open(&taking_over).await {
+        let mut held = match self.keyed.open(&taking_over).await {
             Ok(Opened::Ours(held)) => held,
             Ok(Opened::Found(found)) => return Ok(self.keyed.answer(found)),
-            Ok(Opened::Crowded) => return Ok(self.keyed.refuse(&refusal::crowded())),
-            Err(error) => return self.without_store(parts, body, &error).await,
+            Ok(Opened::Crowded) => return Ok(self.keyed.crowded()),
+            // It is known that nobody knows, and nothing is done without having asked.
+            Err(error) => {
+                self.keyed.shared.emit(Event::StoreFailed(&error));
+                return Ok(self.keyed.answer(Begin::OutcomeUnknown));
+            }
         };
         if self.keyed.shared.settings.execution == Execution::Inline {
             self.keyed.call.progress.end();
         }
         match self.keyed.ask(&parts, &body, &held).await {
             Reconciled::Done(response) => Ok(self.keyed.reconciled(response, held).await),
-            Reconciled::NotDone => self.start(parts, body, held).await,
+            Reconciled::NotDone => {
+                held.is_first_after_all();
+                self.start(parts, body, held).await
+            }
             Reconciled::Unknown => {
                 drop(held);
                 Ok(self.keyed.answer(Begin::OutcomeUnknown))

@@ -208,15 +208,24 @@ pub async fn an_unknown_outcome_is_resolved_by_hand<S: Store>(store: &S) {
     let [done, released, taken] = &orphans[..] else {
         unreachable!("there are three")
     };
-    let completed = store.complete(done, response(), LONG).await;
+    let seized = seize(store, done).await;
+    assert_eq!(seized.attempt, done.attempt + 1);
+    assert!(seized.fence > done.fence, "a fence went back");
+    is_lost(store.complete(done, tombstone(), LONG).await);
+    is_lost(store.seize(done, Token::random(), LONG).await.map(drop));
+    let again = store.seize(done, seized.token, LONG).await;
+    assert_eq!(again.expect("it can be repeated"), seized);
+    let completed = store.complete(&seized, response(), LONG).await;
     completed.expect("nobody has taken it over");
     assert_eq!(begin(store, done.key, 1).await, Begin::Replay(response()));
-    let given_back = store.abandon(released).await;
+    is_lost(store.seize(&seized, Token::random(), LONG).await.map(drop));
+    let given_back = store.abandon(&seize(store, released).await).await;
     given_back.expect("nobody has taken it over");
-    assert_eq!(claim(store, released.key).await.attempt, 1);
+    let new = claim(store, released.key).await;
+    assert_eq!(new.attempt, 1);
+    is_lost(store.seize(&new, Token::random(), LONG).await.map(drop));
     claim(store, taken.key).await;
-    is_lost(store.complete(taken, response(), LONG).await);
-    is_lost(store.abandon(taken).await);
+    is_lost(store.seize(taken, Token::random(), LONG).await.map(drop));
     for orphan in &orphans {
         assert!(!listed(store, orphan).await, "it is resolved");
     }
@@ -447,6 +456,11 @@ async fn claim<S: Store>(store: &S, key: RecordKey) -> Claim {
         Begin::Claimed(claim) => claim,
         other => panic!("expected a claim, got {other:?}"),
     }
+}
+
+async fn seize<S: Store>(store: &S, claim: &Claim) -> Claim {
+    let seized = store.seize(claim, Token::random(), LONG).await;
+    seized.expect("its lease is over")
 }
 
 fn claims(found: &[Begin]) -> Vec<&Claim> {

@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::table::{Limits, Table};
-use super::{Begin, BeginRequest, Claim, Record, Standing, Store, StoreError};
+use super::{Begin, BeginRequest, Claim, Record, Standing, Store, StoreError, Token};
 use crate::key::RecordKey;
 
 /// Claims and records in this process's memory; they end with it. A clone is the same store.
@@ -106,6 +106,17 @@ impl Store for MemoryStore {
             self.tell(&claim.key);
         }
         Ok(())
+    }
+
+    async fn seize(
+        &self,
+        claim: &Claim,
+        token: Token,
+        lease: Duration,
+    ) -> Result<Claim, StoreError> {
+        let mut table = self.table(&claim.key);
+        let fence = self.inner.fence.fetch_add(1, Ordering::Relaxed) + 1;
+        table.seize(claim, token, lease, fence, Instant::now())
     }
 
     #[expect(

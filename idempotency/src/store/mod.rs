@@ -47,9 +47,8 @@ use crate::key::RecordKey;
 ///
 /// # By hand
 ///
-/// [`unknown`](Self::unknown) lists the claims whose holders are gone. Whoever has found out how the work ended says so with the claim it
-/// gave: [`complete`](Self::complete) marks it done, [`abandon`](Self::abandon) releases the key. Both are refused with
-/// [`StoreError::Lost`] when somebody has taken the key over since.
+/// [`unknown`](Self::unknown) lists the claims whose holders are gone. Whoever has found out how the work ended [seizes](Self::seize) the claim, and then
+/// [completes](Self::complete) it or [gives it back](Self::abandon). [`StoreError::Lost`] says that somebody was faster.
 ///
 /// # Cancellation
 ///
@@ -73,6 +72,17 @@ pub trait Store: Send + Sync + 'static {
         claim: &Claim,
         lease: Duration,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Takes a claim over whose lease is over, for `token` and so long, whatever was asked under it: who resolves it by hand has to be the one who holds it, and whoever held it
+    /// before can settle nothing any more. May be repeated with the same token.
+    ///
+    /// [`StoreError::Lost`] if the claim is somebody else's, is done, or its lease runs.
+    fn seize(
+        &self,
+        claim: &Claim,
+        token: Token,
+        lease: Duration,
+    ) -> impl Future<Output = Result<Claim, StoreError>> + Send;
 
     /// Files the record; it is replayed for `ttl`.
     fn complete(
@@ -175,9 +185,15 @@ pub struct Claim {
     pub attempt: u32,
 }
 
-/// Who holds a claim: 128 random bits.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+/// Who holds a claim: 128 random bits. Whoever knows them can settle it, and so they are not printed.
+#[derive(Clone, Copy, Eq, Hash, PartialEq)]
 pub struct Token(pub u128);
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(..)")
+    }
+}
 
 impl Token {
     /// A token that nobody else has.

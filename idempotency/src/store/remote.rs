@@ -38,6 +38,17 @@ pub(super) fn claim(
     })
 }
 
+impl Claim {
+    pub(super) fn seized(&self, token: Token, fence: u64, attempt: u32) -> Self {
+        Self {
+            key: self.key,
+            token,
+            fence,
+            attempt,
+        }
+    }
+}
+
 impl BeginRequest {
     pub(super) fn claimed(&self, fence: u64, attempt: u32) -> Begin {
         Begin::Claimed(Claim {

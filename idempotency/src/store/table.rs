@@ -145,6 +145,29 @@ impl Table {
         Ok(())
     }
 
+    pub(super) fn seize(
+        &mut self,
+        claim: &Claim,
+        token: Token,
+        lease: Duration,
+        fence: u64,
+        now: Instant,
+    ) -> Result<Claim, StoreError> {
+        let entry = self.entries.get_mut(&claim.key).ok_or(StoreError::Lost)?;
+        let State::Running { lease_until } = &mut entry.state else {
+            return Err(StoreError::Lost);
+        };
+        if entry.token != token {
+            if entry.token != claim.token || *lease_until > now {
+                return Err(StoreError::Lost);
+            }
+            *lease_until = after(now, lease);
+            (entry.token, entry.fence) = (token, fence);
+            entry.attempt = entry.attempt.saturating_add(1);
+        }
+        Ok(entry.claim(claim.key))
+    }
+
     /// Gives back what had to make room, to be dropped outside the lock.
     pub(super) fn complete(
         &mut self,

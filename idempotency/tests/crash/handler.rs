@@ -132,7 +132,7 @@ mod on_sqlite {
     use std::time::Duration;
 
     use buttress_idempotency::{
-        Begin, BeginRequest, Claim, Record, SqliteStore, Standing, Store, StoreError,
+        Begin, BeginRequest, Claim, Record, SqliteStore, Standing, Store, StoreError, Token,
     };
     use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous};
     use sqlx::{Sqlite, SqlitePool, Transaction};
@@ -235,6 +235,15 @@ mod on_sqlite {
     pub(crate) struct NeverRenews(SqliteStore);
 
     impl Store for NeverRenews {
+        async fn seize(
+            &self,
+            claim: &Claim,
+            token: Token,
+            lease: Duration,
+        ) -> Result<Claim, StoreError> {
+            self.0.seize(claim, token, lease).await
+        }
+
         async fn look(&self, request: &BeginRequest) -> Result<Option<Begin>, StoreError> {
             self.0.look(request).await
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use buttress_idempotency::{
     Begin, BeginRequest, Claim, Idempotency, IdempotencyLayer, MemoryStore, Record, RequestBody,
-    Scoped, Standing, Store, StoreError,
+    Scoped, Standing, Store, StoreError, Token,
 };
 use bytes::Bytes;
 use http::{Request, Response};
@@ -24,7 +24,7 @@ pub(crate) struct Faulty {
     pub(crate) store: MemoryStore,
     /// A `begin` waits for a permit.
     pub(crate) gate: Arc<Semaphore>,
-    begins: Arc<AtomicUsize>,
+    asked: Arc<AtomicUsize>,
     /// How many more times `complete` fails.
     pub(crate) failures: Arc<AtomicUsize>,
     /// Whether every claim is somebody else's.
@@ -38,16 +38,16 @@ impl Faulty {
         Self {
             store: MemoryStore::new(),
             gate: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
-            begins: Arc::default(),
+            asked: Arc::default(),
             failures: Arc::default(),
             taken: Arc::default(),
             dark: Arc::default(),
         }
     }
 
-    /// How often it was asked for a claim.
-    pub(crate) fn begins(&self) -> usize {
-        self.begins.load(Ordering::SeqCst)
+    /// How often it was asked for a claim, or what is known of one.
+    pub(crate) fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
     }
 
     pub(crate) fn layer(&self) -> IdempotencyLayer<Self, Scoped> {
@@ -60,11 +60,21 @@ impl Faulty {
 impl Store for Faulty {
     async fn begin(&self, request: BeginRequest) -> Result<Begin, StoreError> {
         self.gate.acquire().await.unwrap().forget();
-        self.begins.fetch_add(1, Ordering::SeqCst);
+        self.asked.fetch_add(1, Ordering::SeqCst);
         self.store.begin(request).await
     }
 
+    async fn seize(
+        &self,
+        claim: &Claim,
+        token: Token,
+        lease: Duration,
+    ) -> Result<Claim, StoreError> {
+        self.store.seize(claim, token, lease).await
+    }
+
     async fn look(&self, request: &BeginRequest) -> Result<Option<Begin>, StoreError> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
         self.store.look(request).await
     }
 

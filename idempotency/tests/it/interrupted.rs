@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use buttress_idempotency::{
     Begin, BeginRequest, Claim, Execution, IdempotencyLayer, MemoryStore, OnConflict, Record,
-    Recovery, RequestBody, Scoped, Standing, Store, StoreError,
+    Recovery, RequestBody, Scoped, Standing, Store, StoreError, Token,
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
@@ -31,6 +31,15 @@ impl Store for Far {
         let begun = self.0.begin(request).await;
         yield_now().await;
         begun
+    }
+
+    async fn seize(
+        &self,
+        claim: &Claim,
+        token: Token,
+        lease: Duration,
+    ) -> Result<Claim, StoreError> {
+        self.0.seize(claim, token, lease).await
     }
 
     async fn look(&self, request: &BeginRequest) -> Result<Option<Begin>, StoreError> {

@@ -154,7 +154,6 @@ async fn when_the_first_dies_the_one_who_waits_hears_of_it() {
 async fn the_store_is_asked_where_it_does_not_tell() {
     let store = crate::faults::Faulty::new();
     let elsewhere = store.layer();
-    let claims = |store: &crate::faults::Faulty| store.begins();
     let gate = std::sync::Arc::new(tokio::sync::Semaphore::new(0));
     let slow = {
         let gate = gate.clone();
@@ -180,7 +179,7 @@ async fn the_store_is_asked_where_it_does_not_tell() {
     );
     let waiting = tokio::spawn(second.call(order("k", "lamp")));
     tokio::time::sleep(Duration::from_secs(10)).await;
-    let asked = claims(&store);
+    let asked = store.asked();
     assert!((5..25).contains(&asked), "{asked} questions in ten seconds");
     gate.add_permits(1);
     call.await.unwrap().unwrap();

@@ -326,6 +326,15 @@ impl Store for Planted {
         })
     }
 
+    async fn seize(
+        &self,
+        claim: &Claim,
+        token: Token,
+        lease: Duration,
+    ) -> Result<Claim, StoreError> {
+        self.store.seize(claim, token, lease).await
+    }
+
     async fn look(&self, request: &BeginRequest) -> Result<Option<Begin>, StoreError> {
         self.store.look(request).await
     }

@@ -9,7 +9,7 @@ use sqlx::{Error, PgPool};
 
 use super::remote::{claim, millis};
 use super::row::{Found, FoundState};
-use super::{Begin, BeginRequest, Claim, Record, Standing, Store, StoreError};
+use super::{Begin, BeginRequest, Claim, Record, Standing, Store, StoreError, Token};
 
 /// A store in Postgres (13 or later). A clone is the same store.
 ///
@@ -203,6 +203,29 @@ impl Store for PostgresStore {
                 .bind(millis(lease))
         })
         .await
+    }
+
+    async fn seize(
+        &self,
+        claim: &Claim,
+        token: Token,
+        lease: Duration,
+    ) -> Result<Claim, StoreError> {
+        let seized = self.ask(|| {
+            sqlx::query_as::<_, (i64, i32)>(sql::SEIZE)
+                .bind(*claim.key.as_bytes())
+                .bind(claim.token.to_bytes())
+                .bind(token.to_bytes())
+                .bind(millis(lease))
+                .fetch_optional(&self.pool)
+        });
+        match seized.await {
+            Ok(Some((fence, n))) => Ok(claim.seized(token, fence as u64, n as u32)),
+            // A transaction is about to settle it.
+            Err(error) if has_code(&error, &[LOCKED]) => Err(StoreError::Lost),
+            Ok(None) => Err(StoreError::Lost),
+            Err(error) => Err(failed(error)),
+        }
     }
 
     async fn complete(

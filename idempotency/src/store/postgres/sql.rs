@@ -66,6 +66,15 @@ pub const RENEW: &str = "
 UPDATE buttress_idempotency SET lease_until = clock_timestamp() + $3 * interval '1 millisecond'
 WHERE key = $1 AND token = $2 AND NOT done";
 
+/// Takes a claim over whose lease is over: `$1` key, `$2` its token, `$3` the new one, `$4` lease. One row, the fence and the attempt. No row: it is lost.
+pub const SEIZE: &str = "
+UPDATE buttress_idempotency SET token = $3,
+    fence = CASE WHEN token = $3 THEN fence ELSE greatest(fence + 1, nextval('buttress_idempotency_fence')) END,
+    attempt = CASE WHEN token = $3 THEN attempt ELSE attempt + 1 END,
+    lease_until = CASE WHEN token = $3 THEN lease_until ELSE clock_timestamp() + $4 * interval '1 millisecond' END
+WHERE key = $1 AND NOT done AND (token = $3 OR (token = $2 AND lease_until <= clock_timestamp()))
+RETURNING fence, attempt";
+
 /// Files a record: `$1` key, `$2` token, `$3` record, `$4` ttl. No row: it is lost. What is filed stays when it is done again.
 ///
 /// Run in a transaction of yours, it makes effect and record one: with no row, roll back.

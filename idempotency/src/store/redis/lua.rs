@@ -53,6 +53,22 @@ redis.call('HSET', KEYS[1], 'l', string.format('%.0f', now + ARGV[2]))
 redis.call('PEXPIRE', KEYS[1], string.format('%.0f', math.max(ARGV[2], x - now) + 60000))
 return 1";
 
+/// Takes a claim over whose lease is over: its `token`, the new one, lease in milliseconds. `{fence, attempt}`, or nothing when it is lost.
+pub const SEIZE: &str = "
+local s, tok, l, fe, n, x = unpack(redis.call('HMGET', KEYS[1], 's', 'tok', 'l', 'fe', 'n', 'x'))
+if s ~= 'p' then return false end
+if tok == ARGV[2] then return {fe, tonumber(n)} end
+local t = redis.call('TIME')
+local us = t[1] * 1000000 + t[2]
+local now = math.floor(us / 1000)
+if tok ~= ARGV[1] or tonumber(l) > now then return false end
+local fence = us
+if tonumber(fe) >= fence then fence = fe + 1 end
+fence = string.format('%.0f', fence)
+redis.call('HSET', KEYS[1], 'tok', ARGV[2], 'fe', fence, 'n', n + 1, 'l', string.format('%.0f', now + ARGV[3]))
+redis.call('PEXPIRE', KEYS[1], string.format('%.0f', math.max(ARGV[3], x - now) + 60000))
+return {fence, n + 1}";
+
 /// Files a record: `token`, record, ttl in milliseconds. 1, or 0 when it is lost. What is filed stays when it is done again.
 pub const COMPLETE: &str = "
 local s, tok = unpack(redis.call('HMGET', KEYS[1], 's', 'tok'))

@@ -13,7 +13,7 @@ use bytes::Bytes;
 
 pub use self::risk::{OnRisk, Risk};
 use super::remote::{claim, duration, millis};
-use super::{Begin, BeginRequest, Claim, Record, Standing, Store, StoreError};
+use super::{Begin, BeginRequest, Claim, Record, Standing, Store, StoreError, Token};
 use crate::key::RecordKey;
 
 /// A store in Redis (5 or later), alone or a cluster. A clone is the same store.
@@ -40,6 +40,7 @@ struct Scripts {
     begin: Script,
     look: Script,
     renew: Script,
+    seize: Script,
     complete: Script,
     abandon: Script,
     confirm: Script,
@@ -75,6 +76,7 @@ impl<C> RedisStore<C> {
                 begin: Script::new(lua::BEGIN),
                 look: Script::new(lua::LOOK),
                 renew: Script::new(lua::RENEW),
+                seize: Script::new(lua::SEIZE),
                 complete: Script::new(lua::COMPLETE),
                 abandon: Script::new(lua::ABANDON),
                 confirm: Script::new(lua::CONFIRM),
@@ -191,6 +193,21 @@ where
         let mut call = self.scripts.renew.key(self.name(&claim.key));
         call.arg(&claim.token.to_bytes()).arg(millis(lease));
         self.is_held(&call).await
+    }
+
+    async fn seize(
+        &self,
+        claim: &Claim,
+        token: Token,
+        lease: Duration,
+    ) -> Result<Claim, StoreError> {
+        let mut call = self.scripts.seize.key(self.name(&claim.key));
+        call.arg(&claim.token.to_bytes())
+            .arg(&token.to_bytes())
+            .arg(millis(lease));
+        let seized: Option<(u64, u32)> = self.ask(&call).await?;
+        let (fence, attempt) = seized.ok_or(StoreError::Lost)?;
+        Ok(claim.seized(token, fence, attempt))
     }
 
     async fn complete(

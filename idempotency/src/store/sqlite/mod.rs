@@ -12,7 +12,7 @@ use sqlx::{Error, Sqlite, SqlitePool, Transaction};
 
 use super::remote::{claim, millis};
 use super::row::{Found, FoundState};
-use super::{Begin, BeginRequest, Claim, Record, Standing, Store, StoreError};
+use super::{Begin, BeginRequest, Claim, Record, Standing, Store, StoreError, Token};
 
 /// A store in a file of SQLite's, for the processes of one machine. A clone is the same store.
 ///
@@ -180,6 +180,26 @@ impl Store for SqliteStore {
             .bind(claim.token.to_bytes().to_vec())
             .bind(millis(lease));
         held(&renew.execute(&self.writer).await.map_err(failed)?)
+    }
+
+    async fn seize(
+        &self,
+        claim: &Claim,
+        token: Token,
+        lease: Duration,
+    ) -> Result<Claim, StoreError> {
+        let mut transaction = self.write().await?;
+        run(sqlx::query(sql::FENCE).execute(&mut *transaction)).await?;
+        let seized = sqlx::query_as::<_, (i64, i64)>(sql::SEIZE)
+            .bind(&claim.key.as_bytes()[..])
+            .bind(claim.token.to_bytes().to_vec())
+            .bind(token.to_bytes().to_vec())
+            .bind(millis(lease))
+            .fetch_optional(&mut *transaction);
+        let seized = seized.await.map_err(failed)?;
+        transaction.commit().await.map_err(failed)?;
+        let (fence, attempt) = seized.ok_or(StoreError::Lost)?;
+        Ok(claim.seized(token, fence as u64, attempt as u32))
     }
 
     async fn complete(

@@ -81,6 +81,22 @@ UPDATE buttress_idempotency SET lease_until = ",
 WHERE key = ?1 AND token = ?2 AND NOT done"
 );
 
+/// Takes a claim over whose lease is over, with the fence of [`FENCE`], in the same transaction: `?1` key, `?2` its token, `?3` the new one, `?4` lease. One row, the fence and
+/// the attempt. No row: it is lost.
+pub const SEIZE: &str = concat!(
+    "
+UPDATE buttress_idempotency SET token = ?3,
+    fence = CASE WHEN token = ?3 THEN fence ELSE (SELECT last FROM buttress_idempotency_fence) END,
+    attempt = CASE WHEN token = ?3 THEN attempt ELSE attempt + 1 END,
+    lease_until = CASE WHEN token = ?3 THEN lease_until ELSE ",
+    now!(),
+    " + ?4 END
+WHERE key = ?1 AND NOT done AND (token = ?3 OR (token = ?2 AND lease_until <= ",
+    now!(),
+    "))
+RETURNING fence, attempt"
+);
+
 /// Files a record: `?1` key, `?2` token, `?3` record, `?4` ttl. No row: it is lost. What is filed stays when it is done again.
 ///
 /// Run in a transaction of yours, it makes effect and record one: with no row, roll back.
