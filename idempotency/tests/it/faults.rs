@@ -25,10 +25,15 @@ pub(crate) struct Faulty {
     /// A `begin` waits for a permit.
     pub(crate) gate: Arc<Semaphore>,
     asked: Arc<AtomicUsize>,
+    /// Which claim asked for fails, counted from one.
+    pub(crate) fails_at: Arc<AtomicUsize>,
+    /// Which claim given back is not.
+    pub(crate) keeps_at: Arc<AtomicUsize>,
+    given_back: Arc<AtomicUsize>,
     /// How many more times `complete` fails.
     pub(crate) failures: Arc<AtomicUsize>,
     /// Whether every claim is somebody else's.
-    taken: Arc<AtomicBool>,
+    pub(crate) taken: Arc<AtomicBool>,
     /// Whether a claim cannot be looked up.
     pub(crate) dark: Arc<AtomicBool>,
 }
@@ -39,6 +44,9 @@ impl Faulty {
             store: MemoryStore::new(),
             gate: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
             asked: Arc::default(),
+            fails_at: Arc::default(),
+            keeps_at: Arc::default(),
+            given_back: Arc::default(),
             failures: Arc::default(),
             taken: Arc::default(),
             dark: Arc::default(),
@@ -60,7 +68,10 @@ impl Faulty {
 impl Store for Faulty {
     async fn begin(&self, request: BeginRequest) -> Result<Begin, StoreError> {
         self.gate.acquire().await.unwrap().forget();
-        self.asked.fetch_add(1, Ordering::SeqCst);
+        let asked = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
+        if asked == self.fails_at.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable("on purpose".into()));
+        }
         self.store.begin(request).await
     }
 
@@ -102,6 +113,10 @@ impl Store for Faulty {
     }
 
     async fn abandon(&self, claim: &Claim) -> Result<(), StoreError> {
+        let given_back = self.given_back.fetch_add(1, Ordering::SeqCst) + 1;
+        if given_back == self.keeps_at.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable("on purpose".into()));
+        }
         self.store.abandon(claim).await
     }
 

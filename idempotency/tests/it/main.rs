@@ -19,4 +19,5 @@ mod server;
 mod store;
 mod streaming;
 mod transaction;
+mod unknown;
 mod waiting;
