@@ -26,9 +26,13 @@ impl Cipher {
         record
     }
 
-    /// A record that was filed before there was a key is taken as it is.
+    /// A record that was filed before there was a key is taken as it is, unless that is ruled out.
     pub(crate) fn open(&self, key: &RecordKey, record: Record) -> Result<Record, StoreError> {
         let Record::Sealed(sealed) = record else {
+            #[cfg(feature = "encryption")]
+            if self.keyring.as_ref().is_some_and(|keys| keys.sealed_only) {
+                return Err(StoreError::Corrupt("it is not encrypted".into()));
+            }
             return Ok(record);
         };
         #[cfg(feature = "encryption")]

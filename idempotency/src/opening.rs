@@ -17,7 +17,7 @@ use crate::held::Held;
 use crate::key::{ClientKey, RecordKey};
 use crate::progress::Progress;
 use crate::scopes::Place;
-use crate::settings::OnConflict;
+use crate::settings::{OnConflict, Secret};
 use crate::shared::{Apart, Shared};
 use crate::store::{Begin, BeginRequest, Claim, Recovery, Store, StoreError, Token};
 
@@ -31,7 +31,7 @@ pub(crate) struct Keyed<St> {
 pub(crate) struct Call {
     key: RecordKey,
     /// The keys that it may be filed under by processes with another secret.
-    former: Box<[RecordKey]>,
+    former: Box<[(RecordKey, Secret)]>,
     /// Where claims are counted by it.
     scope: Option<Box<[u8]>>,
     request_id: Option<HeaderValue>,
@@ -82,11 +82,12 @@ impl<St> Keyed<St> {
     ) -> Self {
         let settings = &shared.settings;
         let scope = settings.scope(head);
-        let filed = |secret| RecordKey::new(secret, &scope, head, key);
+        let filed = |secret: &Secret| RecordKey::new(secret.as_bytes(), &scope, head, key);
         let key = filed(&settings.secret);
         // Under its own secret it would find itself.
-        let former = settings.former_secrets.iter().map(filed);
-        let former = former.filter(|former| *former != key);
+        let former = settings.former_secrets.iter();
+        let former = former.map(|secret| (filed(secret), *secret));
+        let former = former.filter(|(former, _)| *former != key);
         let call = Call {
             key,
             former: former.collect(),
@@ -223,7 +224,7 @@ impl<St: Store> Keyed<St> {
     /// Whoever uses another secret claims first and looks then, as we do: of two that meet, at least one sees the other.
     async fn mind_former(&self, asked: &Asked, ours: Claim) -> Result<Begin, StoreError> {
         let store = &self.shared.store;
-        for key in &self.call.former {
+        for (key, _) in &self.call.former {
             match store.look(&self.request(*key, &asked.cautiously())).await {
                 Ok(None) => {}
                 Ok(Some(_)) => return self.go_on_with(*key, asked, ours).await,
@@ -263,7 +264,8 @@ impl<St: Store> Keyed<St> {
 
     /// What is known, and under which key.
     async fn look(&self, asked: &Asked) -> Result<Option<(RecordKey, Begin)>, StoreError> {
-        for key in std::iter::once(&self.call.key).chain(&self.call.former) {
+        let former = self.call.former.iter().map(|(key, _)| key);
+        for key in std::iter::once(&self.call.key).chain(former) {
             let request = self.request(*key, asked);
             if let Some(found) = self.shared.store.look(&request).await? {
                 return Ok(Some((*key, self.read(key, found)?)));
@@ -290,12 +292,17 @@ impl<St: Store> Keyed<St> {
         let settings = &self.shared.settings;
         BeginRequest {
             key,
-            fingerprint: asked.fingerprint,
+            fingerprint: self.secret_of(&key).hide(asked.fingerprint),
             token: Token::random(),
             lease: settings.lease,
             ttl: settings.ttl,
             recovery: asked.recovery,
         }
+    }
+
+    fn secret_of(&self, key: &RecordKey) -> &Secret {
+        let former = self.call.former.iter().find(|(former, _)| former == key);
+        former.map_or(&self.shared.settings.secret, |(_, secret)| secret)
     }
 
     /// Opens what was sealed.

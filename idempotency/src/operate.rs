@@ -22,7 +22,7 @@ impl<St: Store> IdempotencyLayer<St, Scoped> {
         let settings = &self.shared.settings;
         let key = settings.key(&head.headers).ok().flatten()?;
         Some(RecordKey::new(
-            &settings.secret,
+            settings.secret.as_bytes(),
             &settings.scope(head),
             head,
             &key,

@@ -88,8 +88,8 @@ pub(crate) struct Settings {
     pub(crate) execution: Execution,
     pub(crate) on_store_error: OnStoreError,
     pub(crate) running: Option<Scopes>,
-    pub(crate) secret: [u8; 32],
-    pub(crate) former_secrets: Vec<[u8; 32]>,
+    pub(crate) secret: Secret,
+    pub(crate) former_secrets: Vec<Secret>,
     pub(crate) cipher: Cipher,
 }
 
@@ -116,7 +116,7 @@ impl Default for Settings {
             execution: Execution::default(),
             on_store_error: OnStoreError::default(),
             running: None,
-            secret: no_secret(),
+            secret: Secret::none(),
             former_secrets: Vec::new(),
             cipher: Cipher::default(),
         }
@@ -149,9 +149,41 @@ impl Settings {
     }
 }
 
-/// What record keys are hashed with where nobody has a secret.
-fn no_secret() -> [u8; 32] {
-    blake3::derive_key("buttress-idempotency 2026-11 record key", b"")
+/// What record keys and fingerprints are hashed with.
+#[derive(Clone, Copy)]
+pub(crate) struct Secret {
+    bytes: [u8; 32],
+    /// Whether it is none: where nobody has a secret, all the world knows this one.
+    is_none: bool,
+}
+
+impl Secret {
+    fn none() -> Self {
+        Self {
+            bytes: blake3::derive_key("buttress-idempotency 2026-11 record key", b""),
+            is_none: true,
+        }
+    }
+
+    fn new(bytes: [u8; 32]) -> Self {
+        Self {
+            bytes,
+            is_none: false,
+        }
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8; 32] {
+        &self.bytes
+    }
+
+    /// A fingerprint as it is stored: nobody who reads it can try out what the request may have said.
+    pub(crate) fn hide(&self, fingerprint: Fingerprint) -> Fingerprint {
+        if self.is_none {
+            return fingerprint;
+        }
+        let hidden = blake3::keyed_hash(&self.bytes, fingerprint.as_bytes());
+        Fingerprint::from_bytes(*hidden.as_bytes())
+    }
 }
 
 /// Which requests, and what is a key.
@@ -201,10 +233,10 @@ impl<St: Store + Clone, Sc: Clone> IdempotencyLayer<St, Sc> {
         self.set(|settings| settings.max_request_body = bytes)
     }
 
-    /// The secret that record keys are hashed with: without it, nobody who reads the store can try out scopes and keys. Give all processes that share a store the
+    /// The secret that record keys and fingerprints are hashed with: without it, nobody who reads the store can try out scopes, keys and bodies. Give all processes that share a store the
     /// same one. A new one alone forgets all records; see [`former_secret`](Self::former_secret).
     pub fn secret(self, secret: [u8; 32]) -> Self {
-        self.set(|settings| settings.secret = secret)
+        self.set(|settings| settings.secret = Secret::new(secret))
     }
 
     /// A secret that keys may also be filed under, by processes that are older, or newer, than this one.
@@ -215,12 +247,12 @@ impl<St: Store + Clone, Sc: Clone> IdempotencyLayer<St, Sc> {
     ///
     /// A first request then costs one more round trip for each of them.
     pub fn former_secret(self, secret: [u8; 32]) -> Self {
-        self.set(|settings| settings.former_secrets.push(secret))
+        self.set(|settings| settings.former_secrets.push(Secret::new(secret)))
     }
 
     /// The same for the time when there was no [`secret`](Self::secret).
     pub fn formerly_without_secret(self) -> Self {
-        self.former_secret(no_secret())
+        self.set(|settings| settings.former_secrets.push(Secret::none()))
     }
 }
 

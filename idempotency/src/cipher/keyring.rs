@@ -17,7 +17,7 @@ use crate::store::{Record, StoreError};
 /// # Rotation
 ///
 /// Give the new key to every process as a [`former`](Self::former) one first, and make it the newest when all have it. Drop the old one after a ttl. Records that were
-/// filed before there was any key stay readable.
+/// filed before there was any key stay readable, until you say [`sealed_only`](Self::sealed_only).
 ///
 /// ```
 /// use buttress_idempotency::{IdempotencyLayer, Keyring, MemoryStore};
@@ -32,6 +32,7 @@ use crate::store::{Record, StoreError};
 pub struct Keyring {
     newest: (u32, XChaCha20Poly1305),
     former: Vec<(u32, XChaCha20Poly1305)>,
+    pub(super) sealed_only: bool,
 }
 
 /// In front of what is sealed: the number of its key, and a nonce.
@@ -45,6 +46,7 @@ impl Keyring {
         Self {
             newest: (id, XChaCha20Poly1305::new(&key.into())),
             former: Vec::new(),
+            sealed_only: false,
         }
     }
 
@@ -58,6 +60,15 @@ impl Keyring {
         assert!(self.key(id).is_none(), "two keys of the number {id}");
         self.former.push((id, XChaCha20Poly1305::new(&key.into())));
         self
+    }
+
+    /// Takes no record that is not sealed: nobody who can write to the store can make up a response. For when what was filed without a key is over.
+    #[must_use]
+    pub fn sealed_only(self) -> Self {
+        Self {
+            sealed_only: true,
+            ..self
+        }
     }
 
     fn key(&self, id: u32) -> Option<&XChaCha20Poly1305> {

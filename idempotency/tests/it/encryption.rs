@@ -68,6 +68,11 @@ async fn what_was_filed_in_the_clear_stays_readable() {
     assert_eq!(send(&layer(&store)).await, (StatusCode::OK, false));
     let sealed = layer(&store).encryption(Keyring::new(1, [1; 32]));
     assert_eq!(send(&sealed).await, (StatusCode::OK, true));
+    let strict = layer(&store).encryption(Keyring::new(1, [1; 32]).sealed_only());
+    assert_eq!(
+        send(&strict).await,
+        (StatusCode::SERVICE_UNAVAILABLE, false)
+    );
 }
 
 #[tokio::test]

@@ -186,3 +186,31 @@ async fn of_processes_that_meet_in_the_middle_of_a_rotation_one_executes() {
         assert_eq!(effects, 1, "round {round}");
     }
 }
+
+/// Whoever reads the store cannot try out what a request may have said.
+#[tokio::test]
+async fn a_secret_hides_fingerprints_too() {
+    let (head, ()) = order("k", "lamp").map(drop).into_parts();
+    let guess = buttress_idempotency::fingerprint::raw_body(&head, b"lamp").unwrap();
+    for (layer, is_hidden) in [
+        (Processes::new(Recovery::Reject).before(), true),
+        (Processes::new(Recovery::Reject).layer(), false),
+    ] {
+        let processes = Processes {
+            store: layer.store().clone(),
+            ..Processes::new(Recovery::Reject)
+        };
+        processes.send(&layer, order("k", "lamp")).await;
+        let request = buttress_idempotency::BeginRequest {
+            key: layer.record_key(&head).unwrap(),
+            fingerprint: guess,
+            token: buttress_idempotency::Token::random(),
+            lease: std::time::Duration::ZERO,
+            ttl: std::time::Duration::ZERO,
+            recovery: Recovery::Reject,
+        };
+        let found = layer.store().look(&request).await.unwrap().unwrap();
+        let is_mismatch = matches!(found, buttress_idempotency::Begin::Mismatch);
+        assert_eq!(is_mismatch, is_hidden);
+    }
+}

@@ -142,6 +142,35 @@ async fn a_person_who_settles_a_claim_holds_it() {
     assert_ne!(store.begin(request(Token::random())).await.unwrap(), living);
 }
 
+#[tokio::test]
+async fn who_was_overtaken_answers_with_what_the_winner_has_come_to() {
+    let layer = Faulty::new().layer();
+    let inside = layer.clone();
+    let handler = service_fn(move |request: Req| {
+        let layer = inside.clone();
+        async move {
+            let claim = request
+                .extensions()
+                .get::<Idempotency>()
+                .unwrap()
+                .claim()
+                .clone();
+            // It was stopped for longer than its lease, and somebody else was asked meanwhile.
+            let renewed = layer.store().renew(&claim, Duration::ZERO).await;
+            renewed.unwrap();
+            assert_eq!(send(&layer, StatusCode::OK).await.1, "2");
+            Ok::<_, Infallible>(Response::new(Full::<Bytes>::from("1")))
+        }
+    });
+    let response = layer.layer(handler).call(order("k", "lamp")).await.unwrap();
+    assert_eq!(response.headers()["idempotency-replayed"], "true");
+    assert_eq!(
+        response.into_body().collect().await.unwrap().to_bytes(),
+        "2"
+    );
+    assert_eq!(layer.snapshot().lost, 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn who_waits_in_a_rotation_looks_where_the_work_is_and_seldom() {
     let store = Faulty::new();
