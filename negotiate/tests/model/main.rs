@@ -10,6 +10,7 @@ mod choice;
     feature = "xml"
 ))]
 mod formats;
+mod layer;
 mod reference;
 #[cfg(all(
     feature = "cbor",
