@@ -3,19 +3,25 @@
 //! Each is set up as its documentation shows. Who has no choice of its own gets the plainest loop: the weight of the first range that
 //! covers an offer, the heaviest offer. Not all of them answer all fields as RFC 9110 has it: this is about time only.
 
+use std::convert::Infallible;
+use std::fmt::Debug;
+use std::future::ready;
 use std::hint::black_box;
+use std::sync::Arc;
 
 use accept_header::Accept as AcceptHeader;
 use actix_web::http::header::{Accept as Actix, Header};
 use actix_web::test::TestRequest;
 use axum::extract::FromRequestParts;
 use axum_accept::AcceptExtractor;
-use buttress_negotiate::{Limits, Offers};
-use criterion::{Criterion, criterion_group, criterion_main};
+use buttress_negotiate::{Cbor, Json, Limits, MsgPack, NegotiateLayer, Offers, Xml};
+use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use headers_accept::Accept as HeadersAccept;
-use http::{HeaderMap, HeaderValue, Request, header};
+use http::{HeaderMap, HeaderValue, Request, Response, header};
 use mediatype::{MediaType, MediaTypeList, Name, ReadParams};
 use mime::Mime;
+use tower::{Layer, Service, service_fn};
+use tower_conneg::{CborFormat, ErasedFormat, JsonFormat, MsgPackFormat, ServerConfig, XmlFormat};
 
 const OFFERS: [&str; 4] = [
     "application/json",
@@ -179,7 +185,60 @@ fn everybody(criterion: &mut Criterion, row: &str, field: &str) {
     mediatype_loop(criterion, row, field);
 }
 
+/// Around a service that answers at once, with four formats. tower-conneg is a layer only.
+fn layers(criterion: &mut Criterion, row: &str, field: &str) {
+    let request = || {
+        Request::builder()
+            .header("accept", field)
+            .body(())
+            .expect("a request")
+    };
+    let answer = |_: Request<()>| ready(Ok::<_, Infallible>(Response::new(String::new())));
+    let bare = service_fn(answer);
+    call(criterion, row, "bare-service", bare, request);
+    let formats = (Json, Cbor, MsgPack, Xml::root("all"));
+    call(
+        criterion,
+        row,
+        "ours-layer",
+        NegotiateLayer::new(formats).layer(bare),
+        request,
+    );
+    let json: Arc<dyn ErasedFormat> = Arc::new(JsonFormat);
+    let formats = [
+        Arc::clone(&json),
+        Arc::new(CborFormat),
+        Arc::new(MsgPackFormat),
+        Arc::new(XmlFormat),
+    ];
+    let config = ServerConfig::builder()
+        .formats(formats)
+        .fallback_format(json);
+    let layer = tower_conneg::NegotiateLayer::new(config.build());
+    call(criterion, row, "tower-conneg", layer.layer(bare), request);
+}
+
+fn call<S>(
+    criterion: &mut Criterion,
+    row: &str,
+    name: &str,
+    mut service: S,
+    request: impl Fn() -> Request<()>,
+) where
+    S: Service<Request<()>>,
+    S::Error: Debug,
+{
+    criterion.bench_function(&format!("negotiate/{row}/{name}"), |bencher| {
+        bencher.iter_batched(
+            &request,
+            |request| peers::poll(service.call(request)).expect("it answers"),
+            BatchSize::SmallInput,
+        );
+    });
+}
+
 fn browser(criterion: &mut Criterion) {
+    layers(criterion, "browser-layer", BROWSER);
     everybody(criterion, "browser", BROWSER);
 }
 
