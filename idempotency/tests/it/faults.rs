@@ -27,6 +27,8 @@ pub(crate) struct Faulty {
     asked: Arc<AtomicUsize>,
     /// Which claim asked for fails, counted from one.
     pub(crate) fails_at: Arc<AtomicUsize>,
+    /// Whether nothing can be looked up without claiming it.
+    pub(crate) blind: Arc<AtomicBool>,
     /// Which claim given back is not.
     pub(crate) keeps_at: Arc<AtomicUsize>,
     given_back: Arc<AtomicUsize>,
@@ -45,6 +47,7 @@ impl Faulty {
             gate: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
             asked: Arc::default(),
             fails_at: Arc::default(),
+            blind: Arc::default(),
             keeps_at: Arc::default(),
             given_back: Arc::default(),
             failures: Arc::default(),
@@ -86,6 +89,9 @@ impl Store for Faulty {
 
     async fn look(&self, request: &BeginRequest) -> Result<Option<Begin>, StoreError> {
         self.asked.fetch_add(1, Ordering::SeqCst);
+        if self.blind.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable("on purpose".into()));
+        }
         self.store.look(request).await
     }
 

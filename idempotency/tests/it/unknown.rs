@@ -208,6 +208,99 @@ async fn who_waits_in_a_rotation_looks_where_the_work_is_and_seldom() {
     assert_eq!(replay.headers()["idempotency-replayed"], "true");
 }
 
+/// Of its own layer's claims it hears at once, under whichever key, although this store tells nothing.
+#[tokio::test(start_paused = true)]
+async fn who_waits_hears_at_once_of_what_its_layer_settles() {
+    for rotated in [false, true] {
+        let store = Faulty::new();
+        let gate = Arc::new(tokio::sync::Semaphore::new(0));
+        let door = gate.clone();
+        let slow = service_fn(move |_: Req| {
+            let door = door.clone();
+            async move {
+                door.acquire().await.unwrap().forget();
+                Ok::<_, Infallible>(Response::new(Full::<Bytes>::from("done")))
+            }
+        });
+        let before = store.layer().secret(OLD).on_conflict(OnConflict::Wait {
+            at_most: Duration::from_secs(60),
+            waiters: 9,
+        });
+        let first = tokio::spawn(before.layer(slow.clone()).call(order("k", "")));
+        tokio::task::yield_now().await;
+        let now = if rotated {
+            before.clone().secret(NEW).former_secret(OLD)
+        } else {
+            before.clone()
+        };
+        let waiting = tokio::spawn(now.layer(slow).call(order("k", "")));
+        tokio::time::sleep(Duration::from_millis(9500)).await;
+        let done = tokio::time::Instant::now();
+        gate.add_permits(1);
+        first.await.unwrap().unwrap();
+        let replay = waiting.await.unwrap().unwrap();
+        assert_eq!(replay.headers()["idempotency-replayed"], "true");
+        assert_eq!(done.elapsed(), Duration::ZERO, "rotated: {rotated}");
+    }
+}
+
+#[tokio::test]
+async fn a_claim_beside_which_nothing_can_be_looked_up_is_given_back() {
+    let store = Faulty::new();
+    let after = store.layer().secret(NEW).former_secret(OLD);
+    store.blind.store(true, Ordering::SeqCst);
+    let (status, _) = send(&after, StatusCode::OK).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    store.blind.store(false, Ordering::SeqCst);
+    assert_eq!(send(&after, StatusCode::OK).await.0, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn what_a_hook_knows_not_to_be_done_is_as_if_it_had_never_been() {
+    let layer = Faulty::new().layer().recovery(Recovery::Reject);
+    orphan(&layer).await;
+    let layer = layer.reconcile(|_: Request<Bytes>| async { Reconciled::NotDone });
+    let (status, body) = send(&layer, StatusCode::TOO_MANY_REQUESTS).await;
+    assert_eq!((status.as_u16(), &body[..]), (429, &b"2"[..]));
+    assert_eq!(
+        send(&layer, StatusCode::OK).await.1,
+        "1",
+        "the key was free"
+    );
+}
+
+/// A service that is never ready.
+#[derive(Clone)]
+struct Broken;
+
+impl Service<Req> for Broken {
+    type Response = Response<Full<Bytes>>;
+    type Error = &'static str;
+    type Future = std::future::Ready<Result<Self::Response, &'static str>>;
+
+    fn poll_ready(
+        &mut self,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Result<(), &'static str>> {
+        std::task::Poll::Ready(Err("broken"))
+    }
+
+    fn call(&mut self, _: Req) -> Self::Future {
+        unreachable!("it is not ready")
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_was_never_called_has_done_nothing() {
+    let layer = Faulty::new().layer().recovery(Recovery::Reject);
+    let call = layer.layer(Broken).call(order("k", "lamp")).await;
+    assert_eq!(call.unwrap_err(), "broken");
+    assert_eq!(
+        send(&layer, StatusCode::OK).await,
+        (StatusCode::OK, "1".into())
+    );
+}
+
 #[tokio::test]
 async fn a_former_secret_that_is_the_secret_is_none() {
     for layer in [
