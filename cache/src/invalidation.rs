@@ -17,9 +17,11 @@
 //! With `n` slots, `r` invalidations of one tag each per second, a lifetime of `t` seconds and `k` tags per entry, a share of
 //! `exp(-r·t·k / n)` of the unaffected entries outlives its time: 0.84 for 100 per second, ten minutes, three tags and 2²⁰ slots.
 
-use std::hash::{BuildHasher, RandomState};
+use std::hash::Hasher;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use siphasher::sip::SipHasher13;
 
 /// What is known of the clock at one moment: take it before reading the source, and store the value [at](crate::Set::at) it.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -29,7 +31,7 @@ pub struct Stamp {
 }
 
 /// How much an invalidation takes away.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[non_exhaustive]
 pub enum Depth {
     /// The value is stale: to be refreshed, but still there for when the source fails (if grace is configured).
@@ -56,20 +58,26 @@ pub(crate) struct InvalidationClock {
     seq: AtomicU64,
     expired: Plane,
     removed: Plane,
-    hasher: RandomState,
+    /// Keyed: nobody finds a tag that goes with somebody else's who does not know the key.
+    hasher: SipHasher13,
     slots: u32,
 }
 
 impl InvalidationClock {
     /// A clock of `2^bits` slots.
     pub(crate) fn new(bits: SlotBits) -> Self {
+        Self::keyed(bits, [fastrand::u64(..), fastrand::u64(..)])
+    }
+
+    /// The same, with slots that are the same in every process that says so.
+    pub(crate) fn keyed(bits: SlotBits, [one, other]: [u64; 2]) -> Self {
         let slots = 1 << bits.0;
         Self {
             epoch: AtomicU64::new(fastrand::u64(..)),
             seq: AtomicU64::new(0),
             expired: Plane::new(slots),
             removed: Plane::new(slots),
-            hasher: RandomState::new(),
+            hasher: SipHasher13::new_with_keys(one, other),
             slots,
         }
     }
@@ -84,23 +92,98 @@ impl InvalidationClock {
 
     /// The slot of a tag or a key; the two never meet on purpose.
     pub(crate) fn slot(&self, name: Name<'_>) -> Slot {
-        (self.hasher.hash_one(name) % u64::from(self.slots)) as Slot
+        let (kind, bytes) = match name {
+            Name::Key(key) => (0, key),
+            Name::Tag(tag) => (1, tag.as_bytes()),
+        };
+        let mut hasher = self.hasher;
+        hasher.write_u8(kind);
+        hasher.write(bytes);
+        (hasher.finish() % u64::from(self.slots)) as Slot
     }
 
     /// From here on nothing in `slots` that was born before is valid.
     pub(crate) fn invalidate(&self, slots: impl IntoIterator<Item = Slot>, depth: Depth) {
         let seq = self.seq.fetch_add(1, Ordering::AcqRel) + 1;
-        let plane = match depth {
-            Depth::Expire => &self.expired,
-            Depth::Remove => &self.removed,
-        };
-        slots.into_iter().for_each(|slot| plane.raise(slot, seq));
+        self.raise(slots, depth, seq);
     }
 
     /// From here on nothing is valid.
     pub(crate) fn clear(&self) {
         // Random and not counted up: an epoch of an earlier life of this process must not come back.
         self.epoch.store(fastrand::u64(..), Ordering::Release);
+    }
+
+    /// The same, by one node of several: counts in the low bits of `seq`, between two steps of the clock that they share. False, and nothing is valid, if there is no room
+    /// left between them: then everything has to be invalidated for all nodes.
+    #[cfg(feature = "l2")]
+    pub(crate) fn invalidate_here(
+        &self,
+        slots: impl IntoIterator<Item = Slot>,
+        depth: Depth,
+    ) -> bool {
+        let next = |seq: u64| (seq & LOCAL != LOCAL).then_some(seq + 1);
+        let seq = self
+            .seq
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, next);
+        match seq {
+            Ok(seq) => self.raise(slots, depth, seq + 1),
+            Err(_) => self.clear(),
+        }
+        seq.is_ok()
+    }
+
+    /// What other nodes did at the step `seq` of the clock that they share. Of that step only, and not of those before: the clock here does not
+    /// [follow](Self::follow) yet.
+    #[cfg(feature = "l2")]
+    pub(crate) fn invalidate_at(
+        &self,
+        slots: impl IntoIterator<Item = Slot>,
+        depth: Depth,
+        seq: u64,
+    ) {
+        self.raise(slots, depth, seq << LOCAL_BITS);
+    }
+
+    /// Everything up to the step `seq` of the shared clock has been raised here.
+    #[cfg(feature = "l2")]
+    pub(crate) fn follow(&self, seq: u64) {
+        self.seq.fetch_max(seq << LOCAL_BITS, Ordering::AcqRel);
+    }
+
+    /// The epoch is another one.
+    #[cfg(feature = "l2")]
+    pub(crate) fn adopt(&self, epoch: u64) {
+        self.epoch.store(epoch, Ordering::Release);
+    }
+
+    /// Each slot that a step of the shared clock raised last, and that step; what was raised by this node alone since then is left out.
+    #[cfg(feature = "l2")]
+    pub(crate) fn steps(&self) -> impl Iterator<Item = (Depth, Slot, u64)> {
+        let planes = [
+            (Depth::Expire, &self.expired),
+            (Depth::Remove, &self.removed),
+        ];
+        planes.into_iter().flat_map(|(depth, plane)| {
+            plane
+                .raised()
+                .filter(|(_, seq)| seq & LOCAL == 0)
+                .map(move |(slot, seq)| (depth, slot, seq >> LOCAL_BITS))
+        })
+    }
+
+    /// How many slots there are.
+    #[cfg(feature = "l2")]
+    pub(crate) fn slots(&self) -> u32 {
+        self.slots
+    }
+
+    fn raise(&self, slots: impl IntoIterator<Item = Slot>, depth: Depth, seq: u64) {
+        let plane = match depth {
+            Depth::Expire => &self.expired,
+            Depth::Remove => &self.removed,
+        };
+        slots.into_iter().for_each(|slot| plane.raise(slot, seq));
     }
 
     pub(crate) fn check(&self, stamp: Stamp, slots: &[Slot]) -> Validity {
@@ -116,8 +199,35 @@ impl InvalidationClock {
     }
 }
 
+/// A clock that is shared counts its steps above these bits; in them a node counts what it could not tell the others yet.
+#[cfg(feature = "l2")]
+const LOCAL_BITS: u32 = 16;
+#[cfg(feature = "l2")]
+const LOCAL: u64 = (1 << LOCAL_BITS) - 1;
+
+#[cfg(feature = "l2")]
+impl Stamp {
+    /// As the other nodes know it: what this one counted for itself errs towards a miss for them.
+    pub(crate) fn written(self) -> crate::l2::Written {
+        crate::l2::Written {
+            epoch: self.epoch,
+            born: self.born >> LOCAL_BITS,
+        }
+    }
+}
+
+#[cfg(feature = "l2")]
+impl From<crate::l2::Written> for Stamp {
+    fn from(written: crate::l2::Written) -> Self {
+        Self {
+            epoch: written.epoch,
+            born: written.born << LOCAL_BITS,
+        }
+    }
+}
+
 /// What a slot stands for.
-#[derive(Clone, Copy, Debug, Hash)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Name<'a> {
     Key(&'a [u8]),
     Tag(&'a str),
@@ -129,6 +239,11 @@ pub(crate) struct SlotBits(u32);
 
 impl SlotBits {
     pub(crate) const DEFAULT: Self = Self(20);
+
+    #[cfg(feature = "redis")]
+    pub(crate) fn get(self) -> u8 {
+        self.0 as u8
+    }
 
     /// At least `slots`, from 2¹⁰ to 2²⁸.
     pub(crate) fn at_least(slots: u32) -> Self {
@@ -162,6 +277,19 @@ impl Plane {
     fn at(&self, slot: Slot) -> u64 {
         let page = self.pages[slot as usize / PAGE].get();
         page.map_or(0, |page| page[slot as usize % PAGE].load(Ordering::Acquire))
+    }
+
+    /// Every slot that is not zero.
+    #[cfg(feature = "l2")]
+    fn raised(&self) -> impl Iterator<Item = (Slot, u64)> {
+        let pages = self.pages.iter().enumerate();
+        pages
+            .filter_map(|(at, page)| Some((at * PAGE, page.get()?)))
+            .flat_map(|(first, page)| {
+                let slots = page.iter().enumerate();
+                slots.map(move |(at, seq)| ((first + at) as Slot, seq.load(Ordering::Acquire)))
+            })
+            .filter(|(_, seq)| *seq > 0)
     }
 
     fn raise(&self, slot: Slot, seq: u64) {

@@ -12,6 +12,8 @@ mod get_or_set;
 pub mod http;
 mod invalidation;
 mod l1;
+#[cfg(feature = "l2")]
+pub mod l2;
 
 pub use builder::Builder;
 pub use cache::{Cache, Set};

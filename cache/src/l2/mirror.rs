@@ -1,0 +1,184 @@
+//! How a node keeps its clock in step with the one that all share.
+//!
+//! ```text
+//!  shared:   … ── step 41, tip a ── step 42, tip b ── step 43, tip c
+//!  heard:         a → b: raise its slots, then stand at 42
+//!                                   b → c: the same, 43
+//!                       ? → c, and we stand at a: something was missed; compare heads, and read the clock if they differ
+//! ```
+//!
+//! What comes late, twice or never can only be noticed, and costs a comparison. A node that stands behind takes values for older than they are, and errs towards a
+//! miss. That it stands in step is known from a head that was asked for, never from silence.
+
+use super::{Head, Moved, SLOT_BYTES, Slots};
+use crate::invalidation::{Depth, InvalidationClock};
+
+/// Where this node stands. `now` is nobody's business here.
+#[derive(Debug, Default)]
+pub(super) struct Mirror {
+    /// The step up to which everything is raised here.
+    known: Option<Head>,
+    /// The last step that is known to have happened, whether those before are known or not: the shared clock may not stand before it.
+    seen: u64,
+}
+
+/// What to make of a head that was asked for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Compared {
+    /// It is ours: nothing was missed before it was asked for.
+    InStep,
+    /// Read the whole clock.
+    Behind,
+    /// There is no clock, or one that has lost steps that were seen: begin a new epoch after this step.
+    Lost {
+        /// The last one that anybody knows of.
+        after: u64,
+    },
+}
+
+/// What to make of news.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Heard {
+    /// The next step: it is raised here.
+    Followed,
+    /// One that is known already.
+    Known,
+    /// Something was missed, or it comes from another history.
+    Gap,
+}
+
+/// What to make of a clock that was read.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Adopted {
+    /// We stand where it stands.
+    InStep,
+    /// The same, in another epoch: nothing of before is valid.
+    OtherEpoch,
+    /// It has lost steps that were seen here. Begin a new epoch after this step.
+    Lost {
+        /// The last one that anybody knows of.
+        after: u64,
+    },
+}
+
+impl Mirror {
+    /// What is to be passed to [`compare`](Self::compare) and [`adopt`](Self::adopt): what was seen before the question was asked. What is seen meanwhile may not be in the answer yet.
+    pub(super) fn seen(&self) -> u64 {
+        self.seen
+    }
+
+    pub(super) fn epoch(&self) -> Option<u64> {
+        self.known.map(|known| known.epoch)
+    }
+
+    pub(super) fn compare(&self, head: Option<Head>, seen: u64) -> Compared {
+        match head {
+            None => Compared::Lost { after: seen },
+            // Whatever epoch it is: steps are counted on from one to the next, or slots that were raised in the one before would be later than
+            // anything that is born.
+            Some(head) if head.seq < seen => Compared::Lost { after: seen },
+            Some(head) if self.known == Some(head) => Compared::InStep,
+            Some(_) => Compared::Behind,
+        }
+    }
+
+    /// News. The slots first, and then the step: who takes a stamp in between takes it for the step before.
+    pub(super) fn hear(&mut self, moved: &Moved, clock: &InvalidationClock) -> Heard {
+        let Some(known) = self.known else {
+            return Heard::Gap;
+        };
+        if moved.head == known {
+            return Heard::Known;
+        }
+        if moved.head.epoch != known.epoch {
+            return Heard::Gap;
+        }
+        clock.invalidate_at(moved.slots.iter().copied(), moved.depth, moved.head.seq);
+        let next = moved.previous == known.tip && moved.head.seq == known.seq + 1;
+        if !next {
+            return Heard::Gap;
+        }
+        clock.follow(moved.head.seq);
+        self.known = Some(moved.head);
+        self.seen = self.seen.max(moved.head.seq);
+        Heard::Followed
+    }
+
+    /// A step that this node asked for, and that was taken. It is raised here in any case; false if others came in between that are not known yet.
+    pub(super) fn taken(&mut self, moved: &Moved, clock: &InvalidationClock) -> bool {
+        let heard = self.hear(moved, clock);
+        if self.epoch() == Some(moved.head.epoch) {
+            // The server said so itself: it may not forget it.
+            self.seen = self.seen.max(moved.head.seq);
+        }
+        heard != Heard::Gap
+    }
+
+    /// The whole clock.
+    pub(super) fn adopt(
+        &mut self,
+        head: Head,
+        slots: &Slots,
+        seen: u64,
+        clock: &InvalidationClock,
+    ) -> Adopted {
+        let same_epoch = self.epoch() == Some(head.epoch);
+        if head.seq < seen || (same_epoch && has_lost(slots, seen, clock)) {
+            let after = seen.max(head.seq);
+            return Adopted::Lost { after };
+        }
+        for (depth, slot, seq) in slots.raised(clock.slots()) {
+            clock.invalidate_at([slot], depth, seq);
+        }
+        clock.follow(head.seq);
+        self.seen = self.seen.max(head.seq);
+        // What was heard or asked for meanwhile may stand further already.
+        let further = same_epoch && self.known.is_some_and(|known| known.seq > head.seq);
+        if !further {
+            self.known = Some(head);
+        }
+        if same_epoch {
+            return Adopted::InStep;
+        }
+        clock.adopt(head.epoch);
+        Adopted::OtherEpoch
+    }
+}
+
+/// Whether a slot was raised here by a step, up to `seen`, that the shared clock knows nothing of.
+fn has_lost(slots: &Slots, seen: u64, clock: &InvalidationClock) -> bool {
+    clock
+        .steps()
+        .any(|(depth, slot, seq)| seq <= seen && slots.at(clock.slots(), depth, slot) < seq)
+}
+
+impl Slots {
+    fn at(&self, slots: u32, depth: Depth, slot: u32) -> u64 {
+        let plane = match depth {
+            Depth::Expire => 0,
+            Depth::Remove => slots as usize,
+        };
+        let at = (plane + slot as usize) * SLOT_BYTES;
+        let bytes = self.0.get(at..at + SLOT_BYTES);
+        bytes.map_or(0, number)
+    }
+
+    fn raised(&self, slots: u32) -> impl Iterator<Item = (Depth, u32, u64)> {
+        let slots = slots as usize;
+        let (numbers, _) = self.0.as_chunks::<SLOT_BYTES>();
+        let numbers = numbers.iter().enumerate().take(2 * slots);
+        numbers
+            .map(|(at, bytes)| (at, number(bytes)))
+            .filter(|(_, seq)| *seq > 0)
+            .map(move |(at, seq)| match at.checked_sub(slots) {
+                None => (Depth::Expire, at as u32, seq),
+                Some(at) => (Depth::Remove, at as u32, seq),
+            })
+    }
+}
+
+fn number(bytes: &[u8]) -> u64 {
+    bytes
+        .iter()
+        .fold(0, |number, byte| number << 8 | u64::from(*byte))
+}

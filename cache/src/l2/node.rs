@@ -1,0 +1,401 @@
+//! One process among those that share a second level: its clock follows the shared one, and what it invalidates is told to the others.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use buttress_circuit::{Backoff, Breaker, Clock, consecutive};
+use bytes::Bytes;
+use tokio::sync::Notify;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+
+use super::frame::Frame;
+use super::mirror::{Adopted, Compared, Heard, Mirror};
+use super::outbox::{MAX_STEP, Outbox, Told};
+use super::{Bump, Compression, EntryKey, Expected, Head, L2, L2Error, News};
+use crate::invalidation::{Depth, InvalidationClock, Slot};
+
+pub(crate) struct Node {
+    l2: Arc<dyn L2>,
+    clock: Arc<InvalidationClock>,
+    /// Never held while the second level is asked, and never while anybody is told.
+    state: Mutex<State>,
+    /// There is something to catch up with.
+    behind: Notify,
+    closed: AtomicBool,
+    began: Instant,
+    /// Nanoseconds after `began`, plus one: when the question was asked whose answer said last that we stand in step.
+    verified: AtomicU64,
+    settings: NodeSettings,
+    breaker: Breaker,
+    tell: Box<dyn Fn(Happened<'_>) + Send + Sync>,
+}
+
+#[derive(Default)]
+struct State {
+    mirror: Mirror,
+    outbox: Outbox,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct NodeSettings {
+    /// For how long what this node knows of the clock is good enough.
+    pub(crate) max_lag: Duration,
+    /// For how long more, when the second level cannot be reached.
+    pub(crate) serve_for: Duration,
+    /// How long an answer may take.
+    pub(crate) patience: Duration,
+    pub(crate) compression: Compression,
+}
+
+/// What there is to tell.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Happened<'a> {
+    /// Something could not be done; the cache goes on without it.
+    Failed(&'a L2Error),
+    /// A new epoch: nothing of before is valid.
+    OtherEpoch,
+    /// Something had been missed, and is known now.
+    Resynced,
+}
+
+/// So often a clock may change between two looks before we let it be until the next beat.
+const MAX_ROUNDS: usize = 4;
+
+impl Node {
+    /// A node that stands nowhere yet, and whoever [follows](Self::follow) the others' clock for it.
+    pub(crate) fn new(
+        l2: Arc<dyn L2>,
+        clock: Arc<InvalidationClock>,
+        settings: NodeSettings,
+        tell: impl Fn(Happened<'_>) + Send + Sync + 'static,
+    ) -> Arc<Self> {
+        let breaker = Breaker::builder("cache l2")
+            .trip(consecutive(FAILURES))
+            .open_for(Backoff::constant(settings.max_lag))
+            .clock(Clock::tokio())
+            .build()
+            .expect("these settings are good");
+        Arc::new(Self {
+            l2,
+            clock,
+            state: Mutex::default(),
+            behind: Notify::new(),
+            closed: AtomicBool::new(false),
+            began: Instant::now(),
+            verified: AtomicU64::new(0),
+            settings,
+            breaker,
+            tell: Box::new(tell),
+        })
+    }
+
+    /// Whether what is held here may be served: no invalidation that is older than [`max_lag`](NodeSettings::max_lag) can be unknown.
+    pub(crate) fn is_trusted(&self, now: Instant) -> bool {
+        let limit = self.settings.max_lag + self.settings.serve_for;
+        self.lag(now).is_some_and(|lag| lag <= limit)
+    }
+
+    /// How long ago this node was certainly in step. `None`: never.
+    pub(crate) fn lag(&self, now: Instant) -> Option<Duration> {
+        let verified = self.verified.load(Ordering::Acquire).checked_sub(1)?;
+        let since = now.saturating_duration_since(self.began);
+        Some(since.saturating_sub(Duration::from_nanos(verified)))
+    }
+
+    /// How many slots could not be told to the others yet.
+    pub(crate) fn untold(&self) -> usize {
+        self.state().outbox.len()
+    }
+
+    /// The entry under `key`, whether it is valid or not, and its age.
+    pub(crate) async fn get(&self, key: &[u8]) -> Option<(Frame, Duration)> {
+        let name = EntryKey::of(key);
+        let (bytes, left) = self.carefully(|| self.l2.get(&name)).await.ok()??;
+        let frame = Frame::decode(bytes, key)?;
+        let age = frame.ttl.saturating_add(frame.grace).saturating_sub(left);
+        Some((frame, age))
+    }
+
+    /// Gives the entry to the others; if that fails, they miss it. The frame as it was written, if it can be.
+    pub(crate) async fn set(&self, key: &[u8], frame: &Frame) -> Option<Bytes> {
+        let bytes = frame.encode(key, self.settings.compression)?;
+        let name = EntryKey::of(key);
+        let time = frame.ttl.saturating_add(frame.grace);
+        let set = || self.l2.set(&name, bytes.clone(), frame.written, time);
+        // Whether a newer one was there makes no difference to us.
+        let _ = self.carefully(set).await;
+        Some(bytes)
+    }
+
+    /// Gives the memory of an entry back that is invalid already.
+    pub(crate) async fn forget(&self, key: &[u8]) {
+        let name = EntryKey::of(key);
+        let _ = self.carefully(|| self.l2.forget(&name)).await;
+    }
+
+    /// Invalidates slots here, at once, and then for the others.
+    ///
+    /// # Cancellation
+    ///
+    /// It has happened here when it was polled once. The others are told later, by whoever follows.
+    pub(crate) async fn invalidate(
+        self: &Arc<Self>,
+        slots: Vec<Slot>,
+        depth: Depth,
+    ) -> Result<(), L2Error> {
+        if !self.clock.invalidate_here(slots.iter().copied(), depth) {
+            return self.tell_others(Told::All).await;
+        }
+        for step in slots.chunks(MAX_STEP) {
+            self.tell_others(Told::Slots(depth, step.to_vec())).await?;
+        }
+        Ok(())
+    }
+
+    /// Invalidates everything here, at once, and then for the others.
+    ///
+    /// # Cancellation
+    ///
+    /// As [`invalidate`](Self::invalidate).
+    pub(crate) async fn clear(self: &Arc<Self>) -> Result<(), L2Error> {
+        self.clock.clear();
+        self.tell_others(Told::All).await
+    }
+
+    async fn tell_others(&self, told: Told) -> Result<(), L2Error> {
+        let untold = Untold {
+            node: self,
+            told: Some(told),
+            calls: true,
+        };
+        untold.send().await
+    }
+
+    /// Asks where the shared clock stands now, and follows it there.
+    pub(crate) async fn catch_up(&self) -> Result<(), L2Error> {
+        let caught_up = self.try_catch_up().await;
+        if let Err(error) = &caught_up {
+            (self.tell)(Happened::Failed(error));
+        }
+        caught_up
+    }
+
+    async fn try_catch_up(&self) -> Result<(), L2Error> {
+        // First: what this node invalidated alone must not be forgotten with an epoch that it adopts.
+        self.flush().await?;
+        for _ in 0..MAX_ROUNDS {
+            let asked = Instant::now();
+            let seen = self.state().mirror.seen();
+            let head = self.in_time(self.l2.head()).await?;
+            let compared = self.state().mirror.compare(head, seen);
+            let in_step = match compared {
+                Compared::InStep => true,
+                Compared::Lost { after } => {
+                    self.begin(Expected::Exactly(head), after).await?;
+                    false
+                }
+                Compared::Behind => self.read().await?,
+            };
+            if in_step {
+                self.verified_at(asked);
+                return Ok(());
+            }
+        }
+        Err(L2Error::Slow)
+    }
+
+    /// Reads the whole clock. False if another look is needed.
+    async fn read(&self) -> Result<bool, L2Error> {
+        let seen = self.state().mirror.seen();
+        // Megabytes: they may take longer than an entry.
+        let patience = self.settings.patience.max(self.settings.max_lag);
+        let read = timeout(patience, self.l2.read()).await;
+        let Some((head, slots)) = read.map_err(|_| L2Error::Slow)?? else {
+            return Ok(false);
+        };
+        let adopted = self.state().mirror.adopt(head, &slots, seen, &self.clock);
+        match adopted {
+            Adopted::InStep => (self.tell)(Happened::Resynced),
+            Adopted::OtherEpoch => (self.tell)(Happened::OtherEpoch),
+            Adopted::Lost { after } => {
+                self.begin(Expected::Exactly(Some(head)), after).await?;
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Begins a new epoch, unless somebody else has done so meanwhile.
+    async fn begin(&self, expected: Expected, after: u64) -> Result<bool, L2Error> {
+        let begin = Head {
+            epoch: fastrand::u64(..),
+            seq: after + 1,
+            tip: fastrand::u64(..),
+        };
+        self.in_time(self.l2.begin(expected, begin)).await
+    }
+
+    /// Tells what waits in the outbox.
+    async fn flush(&self) -> Result<(), L2Error> {
+        while let Some(untold) = self.next_untold() {
+            untold.send().await?;
+        }
+        Ok(())
+    }
+
+    fn next_untold(&self) -> Option<Untold<'_>> {
+        let told = self.state().outbox.take()?;
+        Some(Untold {
+            node: self,
+            told: Some(told),
+            calls: false,
+        })
+    }
+
+    fn hear(&self, news: &News) -> Heard {
+        match news {
+            News::Moved(moved) => self.state().mirror.hear(moved, &self.clock),
+            News::Unclear => Heard::Gap,
+        }
+    }
+
+    fn verified_at(&self, asked: Instant) {
+        let since = asked.saturating_duration_since(self.began).as_nanos();
+        let since = u64::try_from(since).unwrap_or(u64::MAX - 1) + 1;
+        self.verified.fetch_max(since, Ordering::AcqRel);
+    }
+
+    async fn in_time<T>(
+        &self,
+        answer: impl Future<Output = Result<T, L2Error>>,
+    ) -> Result<T, L2Error> {
+        let answer = timeout(self.settings.patience, answer).await;
+        answer.map_err(|_| L2Error::Slow)?
+    }
+
+    /// For entries: not at all while the second level does not answer.
+    async fn carefully<T, F>(&self, ask: impl FnOnce() -> F) -> Result<T, L2Error>
+    where
+        F: Future<Output = Result<T, L2Error>>,
+    {
+        let asked = self.breaker.call(|| self.in_time(ask())).await;
+        let asked = asked.map_err(|error| match error {
+            buttress_circuit::Error::Inner(error) => error,
+            _ => L2Error::Shunned,
+        });
+        if let Err(error) = &asked {
+            (self.tell)(Happened::Failed(error));
+        }
+        asked
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// So many failures in a row, and the second level is let be for [`NodeSettings::max_lag`].
+const FAILURES: u32 = 5;
+
+/// Something to be told to the others. Dropped before it was, it goes to the outbox.
+struct Untold<'a> {
+    node: &'a Node,
+    told: Option<Told>,
+    /// Whether whoever follows is to try again at once. Not if it is he himself who failed: he tries at his next beat.
+    calls: bool,
+}
+
+impl Untold<'_> {
+    async fn send(mut self) -> Result<(), L2Error> {
+        let node = self.node;
+        match &self.told {
+            Some(Told::Slots(depth, slots)) => {
+                let begin = (fastrand::u64(..), node.state().mirror.seen());
+                let bump = Bump {
+                    slots: slots.clone(),
+                    depth: *depth,
+                    tip: fastrand::u64(..),
+                    begin,
+                };
+                let moved = node.in_time(node.l2.bump(bump)).await?;
+                if !node.state().mirror.taken(&moved, &node.clock) {
+                    node.behind.notify_one();
+                }
+            }
+            Some(Told::All) => {
+                let after = node.state().mirror.seen();
+                node.begin(Expected::Any, after).await?;
+                node.behind.notify_one();
+            }
+            None => {}
+        }
+        self.told = None;
+        Ok(())
+    }
+}
+
+impl Drop for Untold<'_> {
+    fn drop(&mut self) {
+        if let Some(told) = self.told.take() {
+            self.node.state().outbox.push(told);
+            if self.calls {
+                self.node.behind.notify_one();
+            }
+        }
+    }
+}
+
+/// Keeps a node in step for as long as somebody holds this.
+pub(crate) struct Following(pub(crate) Arc<Node>);
+
+impl Following {
+    /// The work itself: ends soon after `self` is dropped.
+    pub(crate) fn follow(&self) -> impl Future<Output = ()> + Send + 'static {
+        follow(Arc::clone(&self.0))
+    }
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        self.0.closed.store(true, Ordering::Release);
+        self.0.behind.notify_one();
+    }
+}
+
+async fn follow(node: Arc<Node>) {
+    let mut news = node.l2.listen();
+    // Well before what we know is too old.
+    let mut beat = interval((node.settings.max_lag / 3).max(Duration::from_millis(1)));
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut listening = true;
+    while !node.closed.load(Ordering::Acquire) {
+        tokio::select! {
+            heard = news.recv(), if listening => match heard {
+                Some(heard) if node.hear(&heard) != Heard::Gap => continue,
+                Some(_) => {}
+                None => listening = false,
+            },
+            () = node.behind.notified() => {}
+            _ = beat.tick() => {}
+        }
+        let _ = node.catch_up().await;
+    }
+}
+
+impl EntryKey {
+    fn of(key: &[u8]) -> Self {
+        let hash = blake3::hash(key);
+        let (half, _) = hash.as_bytes().split_at(16);
+        Self(half.try_into().expect("half of a hash"))
+    }
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}

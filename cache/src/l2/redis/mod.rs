@@ -1,0 +1,372 @@
+//! The second level in Redis.
+
+mod script;
+mod wire;
+
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig, SendError};
+#[cfg(feature = "redis-cluster")]
+use redis::cluster::ClusterClient;
+#[cfg(feature = "redis-cluster")]
+use redis::cluster_async::ClusterConnection;
+use redis::{
+    Client, IntoConnectionInfo, ProtocolVersion, PushInfo, PushKind, RedisError, RedisResult, Value,
+};
+use tokio::sync::{OnceCell, mpsc};
+
+use self::script::{HEADER, Scripts};
+use self::wire::{head, moved, news};
+use super::frame::WRITTEN_AT;
+use super::{
+    Asking, Bump, EntryKey, Expected, Head, L2, L2Error, Moved, News, SLOT_BYTES, Slots, Written,
+};
+use crate::invalidation::Depth;
+
+/// A second level in Redis (7 or later) or Valkey, alone or a cluster.
+///
+/// # Guarantees
+///
+/// - Each call is one round trip.
+/// - An entry's key is a hash: entries are spread over a cluster as they fall. The clock is one key.
+/// - It may lose whatever it likes. An entry that is lost is a miss. A clock that is lost, or goes back, is noticed by every node that saw it further, and then nothing of before is
+///   valid.
+///
+/// Whoever can write to these keys can write values: keep strangers out by Redis' access control.
+pub struct RedisL2<C = ConnectionManager> {
+    connection: C,
+    scripts: Scripts,
+    names: Names,
+    news: Mutex<Option<mpsc::Receiver<News>>>,
+    /// Made once. From then on the connection sees to it.
+    subscribed: OnceCell<()>,
+}
+
+/// What differs from the defaults; made by [`RedisL2::builder`].
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct RedisL2Builder {
+    namespace: String,
+    slot_bits: u8,
+    timeout: Duration,
+}
+
+struct Names {
+    namespace: String,
+    clock: String,
+    channel: String,
+    entries: String,
+    /// What the clock's string begins with.
+    kind: [u8; 4],
+}
+
+/// More news than that which nobody has listened to yet are as good as none: the next one will not fit to what is known.
+const NEWS: usize = 1024;
+
+impl RedisL2 {
+    /// Chooses what differs from the defaults. Caches of the same namespace share their entries: values of another type, or of another version of it, need another one.
+    pub fn builder(namespace: impl Into<String>) -> RedisL2Builder {
+        RedisL2Builder {
+            namespace: namespace.into(),
+            slot_bits: crate::invalidation::SlotBits::DEFAULT.get(),
+            timeout: Duration::from_secs(2),
+        }
+    }
+
+    /// A second level in the Redis of this URL. It connects when it is first asked.
+    ///
+    /// # Errors
+    ///
+    /// When the URL is none. That Redis cannot be reached is no error.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub fn open(url: &str, namespace: impl Into<String>) -> RedisResult<Self> {
+        Self::builder(namespace).open(url)
+    }
+}
+
+impl RedisL2Builder {
+    /// How many slots the clock has, as a power of two: what [`Builder::slots`](crate::Builder::slots) of all caches says that share it. A cache with another number is refused the
+    /// clock. Default: 20.
+    pub fn slot_bits(mut self, bits: u8) -> Self {
+        self.slot_bits = bits.clamp(10, 28);
+        self
+    }
+
+    /// After how long an attempt to connect, or an answer, is given up by the connection. Default: 2 s. The cache itself waits less for an entry.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// A second level in the Redis of this URL. It connects when it is first asked.
+    ///
+    /// # Errors
+    ///
+    /// When the URL is none. That Redis cannot be reached is no error.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub fn open(self, url: &str) -> RedisResult<RedisL2> {
+        let info = url.into_connection_info()?;
+        // Messages come on the same connection.
+        let settings = info.redis_settings().clone();
+        let info = info.set_redis_settings(settings.set_protocol(ProtocolVersion::RESP3));
+        let (hears, news) = mpsc::channel(NEWS);
+        let config = ConnectionManagerConfig::new()
+            .set_number_of_retries(1)
+            .set_connection_timeout(Some(self.timeout))
+            .set_response_timeout(Some(self.timeout))
+            .set_automatic_resubscription()
+            .set_push_sender(move |push| hear(&hears, push));
+        let connection = ConnectionManager::new_lazy_with_config(Client::open(info)?, config)?;
+        Ok(self.on(connection, news))
+    }
+
+    /// A second level in the cluster that these nodes know.
+    ///
+    /// # Errors
+    ///
+    /// When none of them can be reached.
+    #[cfg(feature = "redis-cluster")]
+    pub async fn open_cluster<T: IntoConnectionInfo>(
+        self,
+        urls: impl IntoIterator<Item = T>,
+    ) -> RedisResult<RedisL2<ClusterConnection>> {
+        let (hears, news) = mpsc::channel(NEWS);
+        let client = ClusterClient::builder(urls)
+            .use_protocol(ProtocolVersion::RESP3)
+            .connection_timeout(self.timeout)
+            .response_timeout(self.timeout)
+            .push_sender(move |push| hear(&hears, push))
+            .build()?;
+        let connection = client.get_async_connection().await?;
+        Ok(self.on(connection, news))
+    }
+
+    fn on<C>(self, connection: C, news: mpsc::Receiver<News>) -> RedisL2<C> {
+        RedisL2 {
+            connection,
+            scripts: Scripts::new(),
+            names: Names::new(&self.namespace, self.slot_bits),
+            news: Mutex::new(Some(news)),
+            subscribed: OnceCell::new(),
+        }
+    }
+}
+
+fn hear(hears: &mpsc::Sender<News>, push: PushInfo) -> Result<(), SendError> {
+    let said = match push.kind {
+        PushKind::Message => match push.data.into_iter().nth(1) {
+            Some(Value::BulkString(message)) => news(&message),
+            _ => return Ok(()),
+        },
+        PushKind::Disconnection => News::Unclear,
+        _ => return Ok(()),
+    };
+    // If there is no room, the next that finds some will not fit to what is known, and the next look at the head tells.
+    let _ = hears.try_send(said);
+    Ok(())
+}
+
+impl Names {
+    fn new(namespace: &str, bits: u8) -> Self {
+        let [a, b, c] = *script::MAGIC;
+        Self {
+            namespace: namespace.to_owned(),
+            clock: format!("{namespace}:clock"),
+            channel: format!("{namespace}:news"),
+            entries: format!("{namespace}:"),
+            kind: [a, b, c, bits],
+        }
+    }
+
+    fn entry(&self, key: &EntryKey) -> String {
+        use fmt::Write;
+        let mut name = String::with_capacity(self.entries.len() + 32);
+        name.push_str(&self.entries);
+        for byte in key.0 {
+            let _ = write!(name, "{byte:02x}");
+        }
+        name
+    }
+}
+
+/// A connection that can be told to listen to a channel, and goes on to by itself.
+pub trait Subscribe: ConnectionLike + Clone + Send + Sync + 'static {
+    /// Listens to `channel` from now on.
+    fn subscribe(&self, channel: &str) -> impl Future<Output = RedisResult<()>> + Send;
+}
+
+impl Subscribe for ConnectionManager {
+    async fn subscribe(&self, channel: &str) -> RedisResult<()> {
+        ConnectionManager::subscribe(&mut self.clone(), channel).await
+    }
+}
+
+#[cfg(feature = "redis-cluster")]
+impl Subscribe for ClusterConnection {
+    async fn subscribe(&self, channel: &str) -> RedisResult<()> {
+        ClusterConnection::subscribe(&mut self.clone(), channel).await
+    }
+}
+
+impl<C: Subscribe> L2 for RedisL2<C> {
+    fn name(&self) -> &str {
+        &self.names.namespace
+    }
+
+    fn get<'a>(&'a self, key: &'a EntryKey) -> Asking<'a, Option<(Bytes, Duration)>> {
+        Box::pin(async move {
+            let call = self.scripts.get.key(self.names.entry(key));
+            let found: Option<(Vec<u8>, i64)> = self.ask(&call).await?;
+            // One that would be kept for ever is not ours.
+            Ok(found.and_then(|(frame, left)| {
+                let left = u64::try_from(left).ok()?;
+                Some((frame.into(), Duration::from_millis(left)))
+            }))
+        })
+    }
+
+    fn set<'a>(
+        &'a self,
+        key: &'a EntryKey,
+        frame: Bytes,
+        _: Written,
+        time: Duration,
+    ) -> Asking<'a, bool> {
+        Box::pin(async move {
+            // More would be refused; a hundred years are enough.
+            let time = time.as_millis().clamp(1, 1 << 41) as u64;
+            let mut call = self.scripts.set.key(self.names.entry(key));
+            call.arg(&frame[..]).arg(time).arg(WRITTEN_AT);
+            self.ask(&call).await
+        })
+    }
+
+    fn forget<'a>(&'a self, key: &'a EntryKey) -> Asking<'a, ()> {
+        Box::pin(async move {
+            let mut unlink = redis::cmd("UNLINK");
+            unlink.arg(self.names.entry(key));
+            self.command(&unlink).await
+        })
+    }
+
+    fn head(&self) -> Asking<'_, Option<Head>> {
+        Box::pin(async move {
+            self.subscribed().await?;
+            let mut range = redis::cmd("GETRANGE");
+            range.arg(&self.names.clock).arg(0).arg(HEADER - 1);
+            let bytes: Vec<u8> = self.command(&range).await?;
+            head(&bytes, &self.names.kind)
+        })
+    }
+
+    fn read(&self) -> Asking<'_, Option<(Head, Slots)>> {
+        Box::pin(async move {
+            let mut get = redis::cmd("GET");
+            get.arg(&self.names.clock);
+            let clock: Option<Vec<u8>> = self.command(&get).await?;
+            let clock = Bytes::from(clock.unwrap_or_default());
+            let Some(head) = head(&clock, &self.names.kind)? else {
+                return Ok(None);
+            };
+            let slots = clock.slice(HEADER..);
+            if slots.len() > 2 * SLOT_BYTES << self.names.kind[3] {
+                return Err(L2Error::Corrupt("a clock with too many slots"));
+            }
+            Ok(Some((head, Slots(slots))))
+        })
+    }
+
+    fn bump(&self, bump: Bump) -> Asking<'_, Moved> {
+        Box::pin(async move {
+            let mut call = self.scripts.bump.key(&self.names.clock);
+            let slots: Vec<u8> = bump.slots.iter().flat_map(|s| s.to_be_bytes()).collect();
+            call.arg(&self.names.channel)
+                .arg(&self.names.kind)
+                .arg(&bump.tip.to_be_bytes())
+                .arg(match bump.depth {
+                    Depth::Expire => "0",
+                    Depth::Remove => "1",
+                })
+                .arg(slots)
+                .arg(&bump.begin.0.to_be_bytes())
+                .arg(&bump.begin.1.to_be_bytes());
+            let (head, previous): (Vec<u8>, Vec<u8>) = self.ask(&call).await?;
+            moved(&head, &previous, bump.depth, bump.slots)
+                .ok_or(L2Error::Corrupt("what a script of ours does not answer"))
+        })
+    }
+
+    fn begin(&self, expected: Expected, begin: Head) -> Asking<'_, bool> {
+        Box::pin(async move {
+            let mut call = self.scripts.begin.key(&self.names.clock);
+            call.arg(&self.names.channel)
+                .arg(&self.names.kind)
+                .arg(&begin.epoch.to_be_bytes())
+                .arg(&begin.seq.to_be_bytes())
+                .arg(&begin.tip.to_be_bytes());
+            match expected {
+                Expected::Any => {}
+                Expected::Exactly(None) => drop(call.arg("")),
+                Expected::Exactly(Some(head)) => {
+                    drop(call.arg(wire::header(&head, &self.names.kind)));
+                }
+            }
+            self.ask(&call).await
+        })
+    }
+
+    fn listen(&self) -> mpsc::Receiver<News> {
+        let news = self
+            .news
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        // Whoever asks again hears nothing, and looks at the head.
+        news.unwrap_or_else(|| mpsc::channel(1).1)
+    }
+}
+
+impl<C: Subscribe> RedisL2<C> {
+    async fn subscribed(&self) -> Result<(), L2Error> {
+        let subscribe = || self.connection.subscribe(&self.names.channel);
+        let subscribed = self.subscribed.get_or_try_init(subscribe).await;
+        subscribed.map(|_| ()).map_err(failed)
+    }
+
+    async fn ask<T: redis::FromRedisValue>(
+        &self,
+        call: &redis::ScriptInvocation<'_>,
+    ) -> Result<T, L2Error> {
+        let mut connection = self.connection.clone();
+        call.invoke_async(&mut connection).await.map_err(failed)
+    }
+
+    async fn command<T: redis::FromRedisValue>(&self, command: &redis::Cmd) -> Result<T, L2Error> {
+        let mut connection = self.connection.clone();
+        command.query_async(&mut connection).await.map_err(failed)
+    }
+}
+
+fn failed(error: RedisError) -> L2Error {
+    if error.code() == Some("OTHERCLOCK") {
+        return L2Error::Corrupt(wire::OTHER_CLOCK);
+    }
+    L2Error::Unavailable(error.into())
+}
+
+impl<C> fmt::Debug for RedisL2<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisL2")
+            .field("clock", &self.names.clock)
+            .finish_non_exhaustive()
+    }
+}
