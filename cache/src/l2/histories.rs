@@ -327,7 +327,7 @@ async fn wait(time: Duration) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(ProptestConfig::with_cases(1024))]
 
     #[test]
     fn nothing_that_was_invalidated_is_served(steps in prop::collection::vec(step(), 1..120)) {

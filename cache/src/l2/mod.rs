@@ -2,6 +2,8 @@
 
 mod codec;
 mod compress;
+#[cfg(any(test, feature = "test-util"))]
+pub mod conformance;
 mod frame;
 #[cfg(test)]
 mod histories;

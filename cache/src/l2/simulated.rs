@@ -35,6 +35,8 @@ struct Server {
     said: Vec<VecDeque<News>>,
     ears: Vec<Option<mpsc::Sender<News>>>,
     faults: Vec<Fault>,
+    /// Whether what is said is delivered at once.
+    talkative: bool,
 }
 
 /// What happens to the next questions of a link.
@@ -63,6 +65,14 @@ impl Simulated {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The same, and what is said in it is delivered at once.
+    #[must_use]
+    pub fn talkative() -> Self {
+        let server = Self::default();
+        server.lock().talkative = true;
+        server
     }
 
     /// One more node. What is said to it waits until it is delivered.
@@ -131,6 +141,9 @@ impl Server {
     }
 
     fn say(&mut self, news: &News) {
+        if self.talkative {
+            return (0..self.ears.len()).for_each(|node| self.tell(node, news.clone()));
+        }
         self.said
             .iter_mut()
             .for_each(|said| said.push_back(news.clone()));

@@ -315,9 +315,11 @@ impl<C: Subscribe> L2 for RedisL2<C> {
                 .arg(&begin.tip.to_be_bytes());
             match expected {
                 Expected::Any => {}
-                Expected::Exactly(None) => drop(call.arg("")),
+                Expected::Exactly(None) => {
+                    call.arg("");
+                }
                 Expected::Exactly(Some(head)) => {
-                    drop(call.arg(wire::header(&head, &self.names.kind)));
+                    call.arg(wire::header(&head, &self.names.kind));
                 }
             }
             self.ask(&call).await
@@ -368,5 +370,55 @@ impl<C> fmt::Debug for RedisL2<C> {
         f.debug_struct("RedisL2")
             .field("clock", &self.names.clock)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use testkit::server::{Redis, RedisCluster};
+
+    use super::*;
+    use crate::l2::conformance;
+
+    fn builder(namespace: &str) -> RedisL2Builder {
+        RedisL2::builder(namespace)
+            .slot_bits(10)
+            .timeout(Duration::from_secs(20))
+    }
+
+    #[tokio::test]
+    async fn redis_is_a_second_level() {
+        let redis = Redis::start().unwrap();
+        conformance::check(&builder("one").open(&redis.url()).unwrap()).await;
+        conformance::check_first_step(&builder("two").open(&redis.url()).unwrap()).await;
+        // Names and numbers do not depend on the size of the clock.
+        let large = RedisL2::open(&redis.url(), "three").unwrap();
+        conformance::check_first_step(&large).await;
+        let other = builder("three").open(&redis.url()).unwrap();
+        assert!(matches!(other.head().await, Err(L2Error::Corrupt(_))));
+        let bump = Bump {
+            slots: vec![1],
+            depth: Depth::Expire,
+            tip: 1,
+            begin: (1, 1),
+        };
+        assert!(matches!(other.bump(bump).await, Err(L2Error::Corrupt(_))));
+    }
+
+    #[cfg(feature = "redis-cluster")]
+    #[tokio::test]
+    async fn a_cluster_is_a_second_level() {
+        let cluster = RedisCluster::start().unwrap();
+        for (namespace, first) in [("one", false), ("two", true)] {
+            let l2 = builder(namespace)
+                .open_cluster(cluster.urls())
+                .await
+                .unwrap();
+            if first {
+                conformance::check_first_step(&l2).await;
+            } else {
+                conformance::check(&l2).await;
+            }
+        }
     }
 }

@@ -39,7 +39,7 @@ local clock, kind, slots = KEYS[1], ARGV[2], ARGV[5]
 local head = redis.call('GETRANGE', clock, 0, 27)
 local epoch, seq, previous = ARGV[6], struct.unpack('>I8', ARGV[7]), string.rep('\\0', 8)
 if #head == 28 then
-  if string.sub(head, 1, 4) ~= kind then return redis.error_reply('OTHERCLOCK') end
+  if string.sub(head, 1, 4) ~= kind then return redis.error_reply('OTHERCLOCK a clock with another number of slots') end
   epoch, seq, previous = string.sub(head, 5, 12), struct.unpack('>I8', head, 13), string.sub(head, 21)
 end
 seq = seq + 1

@@ -1,0 +1,191 @@
+//! What every second level must hold, as checks that can be run on yours.
+//!
+//! ```
+//! use buttress_cache::l2::{conformance, simulated::Simulated};
+//!
+//! # tokio_test::block_on(async {
+//! conformance::check(&Simulated::talkative().link()).await;
+//! # })
+//! ```
+//!
+//! They need one in which nothing has been written yet, and to which nobody else writes. None sleeps.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{Bump, EntryKey, Expected, Head, L2, Moved, News, SLOT_BYTES, Slots, Written};
+use crate::invalidation::Depth;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// Runs every check.
+///
+/// # Panics
+///
+/// When the second level does not hold what [`L2`] asks.
+pub async fn check(l2: &impl L2) {
+    an_entry_is_kept_as_it_is(l2).await;
+    an_entry_gives_way_to_a_younger_one_only(l2).await;
+    a_clock_begins_once(l2).await;
+    a_step_raises_its_slots_and_is_told(l2).await;
+    an_epoch_takes_the_place_of_the_one_that_was_expected(l2).await;
+}
+
+async fn an_entry_is_kept_as_it_is(l2: &impl L2) {
+    let key = EntryKey([1; 16]);
+    assert_eq!(l2.get(&key).await.unwrap(), None);
+    for frame in [entry(1, 1, b"value"), entry(1, 1, &[0, 255, b'\r', b'\n'])] {
+        assert!(set(l2, &key, frame.clone()).await);
+        let (kept, left) = l2.get(&key).await.unwrap().expect("it was set");
+        assert_eq!(kept, frame.0);
+        assert!(left > HOUR / 2 && left <= HOUR, "{left:?}");
+    }
+    assert_eq!(l2.get(&EntryKey([2; 16])).await.unwrap(), None);
+    l2.forget(&key).await.unwrap();
+    assert_eq!(l2.get(&key).await.unwrap(), None);
+    l2.forget(&key).await.unwrap();
+}
+
+async fn an_entry_gives_way_to_a_younger_one_only(l2: &impl L2) {
+    let key = EntryKey([3; 16]);
+    // More than half of all numbers, so that nobody takes them for negative ones.
+    let old = 1 << 47;
+    assert!(set(l2, &key, entry(1, old, b"first")).await);
+    assert!(set(l2, &key, entry(1, old, b"as old")).await);
+    assert!(set(l2, &key, entry(1, old + 1, b"younger")).await);
+    assert!(!set(l2, &key, entry(1, old, b"older")).await);
+    let (kept, _) = l2.get(&key).await.unwrap().expect("it was set");
+    assert_eq!(kept, entry(1, old + 1, b"younger").0);
+    let other_epoch = entry(u64::MAX, 0, b"other epoch");
+    assert!(set(l2, &key, other_epoch.clone()).await);
+    assert_eq!(l2.get(&key).await.unwrap().unwrap().0, other_epoch.0);
+}
+
+async fn a_clock_begins_once(l2: &impl L2) {
+    assert_eq!(l2.head().await.unwrap(), None);
+    assert_eq!(l2.read().await.unwrap(), None);
+    let head = head(u64::MAX, 7, u64::MAX - 1);
+    assert!(l2.begin(Expected::Exactly(None), head).await.unwrap());
+    assert!(!l2.begin(Expected::Exactly(None), head).await.unwrap());
+    assert_eq!(l2.head().await.unwrap(), Some(head));
+    let (read, slots) = l2.read().await.unwrap().expect("it has begun");
+    assert_eq!(read, head);
+    assert!(slots.0.iter().all(|byte| *byte == 0));
+}
+
+async fn a_step_raises_its_slots_and_is_told(l2: &impl L2) {
+    let mut news = l2.listen();
+    let before = l2.head().await.unwrap().expect("it has begun");
+    let steps = [
+        (Depth::Expire, vec![0, 5, 1023]),
+        (Depth::Remove, vec![5]),
+        (Depth::Expire, vec![6]),
+    ];
+    let mut last = before;
+    for (tip, (depth, slots)) in (100..).zip(steps) {
+        let begin = (1, 1);
+        let bump = Bump {
+            slots: slots.clone(),
+            depth,
+            tip,
+            begin,
+        };
+        let moved = l2.bump(bump).await.unwrap();
+        let next = head(last.epoch, last.seq + 1, tip);
+        let expected = Moved {
+            head: next,
+            previous: last.tip,
+            slots,
+            depth,
+        };
+        assert_eq!(moved, expected);
+        assert_eq!(l2.head().await.unwrap(), Some(next));
+        // Nothing of before is told to who listens only now; but that something may have been missed can be said at any time.
+        let heard = loop {
+            match news.recv().await {
+                Some(News::Unclear) => {}
+                heard => break heard,
+            }
+        };
+        assert_eq!(heard, Some(News::Moved(expected)));
+        last = next;
+    }
+    let (read, slots) = l2.read().await.unwrap().expect("it has begun");
+    assert_eq!(read, last);
+    let seqs = |slots: &Slots, at: [usize; 5]| at.map(|at| seq(slots, at));
+    let first = before.seq + 1;
+    assert_eq!(
+        seqs(&slots, [0, 1, 5, 6, 1023]),
+        [first, 0, first, first + 2, first]
+    );
+    let removed = slots.0.len() / SLOT_BYTES;
+    let raised = (1024..removed).filter(|at| seq(&slots, *at) > 0).count();
+    assert_eq!(raised, 1, "one slot was removed");
+}
+
+async fn an_epoch_takes_the_place_of_the_one_that_was_expected(l2: &impl L2) {
+    let there = l2.head().await.unwrap().expect("it has begun");
+    let (_, slots) = l2.read().await.unwrap().expect("it has begun");
+    let wrong = head(there.epoch, there.seq, there.tip ^ 1);
+    let next = head(5, there.seq + 10, 6);
+    assert!(
+        !l2.begin(Expected::Exactly(Some(wrong)), next)
+            .await
+            .unwrap()
+    );
+    assert!(
+        l2.begin(Expected::Exactly(Some(there)), next)
+            .await
+            .unwrap()
+    );
+    let read = l2.read().await.unwrap().expect("it has begun");
+    assert_eq!(read, (next, slots), "steps are counted on, and slots stay");
+    // It never goes back.
+    assert!(l2.begin(Expected::Any, head(8, 1, 9)).await.unwrap());
+    assert_eq!(l2.head().await.unwrap(), Some(head(8, next.seq + 1, 9)));
+}
+
+/// A clock that begins with a step: for a second level in which nothing is written yet.
+///
+/// # Panics
+///
+/// When the second level does not hold what [`L2`] asks.
+pub async fn check_first_step(l2: &impl L2) {
+    let bump = Bump {
+        slots: vec![1],
+        depth: Depth::Expire,
+        tip: 3,
+        begin: (9, 41),
+    };
+    assert_eq!(l2.bump(bump).await.unwrap().head, head(9, 42, 3));
+    assert_eq!(l2.head().await.unwrap(), Some(head(9, 42, 3)));
+}
+
+fn head(epoch: u64, seq: u64, tip: u64) -> Head {
+    Head { epoch, seq, tip }
+}
+
+fn seq(slots: &Slots, at: usize) -> u64 {
+    let bytes = slots.0.get(at * SLOT_BYTES..(at + 1) * SLOT_BYTES);
+    bytes
+        .unwrap_or_default()
+        .iter()
+        .fold(0, |seq, byte| seq << 8 | u64::from(*byte))
+}
+
+/// As the cache writes them: what it is, epoch and birth first.
+fn entry(epoch: u64, born: u64, value: &[u8]) -> (Bytes, Written) {
+    let frame = [
+        b"bce1",
+        &epoch.to_be_bytes()[..],
+        &born.to_be_bytes(),
+        value,
+    ]
+    .concat();
+    (frame.into(), Written { epoch, born })
+}
+
+async fn set(l2: &impl L2, key: &EntryKey, (frame, written): (Bytes, Written)) -> bool {
+    l2.set(key, frame, written, HOUR).await.unwrap()
+}
