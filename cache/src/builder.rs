@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::cache::Cache;
 use crate::counters::Counters;
 use crate::event::Observer;
-use crate::invalidation::SlotBits;
+use crate::clock::SlotBits;
 
 /// Chooses a cache's size and its defaults; made by [`Cache::builder`].
 #[must_use]

@@ -16,7 +16,7 @@ use crate::entry::{Entry, Hit, Lifetime, State, Usable};
 use crate::event::{Event, Snapshot};
 use crate::fill::{Fill, Said};
 use crate::get_or_set::{Filled, GetOrSet};
-use crate::invalidation::{Depth, InvalidationClock, Name, Slot, Stamp};
+use crate::clock::{Depth, InvalidationClock, Name, Slot, Stamp};
 use crate::l1::L1;
 
 /// A cache of values by key, with tags and dependencies, that never serves what was invalidated before the call began.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::invalidation::{InvalidationClock, Slot, Stamp, Validity};
+use crate::clock::{InvalidationClock, Slot, Stamp, Validity};
 
 /// How long a value lives.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

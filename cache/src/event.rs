@@ -1,6 +1,6 @@
 //! What happens in a cache, for those who want to count it.
 
-use crate::invalidation::Depth;
+use crate::clock::Depth;
 
 /// Something that happened.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::cache::Cache;
 use crate::entry::Hit;
-use crate::invalidation::{Name, Slot, Stamp};
+use crate::clock::{Name, Slot, Stamp};
 
 /// Handed to the closure of [`Cache::get_or_set`]: what it finds out while it reads the source, it says here. A clone is the
 /// same fill.

@@ -16,7 +16,7 @@ use crate::entry::{Entry, Hit, State, Usable};
 use crate::error::FillError;
 use crate::event::Event;
 use crate::fill::{Fill, Said};
-use crate::invalidation::{Name, Stamp, Validity};
+use crate::clock::{Name, Stamp, Validity};
 
 /// A look-up that fills; made by [`Cache::get_or_set`]. Await it.
 #[must_use = "nothing is looked up before this is awaited"]

@@ -2,6 +2,7 @@
 
 mod builder;
 mod cache;
+mod clock;
 mod counters;
 mod entry;
 mod error;
@@ -10,14 +11,13 @@ mod fill;
 mod get_or_set;
 #[cfg(feature = "http")]
 pub mod http;
-mod invalidation;
 mod l1;
 
 pub use builder::Builder;
 pub use cache::{Cache, Set};
+pub use clock::{Depth, Stamp};
 pub use entry::{Hit, State};
 pub use error::FillError;
 pub use event::{Event, Observer, Snapshot};
 pub use fill::Fill;
 pub use get_or_set::GetOrSet;
-pub use invalidation::{Depth, Stamp};
