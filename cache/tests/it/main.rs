@@ -4,6 +4,9 @@
 mod data;
 #[cfg(feature = "http")]
 mod http;
+mod kit;
 #[cfg(feature = "http")]
 mod laws;
 mod races;
+mod telling;
+mod views;
