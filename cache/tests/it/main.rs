@@ -8,5 +8,7 @@ mod kit;
 #[cfg(feature = "http")]
 mod laws;
 mod races;
+mod refreshing;
+mod surviving;
 mod telling;
 mod views;
