@@ -4,125 +4,159 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use buttress_wire::tasks::{Spawn, Tasks};
+
 use crate::cache::Cache;
-use crate::counters::Counters;
-use crate::event::Observer;
-use crate::invalidation::SlotBits;
+use crate::clock::SlotBits;
+use crate::event::{Audience, Observer};
+#[cfg(feature = "l2")]
+use crate::l2::SecondLevel;
+use crate::settings::{Refresh, Settings, Share};
 
 /// Chooses a cache's size and its defaults; made by [`Cache::builder`].
 #[must_use]
 pub struct Builder<V> {
     settings: Settings<V>,
-    counters: Counters,
-}
-
-pub(crate) struct Settings<V> {
-    pub(crate) max_weight: u64,
-    pub(crate) ttl: Duration,
-    pub(crate) grace: Duration,
-    pub(crate) slots: SlotBits,
-    jitter: f64,
-    weigher: Option<Arc<dyn Fn(&[u8], &V) -> usize + Send + Sync>>,
+    audience: Audience,
+    spawn: Arc<dyn Spawn>,
+    #[cfg(feature = "l2")]
+    below: Option<SecondLevel<V>>,
 }
 
 impl<V: Send + Sync + 'static> Builder<V> {
     pub(crate) fn new() -> Self {
-        let settings = Settings {
-            max_weight: 64 << 20,
-            ttl: Duration::from_secs(5 * 60),
-            grace: Duration::ZERO,
-            slots: SlotBits::DEFAULT,
-            jitter: 0.0,
-            weigher: None,
-        };
         Self {
-            settings,
-            counters: Counters::default(),
+            settings: Settings::default(),
+            audience: Audience::default(),
+            spawn: Arc::new(|task| drop(tokio::spawn(task))),
+            #[cfg(feature = "l2")]
+            below: None,
         }
     }
 
     /// How much is kept, in bytes as the [weigher](Self::weigher) counts them. Default: 64 MiB.
-    pub fn max_weight(mut self, bytes: u64) -> Self {
-        self.settings.max_weight = bytes;
-        self
+    pub fn max_weight(self, bytes: u64) -> Self {
+        self.set(|settings| settings.max_weight = bytes)
     }
 
-    /// How many bytes a value takes, beside its key. Default: the size of the type, which is right for types that own nothing.
-    pub fn weigher(mut self, weigher: impl Fn(&[u8], &V) -> usize + Send + Sync + 'static) -> Self {
-        self.settings.weigher = Some(Arc::new(weigher));
-        self
+    /// How many bytes a value takes, beside its key and what the cache keeps of it. Default: the size of the type, which is right for types that own
+    /// nothing.
+    pub fn weigher(self, weigher: impl Fn(&[u8], &V) -> usize + Send + Sync + 'static) -> Self {
+        self.set(|settings| settings.weigher = Some(Box::new(weigher)))
     }
 
     /// How long a value is fresh, if neither the call nor the fill says. Default: five minutes.
-    pub fn ttl(mut self, ttl: Duration) -> Self {
-        self.settings.ttl = ttl;
-        self
+    pub fn ttl(self, ttl: Duration) -> Self {
+        self.set(|settings| settings.ttl = ttl)
     }
 
-    /// For how long after that a value may be served when the source fails. Default: not at all.
-    pub fn grace(mut self, grace: Duration) -> Self {
-        self.settings.grace = grace;
-        self
+    /// For how long after that a value may be served when the source fails, or is slow. Default: not at all.
+    pub fn grace(self, grace: Duration) -> Self {
+        self.set(|settings| settings.grace = grace)
+    }
+
+    /// For how long it is known that the source has no such value. Default: that is not remembered.
+    pub fn negative_ttl(self, ttl: Duration) -> Self {
+        self.set(|settings| settings.negative_ttl = Some(ttl))
     }
 
     /// Shortens each ttl by a random part of up to this share, so that what was stored together does not expire together. Taken to
     /// within 0 and 1. Default: 0.
-    pub fn jitter(mut self, share: f64) -> Self {
-        self.settings.jitter = if share.is_nan() {
-            0.0
-        } else {
-            share.clamp(0.0, 1.0)
-        };
-        self
+    pub fn jitter(self, share: f64) -> Self {
+        self.set(|settings| settings.jitter = Share::new(share))
     }
 
-    /// How many slots the invalidation clock has, at least; two tags in one slot go together. At most 16 bytes each. Default: 2²⁰.
-    pub fn slots(mut self, slots: u32) -> Self {
-        self.settings.slots = SlotBits::at_least(slots);
-        self
+    /// When the source has failed or was slow and a stale value was served, for how long that value is served without asking again. An invalidation
+    /// of the value ends it. Default: one second.
+    pub fn throttle(self, throttle: Duration) -> Self {
+        self.set(|settings| settings.throttle = throttle)
     }
 
-    /// Who hears of it.
+    /// How long a caller for whom there is a stale value waits for the source. After it the stale value is served, and the fill goes on in the background;
+    /// who has nothing stale waits on. Default: as long as it takes.
+    pub fn soft_timeout(self, timeout: Duration) -> Self {
+        self.set(|settings| settings.soft_timeout = Some(timeout))
+    }
+
+    /// How long a fill may take, also in the background. It is dropped then, and all who wait for it have
+    /// [`FillError::TimedOut`](crate::FillError::TimedOut), or a stale value. Default: as long as it takes.
+    pub fn hard_timeout(self, timeout: Duration) -> Self {
+        self.set(|settings| settings.hard_timeout = Some(timeout))
+    }
+
+    /// Reads a value anew, in the background, when it is asked for after this share of its ttl. One caller's fill does so, and nobody waits for it.
+    /// Taken to within 0 and 1. Default: not before it is stale.
+    pub fn eager(self, share: f64) -> Self {
+        self.set(|settings| settings.refresh.share = Some(Share::new(share)))
+    }
+
+    /// Reads a value anew, in the background, at a random time before its end: the nearer the end, the longer the value took to read, and the more often
+    /// it is asked for, the likelier (Vattani, Chierichetti, Lowenstein: Optimal Probabilistic Cache Stampede Prevention, 2015). More than 1 is
+    /// earlier. Default: not.
+    pub fn xfetch(self, beta: f64) -> Self {
+        self.set(|settings| settings.refresh.beta = Refresh::checked(beta))
+    }
+
+    /// How many slots the invalidation clock has, at least; two tags in one slot go together. At most 16 bytes each, and as much again for those
+    /// that are [guarded](Cache::guard). Default: 2²⁰.
+    pub fn slots(self, slots: u32) -> Self {
+        self.set(|settings| settings.slots = SlotBits::at_least(slots))
+    }
+
+    /// One more who hears of what happens.
     pub fn observer(mut self, observer: impl Observer) -> Self {
-        self.counters.observer = Some(Arc::new(observer));
+        self.audience.add(observer);
         self
+    }
+
+    /// What runs the fills that go on in the background. It is called in the task of the caller whose fill it is: there it can take that one's span
+    /// along. Default: `tokio::spawn`.
+    pub fn spawner(self, spawn: impl Spawn) -> Self {
+        let spawn = Arc::new(spawn);
+        Self { spawn, ..self }
+    }
+
+    /// A second level, which other processes share: what is not in memory is looked for there before the source is asked, and what is invalidated in one process is so in all.
+    #[cfg(feature = "l2")]
+    pub fn l2(self, below: SecondLevel<V>) -> Self {
+        let below = Some(below);
+        Self { below, ..self }
     }
 
     /// The cache.
+    ///
+    /// # Panics
+    ///
+    /// With a second level, and the default [spawner](Self::spawner), outside of a tokio runtime.
     #[must_use]
     pub fn build(self) -> Cache<V> {
-        Cache::build(self.settings, self.counters)
-    }
-}
-
-impl<V> Settings<V> {
-    pub(crate) fn jittered(&self, ttl: Duration) -> Duration {
-        if self.jitter == 0.0 {
-            ttl
-        } else {
-            ttl.mul_f64(1.0 - self.jitter * fastrand::f64())
+        let spawn = Arc::clone(&self.spawn);
+        let tasks = Tasks::new(move |task| spawn.spawn(task));
+        let cache = Cache::build(
+            self.settings,
+            self.audience,
+            tasks,
+            #[cfg(feature = "l2")]
+            self.below,
+        );
+        // Not among the tasks: it ends with the cache, and nothing waits for that.
+        #[cfg(feature = "l2")]
+        if let Some(below) = cache.below() {
+            self.spawn.spawn(Box::pin(below.follow()));
         }
+        cache
     }
 
-    pub(crate) fn weigh(&self, key: &[u8], value: &V, slots: usize) -> u32 {
-        let value = match &self.weigher {
-            Some(weigher) => weigher(key, value),
-            None => size_of::<V>(),
-        };
-        let weight = value.saturating_add(key.len() + slots * 4 + ENTRY_OVERHEAD);
-        u32::try_from(weight).unwrap_or(u32::MAX)
+    fn set(mut self, change: impl FnOnce(&mut Settings<V>)) -> Self {
+        change(&mut self.settings);
+        self
     }
 }
-
-/// What an entry takes beside its key, its value and its slots: its own fields, and moka's.
-const ENTRY_OVERHEAD: usize = 250;
 
 impl<V> fmt::Debug for Builder<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder")
-            .field("max_weight", &self.settings.max_weight)
-            .field("ttl", &self.settings.ttl)
-            .field("grace", &self.settings.grace)
+            .field("settings", &self.settings)
             .finish_non_exhaustive()
     }
 }

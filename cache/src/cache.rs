@@ -2,33 +2,44 @@
 
 use std::fmt;
 use std::future::Future;
-use std::hash::{BuildHasher, RandomState};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
 use buttress_dedup::Flights;
+use buttress_wire::tasks::Tasks;
 use tokio::time::Instant;
 
-use crate::builder::{Builder, Settings};
-use crate::counters::Counters;
-use crate::entry::{Entry, Hit, Lifetime, State, Usable};
-use crate::event::{Event, Snapshot};
-use crate::fill::{Fill, Said};
-use crate::get_or_set::{Filled, GetOrSet};
-use crate::invalidation::{Depth, InvalidationClock, Name, Slot, Stamp};
+use crate::builder::Builder;
+use crate::clock::{Depth, InvalidationClock, Name, Slot, Stamp};
+use crate::counters::{Counters, Snapshot};
+use crate::entry::{Entry, Usable};
+use crate::event::{Audience, Event};
+use crate::fill::Fill;
+use crate::get::{Get, GetMany};
+use crate::get_or_set::GetOrSet;
+use crate::guard::Guard;
+use crate::hit::{Hit, State, Tier};
+use crate::invalidate::{Clear, Invalidate};
 use crate::l1::L1;
+#[cfg(feature = "l2")]
+use crate::l2::{SecondLevel, Shared};
+use crate::set::Set;
+use crate::settings::Settings;
+use crate::told::Told;
+use crate::view::{self, Kind, View};
+use crate::work::Filled;
 
 /// A cache of values by key, with tags and dependencies, that never serves what was invalidated before the call began.
 ///
 /// ```
-/// use buttress_cache::{Cache, Fill};
+/// use buttress_cache::Cache;
 /// use std::time::Duration;
 ///
 /// # tokio_test::block_on(async {
 /// let products = Cache::<String>::builder().ttl(Duration::from_secs(60)).build();
 /// let name = products
-///     .get_or_set("product:42", |fill: Fill<String>| async move {
+///     .get_or_set("product:42", |fill| async move {
 ///         fill.tag("category:7");
 ///         Ok::<_, std::io::Error>(Some("Lamp".to_owned()))
 ///     })
@@ -36,26 +47,31 @@ use crate::l1::L1;
 ///     .expect("the source knows it");
 /// assert_eq!(*name, "Lamp");
 ///
-/// products.invalidate(["category:7"]);
-/// assert!(products.get("product:42").is_none());
-/// # Ok::<_, buttress_cache::FillError<std::io::Error>>(())
+/// products.invalidate(["category:7"]).await?;
+/// assert!(products.get("product:42").await.is_none());
+/// # Ok::<_, Box<dyn std::error::Error>>(())
 /// # }).unwrap();
 /// ```
 ///
-/// Cloning it costs one `Arc`. [`Cache::partition`] gives a view that shares nothing with other partitions but the room.
+/// Cloning it costs one `Arc`, or two for a [`partition`](Self::partition) or [`namespace`](Self::namespace), which are views of the same cache: they
+/// share its room, its settings and its observers.
+///
+/// What its methods give does nothing until it is awaited; `now` does the same at once, in this process, where nothing can be awaited.
 pub struct Cache<V> {
     inner: Arc<Inner<V>>,
-    partition: Option<Arc<[u8]>>,
+    view: Option<Arc<View>>,
 }
 
 struct Inner<V> {
     l1: L1<V>,
-    clock: InvalidationClock,
+    clock: Arc<InvalidationClock>,
+    /// What processes share.
+    #[cfg(feature = "l2")]
+    below: Option<Shared<V>>,
     flights: Flights<Arc<[u8]>, Filled<V>>,
     settings: Settings<V>,
-    counters: Counters,
-    /// Names partitions.
-    partitions: RandomState,
+    counters: Arc<Counters>,
+    tasks: Tasks,
 }
 
 impl<V: Send + Sync + 'static> Cache<V> {
@@ -64,76 +80,61 @@ impl<V: Send + Sync + 'static> Cache<V> {
         Builder::new()
     }
 
-    pub(crate) fn build(settings: Settings<V>, counters: Counters) -> Self {
+    pub(crate) fn build(
+        settings: Settings<V>,
+        audience: Audience,
+        tasks: Tasks,
+        #[cfg(feature = "l2")] below: Option<SecondLevel<V>>,
+    ) -> Self {
+        // A waiter is a caller's own future: there are never more of them than callers.
+        let flights = Flights::builder().max_waiters(NonZeroUsize::MAX);
+        let flights = match settings.soft_timeout {
+            Some(timeout) => flights.wait_timeout(timeout),
+            None => flights,
+        };
+        let counters = Arc::new(Counters::new(audience));
+        #[cfg(feature = "l2")]
+        let (clock, below) = Shared::build(below, settings.slots, &counters);
+        #[cfg(not(feature = "l2"))]
+        let clock = Arc::new(InvalidationClock::new(settings.slots));
         let inner = Inner {
             l1: L1::new(settings.max_weight),
-            clock: InvalidationClock::new(settings.slots),
-            // A waiter is a caller's own future: there are never more of them than callers.
-            flights: Flights::builder().max_waiters(NonZeroUsize::MAX).build(),
+            clock,
+            #[cfg(feature = "l2")]
+            below,
+            flights: flights.build(),
             settings,
             counters,
-            partitions: RandomState::new(),
+            tasks,
         };
         Self {
             inner: Arc::new(inner),
-            partition: None,
+            view: None,
         }
     }
 
     /// The value under `key`, if it is fresh.
-    #[must_use]
-    pub fn get(&self, key: impl AsRef<[u8]>) -> Option<Hit<V>> {
-        self.get_at(key.as_ref(), Instant::now())
+    pub fn get<K: AsRef<[u8]>>(&self, key: K) -> Get<'_, K, V> {
+        Get::new(self, key)
     }
 
-    /// The same, by a clock that was read already.
-    pub(crate) fn get_at(&self, key: &[u8], now: Instant) -> Option<Hit<V>> {
-        self.with_key(key, |key| {
-            let hit = self.fresh(key, now);
-            let event = if hit.is_some() {
-                Event::Hit { key }
-            } else {
-                Event::Miss { key }
-            };
-            self.inner.counters.emit(event);
-            hit
-        })
-    }
-
-    /// The same, and nobody hears of it.
-    #[cfg(feature = "http")]
-    pub(crate) fn peek(&self, key: &[u8], now: Instant) -> Option<Hit<V>> {
-        self.with_key(key, |key| self.fresh(key, now))
-    }
-
-    fn fresh(&self, key: &[u8], now: Instant) -> Option<Hit<V>> {
-        let (usable, entry, age) = self.look_up(key, now)?;
-        (usable == Usable::Fresh).then_some(Hit {
-            entry,
-            state: State::Fresh,
-            age,
-        })
+    /// The values under `keys`, in their order, as far as they are fresh.
+    pub fn get_many<K: AsRef<[u8]>>(&self, keys: impl IntoIterator<Item = K>) -> GetMany<'_, K, V> {
+        GetMany::new(self, keys.into_iter().collect())
     }
 
     /// The value under `key`; if there is none, `fill` reads it from its source, once for all who ask at the same time.
     ///
-    /// The fill says with `Ok(None)` that the source has no such value; nothing is stored then. When it fails, a stale value within its
-    /// grace is served instead.
-    ///
-    /// # Cancellation
-    ///
-    /// Nothing happens before the first poll. Dropping the call while it fills drops the fill; one of those who wait for the
-    /// same key then runs its own.
-    pub fn get_or_set<F, Fut, E>(&self, key: impl AsRef<[u8]>, fill: F) -> GetOrSet<V, F, E>
+    /// The fill says with `Ok(None)` that the source has no such value; that is remembered for the [`negative_ttl`](Builder::negative_ttl). When it
+    /// fails, by an error, a panic or a timeout, a stale value within its grace is served instead. See [`GetOrSet`] for what else can be said of the
+    /// call, and [`Fill`] for what the fill can say.
+    pub fn get_or_set<K, F, Fut, E>(&self, key: K, fill: F) -> GetOrSet<'_, K, V, F, E>
     where
+        K: AsRef<[u8]>,
         F: FnOnce(Fill<V>) -> Fut,
         Fut: Future<Output = Result<Option<V>, E>>,
     {
-        GetOrSet::new(
-            self.clone(),
-            self.with_key(key.as_ref(), |key| Arc::from(key)),
-            fill,
-        )
+        GetOrSet::new(self, key, fill)
     }
 
     /// What is known of the clock now. Take it before reading the source, for [`Set::at`].
@@ -142,156 +143,193 @@ impl<V: Send + Sync + 'static> Cache<V> {
         self.inner.clock.stamp()
     }
 
-    /// Stores a value; does so when [`Set::store`] is called.
-    pub fn set(&self, key: impl AsRef<[u8]>, value: V) -> Set<V> {
-        Set {
-            key: self.with_key(key.as_ref(), |key| Arc::from(key)),
-            stamp: self.stamp(),
-            cache: self.clone(),
-            said: Said::default(),
-            value,
-        }
+    /// Stores a value that was read without [`get_or_set`](Self::get_or_set).
+    pub fn set(&self, key: impl AsRef<[u8]>, value: V) -> Set<'_, V> {
+        Set::new(self, self.full(key.as_ref()), value)
     }
 
     /// Takes the value under `key` away, and what depends on it.
-    pub fn remove(&self, key: impl AsRef<[u8]>) {
-        self.with_key(key.as_ref(), |key| {
-            self.invalidate_slots([self.clock().slot(Name::Key(key))], Depth::Remove);
-            self.inner.l1.remove(key);
-        });
+    pub fn remove(&self, key: impl AsRef<[u8]>) -> Invalidate<'_, V> {
+        Invalidate::key(self, self.full(key.as_ref())).remove()
     }
 
     /// Makes the value under `key` stale, and what depends on it.
-    pub fn expire(&self, key: impl AsRef<[u8]>) {
-        self.with_key(key.as_ref(), |key| {
-            self.invalidate_slots([self.clock().slot(Name::Key(key))], Depth::Expire);
-        });
+    pub fn expire(&self, key: impl AsRef<[u8]>) -> Invalidate<'_, V> {
+        Invalidate::key(self, self.full(key.as_ref()))
     }
 
-    /// Makes everything with one of these tags stale, in every partition. When it returns, no call that begins later is served
-    /// a value whose fill began before.
+    /// Makes everything with one of these tags stale. When it is done, no call that begins later is served a value whose fill began before.
     ///
     /// Call it after the change is committed at the source.
-    pub fn invalidate<T: AsRef<str>>(&self, tags: impl IntoIterator<Item = T>) {
-        self.invalidate_tags(tags, Depth::Expire);
+    pub fn invalidate<T: AsRef<str>>(
+        &self,
+        tags: impl IntoIterator<Item = T>,
+    ) -> Invalidate<'_, V> {
+        Invalidate::tags(
+            self,
+            tags.into_iter().map(|tag| self.tag_slot(tag.as_ref())),
+        )
     }
 
-    /// The same, as deeply as you choose.
-    pub fn invalidate_tags<T: AsRef<str>>(&self, tags: impl IntoIterator<Item = T>, depth: Depth) {
-        let slots = tags
-            .into_iter()
-            .map(|tag| self.clock().slot(Name::Tag(tag.as_ref())));
-        self.invalidate_slots(slots, depth);
+    /// Takes everything away: all that is in this view and in those within it, or all that there is.
+    pub fn clear(&self) -> Clear<'_, V> {
+        Clear::new(self)
     }
 
-    /// Takes everything away, in every partition.
-    pub fn clear(&self) {
-        self.inner.clock.clear();
-        self.inner.l1.clear();
-        self.inner.counters.emit(Event::Cleared);
+    /// Until the guard is dropped nothing with one of these tags can be stored, and what was read while it lived never is: for a transaction whose end is
+    /// not known yet, or a database whose replicas lag. What is stored already stays: [`invalidate`](Self::invalidate) it when the change is committed.
+    ///
+    /// ```
+    /// # use buttress_cache::Cache;
+    /// # tokio_test::block_on(async {
+    /// # let products = Cache::<u32>::builder().build();
+    /// let guard = products.guard(["category:7"]);
+    /// // Changes what has the tag, and commits.
+    /// products.invalidate(["category:7"]).await?;
+    /// drop(guard);
+    /// # Ok::<_, buttress_cache::InvalidateError>(()) }).unwrap();
+    /// ```
+    ///
+    /// It holds in this process. The fill's own caller has its value all the same: it began before the change was done.
+    pub fn guard<T: AsRef<str>>(&self, tags: impl IntoIterator<Item = T>) -> Guard<V> {
+        Guard::new(
+            self,
+            tags.into_iter().map(|tag| self.tag_slot(tag.as_ref())),
+        )
     }
 
-    /// A view whose keys are its own: a tenant's, a namespace's. Tags are shared by all partitions.
+    /// A view whose keys are its own: a tenant's, say. Its tags are those of the view it is made from, so that what all tenants share can be
+    /// invalidated for all.
     #[must_use]
     pub fn partition(&self, name: impl AsRef<[u8]>) -> Self {
-        // A hash that only this cache can make: no key of another partition, or of none, can be made to begin with it.
-        let parent = self.partition.as_deref().unwrap_or_default();
-        let half = |side: u8| {
-            self.inner
-                .partitions
-                .hash_one((side, parent, name.as_ref()))
-                .to_be_bytes()
-        };
-        let prefix = [half(0), half(1)].concat();
-        Self {
-            inner: Arc::clone(&self.inner),
-            partition: Some(prefix.into()),
-        }
+        self.within(Kind::Partition, name.as_ref())
+    }
+
+    /// A view whose keys and tags are its own.
+    #[must_use]
+    pub fn namespace(&self, name: impl AsRef<[u8]>) -> Self {
+        self.within(Kind::Namespace, name.as_ref())
     }
 
     /// How it is doing.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         let (entries, weight) = self.inner.l1.size();
-        let filling = self.inner.flights.snapshot().flights;
         Snapshot {
             entries,
             weight,
-            filling,
+            filling: self.inner.flights.snapshot().flights,
+            background: self.inner.tasks.running(),
+            #[cfg(feature = "l2")]
+            lag: self.below().and_then(Shared::lag),
             ..self.inner.counters.snapshot()
         }
+    }
+
+    /// Waits until nothing of this cache runs in the background, or `deadline` has passed: fills that lost their caller, refreshes, and invalidations that
+    /// are to come again. Tells whether nothing is left. For a shutdown.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping it changes nothing: the tasks go on.
+    pub async fn drain(&self, deadline: Duration) -> bool {
+        let drained = tokio::time::timeout(deadline, self.inner.tasks.drain()).await;
+        drained.is_ok()
+    }
+
+    fn within(&self, kind: Kind, name: &[u8]) -> Self {
+        let view = View::new(self.view(), kind, name, &self.inner.clock);
+        Self {
+            inner: Arc::clone(&self.inner),
+            view: Some(Arc::new(view)),
+        }
+    }
+}
+
+/// Looking up.
+impl<V: Send + Sync + 'static> Cache<V> {
+    /// The value under `key`, by a clock that was read already.
+    pub(crate) fn get_at(&self, key: &[u8], now: Instant) -> Option<Hit<V>> {
+        self.with_full(key, |full| match self.look_up(full, now) {
+            Some(found) if found.usable == Usable::Fresh => {
+                self.tell_hit(full);
+                found.hit(State::Fresh)
+            }
+            _ => {
+                self.tell(|key| Event::Miss { key }, full);
+                None
+            }
+        })
+    }
+
+    /// The same, and nobody hears of it.
+    #[cfg(feature = "http")]
+    pub(crate) fn peek(&self, key: &[u8], now: Instant) -> Option<Hit<V>> {
+        self.with_full(key, |full| {
+            let found = self.look_up(full, now)?;
+            (found.usable == Usable::Fresh).then(|| found.hit(State::Fresh))?
+        })
+    }
+
+    pub(crate) fn look_up(&self, full: &[u8], now: Instant) -> Option<Found<V>> {
+        let entry = self.inner.l1.get(full)?;
+        #[cfg(feature = "l2")]
+        if self.below().is_some_and(|below| !below.is_trusted(now)) {
+            return None;
+        }
+        let usable = entry.usable(&self.inner.clock, now);
+        let age = entry.age(now);
+        (usable != Usable::No).then_some(Found { usable, entry, age })
+    }
+
+    /// The slots by which the value under `key` goes, and when that value was born, if there is one.
+    pub(crate) fn dependency(&self, key: &[u8]) -> (Vec<Slot>, Option<Stamp>) {
+        self.with_full(key, |full| match self.inner.l1.get(full) {
+            Some(entry) => (entry.slots.as_slice().to_vec(), Some(entry.stamp)),
+            None => (vec![self.clock().slot(Name::Key(full))], None),
+        })
+    }
+
+    /// Calls with the full key.
+    pub(crate) fn with_full<T>(&self, key: &[u8], f: impl FnOnce(&[u8]) -> T) -> T {
+        view::with_full(self.view(), key, f)
+    }
+
+    pub(crate) fn full(&self, key: &[u8]) -> Arc<[u8]> {
+        self.with_full(key, |full| Arc::from(full))
+    }
+
+    pub(crate) fn l1(&self) -> &L1<V> {
+        &self.inner.l1
     }
 
     pub(crate) fn flights(&self) -> &Flights<Arc<[u8]>, Filled<V>> {
         &self.inner.flights
     }
 
-    pub(crate) fn emit(&self, event: Event<'_>) {
-        self.inner.counters.emit(event);
+    pub(crate) fn invalidate_slots(&self, slots: &[Slot], depth: Depth) -> Told {
+        let told = self.take_away(slots, depth);
+        self.emit(Event::Invalidated { depth });
+        told
     }
 
-    fn invalidate_slots(&self, slots: impl IntoIterator<Item = Slot>, depth: Depth) {
-        self.inner.clock.invalidate(slots, depth);
-        self.inner.counters.emit(Event::Invalidated { depth });
-    }
-
-    pub(crate) fn look_up(
-        &self,
-        key: &[u8],
-        now: Instant,
-    ) -> Option<(Usable, Arc<Entry<V>>, Duration)> {
-        let entry = self.inner.l1.get(key)?;
-        let usable = entry.usable(&self.inner.clock, now);
-        let age = now.saturating_duration_since(entry.stored);
-        (usable != Usable::No).then_some((usable, entry, age))
-    }
-
-    pub(crate) fn store(
-        &self,
-        key: &Arc<[u8]>,
-        value: V,
-        stamp: Stamp,
-        said: Said,
-    ) -> Arc<Entry<V>> {
-        let settings = &self.inner.settings;
-        let mut slots = said.slots;
-        slots.push(self.clock().slot(Name::Key(key)));
-        // Nobody but its own caller may have a value that was outrun.
-        let ttl = if said.outrun {
-            Duration::ZERO
-        } else {
-            said.ttl.unwrap_or(settings.ttl)
+    pub(crate) fn clear_all(&self) -> Told {
+        let told = match self.view() {
+            Some(view) => self.take_away(&[view.own_slot()], Depth::Remove),
+            None => {
+                self.inner.clock.clear();
+                self.inner.l1.clear();
+                Told::All
+            }
         };
-        let ttl = settings.jittered(ttl);
-        let lifetime = Lifetime {
-            ttl,
-            grace: said.grace.unwrap_or(settings.grace),
-        };
-        let weight = settings.weigh(key, &value, slots.len());
-        let slots = slots.into();
-        let entry = Entry {
-            value,
-            stamp,
-            slots,
-            stored: Instant::now(),
-            lifetime,
-            weight,
-        };
-        let entry = Arc::new(entry);
-        if said.outrun {
-            return entry;
-        }
-        // Unconditionally: if something newer was stored meanwhile, the later of the two is read, and each is valid or not by its
-        // own stamp.
-        self.inner.l1.insert(Arc::clone(key), Arc::clone(&entry));
-        entry
+        self.emit(Event::Cleared);
+        told
     }
 
-    /// Runs `f` with the full key: borrowed, unless there is a partition.
-    fn with_key<T>(&self, key: &[u8], f: impl FnOnce(&[u8]) -> T) -> T {
-        match &self.partition {
-            None => f(key),
-            Some(partition) => f(&[partition, key].concat()),
+    fn take_away(&self, slots: &[Slot], depth: Depth) -> Told {
+        match self.inner.clock.invalidate(slots.iter().copied(), depth) {
+            true => Told::Slots(depth, slots.to_vec()),
+            false => Told::All,
         }
     }
 }
@@ -300,71 +338,65 @@ impl<V> Cache<V> {
     pub(crate) fn clock(&self) -> &InvalidationClock {
         &self.inner.clock
     }
-}
 
-impl<V: Send + Sync + 'static> Cache<V> {
-    /// The slots by which the value under `key` goes.
-    pub(crate) fn slots_of(&self, key: &[u8]) -> Vec<Slot> {
-        self.dependency(key).0
+    #[cfg(feature = "l2")]
+    pub(crate) fn below(&self) -> Option<&Shared<V>> {
+        self.inner.below.as_ref()
     }
 
-    /// The same, and when that value was born, if there is one.
-    pub(crate) fn dependency(&self, key: &[u8]) -> (Vec<Slot>, Option<Stamp>) {
-        self.with_key(key, |key| match self.inner.l1.get(key) {
-            Some(entry) => (entry.slots.to_vec(), Some(entry.stamp)),
-            None => (vec![self.clock().slot(Name::Key(key))], None),
-        })
-    }
-}
-
-/// A value on its way into the cache; made by [`Cache::set`].
-#[must_use = "nothing is stored before `store` is called"]
-pub struct Set<V> {
-    cache: Cache<V>,
-    key: Arc<[u8]>,
-    value: V,
-    stamp: Stamp,
-    said: Said,
-}
-
-impl<V: Send + Sync + 'static> Set<V> {
-    /// Says when the value was read: a [`Cache::stamp`] taken before. Without it the value counts as read when
-    /// [`Cache::set`] was called, and that is only as true as the caller makes it.
-    pub fn at(self, stamp: Stamp) -> Self {
-        Self { stamp, ..self }
-    }
-
-    /// How long it is fresh.
-    pub fn ttl(mut self, ttl: Duration) -> Self {
-        self.said.ttl = Some(ttl);
-        self
-    }
-
-    /// It goes when one of these is invalidated.
-    pub fn tags<T: AsRef<str>>(mut self, tags: impl IntoIterator<Item = T>) -> Self {
-        let clock = self.cache.clock();
-        tags.into_iter()
-            .for_each(|tag| self.said.push(clock.slot(Name::Tag(tag.as_ref()))));
-        self
-    }
-
-    /// It goes with the value under `key`.
-    pub fn depends_on(mut self, key: impl AsRef<[u8]>) -> Self {
-        let slots = self.cache.slots_of(key.as_ref());
-        slots.into_iter().for_each(|slot| self.said.push(slot));
-        self
-    }
-
-    /// Stores it.
-    pub fn store(self) -> Hit<V> {
-        let entry = self
-            .cache
-            .store(&self.key, self.value, self.stamp, self.said);
-        Hit {
-            entry,
-            state: State::Filled,
-            age: Duration::ZERO,
+    /// What holds here is to hold in other processes, where there are any.
+    #[cfg_attr(not(feature = "l2"), expect(clippy::unused_self))]
+    pub(crate) fn tell_others_later(&self, told: Told) {
+        #[cfg(feature = "l2")]
+        if let Some(below) = self.below() {
+            return below.tell_others_later(told);
         }
+        drop(told);
+    }
+
+    pub(crate) fn settings(&self) -> &Settings<V> {
+        &self.inner.settings
+    }
+
+    pub(crate) fn tasks(&self) -> &Tasks {
+        &self.inner.tasks
+    }
+
+    pub(crate) fn view(&self) -> Option<&View> {
+        self.view.as_deref()
+    }
+
+    pub(crate) fn tag_slot(&self, tag: &str) -> Slot {
+        let space = self.view().map_or(&[][..], View::space);
+        self.inner.clock.slot(Name::Tag { space, tag })
+    }
+
+    pub(crate) fn emit(&self, event: Event<'_>) {
+        self.inner.counters.tell(event);
+    }
+
+    /// Tells of what is about a key.
+    pub(crate) fn tell<'a>(&self, event: impl FnOnce(&'a [u8]) -> Event<'a>, full: &'a [u8]) {
+        self.emit(event(view::own(self.view(), full)));
+    }
+
+    pub(crate) fn tell_hit(&self, full: &[u8]) {
+        let tier = Tier::Memory;
+        self.tell(|key| Event::Hit { key, tier }, full);
+    }
+}
+
+/// What a look-up has found, and may be used in some way.
+pub(crate) struct Found<V> {
+    pub(crate) usable: Usable,
+    pub(crate) entry: Arc<Entry<V>>,
+    pub(crate) age: Duration,
+}
+
+impl<V> Found<V> {
+    /// `None` when the entry stands for a value that the source does not have.
+    pub(crate) fn hit(self, state: State) -> Option<Hit<V>> {
+        Hit::new(self.entry, state, self.age)
     }
 }
 
@@ -372,7 +404,7 @@ impl<V> Clone for Cache<V> {
     fn clone(&self) -> Self {
         Self {
             inner: Arc::clone(&self.inner),
-            partition: self.partition.clone(),
+            view: self.view.clone(),
         }
     }
 }
@@ -380,13 +412,5 @@ impl<V> Clone for Cache<V> {
 impl<V> fmt::Debug for Cache<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cache").finish_non_exhaustive()
-    }
-}
-
-impl<V> fmt::Debug for Set<V> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Set")
-            .field("stamp", &self.stamp)
-            .finish_non_exhaustive()
     }
 }

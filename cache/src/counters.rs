@@ -1,50 +1,150 @@
 //! Counts events, and hands them on.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
-use crate::event::{Event, Observer, Snapshot};
+use crate::event::{Audience, Event};
+use crate::hit::Tier;
 
-#[derive(Default)]
+/// How often each event has happened.
 pub(crate) struct Counters {
-    hits: AtomicU64,
-    misses: AtomicU64,
-    fills: AtomicU64,
-    failures: AtomicU64,
-    joined: AtomicU64,
-    stale: AtomicU64,
-    invalidations: AtomicU64,
-    pub(crate) observer: Option<Arc<dyn Observer>>,
+    /// Of each kind but hits, by its index.
+    counts: [AtomicU64; Event::NAMES.len()],
+    hits: Striped,
+    audience: Audience,
 }
 
 impl Counters {
-    pub(crate) fn emit(&self, event: Event<'_>) {
-        let counter = match event {
-            Event::Hit { .. } => &self.hits,
-            Event::Miss { .. } => &self.misses,
-            Event::Filled { .. } => &self.fills,
-            Event::FillFailed { .. } => &self.failures,
-            Event::Joined { .. } => &self.joined,
-            Event::ServedStale { .. } => &self.stale,
-            Event::Invalidated { .. } | Event::Cleared => &self.invalidations,
-        };
-        counter.fetch_add(1, Ordering::Relaxed);
-        if let Some(observer) = &self.observer {
-            observer.on_event(&event);
+    pub(crate) fn new(audience: Audience) -> Self {
+        Self {
+            counts: Default::default(),
+            hits: Striped::default(),
+            audience,
         }
     }
 
+    pub(crate) fn tell(&self, event: Event<'_>) {
+        match event {
+            Event::Hit {
+                tier: Tier::Memory, ..
+            } => self.hits.add(),
+            // The counter of hits that are not among those.
+            _ => {
+                self.counts[event.index()].fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        self.audience.tell(&event);
+    }
+
+    /// The counts; of entries and fills under way somebody else knows.
     pub(crate) fn snapshot(&self) -> Snapshot {
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        // In the order of the names.
+        let [
+            cleared,
+            detached,
+            failures,
+            fills,
+            redis_hits,
+            invalidated,
+            joined,
+            l2_failures,
+            misses,
+            new_epochs,
+            refreshes,
+            resyncs,
+            stale,
+            unstored,
+        ] = self
+            .counts
+            .each_ref()
+            .map(|count| count.load(Ordering::Relaxed));
         Snapshot {
-            hits: read(&self.hits),
-            misses: read(&self.misses),
-            fills: read(&self.fills),
-            failures: read(&self.failures),
-            joined: read(&self.joined),
-            stale: read(&self.stale),
-            invalidations: read(&self.invalidations),
+            hits: self.hits.sum(),
+            misses,
+            fills,
+            failures,
+            joined,
+            stale,
+            detached,
+            refreshes,
+            unstored,
+            redis_hits,
+            l2_failures,
+            resyncs: resyncs + new_epochs,
+            invalidations: invalidated + cleared,
             ..Snapshot::default()
         }
+    }
+}
+
+/// How often each thing has happened since the cache was built, and how much is in it. The figures are of different moments when others are at work.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// Values served fresh from memory.
+    pub hits: u64,
+    /// Values served fresh from the level that processes share.
+    pub redis_hits: u64,
+    /// Look-ups that found nothing fresh.
+    pub misses: u64,
+    /// Times the source was read.
+    pub fills: u64,
+    /// Times the source failed.
+    pub failures: u64,
+    /// Calls that waited for somebody else's fill.
+    pub joined: u64,
+    /// Stale values served, because the source failed or was slow.
+    pub stale: u64,
+    /// Fills that went on without their caller.
+    pub detached: u64,
+    /// Values that were read anew in the background while they were fresh.
+    pub refreshes: u64,
+    /// Values that were read and not stored.
+    pub unstored: u64,
+    /// Invalidations, clearing included.
+    pub invalidations: u64,
+    /// Times the second level failed, or was not asked because it had.
+    pub l2_failures: u64,
+    /// Times this process had missed what others invalidated, and caught up; or the second level had lost it, and everything was taken away.
+    pub resyncs: u64,
+    /// How far behind other processes this one may be. `None` where there are none.
+    pub lag: Option<Duration>,
+    /// Entries held, near enough.
+    pub entries: u64,
+    /// Bytes held, as weighed, near enough.
+    pub weight: u64,
+    /// Fills under way.
+    pub filling: usize,
+    /// Tasks of this cache that run now: see [`Cache::drain`](crate::Cache::drain).
+    pub background: usize,
+}
+
+/// A count in several places, so that threads that count the same thing seldom meet.
+#[derive(Default)]
+struct Striped([Stripe; STRIPES]);
+
+/// On a cache line of its own.
+#[derive(Default)]
+#[repr(align(64))]
+struct Stripe(AtomicU64);
+
+const STRIPES: usize = 8;
+
+impl Striped {
+    fn add(&self) {
+        thread_local! {
+            static MINE: usize = {
+                static NEXT: AtomicUsize = AtomicUsize::new(0);
+                NEXT.fetch_add(1, Ordering::Relaxed) % STRIPES
+            };
+        }
+        // A thread that is torn down counts with the first.
+        let mine = MINE.try_with(|mine| *mine).unwrap_or_default();
+        self.0[mine].0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn sum(&self) -> u64 {
+        let counts = self.0.iter().map(|stripe| stripe.0.load(Ordering::Relaxed));
+        counts.fold(0, u64::wrapping_add)
     }
 }

@@ -1,13 +1,13 @@
 //! One stored value, and what may be done with it at a given time.
 
-use std::fmt;
-use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::invalidation::{InvalidationClock, Slot, Stamp, Validity};
+use crate::clock::{InvalidationClock, Stamp, Validity};
+use crate::slots::Slots;
 
 /// How long a value lives.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -18,12 +18,35 @@ pub(crate) struct Lifetime {
 
 #[derive(Debug)]
 pub(crate) struct Entry<V> {
-    pub(crate) value: V,
+    pub(crate) held: Held<V>,
     pub(crate) stamp: Stamp,
-    pub(crate) slots: Box<[Slot]>,
+    pub(crate) slots: Slots,
     pub(crate) stored: Instant,
     pub(crate) lifetime: Lifetime,
+    /// How long its fill took.
+    pub(crate) took: Duration,
     pub(crate) weight: u32,
+    /// Nobody but those who waited for it may have it.
+    pub(crate) unstorable: bool,
+    refreshing: AtomicBool,
+    quiet: Mutex<Option<Quiet>>,
+}
+
+/// What an entry holds.
+#[derive(Debug)]
+pub(crate) enum Held<V> {
+    /// That the source has no such value.
+    Nothing,
+    /// The value of another entry, which was found not to have changed. That one holds its own.
+    Of(Arc<Entry<V>>),
+    Own(V),
+}
+
+/// The source is not asked before `until`, unless something was invalidated after `stamp`.
+#[derive(Clone, Copy, Debug)]
+struct Quiet {
+    until: Instant,
+    stamp: Stamp,
 }
 
 /// Whether a value may be served.
@@ -33,88 +56,96 @@ pub(crate) enum Usable {
     Fresh,
     /// Not at all.
     No,
-    /// Only when the source fails.
+    /// Only when the source fails, or is slow.
     Stale,
 }
 
 impl<V> Entry<V> {
+    pub(crate) fn new(
+        held: Held<V>,
+        stamp: Stamp,
+        slots: Slots,
+        stored: Instant,
+        lifetime: Lifetime,
+    ) -> Self {
+        Self {
+            held,
+            stamp,
+            slots,
+            stored,
+            lifetime,
+            took: Duration::ZERO,
+            weight: 0,
+            unstorable: false,
+            refreshing: AtomicBool::new(false),
+            quiet: Mutex::new(None),
+        }
+    }
+
+    /// `None` when it stands for a value that the source does not have.
+    pub(crate) fn value(&self) -> Option<&V> {
+        match &self.held {
+            Held::Nothing => None,
+            Held::Own(value) => Some(value),
+            Held::Of(other) => other.value(),
+        }
+    }
+
+    pub(crate) fn age(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.stored)
+    }
+
     pub(crate) fn usable(&self, clock: &InvalidationClock, now: Instant) -> Usable {
-        let age = now.saturating_duration_since(self.stored);
-        let in_grace = age < self.lifetime.ttl.saturating_add(self.lifetime.grace);
-        match clock.check(self.stamp, &self.slots) {
+        let age = self.age(now);
+        match self.validity(clock) {
+            Validity::Valid if age < self.lifetime.ttl => Usable::Fresh,
             Validity::Removed => Usable::No,
-            _ if !in_grace => Usable::No,
+            _ if age >= self.lifetime.ttl.saturating_add(self.lifetime.grace) => Usable::No,
             // An expired value is kept for bad times only if there is a grace at all.
             Validity::Expired if self.lifetime.grace.is_zero() => Usable::No,
-            Validity::Valid if age < self.lifetime.ttl => Usable::Fresh,
             Validity::Expired | Validity::Valid => Usable::Stale,
         }
     }
-}
 
-/// A value found in, or put into, the cache. Dereferences to the value; a clone is one `Arc`.
-pub struct Hit<V> {
-    pub(crate) entry: Arc<Entry<V>>,
-    pub(crate) state: State,
-    pub(crate) age: Duration,
-}
-
-/// How a [`Hit`] came about.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-#[non_exhaustive]
-pub enum State {
-    /// It was filled for this call, or for one that ran at the same time.
-    Filled,
-    /// It was found.
-    Fresh,
-    /// It was found, is past its time, and the source failed.
-    Stale,
-}
-
-impl<V> Hit<V> {
-    /// How it came about.
-    #[must_use]
-    pub fn state(&self) -> State {
-        self.state
+    pub(crate) fn validity(&self, clock: &InvalidationClock) -> Validity {
+        clock.check(self.stamp, self.slots.as_slice())
     }
 
-    /// For how long it has been in the cache.
-    #[must_use]
-    pub fn age(&self) -> Duration {
-        self.age
-    }
-
-    /// What was known of the clock before it was filled.
-    #[must_use]
-    pub fn stamp(&self) -> Stamp {
-        self.entry.stamp
-    }
-}
-
-impl<V> Deref for Hit<V> {
-    type Target = V;
-
-    fn deref(&self) -> &V {
-        &self.entry.value
-    }
-}
-
-impl<V> Clone for Hit<V> {
-    fn clone(&self) -> Self {
-        Self {
-            entry: Arc::clone(&self.entry),
-            state: self.state,
-            age: self.age,
+    /// From now until `until` the source need not be asked again; it was asked at `stamp`, and that came to nothing.
+    pub(crate) fn calm(&self, until: Option<Instant>, stamp: Stamp) {
+        if let Some(until) = until {
+            *self.quiet() = Some(Quiet { until, stamp });
         }
     }
+
+    /// Whether the source was asked a short while ago, in vain, and nothing of this was invalidated since.
+    pub(crate) fn is_calm(&self, clock: &InvalidationClock, now: Instant) -> bool {
+        let quiet = *self.quiet();
+        quiet.is_some_and(|quiet| {
+            now < quiet.until && clock.check(quiet.stamp, self.slots.as_slice()) == Validity::Valid
+        })
+    }
+
+    /// Whether this caller is the one to refresh it.
+    pub(crate) fn begin_refresh(&self) -> bool {
+        !self.refreshing.swap(true, Ordering::AcqRel)
+    }
+
+    pub(crate) fn end_refresh(&self) {
+        self.refreshing.store(false, Ordering::Release);
+    }
+
+    fn quiet(&self) -> MutexGuard<'_, Option<Quiet>> {
+        self.quiet.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-impl<V: fmt::Debug> fmt::Debug for Hit<V> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Hit")
-            .field("value", &self.entry.value)
-            .field("state", &self.state)
-            .field("age", &self.age)
-            .finish_non_exhaustive()
+impl<V> Held<V> {
+    /// The value that `entry` holds, once more. Never longer than one step away, however often it was found unchanged.
+    pub(crate) fn again(entry: &Arc<Entry<V>>) -> Self {
+        match &entry.held {
+            Held::Of(other) => Held::Of(Arc::clone(other)),
+            Held::Nothing | Held::Own(_) => Held::Of(Arc::clone(entry)),
+        }
     }
 }

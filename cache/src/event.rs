@@ -1,23 +1,21 @@
 //! What happens in a cache, for those who want to count it.
 
-use crate::invalidation::Depth;
+use std::sync::Arc;
+
+use crate::clock::Depth;
+use crate::hit::Tier;
 
 /// Something that happened.
+///
+/// Each look-up in memory brings about one of [`Hit`](Event::Hit) and [`Miss`](Event::Miss); the others say what became of a miss, or what went on beside.
+/// Keys are as their user gave them, without what keeps partitions and namespaces apart.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Event<'a> {
-    /// A value was found and served.
-    Hit {
-        /// Its key.
-        key: &'a [u8],
-    },
-    /// No value could be served.
-    Miss {
-        /// Its key.
-        key: &'a [u8],
-    },
-    /// The source was read for this key.
-    Filled {
+    /// Everything was taken away, or everything in a partition or namespace.
+    Cleared,
+    /// A fill took longer than the soft timeout, and goes on without its caller.
+    Detached {
         /// Its key.
         key: &'a [u8],
     },
@@ -25,29 +23,153 @@ pub enum Event<'a> {
     FillFailed {
         /// Its key.
         key: &'a [u8],
+        /// How.
+        why: Failure,
     },
-    /// A call waited for somebody else's fill instead of starting one.
-    Joined {
+    /// The source was read for this key.
+    Filled {
         /// Its key.
         key: &'a [u8],
     },
-    /// The source failed, and a stale value was served.
-    ServedStale {
+    /// A value was found and served; or it was known that the source has none.
+    Hit {
         /// Its key.
         key: &'a [u8],
+        /// Where it was found.
+        tier: Tier,
     },
     /// Tags or a key were invalidated.
     Invalidated {
         /// How deeply.
         depth: Depth,
     },
-    /// Everything was invalidated.
-    Cleared,
+    /// A call waits for somebody else's fill instead of starting one.
+    Joined {
+        /// Its key.
+        key: &'a [u8],
+    },
+    /// The second level could not be asked, or be told; the cache goes on without it.
+    L2Failed {
+        /// How.
+        why: L2Failure,
+        /// What it says of it.
+        error: &'a str,
+    },
+    /// No fresh value was found in memory. If there is a second level, it is looked for there: what is found is a hit too.
+    Miss {
+        /// Its key.
+        key: &'a [u8],
+    },
+    /// The clock that processes share has begun anew: nothing of before is valid.
+    NewEpoch,
+    /// A value that is still fresh is read anew, in the background.
+    Refreshing {
+        /// Its key.
+        key: &'a [u8],
+    },
+    /// This process had missed what others invalidated, and knows it now.
+    Resynced,
+    /// A stale value was served.
+    ServedStale {
+        /// Its key.
+        key: &'a [u8],
+        /// Instead of what.
+        why: Stale,
+    },
+    /// A value was read and not stored: one of its tags was guarded, a dependency was filled anew meanwhile, or it has too many tags.
+    Unstored {
+        /// Its key.
+        key: &'a [u8],
+    },
+}
+
+/// How a fill failed.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum Failure {
+    /// It panicked.
+    Panicked,
+    /// The source said so.
+    Source,
+    /// It took longer than the hard timeout.
+    TimedOut,
+}
+
+/// How the second level failed.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum L2Failure {
+    /// It holds what is not ours, or a value could not be written or read.
+    Corrupt,
+    /// It was not asked, for it has failed too often.
+    Shunned,
+    /// It did not answer in time.
+    Slow,
+    /// It could not be reached.
+    Unavailable,
+}
+
+/// Why a stale value was served.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum Stale {
+    /// The source failed.
+    Failed,
+    /// The source failed or was slow a short while ago, and was not asked again.
+    Throttled,
+    /// The source took longer than the soft timeout.
+    Slow,
+}
+
+impl Event<'_> {
+    pub(crate) const NAMES: [&'static str; 14] = [
+        "cleared",
+        "detached",
+        "fill_failed",
+        "filled",
+        "hit",
+        "invalidated",
+        "joined",
+        "l2_failed",
+        "miss",
+        "new_epoch",
+        "refreshing",
+        "resynced",
+        "served_stale",
+        "unstored",
+    ];
+
+    /// What it is called in logs and metrics.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        Self::NAMES[self.index()]
+    }
+
+    /// Of its name.
+    pub(crate) fn index(&self) -> usize {
+        match self {
+            Self::Cleared => 0,
+            Self::Detached { .. } => 1,
+            Self::FillFailed { .. } => 2,
+            Self::Filled { .. } => 3,
+            Self::Hit { .. } => 4,
+            Self::Invalidated { .. } => 5,
+            Self::Joined { .. } => 6,
+            Self::L2Failed { .. } => 7,
+            Self::Miss { .. } => 8,
+            Self::NewEpoch => 9,
+            Self::Refreshing { .. } => 10,
+            Self::Resynced => 11,
+            Self::ServedStale { .. } => 12,
+            Self::Unstored { .. } => 13,
+        }
+    }
 }
 
 /// Hears of every [`Event`]. Any closure of this shape is one.
 pub trait Observer: Send + Sync + 'static {
-    /// Called after the fact, never under a lock. May call any method of the handle.
+    /// Called after the fact, never under a lock. May call any method of the handle. If it panics, the call that it is told of does; nobody else is
+    /// left asleep.
     fn on_event(&self, event: &Event<'_>);
 }
 
@@ -57,28 +179,18 @@ impl<F: Fn(&Event<'_>) + Send + Sync + 'static> Observer for F {
     }
 }
 
-/// How often each thing has happened since the cache was built.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-#[non_exhaustive]
-pub struct Snapshot {
-    /// Values served from the first level.
-    pub hits: u64,
-    /// Look-ups that found nothing to serve.
-    pub misses: u64,
-    /// Times the source was read.
-    pub fills: u64,
-    /// Times the source failed.
-    pub failures: u64,
-    /// Calls that waited for somebody else's fill.
-    pub joined: u64,
-    /// Stale values served because the source failed.
-    pub stale: u64,
-    /// Invalidations, clearing included.
-    pub invalidations: u64,
-    /// Entries held, near enough.
-    pub entries: u64,
-    /// Bytes held, as weighed, near enough.
-    pub weight: u64,
-    /// Fills under way.
-    pub filling: usize,
+/// All who hear, in the order they were added.
+#[derive(Clone, Default)]
+pub(crate) struct Audience(Vec<Arc<dyn Observer>>);
+
+impl Audience {
+    pub(crate) fn add(&mut self, observer: impl Observer) {
+        self.0.push(Arc::new(observer));
+    }
+
+    pub(crate) fn tell(&self, event: &Event<'_>) {
+        for observer in &self.0 {
+            observer.on_event(event);
+        }
+    }
 }

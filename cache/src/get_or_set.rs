@@ -1,40 +1,58 @@
 //! A look-up that fills, once for all who ask at the same time.
 
-use std::any::Any;
 use std::fmt;
-use std::future::{Future, IntoFuture};
+use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use buttress_dedup::{Leader, Role, Waited};
 use tokio::time::Instant;
 
-use crate::cache::Cache;
-use crate::entry::{Entry, Hit, State, Usable};
-use crate::error::FillError;
+use crate::cache::{Cache, Found};
+use crate::call::Call;
+use crate::entry::Usable;
 use crate::event::Event;
 use crate::fill::{Fill, Said};
-use crate::invalidation::{Name, Stamp, Validity};
+use crate::hit::State;
+use crate::place::Answer;
 
 /// A look-up that fills; made by [`Cache::get_or_set`]. Await it.
+///
+/// A hit is an answer at its first poll, and allocates nothing. What goes beyond is put in a box then.
+///
+/// # Cancellation
+///
+/// Nothing happens before the first poll. Dropping a call while it fills drops the fill; one of those who wait for the same key then runs its own.
+/// A fill that has outlived the [soft timeout](crate::Builder::soft_timeout), or refreshes a value that is still fresh, has no caller any more and
+/// goes on. Dropping a call that waits for another one's fill changes nothing for the others.
+///
+/// # Panics
+///
+/// A fill's panic is a [`FillError::Panicked`](crate::FillError::Panicked) to all who wait for it. The call panics when it is polled outside of a tokio
+/// runtime with time enabled, where it needs one: for timeouts, and for what goes on in the background.
 #[must_use = "nothing is looked up before this is awaited"]
-pub struct GetOrSet<V, F, E> {
-    cache: Cache<V>,
-    key: Arc<[u8]>,
+pub struct GetOrSet<'a, K, V, F, E> {
+    cache: &'a Cache<V>,
+    key: K,
     said: Said,
-    fill: F,
+    memory: bool,
+    /// `None` once it is on its way, or at work in the background.
+    fill: Option<F>,
+    slow: Option<Pin<Box<dyn Future<Output = Answer<V, E>> + Send>>>,
     error: PhantomData<fn() -> E>,
 }
 
-impl<V: Send + Sync + 'static, F, E> GetOrSet<V, F, E> {
-    pub(crate) fn new(cache: Cache<V>, key: Arc<[u8]>, fill: F) -> Self {
+impl<'a, K, V: Send + Sync + 'static, F, E> GetOrSet<'a, K, V, F, E> {
+    pub(crate) fn new(cache: &'a Cache<V>, key: K, fill: F) -> Self {
         Self {
             cache,
             key,
             said: Said::default(),
-            fill,
+            memory: true,
+            fill: Some(fill),
+            slow: None,
             error: PhantomData,
         }
     }
@@ -45,220 +63,97 @@ impl<V: Send + Sync + 'static, F, E> GetOrSet<V, F, E> {
         self
     }
 
+    /// For how long after that it may be served when the source fails, if the fill does not say.
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.said.grace = Some(grace);
+        self
+    }
+
+    /// For how long it is known that the source has no such value, if the fill does not say.
+    pub fn negative_ttl(mut self, ttl: Duration) -> Self {
+        self.said.negative_ttl = Some(ttl);
+        self
+    }
+
     /// A filled value goes when one of these is invalidated.
     pub fn tags<T: AsRef<str>>(mut self, tags: impl IntoIterator<Item = T>) -> Self {
-        let clock = self.cache.clock();
-        tags.into_iter()
-            .for_each(|tag| self.said.push(clock.slot(Name::Tag(tag.as_ref()))));
+        for tag in tags {
+            self.said.push(self.cache.tag_slot(tag.as_ref()));
+        }
         self
+    }
+
+    /// Neither looks in memory nor stores there, and shares nobody's fill: for who must see what is below.
+    pub fn skip_memory(self) -> Self {
+        let memory = false;
+        Self { memory, ..self }
     }
 }
 
-impl<V, F, Fut, E> IntoFuture for GetOrSet<V, F, E>
+impl<K, V, F, Fut, E> GetOrSet<'_, K, V, F, E>
 where
+    K: AsRef<[u8]>,
     V: Send + Sync + 'static,
     F: FnOnce(Fill<V>) -> Fut + Send + 'static,
     Fut: Future<Output = Result<Option<V>, E>> + Send + 'static,
     E: Send + Sync + 'static,
 {
-    type Output = Result<Option<Hit<V>>, FillError<E>>;
-    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
-
-    fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.run())
+    /// The answer, if it is there; else what is, and may be served in bad times.
+    fn look_up(&mut self) -> Result<Answer<V, E>, (Arc<[u8]>, Option<Found<V>>)> {
+        let cache = self.cache;
+        cache.with_full(self.key.as_ref(), |full| {
+            let found = self.memory.then(|| cache.look_up(full, Instant::now()));
+            let found = match found.flatten() {
+                Some(found) if found.usable == Usable::Fresh => found,
+                found => {
+                    cache.tell(|key| Event::Miss { key }, full);
+                    return Err((Arc::from(full), found));
+                }
+            };
+            cache.tell_hit(full);
+            if cache.is_refreshed_by_us(&found) {
+                let fill = self.fill.take();
+                let call = Call::new(cache, Arc::from(full), std::mem::take(&mut self.said), fill);
+                call.refresh(&found);
+            }
+            Ok(Ok(found.hit(State::Fresh)))
+        })
     }
 }
 
-/// How often a follower may find that what it waited for began too early for it, before it fills for itself alone.
-const MAX_FLIGHTS: usize = 3;
-
-impl<V, F, Fut, E> GetOrSet<V, F, E>
+impl<K, V, F, Fut, E> Future for GetOrSet<'_, K, V, F, E>
 where
+    K: AsRef<[u8]>,
     V: Send + Sync + 'static,
-    F: FnOnce(Fill<V>) -> Fut,
-    Fut: Future<Output = Result<Option<V>, E>>,
+    F: FnOnce(Fill<V>) -> Fut + Send + 'static,
+    Fut: Future<Output = Result<Option<V>, E>> + Send + 'static,
     E: Send + Sync + 'static,
 {
-    async fn run(self) -> Result<Option<Hit<V>>, FillError<E>> {
-        let asked = self.cache.stamp();
-        for _ in 0..MAX_FLIGHTS {
-            let stale = match self.cache.look_up(&self.key, Instant::now()) {
-                Some((Usable::Fresh, entry, age)) => {
-                    self.cache.emit(Event::Hit { key: &self.key });
-                    return Ok(Some(Hit {
-                        entry,
-                        state: State::Fresh,
-                        age,
-                    }));
-                }
-                found => found,
-            };
-            self.cache.emit(Event::Miss { key: &self.key });
-            let filled = match self.cache.flights().join(Arc::clone(&self.key)) {
-                Role::Leader(leader) => return self.lead(leader, stale).await,
-                Role::Full => return self.fill_alone(stale).await,
-                Role::Landed(filled) => filled,
-                Role::Follower(wait) => {
-                    self.cache.emit(Event::Joined { key: &self.key });
-                    match wait.await {
-                        Waited::Promoted(leader) => return self.lead(leader, stale).await,
-                        Waited::TimedOut => return self.fill_alone(stale).await,
-                        Waited::Value(filled) => filled,
-                    }
-                }
-            };
-            if let Some(result) = self.accept(filled, stale, asked) {
-                return result;
-            }
-        }
-        self.fill_alone(None).await
-    }
+    type Output = Answer<V, E>;
 
-    /// Fills for everyone who waits. If it is dropped, its fill is dropped first, and then somebody else leads.
-    async fn lead(
-        self,
-        leader: Leader<Arc<[u8]>, Filled<V>>,
-        stale: Option<(Usable, Arc<Entry<V>>, Duration)>,
-    ) -> Result<Option<Hit<V>>, FillError<E>> {
-        // Someone may have filled it between our look and our lead.
-        if let Some((Usable::Fresh, entry, age)) = self.cache.look_up(&self.key, Instant::now()) {
-            leader.complete(Filled::Value(Arc::clone(&entry)));
-            return Ok(Some(Hit {
-                entry,
-                state: State::Fresh,
-                age,
-            }));
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Some(slow) = &mut self.slow {
+            return slow.as_mut().poll(cx);
         }
-        let cache = self.cache.clone();
-        let key = Arc::clone(&self.key);
-        let (result, stamp) = self.fill(&stale).await;
-        let filled = match &result {
-            Ok(Some(hit)) => Filled::Value(Arc::clone(&hit.entry)),
-            Ok(None) => Filled::Nothing(stamp),
-            Err(error) => Filled::Failed(Arc::clone(&error.0) as Arc<dyn Any + Send + Sync>),
+        let (full, found) = match self.look_up() {
+            Ok(answer) => return Poll::Ready(answer),
+            Err(miss) => miss,
         };
-        leader.complete(filled);
-        or_stale(&cache, &key, result, stale)
-    }
-
-    async fn fill_alone(
-        self,
-        stale: Option<(Usable, Arc<Entry<V>>, Duration)>,
-    ) -> Result<Option<Hit<V>>, FillError<E>> {
-        let cache = self.cache.clone();
-        let key = Arc::clone(&self.key);
-        let (result, _) = self.fill(&stale).await;
-        or_stale(&cache, &key, result, stale)
-    }
-
-    async fn fill(
-        self,
-        stale: &Option<(Usable, Arc<Entry<V>>, Duration)>,
-    ) -> (Result<Option<Hit<V>>, FillError<E>>, Stamp) {
-        let stale = stale.as_ref().map(|(_, entry, age)| Hit {
-            entry: Arc::clone(entry),
-            state: State::Stale,
-            age: *age,
-        });
-        // Before the source is read: this is what makes a late fill harmless.
-        let stamp = self.cache.stamp();
-        let fill = Fill::new(&self.cache, stale, self.said, stamp);
-        let result = (self.fill)(fill.clone()).await;
-        let key = &self.key;
-        self.cache.emit(if result.is_ok() {
-            Event::Filled { key }
+        let fill = self.fill.take();
+        let call = Call::new(self.cache, full, std::mem::take(&mut self.said), fill);
+        let slow: Pin<Box<dyn Future<Output = _> + Send>> = if self.memory {
+            Box::pin(call.run(found))
         } else {
-            Event::FillFailed { key }
-        });
-        let result = result
-            .map_err(|error| FillError(Arc::new(error)))
-            .map(|value| {
-                let entry = self.cache.store(key, value?, stamp, fill.said());
-                Some(Hit {
-                    entry,
-                    state: State::Filled,
-                    age: Duration::ZERO,
-                })
-            });
-        (result, stamp)
-    }
-
-    /// What a follower makes of somebody else's fill. `None` when it may not be used: it began before something that this call
-    /// must not miss, or failed with an error of another type.
-    fn accept(
-        &self,
-        filled: Filled<V>,
-        stale: Option<(Usable, Arc<Entry<V>>, Duration)>,
-        asked: Stamp,
-    ) -> Option<Result<Option<Hit<V>>, FillError<E>>> {
-        let clock = self.cache.clock();
-        // Nothing was invalidated between this call and that fill: whatever has happened since, it is no older than its answer may be.
-        let current = |stamp: Stamp| stamp.epoch == asked.epoch && stamp.born >= asked.born;
-        match filled {
-            Filled::Value(entry) => {
-                let now = Instant::now();
-                let fresh = current(entry.stamp) || entry.usable(clock, now) == Usable::Fresh;
-                let age = now.saturating_duration_since(entry.stored);
-                fresh.then_some(Ok(Some(Hit {
-                    entry,
-                    state: State::Filled,
-                    age,
-                })))
-            }
-            Filled::Nothing(stamp) => {
-                let slot = clock.slot(Name::Key(&self.key));
-                let valid = current(stamp) || clock.check(stamp, &[slot]) == Validity::Valid;
-                valid.then_some(Ok(None))
-            }
-            Filled::Failed(error) => {
-                let error = FillError(error.downcast::<E>().ok()?);
-                Some(or_stale(&self.cache, &self.key, Err(error), stale))
-            }
-        }
+            Box::pin(call.past_memory())
+        };
+        self.slow.insert(slow).as_mut().poll(cx)
     }
 }
 
-/// A stale value within its grace is better than an error.
-fn or_stale<V: Send + Sync + 'static, E>(
-    cache: &Cache<V>,
-    key: &Arc<[u8]>,
-    result: Result<Option<Hit<V>>, FillError<E>>,
-    stale: Option<(Usable, Arc<Entry<V>>, Duration)>,
-) -> Result<Option<Hit<V>>, FillError<E>> {
-    // Looked at again: it may have been removed while the source was asked.
-    let usable = |entry: &Arc<Entry<V>>| entry.usable(cache.clock(), Instant::now()) != Usable::No;
-    match (result, stale) {
-        (Err(_), Some((_, entry, age))) if usable(&entry) => {
-            cache.emit(Event::ServedStale { key });
-            Ok(Some(Hit {
-                entry,
-                state: State::Stale,
-                age,
-            }))
-        }
-        (result, _) => result,
-    }
-}
+/// Nothing in it is pinned.
+impl<K, V, F, E> Unpin for GetOrSet<'_, K, V, F, E> {}
 
-/// What a fill came to, for those who waited for it.
-#[derive(Debug)]
-pub(crate) enum Filled<V> {
-    Failed(Arc<dyn Any + Send + Sync>),
-    Nothing(Stamp),
-    Value(Arc<Entry<V>>),
-}
-
-impl<V> Clone for Filled<V> {
-    fn clone(&self) -> Self {
-        match self {
-            Self::Failed(error) => Self::Failed(Arc::clone(error)),
-            Self::Nothing(stamp) => Self::Nothing(*stamp),
-            Self::Value(entry) => Self::Value(Arc::clone(entry)),
-        }
-    }
-}
-
-impl<V, F, E> fmt::Debug for GetOrSet<V, F, E> {
+impl<K, V, F, E> fmt::Debug for GetOrSet<'_, K, V, F, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("GetOrSet")
             .field("said", &self.said)

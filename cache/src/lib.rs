@@ -2,24 +2,44 @@
 
 mod builder;
 mod cache;
+mod call;
+mod caught;
+mod clock;
 mod counters;
 mod entry;
 mod error;
 mod event;
 mod fill;
+mod get;
 mod get_or_set;
+mod guard;
+mod hit;
 #[cfg(feature = "http")]
 pub mod http;
-mod invalidation;
+mod invalidate;
 mod l1;
 #[cfg(feature = "l2")]
 pub mod l2;
+mod place;
+mod set;
+mod settings;
+mod slots;
+mod store;
+mod sync;
+mod told;
+mod view;
+mod work;
 
 pub use builder::Builder;
-pub use cache::{Cache, Set};
-pub use entry::{Hit, State};
-pub use error::FillError;
-pub use event::{Event, Observer, Snapshot};
+pub use cache::Cache;
+pub use clock::{Depth, Stamp};
+pub use counters::Snapshot;
+pub use error::{FillError, InvalidateError};
+pub use event::{Event, Failure, L2Failure, Observer, Stale};
 pub use fill::Fill;
+pub use get::{Get, GetMany};
 pub use get_or_set::GetOrSet;
-pub use invalidation::{Depth, Stamp};
+pub use guard::Guard;
+pub use hit::{Hit, State, Tier};
+pub use invalidate::{Clear, Invalidate};
+pub use set::Set;

@@ -278,7 +278,7 @@ impl Miss {
             return;
         }
         if let Some(CacheInvalidate(tags)) = head.extensions.get() {
-            self.shared.cache.invalidate(tags);
+            self.shared.cache.invalidate(tags).now();
         }
         let Some(target) = &self.unsafe_target else {
             return;
@@ -303,7 +303,7 @@ impl Miss {
 
     fn remove(&self, parts: &request::Parts) {
         for key in either_scheme(&self.shared.partition(parts), parts) {
-            self.shared.cache.remove(key);
+            self.shared.cache.remove(key).now();
         }
     }
 }

@@ -24,7 +24,7 @@ type TagsFn = dyn Fn(&response::Parts) -> Vec<String> + Send + Sync;
 /// let responses = CachedResponse::cache().max_weight(256 << 20).build();
 /// let layer = HttpCacheLayer::new(responses.clone()).x_cache(true);
 /// // Later, where a product is changed:
-/// responses.invalidate(["product:42"]);
+/// responses.invalidate(["product:42"]).now();
 /// # let _ = layer;
 /// ```
 ///

@@ -98,7 +98,7 @@ pub(super) fn find(
         return Found::Nothing;
     };
     let Kind::Variants(selecting) = &hit.0 else {
-        cache.emit(Event::Hit { key: primary });
+        cache.tell_hit(primary);
         return Found::Response(hit);
     };
     let variant = with_buffer(|key| {

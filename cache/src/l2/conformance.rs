@@ -15,7 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{Bump, EntryKey, Expected, Head, L2, Moved, News, SLOT_BYTES, Slots, Written};
-use crate::invalidation::Depth;
+use crate::clock::Depth;
 
 const HOUR: Duration = Duration::from_secs(3600);
 

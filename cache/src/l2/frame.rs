@@ -13,7 +13,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::Written;
 use super::compress::{Compression, Packing, unpack};
-use crate::invalidation::Slot;
+use crate::clock::Slot;
 
 const MAGIC: &[u8; 4] = b"bce1";
 const HEADER: usize = 4 + 8 + 8 + 8 + 8 + 1 + 1 + 2 + 4 + 4;

@@ -10,9 +10,10 @@ use tokio::time::{Instant, advance};
 
 use super::simulated::{Fault, Simulated};
 use super::*;
-use crate::invalidation::{InvalidationClock, Name, SlotBits, Stamp, Validity};
+use crate::clock::{InvalidationClock, Name, SlotBits, Stamp, Validity};
 use crate::l2::frame::Frame;
 use crate::l2::node::{Following, Node, NodeSettings};
+use crate::told::Told;
 
 const MAX_LAG: Duration = Duration::from_secs(3);
 const NODES: usize = 3;
@@ -183,7 +184,10 @@ impl World {
         let held = Held {
             version,
             stamp: process.clock.stamp(),
-            slot: process.clock.slot(Name::Tag(&tag)),
+            slot: process.clock.slot(Name::Tag {
+                space: b"",
+                tag: &tag,
+            }),
         };
         process.filling.push((key, held));
     }
@@ -203,15 +207,24 @@ impl World {
             codec: 0,
             payload: Some(held.version.to_be_bytes().to_vec().into()),
         };
-        process.node.set(key.to_string().as_bytes(), &frame).await;
+        let key = key.to_string();
+        let bytes = process.node.encode(key.as_bytes(), &frame).unwrap();
+        process.node.set(key.as_bytes(), &frame, bytes).await;
     }
 
     async fn change(&mut self, node: usize, tag: usize, depth: Depth) {
         self.source[tag] += 1;
         let version = self.source[tag];
         let process = &mut self.processes[node];
-        let slot = process.clock.slot(Name::Tag(&format!("tag {tag}")));
-        let told = process.node.invalidate(vec![slot], depth).await;
+        let slot = process.clock.slot(Name::Tag {
+            space: b"",
+            tag: &format!("tag {tag}"),
+        });
+        let told = match process.clock.invalidate([slot], depth) {
+            true => Told::Slots(depth, vec![slot]),
+            false => Told::All,
+        };
+        let told = process.node.tell_others(told).await;
         process.invalidated[tag] = version;
         if told.is_ok() {
             self.shared.push((tag, version, Instant::now()));
@@ -220,7 +233,8 @@ impl World {
 
     async fn clear(&mut self, node: usize) {
         let process = &mut self.processes[node];
-        if process.node.clear().await.is_ok() {
+        process.clock.clear();
+        if process.node.tell_others(Told::All).await.is_ok() {
             let now = Instant::now();
             let all = self.source.iter().enumerate();
             self.shared
@@ -262,7 +276,7 @@ impl World {
 impl Process {
     fn new(server: &Simulated) -> Self {
         let bits = SlotBits::at_least(1024);
-        let clock = Arc::new(InvalidationClock::keyed(bits, [1, 2]));
+        let clock = Arc::new(InvalidationClock::shared(bits, 1));
         let settings = NodeSettings {
             max_lag: MAX_LAG,
             serve_for: Duration::ZERO,

@@ -11,7 +11,7 @@
 //! miss. That it stands in step is known from a head that was asked for, never from silence.
 
 use super::{Head, Moved, SLOT_BYTES, Slots};
-use crate::invalidation::{Depth, InvalidationClock};
+use crate::clock::{Depth, InvalidationClock};
 
 /// Where this node stands. `now` is nobody's business here.
 #[derive(Debug, Default)]

@@ -7,11 +7,13 @@ pub mod conformance;
 mod frame;
 #[cfg(test)]
 mod histories;
+mod level;
 mod mirror;
 mod node;
 mod outbox;
 #[cfg(feature = "redis")]
 mod redis;
+mod shared;
 #[cfg(any(test, feature = "test-util"))]
 pub mod simulated;
 
@@ -24,11 +26,19 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
+#[cfg(feature = "json")]
+pub use self::codec::Json;
+#[cfg(feature = "messagepack")]
+pub use self::codec::MessagePack;
+#[cfg(feature = "postcard")]
+pub use self::codec::Postcard;
 pub use self::codec::{Codec, CodecError, Raw};
 pub use self::compress::Compression;
+pub use self::level::{OnPartition, SecondLevel};
 #[cfg(feature = "redis")]
 pub use self::redis::{RedisL2, RedisL2Builder};
-use crate::invalidation::{Depth, Slot};
+pub(crate) use self::shared::{Reader, Shared};
+use crate::clock::{Depth, Slot};
 
 /// What is asked of an [`L2`]: a boxed future, since what it waits for is a round trip.
 pub type Asking<'a, T> = Pin<Box<dyn Future<Output = Result<T, L2Error>> + Send + 'a>>;
@@ -162,6 +172,8 @@ pub enum L2Error {
     Slow,
     /// Its breaker is open: it was not asked.
     Shunned,
+    /// A value has no bytes, or bytes no value.
+    Codec(CodecError),
     /// It answered something that no node of this version writes; or has a clock with another number of slots.
     Corrupt(&'static str),
 }
@@ -170,6 +182,7 @@ impl fmt::Display for L2Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unavailable(_) => f.write_str("the second level cannot be reached"),
+            Self::Codec(_) => f.write_str("a value could not be written or read"),
             Self::Slow => f.write_str("the second level did not answer in time"),
             Self::Shunned => f.write_str("the second level has failed too often to be asked now"),
             Self::Corrupt(what) => write!(f, "the second level holds what is not ours: {what}"),
@@ -180,7 +193,7 @@ impl fmt::Display for L2Error {
 impl Error for L2Error {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Unavailable(source) => Some(&**source),
+            Self::Codec(source) | Self::Unavailable(source) => Some(&**source),
             _ => None,
         }
     }

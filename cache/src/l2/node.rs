@@ -12,9 +12,10 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::frame::Frame;
 use super::mirror::{Adopted, Compared, Heard, Mirror};
-use super::outbox::{MAX_STEP, Outbox, Told};
-use super::{Bump, Compression, EntryKey, Expected, Head, L2, L2Error, News};
-use crate::invalidation::{Depth, InvalidationClock, Slot};
+use super::outbox::{MAX_STEP, Outbox};
+use super::{Bump, CodecError, Compression, EntryKey, Expected, Head, L2, L2Error, News};
+use crate::clock::InvalidationClock;
+use crate::told::Told;
 
 pub(crate) struct Node {
     l2: Arc<dyn L2>,
@@ -118,15 +119,27 @@ impl Node {
         Some((frame, age))
     }
 
-    /// Gives the entry to the others; if that fails, they miss it. The frame as it was written, if it can be.
-    pub(crate) async fn set(&self, key: &[u8], frame: &Frame) -> Option<Bytes> {
-        let bytes = frame.encode(key, self.settings.compression)?;
+    /// An entry as the others read it.
+    pub(crate) fn encode(&self, key: &[u8], frame: &Frame) -> Option<Bytes> {
+        frame.encode(key, self.settings.compression)
+    }
+
+    /// Gives the entry to the others; if that fails, they miss it.
+    pub(crate) async fn set(&self, key: &[u8], frame: &Frame, bytes: Bytes) {
         let name = EntryKey::of(key);
         let time = frame.ttl.saturating_add(frame.grace);
-        let set = || self.l2.set(&name, bytes.clone(), frame.written, time);
+        let set = || self.l2.set(&name, bytes, frame.written, time);
         // Whether a newer one was there makes no difference to us.
         let _ = self.carefully(set).await;
-        Some(bytes)
+    }
+
+    /// A value that cannot be written or read.
+    pub(crate) fn failed(&self, error: CodecError) {
+        (self.tell)(Happened::Failed(&L2Error::Codec(error)));
+    }
+
+    pub(crate) fn clock(&self) -> &InvalidationClock {
+        &self.clock
     }
 
     /// Gives the memory of an entry back that is invalid already.
@@ -135,42 +148,25 @@ impl Node {
         let _ = self.carefully(|| self.l2.forget(&name)).await;
     }
 
-    /// Invalidates slots here, at once, and then for the others.
+    /// Tells the others.
     ///
     /// # Cancellation
     ///
-    /// It has happened here when it was polled once. The others are told later, by whoever follows.
-    pub(crate) async fn invalidate(
-        self: &Arc<Self>,
-        slots: Vec<Slot>,
-        depth: Depth,
-    ) -> Result<(), L2Error> {
-        if !self.clock.invalidate_here(slots.iter().copied(), depth) {
-            return self.tell_others(Told::All).await;
+    /// They are told later, by whoever follows.
+    pub(crate) async fn tell_others(&self, told: Told) -> Result<(), L2Error> {
+        let mut told = told;
+        while let Some(step) = first_step(&mut told) {
+            // Whatever comes after it waits with it, if it is dropped or fails.
+            let rest = Untold::new(self, told, true);
+            Untold::new(self, step, true).send().await?;
+            told = rest.into_told();
         }
-        for step in slots.chunks(MAX_STEP) {
-            self.tell_others(Told::Slots(depth, step.to_vec())).await?;
-        }
-        Ok(())
+        Untold::new(self, told, true).send().await
     }
 
-    /// Invalidates everything here, at once, and then for the others.
-    ///
-    /// # Cancellation
-    ///
-    /// As [`invalidate`](Self::invalidate).
-    pub(crate) async fn clear(self: &Arc<Self>) -> Result<(), L2Error> {
-        self.clock.clear();
-        self.tell_others(Told::All).await
-    }
-
-    async fn tell_others(&self, told: Told) -> Result<(), L2Error> {
-        let untold = Untold {
-            node: self,
-            told: Some(told),
-            calls: true,
-        };
-        untold.send().await
+    /// Whoever follows tells the others.
+    pub(crate) fn tell_others_later(&self, told: Told) {
+        drop(Untold::new(self, told, true));
     }
 
     /// Asks where the shared clock stands now, and follows it there.
@@ -247,11 +243,7 @@ impl Node {
 
     fn next_untold(&self) -> Option<Untold<'_>> {
         let told = self.state().outbox.take()?;
-        Some(Untold {
-            node: self,
-            told: Some(told),
-            calls: false,
-        })
+        Some(Untold::new(self, told, false))
     }
 
     fn hear(&self, news: &News) -> Heard {
@@ -307,7 +299,28 @@ struct Untold<'a> {
     calls: bool,
 }
 
-impl Untold<'_> {
+/// Takes as much as goes in one step, if that is not all.
+fn first_step(told: &mut Told) -> Option<Told> {
+    match told {
+        Told::Slots(depth, slots) if slots.len() > MAX_STEP => {
+            let rest = slots.split_off(MAX_STEP);
+            let step = std::mem::replace(slots, rest);
+            Some(Told::Slots(*depth, step))
+        }
+        _ => None,
+    }
+}
+
+impl<'a> Untold<'a> {
+    fn new(node: &'a Node, told: Told, calls: bool) -> Self {
+        let told = Some(told);
+        Self { node, told, calls }
+    }
+
+    fn into_told(mut self) -> Told {
+        self.told.take().expect("it was not told")
+    }
+
     async fn send(mut self) -> Result<(), L2Error> {
         let node = self.node;
         match &self.told {

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::invalidation::{Depth, Slot};
+use crate::clock::{Depth, Slot};
+use crate::told::Told;
 
 /// Bounded: what is one slot is one entry, and if there are too many, it is everything.
 #[derive(Debug, Default)]
@@ -10,13 +11,6 @@ pub(super) struct Outbox {
     /// Everything is to be invalidated: the rest says nothing any more.
     all: bool,
     slots: BTreeSet<(Depth, Slot)>,
-}
-
-/// What is to be told at once.
-#[derive(Debug, Eq, PartialEq)]
-pub(super) enum Told {
-    All,
-    Slots(Depth, Vec<Slot>),
 }
 
 /// More than that is everything.

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::{
     Asking, Bump, EntryKey, Expected, Head, L2, L2Error, Moved, News, SLOT_BYTES, Slots, Written,
 };
-use crate::invalidation::{Depth, Slot};
+use crate::clock::{Depth, Slot};
 
 /// The server. A clone is the same one; each node has a [`link`](Self::link) of its own to it.
 ///

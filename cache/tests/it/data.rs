@@ -1,206 +1,351 @@
-use std::convert::Infallible;
-use std::sync::atomic::{AtomicUsize, Ordering};
+//! Getting, setting, filling and invalidating.
+
 use std::time::Duration;
 
-use buttress_cache::{Cache, Depth, Fill, State};
+use buttress_cache::{Cache, Fill, FillError, State, Tier};
 use tokio::time::advance;
+use tokio_test::{assert_pending, task};
 
-const SECOND: Duration = Duration::from_secs(1);
+use crate::kit::{SECOND, Says, Sources, done, fail, fill, fill_with, fresh};
 
-async fn fill(cache: &Cache<u32>, key: &str, value: u32) -> (u32, State) {
-    let filled = cache
-        .get_or_set(key, move |_: Fill<u32>| async move {
-            Ok::<_, Infallible>(Some(value))
-        })
-        .await;
-    let hit = filled.unwrap().unwrap();
-    (*hit, hit.state())
-}
-
-async fn fill_with_tag(cache: &Cache<u32>, key: &str, value: u32, tag: &'static str) {
-    let filled = cache.get_or_set(key, move |fill: Fill<u32>| async move {
+fn tag(tag: &'static str) -> impl FnOnce(&Fill<u32>) {
+    move |fill| {
         fill.tag(tag);
-        Ok::<_, Infallible>(Some(value))
-    });
-    assert!(filled.await.unwrap().is_some());
-}
-
-async fn fail(cache: &Cache<u32>, key: &str) -> Result<(u32, State), &'static str> {
-    let filled = cache
-        .get_or_set(key, |_| async { Err::<Option<u32>, _>("down") })
-        .await;
-    filled
-        .map(|hit| hit.map(|hit| (*hit, hit.state())).unwrap())
-        .map_err(|e| *e.get_ref())
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_value_is_filled_once_and_found_until_its_ttl() {
     let cache = Cache::builder().ttl(10 * SECOND).build();
-    assert_eq!(fill(&cache, "k", 1).await, (1, State::Filled));
+    assert_eq!(fill(&cache, "k", 1), (1, State::Filled));
     advance(9 * SECOND).await;
-    assert_eq!(fill(&cache, "k", 2).await, (1, State::Fresh));
-    assert_eq!(cache.get("k").unwrap().age(), 9 * SECOND);
+    assert_eq!(fill(&cache, "k", 2), (1, State::Fresh));
+    assert_eq!(cache.get("k").await.unwrap().age(), 9 * SECOND);
     advance(SECOND).await;
-    assert!(cache.get("k").is_none());
-    assert_eq!(fill(&cache, "k", 3).await, (3, State::Filled));
+    assert!(cache.get("k").await.is_none());
+    assert_eq!(fill(&cache, "k", 3), (3, State::Filled));
+}
+
+#[tokio::test]
+async fn a_hit_tells_its_tier() {
+    let cache = Cache::<u32>::builder().build();
+    let filled = cache.get_or_set("k", |_| async { Ok::<_, &str>(Some(1)) });
+    assert_eq!(filled.await.unwrap().unwrap().tier(), Tier::Source);
+    let found = cache.get("k").await.unwrap();
+    assert_eq!(
+        (found.tier(), found.tier().name()),
+        (Tier::Memory, "memory")
+    );
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_fill_decides_ttl_and_tags() {
-    let cache = Cache::builder().build();
-    let filled = cache.get_or_set("k", |fill: Fill<u32>| async move {
-        fill.ttl(2 * SECOND).tag("t");
-        Ok::<_, Infallible>(Some(1))
-    });
-    filled.await.unwrap();
-    advance(SECOND).await;
-    assert!(cache.get("k").is_some());
-    advance(SECOND).await;
-    assert!(cache.get("k").is_none());
+async fn the_fill_decides_ttl_and_grace_over_the_call_and_the_call_over_the_builder() {
+    let cache = Cache::builder().ttl(100 * SECOND).build();
+    let lives = async |cache: &Cache<u32>, fill: Option<u32>| {
+        let call = cache.get_or_set("k", move |said: Fill<u32>| async move {
+            if let Some(fill) = fill {
+                said.ttl(fill * SECOND).grace(fill * SECOND);
+            }
+            Ok::<_, &str>(Some(1))
+        });
+        call.ttl(5 * SECOND).grace(5 * SECOND).await.unwrap();
+    };
+    for (said, ttl) in [(Some(2), 2 * SECOND), (None, 5 * SECOND)] {
+        lives(&cache, said).await;
+        let moment = Duration::from_millis(1);
+        advance(ttl - moment).await;
+        assert_eq!(fresh(&cache, "k"), Some(1));
+        advance(moment).await;
+        assert_eq!(fresh(&cache, "k"), None);
+        assert_eq!(fail(&cache, "k"), Ok((1, State::Stale)));
+        advance(ttl).await;
+        assert_eq!(fail(&cache, "k"), Err("down"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn jitter_shortens_a_ttl_by_no_more_than_its_share() {
+    let cache = Cache::builder().ttl(100 * SECOND).jitter(0.5).build();
+    let keys: Vec<_> = (0..200_u32).map(u32::to_be_bytes).collect();
+    for key in keys {
+        cache.set(key, 0).store();
+    }
+    let left = || (0..200_u32).filter(|key| cache.get(key.to_be_bytes()).now().is_some());
+    advance(49 * SECOND).await;
+    assert_eq!(left().count(), 200);
+    advance(26 * SECOND).await;
+    assert!((50..150).contains(&left().count()), "{}", left().count());
+    advance(25 * SECOND).await;
+    assert_eq!(left().count(), 0);
 }
 
 #[tokio::test]
 async fn what_the_source_does_not_have_is_not_stored() {
-    let cache = Cache::<u32>::builder().build();
-    let nothing = || cache.get_or_set("k", |_| async { Ok::<_, Infallible>(None) });
-    assert!(nothing().await.unwrap().is_none());
-    assert_eq!(fill(&cache, "k", 1).await, (1, State::Filled));
+    let (cache, sources) = (Cache::builder().build(), Sources::default());
+    let mut call = sources.begin(&cache, "k");
+    sources.next().says(Says::Nothing);
+    assert_eq!(done(&mut call).unwrap(), None);
+    assert_eq!(fill(&cache, "k", 1), (1, State::Filled));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_source_does_not_have_is_remembered_where_that_is_wanted() {
+    let sources = Sources::default();
+    let nothing = |cache: &Cache<u32>, said: Option<u32>| {
+        let mut call = sources.begin(cache, "k");
+        let source = sources.next();
+        if let Some(said) = said {
+            source.fill().negative_ttl(said * SECOND);
+        }
+        source.says(Says::Nothing);
+        assert_eq!(done(&mut call).unwrap(), None);
+    };
+    let plain = || Cache::builder().grace(100 * SECOND);
+    for (cache, said) in [
+        (plain().negative_ttl(2 * SECOND).build(), None),
+        (plain().build(), Some(2)),
+        (plain().negative_ttl(100 * SECOND).build(), Some(2)),
+    ] {
+        nothing(&cache, said);
+        assert!(cache.get("k").await.is_none());
+        advance(SECOND).await;
+        assert_eq!(done(&mut sources.call(&cache, "k")).unwrap(), None);
+        assert_eq!(cache.snapshot().fills, 1);
+        advance(SECOND).await;
+        assert_eq!(fail(&cache, "k"), Err("down"), "it has no grace");
+        nothing(&cache, said);
+        cache.expire("k").await.unwrap();
+        assert_eq!(
+            fill(&cache, "k", 1),
+            (1, State::Filled),
+            "it can be expired"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_source_has_no_more_is_not_served_when_it_fails() {
+    let sources = Sources::default();
+    for negative_ttl in [None, Some(SECOND)] {
+        let cache = Cache::builder().ttl(SECOND).grace(100 * SECOND);
+        let cache = match negative_ttl {
+            Some(ttl) => cache.negative_ttl(ttl),
+            None => cache,
+        };
+        let cache = cache.build();
+        fill(&cache, "k", 1);
+        advance(SECOND).await;
+        let mut call = sources.begin(&cache, "k");
+        sources.next().says(Says::Nothing);
+        assert_eq!(done(&mut call).unwrap(), None);
+        advance(SECOND).await;
+        assert_eq!(fail(&cache, "k"), Err("down"));
+    }
 }
 
 #[tokio::test]
 async fn invalidating_a_tag_takes_what_has_it_and_nothing_else() {
     let cache = Cache::builder().build();
-    fill_with_tag(&cache, "a", 1, "even").await;
-    fill_with_tag(&cache, "b", 2, "odd").await;
-    cache.invalidate(["even"]);
-    assert!(cache.get("a").is_none());
-    assert_eq!(*cache.get("b").unwrap(), 2);
+    fill_with(&cache, "a", 1, tag("even"));
+    fill_with(&cache, "b", 2, tag("odd"));
+    let with_call_tags = cache.get_or_set("c", |_| async { Ok::<_, &str>(Some(3)) });
+    with_call_tags.tags(["even"]).await.unwrap();
+    cache.set("d", 4).tags(["even"]).await;
+    cache.invalidate(["even"]).await.unwrap();
+    assert_eq!(
+        ["a", "b", "c", "d"].map(|key| fresh(&cache, key)),
+        [None, Some(2), None, None]
+    );
+}
+
+#[tokio::test]
+async fn a_value_may_have_many_tags_and_goes_by_each() {
+    let cache = Cache::builder().build();
+    let tags: Vec<_> = (0..50).map(|n| format!("tag {n}")).collect();
+    for tag in &tags {
+        cache.set("k", 1).tags(&tags).await;
+        assert_eq!(fresh(&cache, "k"), Some(1));
+        cache.invalidate([tag]).await.unwrap();
+        assert_eq!(fresh(&cache, "k"), None, "{tag}");
+    }
+    let too_many = (0..2000).map(|n| format!("tag {n}"));
+    cache.set("k", 1).tags(too_many).await;
+    assert_eq!(
+        fresh(&cache, "k"),
+        None,
+        "it could not be told when it goes"
+    );
+    assert_eq!(cache.snapshot().unstored, 1);
 }
 
 #[tokio::test]
 async fn removing_a_key_takes_what_depends_on_it() {
     let cache = Cache::builder().build();
-    fill_with_tag(&cache, "brand", 1, "brands").await;
+    fill_with(&cache, "brand", 1, tag("brands"));
     for page in ["first", "second"] {
-        let filled = cache.get_or_set(page, |fill: Fill<u32>| async move {
+        fill_with(&cache, page, 2, |fill| {
             fill.depends_on("brand");
-            Ok::<_, Infallible>(Some(2))
         });
-        filled.await.unwrap();
     }
-    cache.remove("first");
-    assert!(cache.get("first").is_none());
-    assert!(cache.get("second").is_some() && cache.get("brand").is_some());
-    cache.invalidate(["brands"]);
-    assert!(
-        cache.get("second").is_none(),
+    cache.set("third", 2).depends_on("brand").await;
+    cache.remove("first").await.unwrap();
+    let stored = || ["first", "second", "third", "brand"].map(|key| fresh(&cache, key).is_some());
+    assert_eq!(stored(), [false, true, true, true]);
+    cache.invalidate(["brands"]).await.unwrap();
+    assert_eq!(
+        stored(),
+        [false; 4],
         "what takes the brand takes what depends on it"
     );
+    fill(&cache, "brand", 1);
+    cache.set("third", 2).depends_on("brand").await;
+    cache.remove("brand").await.unwrap();
+    assert_eq!(stored(), [false; 4]);
+}
+
+#[tokio::test]
+async fn a_set_whose_dependency_was_filled_after_it_was_read_is_not_stored() {
+    let cache = Cache::builder().build();
+    let read = cache.stamp();
+    cache.invalidate(["anything"]).await.unwrap();
+    fill(&cache, "brand", 2);
+    cache.set("page", 1).at(read).depends_on("brand").await;
+    assert_eq!(fresh(&cache, "page"), None);
 }
 
 #[tokio::test]
 async fn clear_takes_everything() {
     let cache = Cache::builder().build();
-    fill(&cache, "a", 1).await;
-    fill(&cache, "b", 2).await;
-    cache.clear();
-    assert!(cache.get("a").is_none() && cache.get("b").is_none());
-    assert_eq!(fill(&cache, "a", 3).await, (3, State::Filled));
-    assert!(cache.get("a").is_some());
+    fill(&cache, "a", 1);
+    fill(&cache, "b", 2);
+    cache.clear().await.unwrap();
+    assert_eq!(["a", "b"].map(|key| fresh(&cache, key)), [None; 2]);
+    assert_eq!(cache.snapshot().entries, 0);
+    assert_eq!(fill(&cache, "a", 3), (3, State::Filled));
+    assert_eq!(fresh(&cache, "a"), Some(3));
 }
 
 #[tokio::test]
-async fn partitions_do_not_meet() {
+async fn many_are_looked_up_in_their_order() {
     let cache = Cache::builder().build();
-    let (alice, bob) = (cache.partition("alice"), cache.partition("bob"));
-    fill(&alice, "k", 1).await;
-    assert!(bob.get("k").is_none() && cache.get("k").is_none());
-    fill(&bob, "k", 2).await;
-    alice.remove("k");
-    assert!(alice.get("k").is_none());
-    assert_eq!(*bob.get("k").unwrap(), 2);
-    fill(&cache.partition("a").partition("b"), "k", 3).await;
-    assert!(cache.partition("ab").get("k").is_none());
-    // Nor can a key be made that reads as another partition's.
-    let forged = [&1_u64.to_be_bytes()[..], b"bk"].concat();
-    assert!(cache.partition("a").get(forged).is_none());
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_stale_value_is_served_when_the_source_fails_within_its_grace() {
-    let cache = Cache::builder().ttl(10 * SECOND).grace(60 * SECOND).build();
-    fill(&cache, "k", 1).await;
-    advance(20 * SECOND).await;
-    assert!(cache.get("k").is_none());
-    assert_eq!(fail(&cache, "k").await, Ok((1, State::Stale)));
-    advance(50 * SECOND).await;
-    assert_eq!(fail(&cache, "k").await, Err("down"));
+    fill(&cache, "a", 1);
+    fill(&cache, "c", 3);
+    let hits = cache.get_many(["c", "b", "a"]).await;
+    let values: Vec<_> = hits.iter().map(|hit| hit.as_deref().copied()).collect();
+    assert_eq!(values, [Some(3), None, Some(1)]);
+    assert_eq!((cache.snapshot().hits, cache.snapshot().misses), (2, 3));
 }
 
 #[tokio::test]
-async fn what_was_expired_may_be_served_in_bad_times_and_what_was_removed_may_not() {
-    let cache = Cache::builder().grace(60 * SECOND).build();
-    fill_with_tag(&cache, "k", 1, "t").await;
-    cache.invalidate(["t"]);
-    assert!(cache.get("k").is_none());
-    assert_eq!(fail(&cache, "k").await, Ok((1, State::Stale)));
-    cache.invalidate_tags(["t"], Depth::Remove);
-    assert_eq!(fail(&cache, "k").await, Err("down"));
-}
-
-#[tokio::test]
-async fn a_fill_sees_the_stale_value() {
-    let cache = Cache::builder().grace(60 * SECOND).build();
-    fill_with_tag(&cache, "k", 1, "t").await;
-    cache.invalidate(["t"]);
-    let filled = cache.get_or_set("k", |fill: Fill<u32>| async move {
-        let old = fill.stale().map(|hit| **hit);
-        Ok::<_, Infallible>(old.map(|old| old + 1))
+async fn a_call_that_skips_memory_sees_the_source_and_leaves_nothing() {
+    let cache = Cache::builder().build();
+    fill(&cache, "k", 1);
+    let past = cache.get_or_set("k", |fill: Fill<u32>| async move {
+        assert!(fill.stale().is_none());
+        Ok::<_, &str>(Some(2))
     });
-    assert_eq!(*filled.await.unwrap().unwrap(), 2);
+    assert_eq!(*past.skip_memory().await.unwrap().unwrap(), 2);
+    assert_eq!(fresh(&cache, "k"), Some(1));
+    let none = cache.get_or_set("k", |_| async { Ok::<_, &str>(None) });
+    assert!(none.skip_memory().await.unwrap().is_none());
+    assert_eq!(fresh(&cache, "k"), Some(1));
 }
 
 #[tokio::test(start_paused = true)]
-async fn many_calls_for_one_key_are_one_fill() {
-    let cache = Cache::builder().build();
-    let fills = AtomicUsize::new(0);
-    let fills: &'static AtomicUsize = Box::leak(Box::new(fills));
-    let call = || {
-        let cache = cache.clone();
-        tokio::spawn(async move {
-            let filled = cache.get_or_set("k", move |_: Fill<usize>| async move {
-                tokio::time::sleep(SECOND).await;
-                Ok::<_, Infallible>(Some(fills.fetch_add(1, Ordering::SeqCst)))
-            });
-            *filled.await.unwrap().unwrap()
-        })
-    };
-    let calls: Vec<_> = (0..100).map(|_| call()).collect();
-    for call in calls {
-        assert_eq!(call.await.unwrap(), 0);
+async fn a_fill_sees_what_is_there_and_may_find_it_unchanged() {
+    let cache = Cache::builder().ttl(10 * SECOND).grace(60 * SECOND).build();
+    let sources = Sources::default();
+    fill_with(&cache, "k", 1, tag("t"));
+    for _ in 0..3 {
+        advance(10 * SECOND).await;
+        let mut call = sources.begin(&cache, "k");
+        let source = sources.next();
+        assert_eq!(
+            source.fill().stale().map(|hit| (**hit, hit.state())),
+            Some((1, State::Stale))
+        );
+        source.says(Says::NotModified);
+        assert_eq!(done(&mut call).unwrap(), Some((1, State::Filled)));
+        advance(9 * SECOND).await;
+        assert_eq!(fresh(&cache, "k"), Some(1), "it is fresh again");
     }
-    assert_eq!(cache.snapshot().joined, 99);
-    assert_eq!(cache.snapshot().filling, 0);
+    cache.invalidate(["t"]).await.unwrap();
+    assert_eq!(fresh(&cache, "k"), None, "it has kept its tag");
+    cache.remove("k").await.unwrap();
+    let mut call = sources.begin(&cache, "k");
+    let source = sources.next();
+    assert!(source.fill().stale().is_none(), "it is gone");
+    source.says(Says::NotModified);
+    assert_eq!(done(&mut call).unwrap(), None);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
+async fn many_calls_for_one_key_are_one_fill() {
+    for ttl in [Duration::ZERO, SECOND] {
+        let (cache, sources) = (Cache::builder().ttl(ttl).build(), Sources::default());
+        let mut calls: Vec<_> = (0..3000).map(|_| sources.begin(&cache, "k")).collect();
+        assert_eq!(sources.len(), 1);
+        sources.next().says(Says::Value(1));
+        for call in &mut calls {
+            assert_eq!(done(call).unwrap(), Some((1, State::Filled)), "{ttl:?}");
+        }
+        let snapshot = cache.snapshot();
+        assert_eq!(
+            (snapshot.fills, snapshot.joined, snapshot.filling),
+            (1, 2999, 0)
+        );
+    }
+}
+
+#[tokio::test]
 async fn everyone_who_waited_gets_the_same_error() {
-    let cache = Cache::<u32>::builder().build();
-    let call = || {
-        let cache = cache.clone();
-        tokio::spawn(async move {
-            let filled = cache.get_or_set("k", |_| async {
-                tokio::time::sleep(SECOND).await;
-                Err::<Option<u32>, _>("down")
-            });
-            *filled.await.unwrap_err().get_ref()
-        })
-    };
-    let (first, second) = (call(), call());
-    assert_eq!(first.await.unwrap(), "down");
-    assert_eq!(second.await.unwrap(), "down");
+    let (cache, sources) = (Cache::builder().build(), Sources::default());
+    let mut calls = [(); 3].map(|()| sources.begin(&cache, "k"));
+    sources.next().says(Says::Fails);
+    for call in &mut calls {
+        assert!(matches!(done(call), Err(FillError::Source(error)) if *error == "down"));
+    }
     assert_eq!(cache.snapshot().failures, 1);
+}
+
+#[tokio::test]
+async fn who_waited_for_an_error_of_another_type_fills_itself() {
+    let (cache, sources) = (Cache::builder().build(), Sources::default());
+    let mut fails = sources.begin(&cache, "k");
+    let own = cache.get_or_set("k", |_| async { Ok::<_, u8>(Some(2)) });
+    let mut own = task::spawn(own);
+    assert_pending!(own.poll());
+    sources.next().says(Says::Fails);
+    assert!(done(&mut fails).is_err());
+    let hit = tokio_test::assert_ready!(own.poll()).unwrap().unwrap();
+    assert_eq!((*hit, hit.state()), (2, State::Filled));
+}
+
+#[tokio::test]
+async fn nothing_happens_before_the_first_poll() {
+    let (cache, sources) = (Cache::builder().build(), Sources::default());
+    drop(sources.call(&cache, "k"));
+    drop(cache.set("k", 1));
+    drop(cache.get("k"));
+    assert_eq!(sources.len(), 0);
+    assert_eq!(cache.snapshot().misses, 0);
+    assert_eq!(cache.snapshot().entries, 0);
+}
+
+#[tokio::test]
+async fn a_dropped_fill_is_taken_over_by_one_who_waits() {
+    let (cache, sources) = (Cache::builder().build(), Sources::default());
+    let first = sources.begin(&cache, "k");
+    let mut second = sources.begin(&cache, "k");
+    let third = sources.begin(&cache, "k");
+    drop(third);
+    drop(first);
+    assert!(second.is_woken());
+    assert_pending!(second.poll());
+    sources.next();
+    sources.next().says(Says::Value(2));
+    assert_eq!(done(&mut second).unwrap(), Some((2, State::Filled)));
+    assert_eq!(cache.snapshot().filling, 0);
 }
 
 #[tokio::test]
@@ -215,27 +360,4 @@ async fn the_weight_is_bounded() {
     let snapshot = cache.snapshot();
     assert!(snapshot.weight <= 100_000, "{snapshot:?}");
     assert!(snapshot.entries > 10, "{snapshot:?}");
-}
-
-#[tokio::test(start_paused = true)]
-async fn however_many_call_at_once_the_source_is_read_once_also_without_a_ttl() {
-    for ttl in [Duration::ZERO, SECOND] {
-        let cache = Cache::builder().ttl(ttl).build();
-        let calls: Vec<_> = (0..3000)
-            .map(|_| {
-                let cache = cache.clone();
-                tokio::spawn(async move {
-                    let filled = cache.get_or_set("k", |_: Fill<u32>| async {
-                        tokio::time::sleep(SECOND).await;
-                        Ok::<_, Infallible>(Some(1))
-                    });
-                    *filled.await.unwrap().unwrap()
-                })
-            })
-            .collect();
-        for call in calls {
-            assert_eq!(call.await.unwrap(), 1);
-        }
-        assert_eq!(cache.snapshot().fills, 1, "{ttl:?}");
-    }
 }

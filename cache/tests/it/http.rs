@@ -285,7 +285,7 @@ async fn tags_from_a_handler_invalidate_what_has_them_and_nothing_else() {
     test.says("new", &[]);
     test.get("/1").await.is("new");
     test.get("/2").await.is("page");
-    test.cache.invalidate(["product:/2"]);
+    test.cache.invalidate(["product:/2"]).now();
     test.get("/2").await.is("new");
 }
 
@@ -303,7 +303,7 @@ async fn a_response_that_was_under_way_while_its_tag_was_invalidated_is_not_serv
         response
     });
     let response = test.call(get("/a", &[])).await;
-    test.cache.invalidate(["t"]);
+    test.cache.invalidate(["t"]).now();
     hand.data("old").end();
     assert_eq!(
         response.into_body().collect().await.unwrap().to_bytes(),
@@ -545,7 +545,7 @@ async fn what_was_joined_inside_is_not_stored_and_cannot_outlive_an_invalidation
     // It begins after the invalidation, and joins a flight from before it.
     let follower = async {
         tokio::task::yield_now().await;
-        cache.invalidate(["t"]);
+        cache.invalidate(["t"]).now();
         through_both(&layer, &dedup, &gate, "never asked").await
     };
     let open = async {

@@ -4,6 +4,11 @@
 mod data;
 #[cfg(feature = "http")]
 mod http;
+mod kit;
 #[cfg(feature = "http")]
 mod laws;
 mod races;
+mod refreshing;
+mod surviving;
+mod telling;
+mod views;

@@ -1,152 +1,322 @@
 //! Fills that race with invalidations: the first thing that goes wrong in a cache.
 
-use std::convert::Infallible;
+use std::time::Duration;
 
-use buttress_cache::{Cache, Fill, FillError, Hit};
-use tokio::sync::oneshot;
-use tokio_test::task::{self, Spawn};
-use tokio_test::{assert_pending, assert_ready};
+use buttress_cache::{Cache, State};
+use tokio::time::advance;
+use tokio_test::assert_pending;
 
-type Call = Spawn<
-    std::pin::Pin<Box<dyn Future<Output = Result<Option<Hit<u32>>, FillError<Infallible>>> + Send>>,
->;
-
-/// A call whose fill has begun, and ends when told.
-fn begin(cache: &Cache<u32>) -> (Call, oneshot::Sender<u32>) {
-    let (send, receive) = oneshot::channel();
-    let call = cache.get_or_set("k", |fill: Fill<u32>| async move {
-        fill.tag("early");
-        let value = receive.await.unwrap();
-        fill.tag("late").depends_on("parent");
-        Ok(Some(value))
-    });
-    let mut call = task::spawn(call.into_future());
-    assert_pending!(call.poll());
-    (call, send)
-}
-
-#[track_caller]
-fn value(call: &mut Call) -> u32 {
-    *assert_ready!(call.poll()).unwrap().unwrap()
-}
+use crate::kit::{SECOND, Says, Source, Sources, done, fill, fill_with, fresh};
 
 fn cache() -> Cache<u32> {
     Cache::builder().build()
 }
 
+/// What may happen while the value of `k` is being read, and must win.
+const INVALIDATIONS: [(&str, fn(&Cache<u32>)); 11] = [
+    ("a tag known before", |c| c.invalidate(["early"]).now()),
+    ("a tag known after", |c| c.invalidate(["late"]).now()),
+    ("a tag, removed", |c| c.invalidate(["late"]).remove().now()),
+    ("its key, removed", |c| c.remove("k").now()),
+    ("its key, expired", |c| c.expire("k").now()),
+    ("what it depends on, removed", |c| c.remove("parent").now()),
+    ("what it depends on, expired", |c| c.expire("parent").now()),
+    ("a tag of what it depends on", |c| {
+        c.invalidate(["of the parent"]).now();
+    }),
+    ("all of them", |c| {
+        c.invalidate(["other", "late", "another"]).now();
+    }),
+    ("everything", |c| c.clear().now()),
+    ("a guard that came and went", |c| drop(c.guard(["late"]))),
+];
+
+/// Ends a fill with all that `INVALIDATIONS` take.
+fn end(source: Source, value: u32) {
+    source.tagged(value, |fill| {
+        fill.tag("late").depends_on("parent");
+    });
+}
+
+/// Begins a fill of `k` and says what is known of it before the source is read.
+fn early(sources: &Sources) -> Source {
+    let source = sources.next();
+    source.fill().tag("early");
+    source
+}
+
+fn parent(cache: &Cache<u32>) {
+    fill_with(cache, "parent", 0, |fill| {
+        fill.tag("of the parent");
+    });
+}
+
 #[tokio::test]
 async fn a_fill_that_nobody_disturbs_is_stored() {
-    let cache = cache();
-    let (mut call, send) = begin(&cache);
-    send.send(1).unwrap();
-    assert_eq!(value(&mut call), 1);
-    assert_eq!(*cache.get("k").unwrap(), 1);
+    let (cache, sources) = (cache(), Sources::default());
+    parent(&cache);
+    let mut call = sources.begin(&cache, "k");
+    end(early(&sources), 1);
+    assert_eq!(done(&mut call).unwrap(), Some((1, State::Filled)));
+    assert_eq!(fresh(&cache, "k"), Some(1));
 }
 
 #[tokio::test]
-async fn a_tag_invalidated_during_the_fill_wins() {
-    let cache = cache();
-    for tag in ["early", "late"] {
-        let (mut call, send) = begin(&cache);
-        cache.invalidate([tag]);
-        send.send(1).unwrap();
-        assert_eq!(value(&mut call), 1, "its own caller began before");
-        assert!(cache.get("k").is_none(), "{tag}");
+async fn what_is_invalidated_during_a_fill_is_not_resurrected_by_it() {
+    for (what, invalidate) in INVALIDATIONS {
+        let (cache, sources) = (cache(), Sources::default());
+        parent(&cache);
+        let mut call = sources.begin(&cache, "k");
+        let source = early(&sources);
+        invalidate(&cache);
+        end(source, 1);
+        let answer = done(&mut call).unwrap();
+        assert_eq!(answer, Some((1, State::Filled)), "its caller began before");
+        assert_eq!(fresh(&cache, "k"), None, "{what}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nor_by_one_that_went_on_in_the_background() {
+    for (what, invalidate) in INVALIDATIONS {
+        let cache = Cache::builder().ttl(SECOND).grace(100 * SECOND);
+        let cache = cache.soft_timeout(SECOND).throttle(Duration::ZERO).build();
+        let sources = Sources::default();
+        fill(&cache, "k", 0);
+        advance(2 * SECOND).await;
+        parent(&cache);
+        let mut call = sources.begin(&cache, "k");
+        advance(SECOND).await;
+        assert_eq!(done(&mut call).unwrap(), Some((0, State::Stale)));
+        let source = early(&sources);
+        invalidate(&cache);
+        end(source, 1);
+        assert!(cache.drain(SECOND).await);
+        assert_eq!(fresh(&cache, "k"), None, "{what}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nor_by_one_that_refreshes_what_is_still_fresh() {
+    for (what, invalidate) in INVALIDATIONS {
+        let cache = Cache::builder().ttl(10 * SECOND).eager(0.5).build();
+        let sources = Sources::default();
+        parent(&cache);
+        fill_with(&cache, "k", 0, |fill| {
+            fill.tag("early").tag("late").depends_on("parent");
+        });
+        advance(5 * SECOND).await;
+        assert_eq!(
+            done(&mut sources.call(&cache, "k")).unwrap(),
+            Some((0, State::Fresh))
+        );
+        tokio::task::yield_now().await;
+        let source = early(&sources);
+        invalidate(&cache);
+        end(source, 1);
+        assert!(cache.drain(SECOND).await);
+        assert_ne!(fresh(&cache, "k"), Some(1), "{what}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nor_by_one_that_finds_nothing_changed() {
+    for (what, invalidate) in INVALIDATIONS {
+        let cache = Cache::builder().ttl(SECOND).grace(100 * SECOND).build();
+        let sources = Sources::default();
+        parent(&cache);
+        fill_with(&cache, "k", 0, |fill| {
+            fill.tag("early").tag("late").depends_on("parent");
+        });
+        advance(2 * SECOND).await;
+        parent(&cache);
+        let mut call = sources.begin(&cache, "k");
+        let source = sources.next();
+        invalidate(&cache);
+        source.says(Says::NotModified);
+        assert_eq!(done(&mut call).unwrap(), Some((0, State::Filled)));
+        assert_eq!(fresh(&cache, "k"), None, "{what}");
     }
 }
 
 #[tokio::test]
-async fn a_key_removed_or_expired_during_the_fill_wins() {
-    let cache = cache();
-    let ways: [fn(&Cache<u32>, &str); 2] = [|c, k| c.remove(k), |c, k| c.expire(k)];
-    for invalidate in ways {
-        for key in ["k", "parent"] {
-            let (mut call, send) = begin(&cache);
-            invalidate(&cache, key);
-            send.send(1).unwrap();
-            assert_eq!(value(&mut call), 1);
-            assert!(cache.get("k").is_none(), "{key}");
-        }
+async fn nor_is_what_was_known_not_to_be() {
+    for (what, invalidate) in INVALIDATIONS {
+        let cache = Cache::builder().negative_ttl(SECOND).build();
+        let sources = Sources::default();
+        parent(&cache);
+        let mut call = sources.begin(&cache, "k");
+        let source = early(&sources);
+        source.fill().tag("late").depends_on("parent");
+        invalidate(&cache);
+        source.says(Says::Nothing);
+        assert_eq!(done(&mut call).unwrap(), None);
+        let mut again = sources.begin(&cache, "k");
+        sources.next().says(Says::Value(1));
+        assert_eq!(
+            done(&mut again).unwrap(),
+            Some((1, State::Filled)),
+            "{what}"
+        );
     }
-}
-
-#[tokio::test]
-async fn a_clear_during_the_fill_wins() {
-    let cache = cache();
-    let (mut call, send) = begin(&cache);
-    cache.clear();
-    send.send(1).unwrap();
-    assert_eq!(value(&mut call), 1);
-    assert!(cache.get("k").is_none());
-}
-
-#[tokio::test]
-async fn who_comes_after_an_invalidation_does_not_get_a_fill_from_before_it() {
-    let cache = cache();
-    let (mut old, send_old) = begin(&cache);
-    cache.invalidate(["late"]);
-    let (mut new, send_new) = begin(&cache);
-    send_old.send(1).unwrap();
-    assert_eq!(value(&mut old), 1);
-    assert!(new.is_woken());
-    assert_pending!(
-        new.poll(),
-        "it found what it waited for invalid, and fills itself"
-    );
-    send_new.send(2).unwrap();
-    assert_eq!(value(&mut new), 2);
-    assert_eq!(*cache.get("k").unwrap(), 2);
 }
 
 #[tokio::test]
 async fn a_set_with_an_old_stamp_does_not_resurrect() {
-    let cache = cache();
-    let before = cache.stamp();
-    cache.invalidate(["t"]);
-    cache.set("k", 1).tags(["t"]).at(before).store();
-    assert!(cache.get("k").is_none());
-    cache.set("k", 2).tags(["t"]).at(cache.stamp()).store();
-    assert_eq!(*cache.get("k").unwrap(), 2);
+    for (what, invalidate) in INVALIDATIONS {
+        let cache = cache();
+        parent(&cache);
+        let before = cache.stamp();
+        invalidate(&cache);
+        let set = || cache.set("k", 1).tags(["early", "late"]);
+        set().at(before).depends_on("parent").await;
+        assert_eq!(fresh(&cache, "k"), None, "{what}");
+        set().at(cache.stamp()).await;
+        assert_eq!(fresh(&cache, "k"), Some(1), "{what}");
+    }
 }
 
 #[tokio::test]
-async fn a_dropped_fill_is_taken_over_by_one_who_waits() {
-    let cache = cache();
-    let (first, _send) = begin(&cache);
-    let (mut second, send) = begin(&cache);
-    drop(first);
-    assert!(second.is_woken());
-    assert_pending!(second.poll());
-    send.send(2).unwrap();
-    assert_eq!(value(&mut second), 2);
-    assert_eq!(cache.snapshot().filling, 0);
+async fn who_comes_after_an_invalidation_does_not_get_a_fill_from_before_it() {
+    for (what, invalidate) in INVALIDATIONS {
+        let (cache, sources) = (cache(), Sources::default());
+        parent(&cache);
+        let mut old = sources.begin(&cache, "k");
+        let source = early(&sources);
+        invalidate(&cache);
+        let mut new = sources.begin(&cache, "k");
+        end(source, 1);
+        assert_eq!(done(&mut old).unwrap(), Some((1, State::Filled)));
+        assert!(new.is_woken());
+        // It found what it waited for to be of no use, and fills itself.
+        assert_pending!(new.poll(), "{what}");
+        end(sources.next(), 2);
+        assert_eq!(done(&mut new).unwrap(), Some((2, State::Filled)));
+        assert_eq!(fresh(&cache, "k"), Some(2));
+    }
+}
+
+#[tokio::test]
+async fn who_came_before_an_invalidation_may_have_a_fill_from_before_it() {
+    for (_, invalidate) in INVALIDATIONS {
+        let (cache, sources) = (cache(), Sources::default());
+        parent(&cache);
+        let mut leads = sources.begin(&cache, "k");
+        let mut follows = sources.begin(&cache, "k");
+        let source = early(&sources);
+        invalidate(&cache);
+        end(source, 1);
+        assert_eq!(done(&mut leads).unwrap(), Some((1, State::Filled)));
+        assert_eq!(done(&mut follows).unwrap(), Some((1, State::Filled)));
+    }
 }
 
 #[tokio::test]
 async fn a_value_whose_dependency_was_filled_anew_meanwhile_is_not_stored() {
-    let cache = cache();
+    let (cache, sources) = (cache(), Sources::default());
     let product = |tag: &'static str, value| {
-        cache.get_or_set("product", move |fill: Fill<u32>| async move {
+        fill_with(&cache, "product", value, move |fill| {
             fill.tag(tag);
-            Ok::<_, Infallible>(Some(value))
         })
     };
-    product("cat7", 1).await.unwrap();
-    let (send, receive) = oneshot::channel();
-    let page = cache.get_or_set("page", |fill: Fill<u32>| async move {
-        let old = receive.await.unwrap();
+    product("cat7", 1);
+    let mut page = sources.begin(&cache, "page");
+    cache.invalidate(["cat7"]).now();
+    product("cat9", 2);
+    sources.next().tagged(1, |fill| {
         fill.depends_on("product");
-        Ok::<_, Infallible>(Some(old))
     });
-    let mut page = task::spawn(page.into_future());
-    assert_pending!(page.poll());
-    cache.invalidate(["cat7"]);
-    product("cat9", 2).await.unwrap();
-    send.send(1).unwrap();
-    assert_eq!(
-        *assert_ready!(page.poll()).unwrap().unwrap(),
-        1,
-        "its caller began before"
-    );
-    assert!(cache.get("page").is_none());
+    let answer = done(&mut page).unwrap();
+    assert_eq!(answer, Some((1, State::Filled)), "its caller began before");
+    assert_eq!(fresh(&cache, "page"), None);
+    assert_eq!(cache.snapshot().unstored, 1);
+}
+
+#[tokio::test]
+async fn a_value_without_the_tag_that_is_guarded_is_stored() {
+    let (cache, sources) = (cache(), Sources::default());
+    let guard = cache.guard(["late"]);
+    let mut call = sources.begin(&cache, "k");
+    sources.next().tagged(1, |fill| {
+        fill.tag("early");
+    });
+    assert!(done(&mut call).is_ok());
+    assert_eq!(fresh(&cache, "k"), Some(1));
+    drop(guard);
+    assert_eq!(fresh(&cache, "k"), Some(1));
+}
+
+#[tokio::test]
+async fn nothing_that_begins_or_ends_under_a_guard_is_stored_and_what_was_there_stays() {
+    let (cache, sources) = (cache(), Sources::default());
+    let tag = |fill: &buttress_cache::Fill<u32>| {
+        fill.tag("t");
+    };
+    fill_with(&cache, "before", 1, tag);
+    let mut spans = sources.begin(&cache, "spans");
+    let spanning = sources.next();
+    let mut into = sources.begin(&cache, "ends within");
+    let ending = sources.next();
+    let guards = [cache.guard(["t"]), cache.guard(["t", "t"])];
+    let mut out = sources.begin(&cache, "begins within");
+    let beginning = sources.next();
+    ending.tagged(1, tag);
+    assert!(done(&mut into).is_ok());
+    fill_with(&cache, "within", 1, tag);
+    cache.set("set within", 1).tags(["t"]).await;
+    let [one, other] = guards;
+    drop(one);
+    fill_with(&cache, "within the other", 1, tag);
+    drop(other);
+    spanning.tagged(1, tag);
+    beginning.tagged(1, tag);
+    assert!(done(&mut spans).is_ok() && done(&mut out).is_ok());
+    fill_with(&cache, "after", 1, tag);
+    for (key, stored) in [
+        ("before", true),
+        ("spans", false),
+        ("ends within", false),
+        ("begins within", false),
+        ("within", false),
+        ("set within", false),
+        ("within the other", false),
+        ("after", true),
+    ] {
+        assert_eq!(fresh(&cache, key).is_some(), stored, "{key}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_invalidation_comes_again_for_what_read_a_replica_that_lagged() {
+    let cache = cache();
+    let lagging = |value| {
+        fill_with(&cache, "k", value, |fill| {
+            fill.tag("t");
+        })
+    };
+    lagging(1);
+    cache
+        .invalidate(["t"])
+        .again_after(2 * SECOND)
+        .await
+        .unwrap();
+    assert_eq!(fresh(&cache, "k"), None);
+    lagging(1);
+    tokio::time::sleep(SECOND).await;
+    assert_eq!(fresh(&cache, "k"), Some(1));
+    assert!(!cache.drain(Duration::ZERO).await);
+    assert!(cache.drain(2 * SECOND).await);
+    assert_eq!(fresh(&cache, "k"), None);
+    assert_eq!(cache.snapshot().invalidations, 2);
+}
+
+#[tokio::test]
+async fn nothing_is_invalidated_by_what_is_not_awaited() {
+    let cache = cache();
+    fill(&cache, "k", 1);
+    drop(cache.remove("k"));
+    drop(cache.clear());
+    assert_eq!(fresh(&cache, "k"), Some(1));
+    cache.remove("k").await.unwrap();
+    assert_eq!(fresh(&cache, "k"), None);
 }

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::future::{Future, IntoFuture};
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -91,19 +91,21 @@ impl Model {
 fn begin(cache: &Cache<Value>, clock: &Arc<AtomicUsize>, key: usize, tags: Vec<usize>) -> Call {
     let (finish, finished) = oneshot::channel();
     let now = Arc::clone(clock);
-    let call = cache.get_or_set([key as u8], move |fill: Fill<Value>| async move {
+    let fill = move |fill: Fill<Value>| async move {
         let began = now.load(Ordering::SeqCst);
         for tag in &tags {
             fill.tag(TAGS[*tag]);
         }
         let _ = finished.await;
         Ok(Some(Value { began, tags }))
-    });
+    };
+    let cache = cache.clone();
+    let call = async move { cache.get_or_set([key as u8], fill).await };
     let began = clock.load(Ordering::SeqCst);
     Call {
         key,
         began,
-        future: task::spawn(call.into_future()),
+        future: task::spawn(Box::pin(call)),
         finish: Some(finish),
     }
 }
@@ -134,19 +136,19 @@ proptest! {
                 Op::Drop(which) if !calls.is_empty() => {
                     drop(calls.swap_remove(which.index(calls.len())));
                 }
-                Op::Get { key } => if let Some(hit) = cache.get([key as u8]) {
+                Op::Get { key } => if let Some(hit) = cache.get([key as u8]).now() {
                     prop_assert!(model.allows(key, &hit, step), "{:?} at {step}", *hit);
                 },
                 Op::InvalidateTag { tag } => {
-                    cache.invalidate([TAGS[tag]]);
+                    cache.invalidate([TAGS[tag]]).now();
                     model.tags.insert(tag, step);
                 }
                 Op::Remove { key } => {
-                    cache.remove([key as u8]);
+                    cache.remove([key as u8]).now();
                     model.keys.insert(key, step);
                 }
                 Op::Clear => {
-                    cache.clear();
+                    cache.clear().now();
                     model.cleared = step;
                 }
                 Op::Finish(_) | Op::Drop(_) => {}

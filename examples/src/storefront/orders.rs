@@ -52,7 +52,7 @@ pub(crate) async fn place(
         },
     );
     // Here and not by an extension of the response: the client may have gone, and the response with it.
-    shop.pages.stored.invalidate([tenant.tag("sales")]);
+    shop.pages.stored.invalidate([tenant.tag("sales")]).now();
     let location = [(header::LOCATION, format!("/orders/{}", order.id))];
     (StatusCode::CREATED, location, Json(order)).into_response()
 }

@@ -24,7 +24,7 @@ use super::frame::WRITTEN_AT;
 use super::{
     Asking, Bump, EntryKey, Expected, Head, L2, L2Error, Moved, News, SLOT_BYTES, Slots, Written,
 };
-use crate::invalidation::Depth;
+use crate::clock::Depth;
 
 /// A second level in Redis (7 or later) or Valkey, alone or a cluster.
 ///
@@ -71,7 +71,7 @@ impl RedisL2 {
     pub fn builder(namespace: impl Into<String>) -> RedisL2Builder {
         RedisL2Builder {
             namespace: namespace.into(),
-            slot_bits: crate::invalidation::SlotBits::DEFAULT.get(),
+            slot_bits: crate::clock::SlotBits::DEFAULT.get(),
             timeout: Duration::from_secs(2),
         }
     }

@@ -1,7 +1,7 @@
 //! What comes back from Redis, read with suspicion.
 
 use super::script::{HEADER, MAGIC};
-use crate::invalidation::Depth;
+use crate::clock::Depth;
 use crate::l2::{Head, L2Error, Moved, News};
 
 pub(super) const OTHER_CLOCK: &str = "a clock with another number of slots, or none of ours";

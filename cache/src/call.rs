@@ -1,0 +1,212 @@
+//! The way of a call that has found nothing fresh.
+
+use std::future::Future;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use buttress_dedup::{Role, Waited};
+use tokio::time::timeout;
+
+use crate::cache::{Cache, Found};
+use crate::clock::{Stamp, Validity};
+use crate::entry::{Entry, Usable};
+use crate::error::FillError;
+use crate::event::{Event, Stale};
+use crate::fill::{Fill, Said};
+use crate::hit::{Hit, State};
+use crate::place::{Answer, Place};
+use crate::work::{Filled, Leads};
+
+/// A call, and its fill if it comes to that.
+pub(crate) struct Call<V, F, E> {
+    pub(crate) at: Place<V>,
+    pub(crate) said: Said,
+    pub(crate) fill: F,
+    error: PhantomData<fn() -> E>,
+}
+
+/// How often a follower may find that what it waited for began too early for it, before it fills for itself alone.
+const MAX_FLIGHTS: usize = 3;
+
+impl<V, F, E> Call<V, F, E> {
+    pub(crate) fn new(cache: &Cache<V>, full: Arc<[u8]>, said: Said, fill: Option<F>) -> Self {
+        let cache = cache.clone();
+        Self {
+            at: Place { cache, full },
+            said,
+            fill: fill.expect("a future is not polled after it was ready"),
+            error: PhantomData,
+        }
+    }
+}
+
+impl<V, F, Fut, E> Call<V, F, E>
+where
+    V: Send + Sync + 'static,
+    F: FnOnce(Fill<V>) -> Fut + Send + 'static,
+    Fut: Future<Output = Result<Option<V>, E>> + Send + 'static,
+    E: Send + Sync + 'static,
+{
+    /// Waits for somebody else's fill, or fills.
+    ///
+    /// ```text
+    ///  Look ── fresh ─► (hit)
+    ///   │ └─── stale, and the source is left in peace ─► (stale)
+    ///   └──► Join ─── leads, or is promoted ─► Lead ─► (answer), or (stale)
+    ///          ├───── follows ─── a value, or an error ─► (answer), or (stale)
+    ///          │        ├──────── too slow ─► (stale), or Look
+    ///          │        └──────── began too early ─► Look, and after some times Alone
+    ///          └───── there is no room ─► Alone ─► (answer), or (stale)
+    /// ```
+    pub(crate) async fn run(self, mut found: Option<Found<V>>) -> Answer<V, E> {
+        // Whatever is invalidated from here on, this call began before.
+        let asked = self.at.cache.stamp();
+        let mut too_early = 0;
+        let mut joined = false;
+        while too_early < MAX_FLIGHTS {
+            let stale = match found {
+                Some(found) if found.usable == Usable::Fresh => return Ok(found.hit(State::Fresh)),
+                found => found.map(|found| found.entry),
+            };
+            if let Some(hit) = self.throttled(stale.as_ref()) {
+                return Ok(Some(hit));
+            }
+            let wait = match self.at.cache.flights().join(Arc::clone(&self.at.full)) {
+                Role::Follower(wait) => wait,
+                Role::Leader(leader) => return self.lead(leader, stale).await,
+                Role::Full | Role::Landed(_) => return self.alone(stale).await,
+            };
+            if !std::mem::replace(&mut joined, true) {
+                self.at.tell(|key| Event::Joined { key });
+            }
+            match wait.await {
+                Waited::Promoted(leader) => return self.lead(leader, stale).await,
+                Waited::TimedOut => {
+                    if let Some(hit) = self.too_slow(stale.as_ref(), asked) {
+                        return Ok(Some(hit));
+                    }
+                }
+                Waited::Value(filled) => {
+                    if let Some(answer) = self.accept(filled, stale.as_ref(), asked) {
+                        return answer;
+                    }
+                    too_early += 1;
+                }
+            }
+            found = self.at.look_up();
+        }
+        self.alone(found.map(|found| found.entry)).await
+    }
+
+    /// Fills for this caller, and keeps nothing.
+    pub(crate) async fn past_memory(self) -> Answer<V, E> {
+        #[cfg(feature = "l2")]
+        if let Some(found) = self.at.look_below(false).await
+            && found.usable == Usable::Fresh
+        {
+            return Ok(self.at.hit_below(found));
+        }
+        self.work(None, None, false).await
+    }
+
+    async fn alone(self, stale: Option<Arc<Entry<V>>>) -> Answer<V, E> {
+        let at = self.at.clone();
+        let answer = self.work(None, stale.clone(), true).await;
+        at.or_stale(answer, stale.as_ref())
+    }
+
+    /// Fills for everyone who waits. If it is dropped, its fill is dropped first, and then somebody else leads.
+    async fn lead(self, leader: Leads<V>, stale: Option<Arc<Entry<V>>>) -> Answer<V, E> {
+        // Someone may have filled it between our look and our lead.
+        if let Some(found) = self.at.look_up()
+            && found.usable == Usable::Fresh
+        {
+            leader.complete(Filled::Entry(Arc::clone(&found.entry)));
+            return Ok(found.hit(State::Fresh));
+        }
+        // Nobody asks the source for what another process has read.
+        #[cfg(feature = "l2")]
+        let stale = match self.at.look_below(true).await {
+            Some(found) if found.usable == Usable::Fresh => {
+                leader.complete(Filled::Entry(Arc::clone(&found.entry)));
+                return Ok(self.at.hit_below(found));
+            }
+            found => found.map(|found| found.entry).or(stale),
+        };
+        match (self.at.cache.settings().soft_timeout, stale) {
+            (Some(soft), Some(stale)) => self.lead_for(soft, leader, stale).await,
+            (_, stale) => {
+                let at = self.at.clone();
+                let answer = self.work(Some(leader), stale.clone(), true).await;
+                at.or_stale(answer, stale.as_ref())
+            }
+        }
+    }
+
+    /// Fills, and lets the fill go on by itself when it takes longer than `soft`.
+    async fn lead_for(
+        self,
+        soft: Duration,
+        leader: Leads<V>,
+        stale: Arc<Entry<V>>,
+    ) -> Answer<V, E> {
+        let at = self.at.clone();
+        let asked = at.cache.stamp();
+        let mut work = Box::pin(self.work(Some(leader), Some(Arc::clone(&stale)), true));
+        if let Ok(answer) = timeout(soft, &mut work).await {
+            return at.or_stale(answer, Some(&stale));
+        }
+        if let Some(hit) = at.serve_stale(&stale, Stale::Slow) {
+            at.calm(&stale, asked);
+            at.tell(|key| Event::Detached { key });
+            at.cache.tasks().spawn(async move { drop(work.await) });
+            return Ok(Some(hit));
+        }
+        // It was removed in the meantime.
+        work.await
+    }
+
+    /// The stale value, where the source is left in peace.
+    fn throttled(&self, stale: Option<&Arc<Entry<V>>>) -> Option<Hit<V>> {
+        let stale = stale.filter(|stale| self.at.is_calm(stale))?;
+        self.at.serve_stale(stale, Stale::Throttled)
+    }
+
+    /// The stale value, for a follower who has waited for the source long enough.
+    fn too_slow(&self, stale: Option<&Arc<Entry<V>>>, asked: Stamp) -> Option<Hit<V>> {
+        let stale = stale?;
+        let hit = self.at.serve_stale(stale, Stale::Slow)?;
+        self.at.calm(stale, asked);
+        Some(hit)
+    }
+
+    /// What a follower makes of somebody else's fill. `None` when it may not be used: it began before something that this call
+    /// must not miss, or failed with an error of another type.
+    fn accept(
+        &self,
+        filled: Filled<V>,
+        stale: Option<&Arc<Entry<V>>>,
+        asked: Stamp,
+    ) -> Option<Answer<V, E>> {
+        let error = match filled {
+            Filled::Entry(entry) => {
+                return self
+                    .may_have(&entry, asked)
+                    .then(|| Ok(Hit::new(entry, State::Filled, Duration::ZERO)));
+            }
+            Filled::Failed(error) => FillError::Source(error.downcast().ok()?),
+            Filled::Panicked => FillError::Panicked,
+            Filled::TimedOut => FillError::TimedOut,
+        };
+        Some(self.at.or_stale(Err(error), stale))
+    }
+
+    /// Whether what was filled for somebody else is no older than what this call may have.
+    fn may_have(&self, entry: &Entry<V>, asked: Stamp) -> bool {
+        // Nothing was invalidated between this call and that fill: whatever has happened since, it is as good as its own would be.
+        let is_current = entry.stamp.epoch == asked.epoch && entry.stamp.born >= asked.born;
+        let is_valid = || entry.validity(self.at.cache.clock()) == Validity::Valid;
+        is_current || (!entry.unstorable && is_valid())
+    }
+}

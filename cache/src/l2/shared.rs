@@ -1,0 +1,262 @@
+//! What a cache does with its second level.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use buttress_dedup::{Coordinator, Lease, Seat};
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::frame::Frame;
+use super::node::{Following, Happened, Node};
+use super::{Codec, L2Error, SecondLevel};
+use crate::cache::Found;
+use crate::clock::{InvalidationClock, SlotBits, Stamp};
+use crate::counters::Counters;
+use crate::entry::{Entry, Held, Lifetime, Usable};
+use crate::error::InvalidateError;
+use crate::event::{Event, L2Failure};
+use crate::hit::{Hit, State, Tier};
+use crate::place::Place;
+use crate::slots::Slots;
+use crate::told::Told;
+
+pub(crate) struct Shared<V> {
+    node: Arc<Node>,
+    codec: Arc<dyn Codec<V>>,
+    coordinator: Option<Arc<dyn Coordinator>>,
+    following: Following,
+}
+
+/// Who reads the source.
+pub(crate) enum Reader {
+    /// This process, for all, or for itself.
+    Us(Option<Box<dyn Lease>>),
+    /// Another one did.
+    Other(Bytes),
+}
+
+impl<V> Shared<V> {
+    /// The clock of a cache, and its second level.
+    pub(crate) fn build(
+        level: Option<SecondLevel<V>>,
+        bits: SlotBits,
+        counters: &Arc<Counters>,
+    ) -> (Arc<InvalidationClock>, Option<Self>) {
+        let Some(level) = level else {
+            return (Arc::new(InvalidationClock::new(bits)), None);
+        };
+        // The same in all processes that share it.
+        let hash = blake3::hash(level.l2.name().as_bytes());
+        let (words, _) = hash.as_bytes().as_chunks::<8>();
+        let seed = u64::from_be_bytes(words[0]);
+        let clock = Arc::new(InvalidationClock::shared(bits, seed));
+        let counters = Arc::clone(counters);
+        let tell = move |happened: Happened<'_>| tell(&counters, happened);
+        let node = Node::new(level.l2, Arc::clone(&clock), level.settings, tell);
+        let shared = Self {
+            following: Following(Arc::clone(&node)),
+            node,
+            codec: level.codec,
+            coordinator: level.coordinator,
+        };
+        (clock, Some(shared))
+    }
+
+    /// Keeps in step with the others; ends when this is dropped.
+    pub(crate) fn follow(&self) -> impl Future<Output = ()> + Send + 'static {
+        self.following.follow()
+    }
+
+    pub(crate) fn is_trusted(&self, now: Instant) -> bool {
+        self.node.is_trusted(now)
+    }
+
+    pub(crate) fn lag(&self) -> Option<Duration> {
+        self.node.lag(Instant::now())
+    }
+
+    pub(crate) fn tell_others_later(&self, told: Told) {
+        self.node.tell_others_later(told);
+    }
+
+    pub(crate) fn tell_others(
+        &self,
+        told: Told,
+    ) -> impl Future<Output = Result<(), InvalidateError>> + Send + 'static {
+        let node = Arc::clone(&self.node);
+        async move {
+            let told = node.tell_others(told).await;
+            told.map_err(|error| InvalidateError(error.into()))
+        }
+    }
+
+}
+
+impl<V: 'static> Shared<V> {
+    /// What other processes see of an entry. `None` if it is nothing for them.
+    fn frame(&self, entry: &Entry<V>) -> Option<Frame> {
+        let lifetime = entry.lifetime;
+        if entry.unstorable || lifetime.ttl.saturating_add(lifetime.grace).is_zero() {
+            return None;
+        }
+        let payload = entry.value().map(|value| self.codec.encode(value));
+        let payload = payload.transpose().map_err(|error| self.node.failed(error));
+        Some(Frame {
+            written: entry.stamp.written(),
+            ttl: lifetime.ttl,
+            grace: lifetime.grace,
+            slots: entry.slots.as_slice().to_vec(),
+            codec: self.codec.version(),
+            payload: payload.ok()?,
+        })
+    }
+
+    fn read(&self, frame: Frame, age: Duration, now: Instant) -> Option<Entry<V>> {
+        if frame.codec != self.codec.version() {
+            return None;
+        }
+        let held = match frame.payload {
+            Some(payload) => match self.codec.decode(payload) {
+                Ok(value) => Held::Own(value),
+                Err(error) => {
+                    self.node.failed(error);
+                    return None;
+                }
+            },
+            None => Held::Nothing,
+        };
+        let mut slots = Slots::default();
+        let of_clock = self.node.clock().slots();
+        let all = frame.slots.iter();
+        let fit = all.fold(true, |fit, slot| {
+            *slot < of_clock && slots.push(*slot) && fit
+        });
+        let lifetime = Lifetime {
+            ttl: frame.ttl,
+            grace: frame.grace,
+        };
+        let stored = now.checked_sub(age)?;
+        fit.then(|| Entry::new(held, Stamp::from(frame.written), slots, stored, lifetime))
+    }
+}
+
+impl<V: Send + Sync + 'static> Place<V> {
+    /// What the second level has, and may be used in some way. It is in memory then too, if that was wanted.
+    pub(crate) async fn look_below(&self, keep: bool) -> Option<Found<V>> {
+        let below = self.cache.below()?;
+        if !below.is_trusted(Instant::now()) {
+            return None;
+        }
+        let (frame, age) = below.node.get(&self.full).await?;
+        self.found_below(below, frame, age, keep)
+    }
+
+    fn found_below(
+        &self,
+        below: &Shared<V>,
+        frame: Frame,
+        age: Duration,
+        keep: bool,
+    ) -> Option<Found<V>> {
+        let now = Instant::now();
+        let mut entry = below.read(frame, age, now)?;
+        let usable = entry.usable(self.cache.clock(), now);
+        if usable == Usable::No || !below.is_trusted(now) {
+            return None;
+        }
+        entry.weight = self
+            .cache
+            .settings()
+            .weigh(&self.full, entry.value(), &entry.slots);
+        let entry = Arc::new(entry);
+        if keep {
+            let full = Arc::clone(&self.full);
+            self.cache.l1().insert(full, Arc::clone(&entry));
+        }
+        Some(Found { usable, entry, age })
+    }
+
+    /// What is fresh there, as a hit.
+    pub(crate) async fn fresh_below(&self) -> Option<Hit<V>> {
+        let found = self.look_below(true).await?;
+        (found.usable == Usable::Fresh).then(|| self.hit_below(found))?
+    }
+
+    /// Told as such; `None` if it is known that there is no value.
+    pub(crate) fn hit_below(&self, found: Found<V>) -> Option<Hit<V>> {
+        let tier = Tier::Redis;
+        self.tell(|key| Event::Hit { key, tier });
+        Some(found.hit(State::Fresh)?.from_tier(tier))
+    }
+
+    /// Who is to read the source.
+    pub(crate) async fn reader(&self) -> Reader {
+        let Some(below) = self.cache.below() else {
+            return Reader::Us(None);
+        };
+        let Some(coordinator) = &below.coordinator else {
+            return Reader::Us(None);
+        };
+        match coordinator.join(&self.full, None).await {
+            Seat::Lead(lease) => Reader::Us(Some(lease)),
+            Seat::Local(_) => Reader::Us(None),
+            Seat::Received(frame) => Reader::Other(frame),
+        }
+    }
+
+    /// What another process read just now.
+    pub(crate) fn received(&self, frame: Bytes) -> Option<Found<V>> {
+        let below = self.cache.below()?;
+        let frame = Frame::decode(frame, &self.full)?;
+        let found = self.found_below(below, frame, Duration::ZERO, true)?;
+        (found.usable == Usable::Fresh).then_some(found)
+    }
+
+    /// Gives an entry to the other processes: those who wait for it at once, and all the second level.
+    pub(crate) async fn give_below(&self, entry: &Entry<V>, lease: Option<Box<dyn Lease>>) {
+        let Some(below) = self.cache.below() else {
+            return;
+        };
+        let frame = below.frame(entry);
+        let bytes = frame
+            .as_ref()
+            .and_then(|frame| below.node.encode(&self.full, frame));
+        match (lease, &bytes) {
+            (Some(lease), Some(bytes)) => lease.publish(bytes.clone()),
+            (Some(lease), None) => lease.decline(),
+            (None, _) => {}
+        }
+        if let (Some(frame), Some(bytes)) = (&frame, bytes) {
+            below.node.set(&self.full, frame, bytes).await;
+        }
+    }
+}
+
+fn tell(counters: &Counters, happened: Happened<'_>) {
+    match happened {
+        Happened::OtherEpoch => counters.tell(Event::NewEpoch),
+        Happened::Resynced => counters.tell(Event::Resynced),
+        Happened::Failed(error) => {
+            let text = match std::error::Error::source(error) {
+                Some(source) => format!("{error}: {source}"),
+                None => error.to_string(),
+            };
+            counters.tell(Event::L2Failed {
+                why: L2Failure::of(error),
+                error: &text,
+            });
+        }
+    }
+}
+
+impl L2Failure {
+    fn of(error: &L2Error) -> Self {
+        match error {
+            L2Error::Codec(_) | L2Error::Corrupt(_) => Self::Corrupt,
+            L2Error::Shunned => Self::Shunned,
+            L2Error::Slow => Self::Slow,
+            L2Error::Unavailable(_) => Self::Unavailable,
+        }
+    }
+}

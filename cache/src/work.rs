@@ -1,0 +1,214 @@
+//! Reading the source.
+
+use std::any::Any;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use buttress_dedup::{Leader, Role};
+use tokio::time::{Instant, timeout};
+
+use crate::cache::{Cache, Found};
+use crate::call::Call;
+use crate::caught::caught;
+use crate::entry::{Entry, Held};
+use crate::error::FillError;
+use crate::event::{Event, Failure};
+use crate::fill::{Fill, Said};
+use crate::hit::{Hit, State};
+#[cfg(feature = "l2")]
+use crate::l2::Reader;
+use crate::place::{Answer, Place};
+use crate::store::Reading;
+
+pub(crate) type Leads<V> = Leader<Arc<[u8]>, Filled<V>>;
+
+/// What a fill came to, for those who waited for it.
+pub(crate) enum Filled<V> {
+    /// A value, or that there is none.
+    Entry(Arc<Entry<V>>),
+    Failed(Arc<dyn Any + Send + Sync>),
+    Panicked,
+    TimedOut,
+}
+
+impl<V, F, Fut, E> Call<V, F, E>
+where
+    V: Send + Sync + 'static,
+    F: FnOnce(Fill<V>) -> Fut + Send + 'static,
+    Fut: Future<Output = Result<Option<V>, E>> + Send + 'static,
+    E: Send + Sync + 'static,
+{
+    /// Reads the source, stores what it says and tells it to those who wait for `leader`.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping it drops the fill, then the leader.
+    pub(crate) async fn work(
+        self,
+        leader: Option<Leads<V>>,
+        stale: Option<Arc<Entry<V>>>,
+        keep: bool,
+    ) -> Answer<V, E> {
+        let Self { at, said, fill, .. } = self;
+        #[cfg(feature = "l2")]
+        let lease = match at.reader().await {
+            Reader::Us(lease) => lease,
+            Reader::Other(frame) => match at.received(frame) {
+                Some(found) => {
+                    if let Some(leader) = leader {
+                        leader.complete(Filled::Entry(Arc::clone(&found.entry)));
+                    }
+                    return Ok(at.hit_below(found));
+                }
+                // Invalidated on its way.
+                None => None,
+            },
+        };
+        // Before the source is read: this is what makes a late fill harmless.
+        let stamp = at.cache.stamp();
+        let begun = Instant::now();
+        let told = Fill::new(&at.cache, stale.as_ref().and_then(before), said, stamp);
+        let read = read(&at.cache, fill, told.clone()).await;
+        let filled = read.map(|value| {
+            let mut said = told.said();
+            let held = held(value, &mut said, stale.as_ref());
+            let took = begun.elapsed();
+            let reading = Reading {
+                held,
+                stamp,
+                said,
+                took,
+                keep,
+            };
+            at.cache.store(&at.full, reading)
+        });
+        if let (Err(_), Some(stale)) = (&filled, &stale) {
+            at.calm(stale, stamp);
+        }
+        if let Some(leader) = leader {
+            leader.complete(Filled::of(&filled));
+        }
+        at.tell_filled(&filled);
+        #[cfg(feature = "l2")]
+        match &filled {
+            Ok(entry) => at.give_below(entry, lease).await,
+            // Whoever waits for it in other processes tries.
+            Err(_) => drop(lease),
+        }
+        filled.map(|entry| Hit::new(entry, State::Filled, Duration::ZERO))
+    }
+
+    /// Reads a value anew that is still fresh, in the background, unless somebody is reading it already.
+    pub(crate) fn refresh(self, found: &Found<V>) {
+        let refreshing = Refreshing(Arc::clone(&found.entry));
+        let flights = self.at.cache.flights();
+        let Role::Leader(leader) = flights.join(Arc::clone(&self.at.full)) else {
+            return;
+        };
+        self.at.tell(|key| Event::Refreshing { key });
+        let tasks = self.at.cache.tasks().clone();
+        tasks.spawn(async move {
+            let stale = Some(Arc::clone(&refreshing.0));
+            drop(self.work(Some(leader), stale, true).await);
+            drop(refreshing);
+        });
+    }
+}
+
+impl<V: Send + Sync + 'static> Cache<V> {
+    /// Whether a value that is fresh is due to be read anew, and this caller is the one to do so.
+    pub(crate) fn is_refreshed_by_us(&self, found: &Found<V>) -> bool {
+        let refresh = &self.settings().refresh;
+        !refresh.is_off()
+            && refresh.is_due(&found.entry, found.age, fastrand::f64)
+            && !found.entry.is_calm(self.clock(), Instant::now())
+            && found.entry.begin_refresh()
+    }
+}
+
+impl<V: Send + Sync + 'static> Place<V> {
+    fn tell_filled<E>(&self, filled: &Result<Arc<Entry<V>>, FillError<E>>) {
+        let why = match filled {
+            Ok(_) => return self.tell(|key| Event::Filled { key }),
+            Err(FillError::Panicked) => Failure::Panicked,
+            Err(FillError::Source(_)) => Failure::Source,
+            Err(FillError::TimedOut) => Failure::TimedOut,
+        };
+        self.tell(|key| Event::FillFailed { key, why });
+    }
+}
+
+/// Asks the source, for as long as it may take.
+async fn read<V, F, Fut, E>(
+    cache: &Cache<V>,
+    fill: F,
+    told: Fill<V>,
+) -> Result<Option<V>, FillError<E>>
+where
+    F: FnOnce(Fill<V>) -> Fut,
+    Fut: Future<Output = Result<Option<V>, E>>,
+{
+    let reading = caught(async move { fill(told).await });
+    let read = match cache.settings().hard_timeout {
+        Some(hard) => timeout(hard, reading)
+            .await
+            .map_err(|_| FillError::TimedOut)?,
+        None => reading.await,
+    };
+    match read {
+        Ok(read) => read.map_err(|error| FillError::Source(Arc::new(error))),
+        Err(_) => Err(FillError::Panicked),
+    }
+}
+
+/// What the fill sees of the value that is there.
+fn before<V>(entry: &Arc<Entry<V>>) -> Option<Hit<V>> {
+    Hit::new(Arc::clone(entry), State::Stale, entry.age(Instant::now()))
+}
+
+/// What is to be stored.
+fn held<V>(value: Option<V>, said: &mut Said, stale: Option<&Arc<Entry<V>>>) -> Held<V> {
+    match (value, stale) {
+        (Some(value), _) => Held::Own(value),
+        (None, Some(stale)) if said.not_modified => Held::again(stale),
+        // That there is nothing, or nothing to be unchanged, is not the same.
+        (None, _) => {
+            if said.not_modified {
+                said.negative_ttl = Some(Duration::ZERO);
+            }
+            Held::Nothing
+        }
+    }
+}
+
+/// A value that is being read anew. Dropping it lets others try.
+struct Refreshing<V>(Arc<Entry<V>>);
+
+impl<V> Drop for Refreshing<V> {
+    fn drop(&mut self) {
+        self.0.end_refresh();
+    }
+}
+
+impl<V> Filled<V> {
+    fn of<E: Send + Sync + 'static>(filled: &Result<Arc<Entry<V>>, FillError<E>>) -> Self {
+        match filled {
+            Ok(entry) => Self::Entry(Arc::clone(entry)),
+            Err(FillError::Panicked) => Self::Panicked,
+            Err(FillError::Source(error)) => Self::Failed(Arc::clone(error) as _),
+            Err(FillError::TimedOut) => Self::TimedOut,
+        }
+    }
+}
+
+impl<V> Clone for Filled<V> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Entry(entry) => Self::Entry(Arc::clone(entry)),
+            Self::Failed(error) => Self::Failed(Arc::clone(error)),
+            Self::Panicked => Self::Panicked,
+            Self::TimedOut => Self::TimedOut,
+        }
+    }
+}
