@@ -60,7 +60,7 @@ pub struct Cache<V> {
 }
 
 struct Inner<V> {
-    l1: L1<V>,
+    l1: Box<dyn L1<V>>,
     clock: InvalidationClock,
     flights: Flights<Arc<[u8]>, Filled<V>>,
     settings: Settings<V>,
@@ -82,7 +82,7 @@ impl<V: Send + Sync + 'static> Cache<V> {
             None => flights,
         };
         let inner = Inner {
-            l1: L1::new(settings.max_weight),
+            l1: settings.memory.build(settings.max_weight),
             clock: InvalidationClock::new(settings.slots),
             flights: flights.build(),
             settings,
@@ -275,8 +275,8 @@ impl<V: Send + Sync + 'static> Cache<V> {
         self.with_full(key, |full| Arc::from(full))
     }
 
-    pub(crate) fn l1(&self) -> &L1<V> {
-        &self.inner.l1
+    pub(crate) fn l1(&self) -> &dyn L1<V> {
+        &*self.inner.l1
     }
 
     pub(crate) fn flights(&self) -> &Flights<Arc<[u8]>, Filled<V>> {
