@@ -9,6 +9,7 @@ use buttress_wire::tasks::{Spawn, Tasks};
 use crate::cache::Cache;
 use crate::clock::SlotBits;
 use crate::event::{Audience, Observer};
+use crate::l1::Memory;
 #[cfg(feature = "l2")]
 use crate::l2::SecondLevel;
 use crate::settings::{Refresh, Settings, Share};
@@ -37,6 +38,11 @@ impl<V: Send + Sync + 'static> Builder<V> {
     /// How much is kept, in bytes as the [weigher](Self::weigher) counts them. Default: 64 MiB.
     pub fn max_weight(self, bytes: u64) -> Self {
         self.set(|settings| settings.max_weight = bytes)
+    }
+
+    /// What keeps it, and what it does without when there is too much. Default: moka, by TinyLFU.
+    pub fn memory(self, memory: Memory) -> Self {
+        self.set(|settings| settings.memory = memory)
     }
 
     /// How many bytes a value takes, beside its key and what the cache keeps of it. Default: the size of the type, which is right for types that own

@@ -63,7 +63,7 @@ pub struct Cache<V> {
 }
 
 struct Inner<V> {
-    l1: L1<V>,
+    l1: Box<dyn L1<V>>,
     clock: Arc<InvalidationClock>,
     /// What processes share.
     #[cfg(feature = "l2")]
@@ -98,7 +98,7 @@ impl<V: Send + Sync + 'static> Cache<V> {
         #[cfg(not(feature = "l2"))]
         let clock = Arc::new(InvalidationClock::new(settings.slots));
         let inner = Inner {
-            l1: L1::new(settings.max_weight),
+            l1: settings.memory.build(settings.max_weight),
             clock,
             #[cfg(feature = "l2")]
             below,
@@ -299,8 +299,8 @@ impl<V: Send + Sync + 'static> Cache<V> {
         self.with_full(key, |full| Arc::from(full))
     }
 
-    pub(crate) fn l1(&self) -> &L1<V> {
-        &self.inner.l1
+    pub(crate) fn l1(&self) -> &dyn L1<V> {
+        &*self.inner.l1
     }
 
     pub(crate) fn flights(&self) -> &Flights<Arc<[u8]>, Filled<V>> {

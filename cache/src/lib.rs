@@ -20,6 +20,8 @@ mod invalidate;
 mod l1;
 #[cfg(feature = "l2")]
 pub mod l2;
+#[cfg(any(feature = "metrics", feature = "tracing"))]
+mod observe;
 mod place;
 mod set;
 mod settings;
@@ -42,4 +44,9 @@ pub use get_or_set::GetOrSet;
 pub use guard::Guard;
 pub use hit::{Hit, State, Tier};
 pub use invalidate::{Clear, Invalidate};
+pub use l1::{Eviction, Memory};
+#[cfg(feature = "metrics")]
+pub use observe::Metrics;
+#[cfg(feature = "tracing")]
+pub use observe::Tracing;
 pub use set::Set;

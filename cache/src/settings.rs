@@ -8,12 +8,14 @@ use tokio::time::Instant;
 use crate::clock::SlotBits;
 use crate::entry::{Entry, Held, Lifetime};
 use crate::fill::Said;
+use crate::l1::Memory;
 use crate::slots::Slots;
 
 type Weigher<V> = dyn Fn(&[u8], &V) -> usize + Send + Sync;
 
 pub(crate) struct Settings<V> {
     pub(crate) max_weight: u64,
+    pub(crate) memory: Memory,
     pub(crate) weigher: Option<Box<Weigher<V>>>,
     pub(crate) ttl: Duration,
     pub(crate) grace: Duration,
@@ -126,6 +128,7 @@ impl<V> Default for Settings<V> {
     fn default() -> Self {
         Self {
             max_weight: 64 << 20,
+            memory: Memory::default(),
             weigher: None,
             ttl: Duration::from_secs(5 * 60),
             grace: Duration::ZERO,
@@ -144,6 +147,7 @@ impl<V> fmt::Debug for Settings<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Settings")
             .field("max_weight", &self.max_weight)
+            .field("memory", &self.memory)
             .field("ttl", &self.ttl)
             .field("grace", &self.grace)
             .field("negative_ttl", &self.negative_ttl)

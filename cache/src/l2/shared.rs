@@ -90,7 +90,6 @@ impl<V> Shared<V> {
             told.map_err(|error| InvalidateError(error.into()))
         }
     }
-
 }
 
 impl<V: 'static> Shared<V> {

@@ -7,6 +7,7 @@ mod http;
 mod kit;
 #[cfg(feature = "http")]
 mod laws;
+mod observe;
 mod races;
 mod refreshing;
 mod surviving;

@@ -1,0 +1,212 @@
+//! The first level: in the process, bounded by weight.
+
+mod moka;
+mod outside;
+#[cfg(feature = "quick-cache")]
+mod quick;
+
+use std::sync::Arc;
+
+use crate::entry::Entry;
+
+/// What keeps values in the process, and which ones when there are too many.
+///
+/// Whichever it is, an answer of the cache is right or a miss: lifetimes and validity are the cache's own.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Memory {
+    /// [moka](https://docs.rs/moka). What is put in may come and go for a moment before the bound is looked after.
+    Moka(Eviction),
+    /// [quick_cache](https://docs.rs/quick_cache), by S3-FIFO: faster to find things in, and to be recommended where there is nothing but hits. It is
+    /// divided into parts by the hash of the key, and nothing can be larger than a part: an even share of the room, of at least 32 KiB.
+    #[cfg(feature = "quick-cache")]
+    QuickCache,
+}
+
+/// What moka does without when there is too much.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Eviction {
+    /// What has been used longest ago: right where what is new is what is wanted.
+    Lru,
+    /// What is used least often, also of what wants to get in: a scan of many keys does not push out what is in use.
+    #[default]
+    TinyLfu,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self::Moka(Eviction::default())
+    }
+}
+
+/// Keeps entries by their full keys, as many as fit.
+///
+/// An entry that was put in may be gone at any time; one that was removed, or replaced, must not come back. No entry is dropped under a lock.
+pub(crate) trait L1<V>: Send + Sync {
+    fn get(&self, full: &[u8]) -> Option<Arc<Entry<V>>>;
+
+    fn insert(&self, full: Arc<[u8]>, entry: Arc<Entry<V>>);
+
+    fn remove(&self, full: &[u8]);
+
+    fn clear(&self);
+
+    /// How many entries, of what weight, near enough.
+    fn size(&self) -> (u64, u64);
+}
+
+impl Memory {
+    pub(crate) fn build<V: Send + Sync + 'static>(self, max_weight: u64) -> Box<dyn L1<V>> {
+        match self {
+            Self::Moka(eviction) => Box::new(moka::Level::new(eviction, max_weight)),
+            #[cfg(feature = "quick-cache")]
+            Self::QuickCache => Box::new(quick::Level::new(max_weight)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::clock::{InvalidationClock, SlotBits};
+    use crate::entry::{Held, Lifetime};
+    use crate::slots::Slots;
+
+    const ALL: &[Memory] = &[
+        Memory::Moka(Eviction::TinyLfu),
+        Memory::Moka(Eviction::Lru),
+        #[cfg(feature = "quick-cache")]
+        Memory::QuickCache,
+    ];
+
+    fn entry<V>(value: V, weight: u32) -> Arc<Entry<V>> {
+        let stamp = InvalidationClock::new(SlotBits::at_least(0)).stamp();
+        let lifetime = Lifetime {
+            ttl: Duration::MAX,
+            grace: Duration::ZERO,
+        };
+        let now = Instant::now();
+        let mut entry = Entry::new(Held::Own(value), stamp, Slots::default(), now, lifetime);
+        entry.weight = weight;
+        Arc::new(entry)
+    }
+
+    fn key(n: u32) -> Arc<[u8]> {
+        n.to_be_bytes().into()
+    }
+
+    fn value(level: &dyn L1<u32>, n: u32) -> Option<u32> {
+        level.get(&key(n)).and_then(|entry| entry.value().copied())
+    }
+
+    #[test]
+    fn what_was_put_in_last_is_found_until_it_is_removed() {
+        for memory in ALL {
+            let level = memory.build::<u32>(1 << 20);
+            assert_eq!(value(&*level, 1), None);
+            for n in [1, 2] {
+                level.insert(key(1), entry(n, 100));
+                assert_eq!(value(&*level, 1), Some(n), "{memory:?}");
+            }
+            level.insert(key(2), entry(2, 100));
+            assert_eq!(level.size(), (2, 200), "{memory:?}");
+            level.remove(&key(1));
+            level.remove(&key(3));
+            assert_eq!((value(&*level, 1), value(&*level, 2)), (None, Some(2)));
+            assert_eq!(level.size(), (1, 100), "{memory:?}");
+            level.clear();
+            assert_eq!(value(&*level, 2), None);
+            assert_eq!(level.size(), (0, 0), "{memory:?}");
+            level.insert(key(2), entry(3, 100));
+            assert_eq!(value(&*level, 2), Some(3), "{memory:?}");
+        }
+    }
+
+    #[test]
+    fn the_weight_is_bounded_and_the_room_is_used() {
+        for memory in ALL {
+            let level = memory.build::<u32>(1 << 20);
+            for n in 0..10_000 {
+                level.insert(key(n), entry(n, 500 + n % 1000));
+            }
+            let (entries, weight) = level.size();
+            assert!(weight <= 1 << 20, "{memory:?}: {weight}");
+            assert!(weight >= 900 << 10, "{memory:?}: {weight}");
+            let found = (0..10_000).filter(|n| value(&*level, *n).is_some());
+            assert_eq!(found.count() as u64, entries, "{memory:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_larger_than_the_room_is_not_kept_and_costs_nothing_else() {
+        for memory in ALL {
+            let level = memory.build::<u32>(1 << 20);
+            level.insert(key(1), entry(1, 100));
+            level.insert(key(2), entry(2, 2 << 20));
+            let (_, weight) = level.size();
+            assert!(weight <= 1 << 20, "{memory:?}: {weight}");
+            assert_eq!((value(&*level, 1), value(&*level, 2)), (Some(1), None));
+            // In the place of what was there, it is as if that had been removed.
+            level.insert(key(1), entry(3, 2 << 20));
+            level.size();
+            assert_eq!(value(&*level, 1), None, "{memory:?}");
+        }
+    }
+
+    #[test]
+    fn a_scan_does_not_push_out_what_is_in_use_but_from_an_lru() {
+        for memory in ALL {
+            let level = memory.build::<u32>(1 << 20);
+            let used = || (0..100).map(|n| value(&*level, n));
+            for n in 0..100 {
+                level.insert(key(n), entry(n, 1000));
+            }
+            for _ in 0..20 {
+                assert_eq!(used().flatten().count(), 100, "{memory:?}");
+                level.size();
+            }
+            for n in 1000..20_000 {
+                level.insert(key(n), entry(n, 1000));
+            }
+            level.size();
+            let left = used().flatten().count();
+            match memory {
+                Memory::Moka(Eviction::Lru) => assert_eq!(left, 0),
+                _ => assert!(left >= 90, "{memory:?}: {left}"),
+            }
+        }
+    }
+
+    /// A value whose drop looks into the level that it was in.
+    struct Looks(std::sync::Weak<Box<dyn L1<Looks>>>, u32);
+
+    impl Drop for Looks {
+        fn drop(&mut self) {
+            if let Some(level) = self.0.upgrade() {
+                drop(level.get(&key(self.1)));
+                level.size();
+                level.remove(&key(self.1));
+            }
+        }
+    }
+
+    #[test]
+    fn a_value_that_is_dropped_may_use_the_level() {
+        for memory in ALL {
+            let level = Arc::new(memory.build::<Looks>(100_000));
+            let looks = |n| entry(Looks(Arc::downgrade(&level), n), 1000);
+            for n in 0..1000 {
+                level.insert(key(n), looks(n + 1));
+                level.insert(key(n % 10), looks(n));
+                level.remove(&key(n / 2));
+            }
+            level.clear();
+            level.size();
+        }
+    }
+}
