@@ -222,6 +222,8 @@ impl<V: Send + Sync + 'static> Cache<V> {
             background: self.inner.tasks.running(),
             #[cfg(feature = "l2")]
             lag: self.below().and_then(Shared::lag),
+            #[cfg(feature = "l2")]
+            untold: self.below().map_or(0, Shared::untold),
             ..self.inner.counters.snapshot()
         }
     }
@@ -307,30 +309,31 @@ impl<V: Send + Sync + 'static> Cache<V> {
         &self.inner.flights
     }
 
-    pub(crate) fn invalidate_slots(&self, slots: &[Slot], depth: Depth) -> Told {
+    pub(crate) fn invalidate_slots(&self, slots: &[Slot], depth: Depth) -> Option<Told> {
         let told = self.take_away(slots, depth);
         self.emit(Event::Invalidated { depth });
         told
     }
 
-    pub(crate) fn clear_all(&self) -> Told {
+    pub(crate) fn clear_all(&self) -> Option<Told> {
         let told = match self.view() {
             Some(view) => self.take_away(&[view.own_slot()], Depth::Remove),
             None => {
                 self.inner.clock.clear();
                 self.inner.l1.clear();
-                Told::All
+                self.to_others(|| Told::All)
             }
         };
         self.emit(Event::Cleared);
         told
     }
 
-    fn take_away(&self, slots: &[Slot], depth: Depth) -> Told {
-        match self.inner.clock.invalidate(slots.iter().copied(), depth) {
+    fn take_away(&self, slots: &[Slot], depth: Depth) -> Option<Told> {
+        let done = self.inner.clock.invalidate(slots.iter().copied(), depth);
+        self.to_others(|| match done {
             true => Told::Slots(depth, slots.to_vec()),
             false => Told::All,
-        }
+        })
     }
 }
 
@@ -344,14 +347,22 @@ impl<V> Cache<V> {
         self.inner.below.as_ref()
     }
 
-    /// What holds here is to hold in other processes, where there are any.
-    #[cfg_attr(not(feature = "l2"), expect(clippy::unused_self))]
-    pub(crate) fn tell_others_later(&self, told: Told) {
+    /// `None` where there are no others.
+    pub(crate) fn to_others(&self, told: impl FnOnce() -> Told) -> Option<Told> {
         #[cfg(feature = "l2")]
-        if let Some(below) = self.below() {
-            return below.tell_others_later(told);
+        return self.below().map(|_| told());
+        #[cfg(not(feature = "l2"))]
+        return None.or_else(|| false.then(told));
+    }
+
+    /// What holds here is to hold in other processes, where there are any.
+    pub(crate) fn tell_others_later(&self, told: Option<Told>) {
+        #[cfg(feature = "l2")]
+        if let (Some(below), Some(told)) = (self.below(), told) {
+            below.tell_others_later(told);
         }
-        drop(told);
+        #[cfg(not(feature = "l2"))]
+        let _ = told;
     }
 
     pub(crate) fn settings(&self) -> &Settings<V> {

@@ -388,11 +388,11 @@ mod tests {
         let slots = [tag(&clock, "a"), tag(&clock, "b")];
         let before = clock.stamp();
         assert_eq!(clock.check(before, &slots), Validity::Valid);
-        clock.invalidate([slots[1]], Depth::Expire);
+        assert!(clock.invalidate([slots[1]], Depth::Expire));
         assert_eq!(clock.check(before, &slots), Validity::Expired);
         assert_eq!(clock.check(before, &slots[..1]), Validity::Valid);
         assert_eq!(clock.check(clock.stamp(), &slots), Validity::Valid);
-        clock.invalidate([slots[0]], Depth::Remove);
+        assert!(clock.invalidate([slots[0]], Depth::Remove));
         assert_eq!(clock.check(before, &slots), Validity::Removed);
     }
 
@@ -401,8 +401,8 @@ mod tests {
         let clock = clock();
         let slots = [tag(&clock, "a")];
         let before = clock.stamp();
-        clock.invalidate(slots, Depth::Remove);
-        clock.invalidate(slots, Depth::Expire);
+        assert!(clock.invalidate(slots, Depth::Remove));
+        assert!(clock.invalidate(slots, Depth::Expire));
         assert_eq!(clock.check(before, &slots), Validity::Removed);
     }
 
@@ -434,9 +434,9 @@ mod tests {
         clock.guard(&slots);
         clock.guard(&slots);
         assert!(clock.is_guarded(clock.stamp(), &slots));
-        clock.unguard(&slots);
+        assert!(clock.unguard(&slots));
         assert!(clock.is_guarded(clock.stamp(), &slots), "one is left");
-        clock.unguard(&slots);
+        assert!(clock.unguard(&slots));
         assert!(clock.is_guarded(before, &slots));
         assert!(!clock.is_guarded(clock.stamp(), &slots));
         assert_eq!(clock.check(before, &slots), Validity::Valid);

@@ -107,6 +107,8 @@ pub struct Snapshot {
     pub l2_failures: u64,
     /// Times this process had missed what others invalidated, and caught up; or the second level had lost it, and everything was taken away.
     pub resyncs: u64,
+    /// Invalidated slots that other processes could not be told of yet.
+    pub untold: usize,
     /// How far behind other processes this one may be. `None` where there are none.
     pub lag: Option<Duration>,
     /// Entries held, near enough.

@@ -30,7 +30,7 @@ impl<V> Guard<V> {
 impl<V> Drop for Guard<V> {
     fn drop(&mut self) {
         if !self.cache.clock().unguard(&self.slots) {
-            self.cache.tell_others_later(Told::All);
+            self.cache.tell_others_later(Some(Told::All));
         }
     }
 }

@@ -70,7 +70,7 @@ impl<V> Hit<V> {
 
     /// It was found somewhere else.
     #[cfg(feature = "l2")]
-    pub(crate) fn from_tier(self, tier: Tier) -> Self {
+    pub(crate) fn at_tier(self, tier: Tier) -> Self {
         Self { tier, ..self }
     }
 

@@ -76,7 +76,7 @@ impl<'a, V: Send + Sync + 'static> Invalidate<'a, V> {
         self.cache.tell_others_later(told);
     }
 
-    fn apply(&self) -> Told {
+    fn apply(&self) -> Option<Told> {
         let told = self.cache.invalidate_slots(&self.slots, self.depth);
         if let (Some(full), Depth::Remove) = (&self.full, self.depth) {
             self.cache.l1().remove(full);
@@ -104,7 +104,10 @@ impl<V: Send + Sync + 'static> Future for Invalidate<'_, V> {
     #[cfg(feature = "l2")]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        let told = this.telling.is_none().then(|| this.apply());
+        let told = match &this.telling {
+            Some(_) => None,
+            None => this.apply(),
+        };
         poll_telling(this.cache, &mut this.telling, told, cx)
     }
 
@@ -182,7 +185,10 @@ impl<V: Send + Sync + 'static> Future for Clear<'_, V> {
     #[cfg(feature = "l2")]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        let told = this.telling.is_none().then(|| this.cache.clear_all());
+        let told = match &this.telling {
+            Some(_) => None,
+            None => this.cache.clear_all(),
+        };
         poll_telling(this.cache, &mut this.telling, told, cx)
     }
 

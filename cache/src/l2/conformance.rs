@@ -10,6 +10,8 @@
 //!
 //! They need one in which nothing has been written yet, and to which nobody else writes. None sleeps.
 
+#![allow(clippy::unwrap_used)]
+
 use std::time::Duration;
 
 use bytes::Bytes;

@@ -142,12 +142,6 @@ impl Node {
         &self.clock
     }
 
-    /// Gives the memory of an entry back that is invalid already.
-    pub(crate) async fn forget(&self, key: &[u8]) {
-        let name = EntryKey::of(key);
-        let _ = self.carefully(|| self.l2.forget(&name)).await;
-    }
-
     /// Tells the others.
     ///
     /// # Cancellation

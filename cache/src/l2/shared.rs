@@ -76,6 +76,10 @@ impl<V> Shared<V> {
         self.node.lag(Instant::now())
     }
 
+    pub(crate) fn untold(&self) -> usize {
+        self.node.untold()
+    }
+
     pub(crate) fn tell_others_later(&self, told: Told) {
         self.node.tell_others_later(told);
     }
@@ -186,7 +190,7 @@ impl<V: Send + Sync + 'static> Place<V> {
     pub(crate) fn hit_below(&self, found: Found<V>) -> Option<Hit<V>> {
         let tier = Tier::Redis;
         self.tell(|key| Event::Hit { key, tier });
-        Some(found.hit(State::Fresh)?.from_tier(tier))
+        Some(found.hit(State::Fresh)?.at_tier(tier))
     }
 
     /// Who is to read the source.

@@ -7,7 +7,7 @@ use tracing::{debug, trace, warn};
 use crate::event::{Event, Observer};
 
 /// Logs each [`Event`] with the crate `tracing`, under the target `buttress_cache`, with the fields `cache`, which is the name given here, and
-/// `event`, which is [`Event::name`]: what every call does at the level TRACE, what is out of the ordinary and invalidations at DEBUG, and a source that fails at
+/// `event`, which is [`Event::name`]: what every call does at the level TRACE, what is out of the ordinary and invalidations at DEBUG, and a source or a second level that fails at
 /// WARN.
 ///
 /// What is about a key has the field `key`, with bytes that are no printable ASCII escaped; hits have `tier`, and what has a reason has `why`.
@@ -60,7 +60,13 @@ impl Observer for Tracing {
             Event::Invalidated { depth } => {
                 debug!(target: "buttress_cache", cache, event = name, ?depth);
             }
-            Event::Cleared => debug!(target: "buttress_cache", cache, event = name),
+            Event::L2Failed { why, error } => {
+                warn!(target: "buttress_cache", cache, event = name, ?why, error);
+            }
+            Event::NewEpoch => warn!(target: "buttress_cache", cache, event = name),
+            Event::Cleared | Event::Resynced => {
+                debug!(target: "buttress_cache", cache, event = name);
+            }
         }
     }
 }

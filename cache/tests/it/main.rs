@@ -7,6 +7,8 @@ mod http;
 mod kit;
 #[cfg(feature = "http")]
 mod laws;
+#[cfg(feature = "test-util")]
+mod level;
 mod observe;
 mod races;
 mod refreshing;

@@ -278,7 +278,7 @@ impl<C: Subscribe> L2 for RedisL2<C> {
                 return Ok(None);
             };
             let slots = clock.slice(HEADER..);
-            if slots.len() > 2 * SLOT_BYTES << self.names.kind[3] {
+            if slots.len() > (2 * SLOT_BYTES) << self.names.kind[3] {
                 return Err(L2Error::Corrupt("a clock with too many slots"));
             }
             Ok(Some((head, Slots(slots))))

@@ -1,0 +1,337 @@
+//! Two processes that share a second level, which can be made to fail; in virtual time.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use buttress_cache::l2::simulated::{Fault, Simulated};
+use buttress_cache::l2::{Codec, CodecError, OnPartition, SecondLevel};
+use buttress_cache::{Cache, Depth, Event, Hit, L2Failure, State, Tier};
+use bytes::Bytes;
+use tokio::time::advance;
+
+use crate::kit::SECOND;
+
+/// Numbers as four bytes; more than a thousand cannot be read.
+struct Numbers;
+
+impl Codec<u32> for Numbers {
+    fn version(&self) -> u8 {
+        9
+    }
+
+    fn encode(&self, value: &u32) -> Result<Bytes, CodecError> {
+        Ok(value.to_be_bytes().to_vec().into())
+    }
+
+    fn decode(&self, bytes: Bytes) -> Result<u32, CodecError> {
+        let number = u32::from_be_bytes(bytes[..].try_into()?);
+        if number > 1000 {
+            Err("too much".into())
+        } else {
+            Ok(number)
+        }
+    }
+}
+
+struct World {
+    server: Simulated,
+    caches: [Cache<u32>; 2],
+    reads: Arc<AtomicU32>,
+}
+
+impl World {
+    async fn new() -> Self {
+        Self::with(|level| level).await
+    }
+
+    /// Both know the server's clock when it begins.
+    async fn with(change: impl Fn(SecondLevel<u32>) -> SecondLevel<u32>) -> Self {
+        let server = Simulated::talkative();
+        let cache = || {
+            let level = SecondLevel::new(server.link(), Numbers).max_lag(3 * SECOND);
+            Cache::builder()
+                .ttl(1000 * SECOND)
+                .grace(1000 * SECOND)
+                .slots(1024)
+                .l2(change(level))
+                .build()
+        };
+        let caches = [cache(), cache()];
+        settle().await;
+        let reads = Arc::default();
+        Self {
+            server,
+            caches,
+            reads,
+        }
+    }
+
+    /// Fills with `value`, if it comes to that.
+    async fn fill(&self, cache: usize, key: &str, value: u32) -> Hit<u32> {
+        let reads = Arc::clone(&self.reads);
+        let filled = self.caches[cache].get_or_set(key, move |fill| async move {
+            fill.tag("tag");
+            reads.fetch_add(1, Ordering::Relaxed);
+            Ok::<_, &str>(Some(value))
+        });
+        filled.await.unwrap().unwrap()
+    }
+
+    fn reads(&self) -> u32 {
+        self.reads.load(Ordering::Relaxed)
+    }
+}
+
+/// Whoever was woken runs.
+async fn settle() {
+    for _ in 0..50 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// In small steps, so that every look at the clock comes in its time.
+async fn pass(time: Duration) {
+    let mut left = time;
+    while !left.is_zero() {
+        let step = left.min(Duration::from_millis(250));
+        advance(step).await;
+        settle().await;
+        left -= step;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_one_process_reads_the_other_finds_below_and_then_in_memory() {
+    let world = World::new().await;
+    assert_eq!(world.fill(0, "k", 1).await.tier(), Tier::Source);
+    pass(10 * SECOND).await;
+    let found = world.fill(1, "k", 2).await;
+    assert_eq!(
+        (*found, found.tier(), found.state()),
+        (1, Tier::Redis, State::Fresh)
+    );
+    assert_eq!(found.age(), 10 * SECOND, "it is as old as it is");
+    let again = world.fill(1, "k", 2).await;
+    assert_eq!((*again, again.tier()), (1, Tier::Memory));
+    assert_eq!(world.reads(), 1);
+    let now = world.caches[1].snapshot();
+    assert_eq!((now.hits, now.redis_hits, now.misses), (1, 1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn get_and_get_many_look_below_and_set_gives_below() {
+    let world = World::new().await;
+    world.caches[0].set("a", 1).tags(["tag"]).await;
+    world.caches[0].set("b", 2).await;
+    assert_eq!(
+        world.caches[1].get("a").now().as_deref(),
+        None,
+        "that is memory only"
+    );
+    assert_eq!(world.caches[1].get("a").await.as_deref(), Some(&1));
+    let many = world.caches[1].get_many(["a", "b", "c"]).await;
+    let many: Vec<_> = many
+        .iter()
+        .map(|hit| hit.as_ref().map(|hit| (**hit, hit.tier())))
+        .collect();
+    assert_eq!(
+        many,
+        [Some((1, Tier::Memory)), Some((2, Tier::Redis)), None]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_invalidated_in_one_process_is_so_in_the_other() {
+    for depth in [Depth::Expire, Depth::Remove] {
+        for by_key in [true, false] {
+            let world = World::new().await;
+            world.fill(0, "k", 1).await;
+            world.fill(1, "k", 1).await;
+            let cache = &world.caches[0];
+            let call = match by_key {
+                true => cache.expire("k"),
+                false => cache.invalidate(["tag"]),
+            };
+            let call = if depth == Depth::Remove {
+                call.remove()
+            } else {
+                call
+            };
+            call.await.unwrap();
+            settle().await;
+            for cache in [0, 1] {
+                assert!(world.caches[cache].get("k").await.is_none());
+            }
+            assert_eq!(*world.fill(1, "k", 2).await, 2);
+            assert_eq!(*world.fill(0, "k", 3).await, 2, "the new one is shared");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_view_is_the_same_in_all_processes_and_cleared_in_all() {
+    let world = World::new().await;
+    let views = world
+        .caches
+        .each_ref()
+        .map(|cache| cache.partition("tenant").namespace("shop"));
+    views[0].set("k", 1).await;
+    assert_eq!(views[1].get("k").await.as_deref(), Some(&1));
+    assert!(world.caches[1].get("k").await.is_none());
+    world.caches[0].set("k", 2).await;
+    views[0].clear().await.unwrap();
+    settle().await;
+    assert!(views[1].get("k").await.is_none());
+    assert_eq!(world.caches[1].get("k").await.as_deref(), Some(&2));
+    world.caches[1].clear().await.unwrap();
+    settle().await;
+    assert!(world.caches[0].get("k").await.is_none());
+    world.caches[0].set("k", 3).await;
+    assert_eq!(
+        world.caches[1].get("k").await.as_deref(),
+        Some(&3),
+        "both are in the new epoch"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_level_that_is_down_costs_nothing_but_itself_and_hears_of_it_later() {
+    let world = World::new().await;
+    world.fill(0, "k", 1).await;
+    world.fill(1, "k", 1).await;
+    world.server.fault(0, Fault::LostQuestions);
+    let untold = world.caches[0].invalidate(["tag"]).await;
+    assert!(untold.is_err());
+    assert!(
+        world.caches[0].get("k").await.is_none(),
+        "it holds here at once"
+    );
+    assert_eq!(world.caches[0].snapshot().untold, 1);
+    assert_eq!(*world.fill(0, "k", 2).await, 2);
+    assert_eq!(*world.fill(1, "k", 3).await, 1, "nobody could tell it");
+    world.server.fault(0, Fault::None);
+    pass(SECOND).await;
+    assert_eq!(world.caches[0].snapshot().untold, 0);
+    assert!(world.caches[1].get("k").now().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_invalidation_that_is_dropped_on_its_way_is_told_later() {
+    let world = World::new().await;
+    world.fill(1, "k", 1).await;
+    let cache = &world.caches[0];
+    cache.invalidate(["tag"]).now();
+    settle().await;
+    assert!(world.caches[1].get("k").now().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_in_memory_is_trusted_for_max_lag_and_then_as_the_policy_says() {
+    for (policy, served) in [
+        (OnPartition::Bypass, Duration::ZERO),
+        (OnPartition::ServeFor(10 * SECOND), 10 * SECOND),
+    ] {
+        let world = World::with(|level| level.on_partition(policy)).await;
+        world.fill(0, "k", 1).await;
+        pass(SECOND).await;
+        world.server.fault(0, Fault::LostAnswers);
+        pass(2 * SECOND + served).await;
+        assert!(world.caches[0].get("k").now().is_some(), "{policy:?}");
+        pass(2 * SECOND).await;
+        assert!(world.caches[0].get("k").now().is_none(), "{policy:?}");
+        world.server.fault(0, Fault::None);
+        pass(SECOND).await;
+        let back = world.caches[0].get("k").now();
+        assert!(back.is_some(), "it was not invalidated, as is known now");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_lost_an_invalidation_takes_everything_away_everywhere() {
+    let world = World::new().await;
+    world.fill(0, "k", 1).await;
+    world.fill(1, "k", 1).await;
+    let replica = world.server.memory();
+    world.caches[0].invalidate(["tag"]).await.unwrap();
+    world.server.fail_over(replica);
+    pass(2 * SECOND).await;
+    for cache in &world.caches {
+        assert!(cache.get("k").await.is_none());
+    }
+    for cache in [0, 1] {
+        assert_eq!(*world.fill(cache, "k", 2).await, 2);
+    }
+    assert!(world.caches[0].snapshot().resyncs > 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_value_that_cannot_be_read_is_a_miss_and_an_event() {
+    let server = Simulated::talkative();
+    let heard = Arc::new(AtomicU32::new(0));
+    let cache = |heard: Arc<AtomicU32>| {
+        Cache::<u32>::builder()
+            .slots(1024)
+            .l2(SecondLevel::new(server.link(), Numbers))
+            .observer(move |event: &Event<'_>| {
+                if let Event::L2Failed { why, error } = event {
+                    assert_eq!(*why, L2Failure::Corrupt);
+                    assert!(error.contains("too much"), "{error}");
+                    heard.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+            .build()
+    };
+    let caches = [cache(Arc::clone(&heard)), cache(Arc::clone(&heard))];
+    settle().await;
+    caches[0].set("k", 5000).await;
+    assert!(caches[1].get("k").await.is_none());
+    assert_eq!(heard.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_nobody_may_keep_is_not_shared() {
+    let world = World::new().await;
+    let guard = world.caches[0].guard(["tag"]);
+    world.fill(0, "k", 1).await;
+    drop(guard);
+    assert!(world.caches[1].get("k").await.is_none());
+    // A removed one neither.
+    let cache = &world.caches[0];
+    let other = world.caches[1].clone();
+    let filled = cache.get_or_set("late", |_| async move {
+        other.remove("late").await.unwrap();
+        Ok::<_, &str>(Some(1))
+    });
+    assert_eq!(filled.await.unwrap().as_deref(), Some(&1));
+    settle().await;
+    for cache in &world.caches {
+        assert!(cache.get("late").await.is_none(), "it began before");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn that_there_is_nothing_is_shared_too() {
+    let world = World::new().await;
+    for cache in &world.caches {
+        let reads = Arc::clone(&world.reads);
+        let found = cache.get_or_set("none", move |fill| async move {
+            fill.negative_ttl(100 * SECOND);
+            reads.fetch_add(1, Ordering::Relaxed);
+            Ok::<_, &str>(None)
+        });
+        assert!(found.await.unwrap().is_none());
+    }
+    assert_eq!(world.reads(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stale_value_from_below_serves_in_bad_times() {
+    let world = World::new().await;
+    world.fill(0, "k", 1).await;
+    world.caches[1].expire("k").await.unwrap();
+    settle().await;
+    let failed = world.caches[1].get_or_set("k", |_| async { Err::<Option<u32>, _>("down") });
+    let served = failed.await.unwrap().unwrap();
+    assert_eq!((*served, served.state()), (1, State::Stale));
+}
