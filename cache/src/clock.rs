@@ -234,6 +234,16 @@ impl InvalidationClock {
         })
     }
 
+    /// When something was born that another process wrote: as far as this one can judge. It may stand behind that one, and may have counted by itself what that one does not
+    /// know of; so nothing is younger than the last step that is known here.
+    pub(crate) fn stamp_of(&self, written: crate::l2::Written) -> Stamp {
+        let known = self.seq.load(Ordering::Acquire) & !self.own;
+        Stamp {
+            epoch: written.epoch,
+            born: (written.born << OWN_BITS).min(known),
+        }
+    }
+
     /// How many slots there are.
     pub(crate) fn slots(&self) -> u32 {
         self.slots
@@ -250,16 +260,6 @@ impl Stamp {
         crate::l2::Written {
             epoch: self.epoch,
             born: self.born >> OWN_BITS,
-        }
-    }
-}
-
-#[cfg(feature = "l2")]
-impl From<crate::l2::Written> for Stamp {
-    fn from(written: crate::l2::Written) -> Self {
-        Self {
-            epoch: written.epoch,
-            born: written.born << OWN_BITS,
         }
     }
 }

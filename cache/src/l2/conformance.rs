@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Bump, EntryKey, Expected, Head, L2, Moved, News, SLOT_BYTES, Slots, Written};
+use super::{Bump, EntryKey, Head, L2, Moved, News, SLOT_BYTES, Slots, Written};
 use crate::clock::Depth;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -68,8 +68,8 @@ async fn a_clock_begins_once(l2: &impl L2) {
     assert_eq!(l2.head().await.unwrap(), None);
     assert_eq!(l2.read().await.unwrap(), None);
     let head = head(u64::MAX, 7, u64::MAX - 1);
-    assert!(l2.begin(Expected::Exactly(None), head).await.unwrap());
-    assert!(!l2.begin(Expected::Exactly(None), head).await.unwrap());
+    assert!(l2.begin(None, head).await.unwrap());
+    assert!(!l2.begin(None, head).await.unwrap());
     assert_eq!(l2.head().await.unwrap(), Some(head));
     let (read, slots) = l2.read().await.unwrap().expect("it has begun");
     assert_eq!(read, head);
@@ -86,11 +86,10 @@ async fn a_step_raises_its_slots_and_is_told(l2: &impl L2) {
     ];
     let mut last = before;
     for (tip, (depth, slots)) in (100..).zip(steps) {
-        let begin = (1, 1);
+        let begin = head(1, 1, tip);
         let bump = Bump {
             slots: slots.clone(),
             depth,
-            tip,
             begin,
         };
         let moved = l2.bump(bump).await.unwrap();
@@ -131,21 +130,10 @@ async fn an_epoch_takes_the_place_of_the_one_that_was_expected(l2: &impl L2) {
     let (_, slots) = l2.read().await.unwrap().expect("it has begun");
     let wrong = head(there.epoch, there.seq, there.tip ^ 1);
     let next = head(5, there.seq + 10, 6);
-    assert!(
-        !l2.begin(Expected::Exactly(Some(wrong)), next)
-            .await
-            .unwrap()
-    );
-    assert!(
-        l2.begin(Expected::Exactly(Some(there)), next)
-            .await
-            .unwrap()
-    );
+    assert!(!l2.begin(Some(wrong), next).await.unwrap());
+    assert!(l2.begin(Some(there), next).await.unwrap());
     let read = l2.read().await.unwrap().expect("it has begun");
     assert_eq!(read, (next, slots), "steps are counted on, and slots stay");
-    // It never goes back.
-    assert!(l2.begin(Expected::Any, head(8, 1, 9)).await.unwrap());
-    assert_eq!(l2.head().await.unwrap(), Some(head(8, next.seq + 1, 9)));
 }
 
 /// A clock that begins with a step: for a second level in which nothing is written yet.
@@ -157,8 +145,7 @@ pub async fn check_first_step(l2: &impl L2) {
     let bump = Bump {
         slots: vec![1],
         depth: Depth::Expire,
-        tip: 3,
-        begin: (9, 41),
+        begin: head(9, 42, 3),
     };
     assert_eq!(l2.bump(bump).await.unwrap().head, head(9, 42, 3));
     assert_eq!(l2.head().await.unwrap(), Some(head(9, 42, 3)));

@@ -6,14 +6,103 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
+use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
 use tokio::time::{Instant, advance};
 
-use super::simulated::{Fault, Simulated};
+use super::simulated::{Fault, Link, Simulated};
 use super::*;
 use crate::clock::{InvalidationClock, Name, SlotBits, Stamp, Validity};
 use crate::l2::frame::Frame;
 use crate::l2::node::{Following, Node, NodeSettings};
 use crate::told::Told;
+
+/// Bugs planted on purpose: whoever looks for violations has to find these.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Planted {
+    Nothing,
+    /// The stamp is taken when the fill ends.
+    StampAfterFill,
+    /// The head moves on before the slots are raised.
+    HeadBeforeSlots,
+    /// A node that was told nothing takes it that nothing has happened.
+    LostUnnoticed,
+    /// A clock that begins anew has the epoch of the one before.
+    EpochReused,
+    /// A removal deletes the entry, and raises no slot.
+    RemovalWithoutSlot,
+}
+
+/// A link with a bug.
+struct Flawed {
+    link: Link,
+    planted: Planted,
+    known: std::sync::Mutex<Option<Head>>,
+}
+
+impl L2 for Flawed {
+    fn name(&self) -> &str {
+        self.link.name()
+    }
+
+    fn get<'a>(&'a self, key: &'a EntryKey) -> Asking<'a, Option<(Bytes, Duration)>> {
+        self.link.get(key)
+    }
+
+    fn set<'a>(
+        &'a self,
+        key: &'a EntryKey,
+        frame: Bytes,
+        written: Written,
+        time: Duration,
+    ) -> Asking<'a, bool> {
+        self.link.set(key, frame, written, time)
+    }
+
+    fn forget<'a>(&'a self, key: &'a EntryKey) -> Asking<'a, ()> {
+        self.link.forget(key)
+    }
+
+    fn head(&self) -> Asking<'_, Option<Head>> {
+        let head = self.link.head();
+        Box::pin(async move {
+            let head = head.await?;
+            let mut known = self.known.lock().unwrap();
+            if self.planted == Planted::LostUnnoticed && known.is_some() {
+                return Ok(*known);
+            }
+            *known = head;
+            Ok(head)
+        })
+    }
+
+    fn read(&self) -> Asking<'_, Option<(Head, Slots)>> {
+        self.link.read()
+    }
+
+    fn bump(&self, mut bump: Bump) -> Asking<'_, Moved> {
+        let removal = bump.depth == Depth::Remove;
+        match self.planted {
+            Planted::RemovalWithoutSlot if removal => bump.slots.clear(),
+            Planted::HeadBeforeSlots => bump.slots.clear(),
+            _ => {}
+        }
+        self.link.bump(bump)
+    }
+
+    fn begin(&self, expected: Option<Head>, mut begin: Head) -> Asking<'_, bool> {
+        if self.planted == Planted::EpochReused {
+            begin.epoch = 1;
+        }
+        self.link.begin(expected, begin)
+    }
+
+    fn listen(&self) -> mpsc::Receiver<News> {
+        match self.planted {
+            Planted::LostUnnoticed => mpsc::channel(1).1,
+            _ => self.link.listen(),
+        }
+    }
+}
 
 const MAX_LAG: Duration = Duration::from_secs(3);
 const NODES: usize = 3;
@@ -121,13 +210,17 @@ struct World {
     shared: Vec<(usize, u64, Instant)>,
     /// Since when nothing has been wrong. `None`: something is.
     healthy: Option<Instant>,
+    /// The server went back to what it held before, and somebody may not have found out.
+    gone_back: bool,
     faults: [Fault; NODES],
+    planted: Planted,
 }
 
 impl World {
-    fn new() -> Self {
+    fn new(planted: Planted) -> Self {
         let server = Simulated::new();
-        let processes = (0..NODES).map(|_| Process::new(&server)).collect();
+        let process = |_| Process::new(&server, planted);
+        let processes = (0..NODES).map(process).collect();
         Self {
             server,
             forks: vec![],
@@ -135,7 +228,9 @@ impl World {
             source: [0; TAGS],
             shared: vec![],
             healthy: Some(Instant::now()),
+            gone_back: false,
             faults: [Fault::None; NODES],
+            planted,
         }
     }
 
@@ -158,6 +253,7 @@ impl World {
             Step::FailOver => {
                 if let Some(memory) = self.forks.pop() {
                     self.server.fail_over(memory);
+                    self.gone_back = true;
                     self.disturb();
                 }
             }
@@ -197,7 +293,10 @@ impl World {
         if process.filling.is_empty() {
             return;
         }
-        let (key, held) = process.filling.remove(0);
+        let (key, mut held) = process.filling.remove(0);
+        if self.planted == Planted::StampAfterFill {
+            held.stamp = process.clock.stamp();
+        }
         process.l1.insert(key, held);
         let frame = Frame {
             written: held.stamp.written(),
@@ -244,6 +343,12 @@ impl World {
     }
 
     async fn read(&mut self, node: usize, key: usize) {
+        if self
+            .healthy
+            .is_some_and(|since| Instant::now() > since + MAX_LAG)
+        {
+            self.gone_back = false;
+        }
         let tag = key % TAGS;
         // What may not be served by now, because of whatever was known before the question.
         let floor = self.floor(node, tag);
@@ -258,7 +363,11 @@ impl World {
     }
 
     fn floor(&self, node: usize, tag: usize) -> u64 {
-        let own = self.processes[node].invalidated[tag];
+        // What this node has invalidated holds for it at once; but while the server has gone back and nobody has found out, two histories have steps of one number.
+        let own = match self.gone_back {
+            true => 0,
+            false => self.processes[node].invalidated[tag],
+        };
         let now = Instant::now();
         let Some(healthy) = self.healthy.filter(|since| now > *since + MAX_LAG) else {
             return own;
@@ -274,7 +383,7 @@ impl World {
 }
 
 impl Process {
-    fn new(server: &Simulated) -> Self {
+    fn new(server: &Simulated, planted: Planted) -> Self {
         let bits = SlotBits::at_least(1024);
         let clock = Arc::new(InvalidationClock::shared(bits, 1));
         let settings = NodeSettings {
@@ -283,8 +392,12 @@ impl Process {
             patience: Duration::from_millis(100),
             compression: Compression::Off,
         };
-        let link = Arc::new(server.link());
-        let node = Node::new(link, Arc::clone(&clock), settings, |_| {});
+        let flawed = Flawed {
+            link: server.link(),
+            planted,
+            known: std::sync::Mutex::default(),
+        };
+        let node = Node::new(Arc::new(flawed), Arc::clone(&clock), settings, |_| {});
         let following = Following(Arc::clone(&node));
         tokio::spawn(following.follow());
         Self {
@@ -307,7 +420,7 @@ impl Process {
             return Some((held.version, "its memory"));
         }
         let (frame, _) = self.node.get(key.to_string().as_bytes()).await?;
-        let stamp = Stamp::from(frame.written);
+        let stamp = self.clock.stamp_of(frame.written);
         if self.clock.check(stamp, &frame.slots) != Validity::Valid {
             return None;
         }
@@ -340,22 +453,55 @@ async fn wait(time: Duration) {
     }
 }
 
+/// Goes through one history. Panics when something is served that was invalidated.
+fn run(planted: Planted, steps: Vec<Step>) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let mut world = World::new(planted);
+        settle().await;
+        for step in steps {
+            world.take(step).await;
+        }
+    });
+}
+
+fn history() -> impl Strategy<Value = Vec<Step>> {
+    prop::collection::vec(step(), 1..120)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1024))]
+    #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
-    fn nothing_that_was_invalidated_is_served(steps in prop::collection::vec(step(), 1..120)) {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .start_paused(true)
-            .build()
-            .unwrap();
-        runtime.block_on(async {
-            let mut world = World::new();
-            settle().await;
-            for step in steps {
-                world.take(step).await;
-            }
+    fn nothing_that_was_invalidated_is_served(steps in history()) {
+        run(Planted::Nothing, steps);
+    }
+}
+
+/// The same histories in every run: what is found once is found always.
+#[test]
+fn bugs_that_were_planted_are_found() {
+    for planted in [
+        Planted::StampAfterFill,
+        Planted::HeadBeforeSlots,
+        Planted::LostUnnoticed,
+        Planted::EpochReused,
+        Planted::RemovalWithoutSlot,
+    ] {
+        let config = ProptestConfig {
+            failure_persistence: None,
+            max_shrink_iters: 0,
+            ..ProptestConfig::with_cases(1024)
+        };
+        let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
+        let found = TestRunner::new_with_rng(config, rng).run(&history(), |steps| {
+            run(planted, steps);
+            Ok(())
         });
+        assert!(found.is_err(), "{planted:?} goes unnoticed");
     }
 }

@@ -15,8 +15,9 @@ use super::{Codec, Compression, L2};
 ///
 /// **What was invalidated in any process is served by none of them later than [`max_lag`](Self::max_lag) after that**, and by the one that invalidated it not at all; no fill
 /// that began before it brings it back, wherever and however late it ends. For that each process looks at the shared clock several times in `max_lag`, beside being told of each
-/// step; as long as it cannot, it serves what it holds for `max_lag` and then as [`OnPartition`] says. If the second level loses an invalidation (a failover, a restart without its
-/// data), whoever saw it notices and takes everything away, everywhere. Only if nobody who saw it is left is a value served until its ttl is over.
+/// step; as long as it cannot, it serves what it holds for `max_lag` and then as [`OnPartition`] says. If the second level goes back to what it held before (a failover that lost
+/// writes), whoever saw what was lost notices at its next look, and takes everything away, everywhere: from `max_lag` after that on all of this holds again. Only if nobody who
+/// saw it is left is a value served until its ttl is over.
 ///
 /// It is never an error that the second level is down, slow or holds rubbish: it is a miss, and an [event](crate::Event::L2Failed), and costs a call no more than its
 /// [`timeout`](Self::timeout). After some failures in a row it is left in peace for `max_lag`.

@@ -29,11 +29,8 @@ pub(super) enum Compared {
     InStep,
     /// Read the whole clock.
     Behind,
-    /// There is no clock, or one that has lost steps that were seen: begin a new epoch after this step.
-    Lost {
-        /// The last one that anybody knows of.
-        after: u64,
-    },
+    /// There is no clock, or one that has lost steps that were seen: begin a new epoch.
+    Lost,
 }
 
 /// What to make of news.
@@ -54,11 +51,8 @@ pub(super) enum Adopted {
     InStep,
     /// The same, in another epoch: nothing of before is valid.
     OtherEpoch,
-    /// It has lost steps that were seen here. Begin a new epoch after this step.
-    Lost {
-        /// The last one that anybody knows of.
-        after: u64,
-    },
+    /// It has lost steps that were seen here: begin a new epoch.
+    Lost,
 }
 
 impl Mirror {
@@ -67,16 +61,35 @@ impl Mirror {
         self.seen
     }
 
-    pub(super) fn epoch(&self) -> Option<u64> {
-        self.known.map(|known| known.epoch)
+    /// What a clock begins with that comes after this one, and after all that is known here.
+    pub(super) fn after(&self, head: Option<Head>) -> Head {
+        let known = [self.known, head].into_iter().flatten();
+        let (age, seq) = known.fold((0, self.seen), |(age, seq), known| {
+            (age.max(known.age()), seq.max(known.seq))
+        });
+        Head {
+            epoch: (age + 1) << 32 | u64::from(fastrand::u32(..)),
+            seq: seq + 1,
+            tip: fastrand::u64(..),
+        }
+    }
+
+    /// Whether this clock has gone back: it has lost steps, or a whole epoch, that were seen here.
+    fn has_gone_back(&self, head: Head, seen: u64) -> bool {
+        // Whatever epoch it is: steps are counted on from one to the next, or slots that were raised in the one before would be later than
+        // anything that is born.
+        let older = |known: Head| head.epoch != known.epoch && head.age() <= known.age();
+        head.seq < seen || self.known.is_some_and(older)
+    }
+
+    fn is_of(&self, epoch: u64) -> bool {
+        self.known.is_some_and(|known| known.epoch == epoch)
     }
 
     pub(super) fn compare(&self, head: Option<Head>, seen: u64) -> Compared {
         match head {
-            None => Compared::Lost { after: seen },
-            // Whatever epoch it is: steps are counted on from one to the next, or slots that were raised in the one before would be later than
-            // anything that is born.
-            Some(head) if head.seq < seen => Compared::Lost { after: seen },
+            None => Compared::Lost,
+            Some(head) if self.has_gone_back(head, seen) => Compared::Lost,
             Some(head) if self.known == Some(head) => Compared::InStep,
             Some(_) => Compared::Behind,
         }
@@ -107,7 +120,7 @@ impl Mirror {
     /// A step that this node asked for, and that was taken. It is raised here in any case; false if others came in between that are not known yet.
     pub(super) fn taken(&mut self, moved: &Moved, clock: &InvalidationClock) -> bool {
         let heard = self.hear(moved, clock);
-        if self.epoch() == Some(moved.head.epoch) {
+        if self.is_of(moved.head.epoch) {
             // The server said so itself: it may not forget it.
             self.seen = self.seen.max(moved.head.seq);
         }
@@ -122,10 +135,9 @@ impl Mirror {
         seen: u64,
         clock: &InvalidationClock,
     ) -> Adopted {
-        let same_epoch = self.epoch() == Some(head.epoch);
-        if head.seq < seen || (same_epoch && has_lost(slots, seen, clock)) {
-            let after = seen.max(head.seq);
-            return Adopted::Lost { after };
+        let same_epoch = self.is_of(head.epoch);
+        if self.has_gone_back(head, seen) || (same_epoch && has_lost(slots, seen, clock)) {
+            return Adopted::Lost;
         }
         for (depth, slot, seq) in slots.raised(clock.slots()) {
             clock.invalidate_at([slot], depth, seq);

@@ -79,12 +79,11 @@ pub trait L2: Send + Sync + 'static {
     /// The whole clock, if there is one.
     fn read(&self) -> Asking<'_, Option<(Head, Slots)>>;
 
-    /// Invalidates slots, and gives where the clock stood before and stands now. If there is no clock, one begins as `bump.begin` says.
+    /// Invalidates slots, and gives where the clock stood before and stands now. If there is no clock, it stands at `bump.begin` then.
     fn bump(&self, bump: Bump) -> Asking<'_, Moved>;
 
-    /// Begins a new epoch, if the clock stands as expected. Its `seq` is that of `begin`, or the next one after that of the clock if that is more. False if it does not stand as
-    /// expected.
-    fn begin(&self, expected: Expected, begin: Head) -> Asking<'_, bool>;
+    /// Lets the clock stand at `begin`, if it stands as expected; false if not. Its slots stay.
+    fn begin(&self, expected: Option<Head>, begin: Head) -> Asking<'_, bool>;
 
     /// What happens to the clock from here on. Asked once per process.
     fn listen(&self) -> mpsc::Receiver<News>;
@@ -106,7 +105,7 @@ pub struct Written {
 /// Where a clock stands.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Head {
-    /// Random: another one means that nothing of before is valid.
+    /// Another one means that nothing of before is valid. Its upper half counts the epochs, as far as whoever began it knew; its lower half is random.
     pub epoch: u64,
     /// How many steps it has taken. Less than 2⁴⁸, and never less than before, as far as anyone knows.
     pub seq: u64,
@@ -121,10 +120,8 @@ pub struct Bump {
     pub slots: Vec<Slot>,
     /// How deeply.
     pub depth: Depth,
-    /// The tip from here on.
-    pub tip: u64,
-    /// The epoch, and the `seq` before this step, if there is no clock yet.
-    pub begin: (u64, u64),
+    /// The tip from here on; and where the clock stands after this step, if there is none yet.
+    pub begin: Head,
 }
 
 /// A step that the clock has taken.
@@ -140,13 +137,11 @@ pub struct Moved {
     pub depth: Depth,
 }
 
-/// What a new epoch takes the place of.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Expected {
-    /// Whatever is there.
-    Any,
-    /// This clock, or none.
-    Exactly(Option<Head>),
+impl Head {
+    /// How many epochs there were before, as far as anybody knew.
+    pub(crate) fn age(self) -> u64 {
+        self.epoch >> 32
+    }
 }
 
 /// What a listener hears.

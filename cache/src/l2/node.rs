@@ -13,7 +13,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use super::frame::Frame;
 use super::mirror::{Adopted, Compared, Heard, Mirror};
 use super::outbox::{MAX_STEP, Outbox};
-use super::{Bump, CodecError, Compression, EntryKey, Expected, Head, L2, L2Error, News};
+use super::{Bump, CodecError, Compression, EntryKey, Head, L2, L2Error, News};
 use crate::clock::InvalidationClock;
 use crate::told::Told;
 
@@ -182,8 +182,8 @@ impl Node {
             let compared = self.state().mirror.compare(head, seen);
             let in_step = match compared {
                 Compared::InStep => true,
-                Compared::Lost { after } => {
-                    self.begin(Expected::Exactly(head), after).await?;
+                Compared::Lost => {
+                    self.begin(head).await?;
                     false
                 }
                 Compared::Behind => self.read().await?,
@@ -209,22 +209,29 @@ impl Node {
         match adopted {
             Adopted::InStep => (self.tell)(Happened::Resynced),
             Adopted::OtherEpoch => (self.tell)(Happened::OtherEpoch),
-            Adopted::Lost { after } => {
-                self.begin(Expected::Exactly(Some(head)), after).await?;
+            Adopted::Lost => {
+                self.begin(Some(head)).await?;
                 return Ok(false);
             }
         }
         Ok(true)
     }
 
-    /// Begins a new epoch, unless somebody else has done so meanwhile.
-    async fn begin(&self, expected: Expected, after: u64) -> Result<bool, L2Error> {
-        let begin = Head {
-            epoch: fastrand::u64(..),
-            seq: after + 1,
-            tip: fastrand::u64(..),
-        };
+    /// Begins a new epoch, unless the clock has moved meanwhile.
+    async fn begin(&self, expected: Option<Head>) -> Result<bool, L2Error> {
+        let begin = self.state().mirror.after(expected);
         self.in_time(self.l2.begin(expected, begin)).await
+    }
+
+    /// Begins a new epoch, wherever the clock stands.
+    async fn begin_anyhow(&self) -> Result<(), L2Error> {
+        for _ in 0..MAX_ROUNDS {
+            let head = self.in_time(self.l2.head()).await?;
+            if self.begin(head).await? {
+                return Ok(());
+            }
+        }
+        Err(L2Error::Slow)
     }
 
     /// Tells what waits in the outbox.
@@ -319,11 +326,10 @@ impl<'a> Untold<'a> {
         let node = self.node;
         match &self.told {
             Some(Told::Slots(depth, slots)) => {
-                let begin = (fastrand::u64(..), node.state().mirror.seen());
+                let begin = node.state().mirror.after(None);
                 let bump = Bump {
                     slots: slots.clone(),
                     depth: *depth,
-                    tip: fastrand::u64(..),
                     begin,
                 };
                 let moved = node.in_time(node.l2.bump(bump)).await?;
@@ -332,8 +338,7 @@ impl<'a> Untold<'a> {
                 }
             }
             Some(Told::All) => {
-                let after = node.state().mirror.seen();
-                node.begin(Expected::Any, after).await?;
+                node.begin_anyhow().await?;
                 node.behind.notify_one();
             }
             None => {}

@@ -11,7 +11,7 @@ use super::frame::Frame;
 use super::node::{Following, Happened, Node};
 use super::{Codec, L2Error, SecondLevel};
 use crate::cache::Found;
-use crate::clock::{InvalidationClock, SlotBits, Stamp};
+use crate::clock::{InvalidationClock, SlotBits};
 use crate::counters::Counters;
 use crate::entry::{Entry, Held, Lifetime, Usable};
 use crate::error::InvalidateError;
@@ -131,16 +131,15 @@ impl<V: 'static> Shared<V> {
         };
         let mut slots = Slots::default();
         let of_clock = self.node.clock().slots();
-        let all = frame.slots.iter();
-        let fit = all.fold(true, |fit, slot| {
-            *slot < of_clock && slots.push(*slot) && fit
-        });
+        let mut all = frame.slots.iter();
+        let fit = all.all(|slot| *slot < of_clock && slots.push(*slot));
         let lifetime = Lifetime {
             ttl: frame.ttl,
             grace: frame.grace,
         };
         let stored = now.checked_sub(age)?;
-        fit.then(|| Entry::new(held, Stamp::from(frame.written), slots, stored, lifetime))
+        let stamp = self.node.clock().stamp_of(frame.written);
+        fit.then(|| Entry::new(held, stamp, slots, stored, lifetime))
     }
 }
 

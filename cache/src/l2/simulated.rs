@@ -9,9 +9,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::{
-    Asking, Bump, EntryKey, Expected, Head, L2, L2Error, Moved, News, SLOT_BYTES, Slots, Written,
-};
+use super::{Asking, Bump, EntryKey, Head, L2, L2Error, Moved, News, SLOT_BYTES, Slots, Written};
 use crate::clock::{Depth, Slot};
 
 /// The server. A clone is the same one; each node has a [`link`](Self::link) of its own to it.
@@ -225,13 +223,14 @@ impl L2 for Link {
 
     fn bump(&self, bump: Bump) -> Asking<'_, Moved> {
         self.ask(|server| {
-            let (epoch, seq) = bump.begin;
-            let tip = 0;
-            let before = server.memory.clock.unwrap_or(Head { epoch, seq, tip });
-            let head = Head {
-                seq: before.seq + 1,
-                tip: bump.tip,
-                ..before
+            let before = server.memory.clock;
+            let head = match before {
+                Some(before) => Head {
+                    seq: before.seq + 1,
+                    tip: bump.begin.tip,
+                    ..before
+                },
+                None => bump.begin,
             };
             server.memory.clock = Some(head);
             for slot in &bump.slots {
@@ -239,7 +238,7 @@ impl L2 for Link {
             }
             let moved = Moved {
                 head,
-                previous: before.tip,
+                previous: before.map_or(0, |before| before.tip),
                 slots: bump.slots,
                 depth: bump.depth,
             };
@@ -248,17 +247,14 @@ impl L2 for Link {
         })
     }
 
-    fn begin(&self, expected: Expected, begin: Head) -> Asking<'_, bool> {
-        self.ask(|server| {
-            let there = server.memory.clock;
-            if matches!(expected, Expected::Exactly(head) if head != there) {
-                return false;
+    fn begin(&self, expected: Option<Head>, begin: Head) -> Asking<'_, bool> {
+        self.ask(move |server| {
+            let expected = expected == server.memory.clock;
+            if expected {
+                server.memory.clock = Some(begin);
+                server.say(&News::Unclear);
             }
-            let next = there.map_or(0, |there| there.seq + 1);
-            let seq = begin.seq.max(next);
-            server.memory.clock = Some(Head { seq, ..begin });
-            server.say(&News::Unclear);
-            true
+            expected
         })
     }
 

@@ -21,9 +21,7 @@ use tokio::sync::{OnceCell, mpsc};
 use self::script::{HEADER, Scripts};
 use self::wire::{head, moved, news};
 use super::frame::WRITTEN_AT;
-use super::{
-    Asking, Bump, EntryKey, Expected, Head, L2, L2Error, Moved, News, SLOT_BYTES, Slots, Written,
-};
+use super::{Asking, Bump, EntryKey, Head, L2, L2Error, Moved, News, SLOT_BYTES, Slots, Written};
 use crate::clock::Depth;
 
 /// A second level in Redis (7 or later) or Valkey, alone or a cluster.
@@ -291,37 +289,28 @@ impl<C: Subscribe> L2 for RedisL2<C> {
             let slots: Vec<u8> = bump.slots.iter().flat_map(|s| s.to_be_bytes()).collect();
             call.arg(&self.names.channel)
                 .arg(&self.names.kind)
-                .arg(&bump.tip.to_be_bytes())
+                .arg(&bump.begin.tip.to_be_bytes())
                 .arg(match bump.depth {
                     Depth::Expire => "0",
                     Depth::Remove => "1",
                 })
                 .arg(slots)
-                .arg(&bump.begin.0.to_be_bytes())
-                .arg(&bump.begin.1.to_be_bytes());
+                .arg(&bump.begin.epoch.to_be_bytes())
+                .arg(&bump.begin.seq.to_be_bytes());
             let (head, previous): (Vec<u8>, Vec<u8>) = self.ask(&call).await?;
             moved(&head, &previous, bump.depth, bump.slots)
                 .ok_or(L2Error::Corrupt("what a script of ours does not answer"))
         })
     }
 
-    fn begin(&self, expected: Expected, begin: Head) -> Asking<'_, bool> {
+    fn begin(&self, expected: Option<Head>, begin: Head) -> Asking<'_, bool> {
         Box::pin(async move {
             let mut call = self.scripts.begin.key(&self.names.clock);
+            let header = |head| wire::header(head, &self.names.kind);
+            let expected = expected.as_ref().map(header).unwrap_or_default();
             call.arg(&self.names.channel)
-                .arg(&self.names.kind)
-                .arg(&begin.epoch.to_be_bytes())
-                .arg(&begin.seq.to_be_bytes())
-                .arg(&begin.tip.to_be_bytes());
-            match expected {
-                Expected::Any => {}
-                Expected::Exactly(None) => {
-                    call.arg("");
-                }
-                Expected::Exactly(Some(head)) => {
-                    call.arg(wire::header(&head, &self.names.kind));
-                }
-            }
+                .arg(expected)
+                .arg(header(&begin));
             self.ask(&call).await
         })
     }
@@ -399,8 +388,11 @@ mod tests {
         let bump = Bump {
             slots: vec![1],
             depth: Depth::Expire,
-            tip: 1,
-            begin: (1, 1),
+            begin: Head {
+                epoch: 1,
+                seq: 1,
+                tip: 1,
+            },
         };
         assert!(matches!(other.bump(bump).await, Err(L2Error::Corrupt(_))));
     }

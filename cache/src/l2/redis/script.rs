@@ -32,7 +32,7 @@ if #old == at + 16 and string.sub(old, 1, at + 8) == string.sub(new, 1, at + 8)
 redis.call('SET', KEYS[1], new, 'PX', ARGV[2])
 return 1";
 
-/// ARGV: the channel, the first bytes of the clock, tip, plane, slots, and the epoch and `seq` to begin with if there is no clock. Tells `'m' head previous plane slots`, and gives
+/// ARGV: the channel, the first bytes of the clock, tip, plane, slots, and the epoch and `seq` to stand at if there is no clock. Tells `'m' head previous plane slots`, and gives
 /// the head and the tip before.
 const BUMP: &str = "
 local clock, kind, slots = KEYS[1], ARGV[2], ARGV[5]
@@ -40,9 +40,8 @@ local head = redis.call('GETRANGE', clock, 0, 27)
 local epoch, seq, previous = ARGV[6], struct.unpack('>I8', ARGV[7]), string.rep('\\0', 8)
 if #head == 28 then
   if string.sub(head, 1, 4) ~= kind then return redis.error_reply('OTHERCLOCK a clock with another number of slots') end
-  epoch, seq, previous = string.sub(head, 5, 12), struct.unpack('>I8', head, 13), string.sub(head, 21)
+  epoch, seq, previous = string.sub(head, 5, 12), struct.unpack('>I8', head, 13) + 1, string.sub(head, 21)
 end
-seq = seq + 1
 local size = 2 ^ string.byte(kind, 4)
 local step = struct.pack('>I6', seq)
 for at = 1, #slots, 4 do
@@ -54,14 +53,10 @@ redis.call('SETRANGE', clock, 0, kind .. head)
 redis.call('PUBLISH', ARGV[1], 'm' .. head .. previous .. ARGV[4] .. slots)
 return {head, previous}";
 
-/// ARGV: the channel, the first bytes of the clock, epoch, `seq`, tip, and the head that is expected, if one is. The slots stay: steps are counted on.
+/// ARGV: the channel, the head that is expected (nothing if no clock is), and the one to begin with. The slots stay: steps are counted on.
 const BEGIN: &str = "
-local clock = KEYS[1]
-local head = redis.call('GETRANGE', clock, 0, 27)
-if ARGV[6] and head ~= ARGV[6] then return 0 end
-local seq = struct.unpack('>I8', ARGV[4])
-if #head == 28 then seq = math.max(seq, struct.unpack('>I8', head, 13) + 1) end
-redis.call('SETRANGE', clock, 0, ARGV[2] .. ARGV[3] .. struct.pack('>I8', seq) .. ARGV[5])
+if redis.call('GETRANGE', KEYS[1], 0, 27) ~= ARGV[2] then return 0 end
+redis.call('SETRANGE', KEYS[1], 0, ARGV[3])
 redis.call('PUBLISH', ARGV[1], 'b')
 return 1";
 
