@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Bump, EntryKey, Head, L2, Moved, News, SLOT_BYTES, Slots, Written};
+use super::{Bump, EntryKey, Head, L2, Moved, News, SLOT_BYTES, Slots, TIPS, Written};
 use crate::clock::Depth;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -73,7 +73,7 @@ async fn a_clock_begins_once(l2: &impl L2) {
     assert_eq!(l2.head().await.unwrap(), Some(head));
     let (read, slots) = l2.read().await.unwrap().expect("it has begun");
     assert_eq!(read, head);
-    assert!(slots.0.iter().all(|byte| *byte == 0));
+    assert!(slots.steps.iter().all(|byte| *byte == 0));
 }
 
 async fn a_step_raises_its_slots_and_is_told(l2: &impl L2) {
@@ -120,9 +120,12 @@ async fn a_step_raises_its_slots_and_is_told(l2: &impl L2) {
         seqs(&slots, [0, 1, 5, 6, 1023]),
         [first, 0, first, first + 2, first]
     );
-    let removed = slots.0.len() / SLOT_BYTES;
+    let removed = slots.steps.len() / SLOT_BYTES;
     let raised = (1024..removed).filter(|at| seq(&slots, *at) > 0).count();
     assert_eq!(raised, 1, "one slot was removed");
+    for (step, known) in [(last.seq, last.tip), (last.seq - 1, last.tip - 1)] {
+        assert_eq!(tip(&slots, step), known, "tips are remembered");
+    }
 }
 
 async fn an_epoch_takes_the_place_of_the_one_that_was_expected(l2: &impl L2) {
@@ -133,7 +136,9 @@ async fn an_epoch_takes_the_place_of_the_one_that_was_expected(l2: &impl L2) {
     assert!(!l2.begin(Some(wrong), next).await.unwrap());
     assert!(l2.begin(Some(there), next).await.unwrap());
     let read = l2.read().await.unwrap().expect("it has begun");
-    assert_eq!(read, (next, slots), "steps are counted on, and slots stay");
+    assert_eq!(read.0, next);
+    assert_eq!(read.1.steps, slots.steps, "slots stay");
+    assert_eq!(tip(&read.1, next.seq), next.tip);
 }
 
 /// A clock that begins with a step: for a second level in which nothing is written yet.
@@ -156,11 +161,16 @@ fn head(epoch: u64, seq: u64, tip: u64) -> Head {
 }
 
 fn seq(slots: &Slots, at: usize) -> u64 {
-    let bytes = slots.0.get(at * SLOT_BYTES..(at + 1) * SLOT_BYTES);
+    let bytes = slots.steps.get(at * SLOT_BYTES..(at + 1) * SLOT_BYTES);
     bytes
         .unwrap_or_default()
         .iter()
         .fold(0, |seq, byte| seq << 8 | u64::from(*byte))
+}
+
+fn tip(slots: &Slots, seq: u64) -> u64 {
+    let (tips, _) = slots.tips.as_chunks::<8>();
+    u64::from_be_bytes(tips[seq as usize % TIPS])
 }
 
 /// As the cache writes them: what it is, epoch and birth first.

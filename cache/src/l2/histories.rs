@@ -91,7 +91,7 @@ impl L2 for Flawed {
 
     fn begin(&self, expected: Option<Head>, mut begin: Head) -> Asking<'_, bool> {
         if self.planted == Planted::EpochReused {
-            begin.epoch = 1;
+            begin.epoch = expected.map_or(1 << 32, |there| there.epoch);
         }
         self.link.begin(expected, begin)
     }
@@ -175,10 +175,12 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (node.clone(), 0_usize..3).prop_map(|(node, at)| Step::Repeat { node, at }),
         1 => node.clone().prop_map(|node| Step::Lose { node }),
         2 => (node, fault).prop_map(|(node, fault)| Step::Fault { node, fault }),
-        1 => Just(Step::Fork),
-        1 => Just(Step::FailOver),
+        2 => Just(Step::Fork),
+        2 => Just(Step::FailOver),
         1 => Just(Step::FlushAll),
-        4 => (0_u64..4000).prop_map(|millis| Step::Wait { millis }),
+        3 => (0_u64..1500).prop_map(|millis| Step::Wait { millis }),
+        // All is well again after that.
+        3 => Just(Step::Wait { millis: 3100 }),
     ]
 }
 
@@ -469,12 +471,18 @@ fn run(planted: Planted, steps: Vec<Step>) {
     });
 }
 
+/// `PROPTEST_CASES`, or a few seconds' worth.
+fn cases() -> u32 {
+    let cases = std::env::var("PROPTEST_CASES").ok();
+    cases.and_then(|cases| cases.parse().ok()).unwrap_or(512)
+}
+
 fn history() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step(), 1..120)
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+    #![proptest_config(ProptestConfig::with_cases(cases()))]
 
     #[test]
     fn nothing_that_was_invalidated_is_served(steps in history()) {
@@ -495,7 +503,7 @@ fn bugs_that_were_planted_are_found() {
         let config = ProptestConfig {
             failure_persistence: None,
             max_shrink_iters: 0,
-            ..ProptestConfig::with_cases(1024)
+            ..ProptestConfig::with_cases(4096)
         };
         let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
         let found = TestRunner::new_with_rng(config, rng).run(&history(), |steps| {

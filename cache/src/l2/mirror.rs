@@ -10,7 +10,7 @@
 //! What comes late, twice or never can only be noticed, and costs a comparison. A node that stands behind takes values for older than they are, and errs towards a
 //! miss. That it stands in step is known from a head that was asked for, never from silence.
 
-use super::{Head, Moved, SLOT_BYTES, Slots};
+use super::{Head, Moved, SLOT_BYTES, Slots, TIPS};
 use crate::clock::{Depth, InvalidationClock};
 
 /// Where this node stands. `now` is nobody's business here.
@@ -82,6 +82,15 @@ impl Mirror {
         head.seq < seen || self.known.is_some_and(older)
     }
 
+    /// Whether where we stand is on the way to `head`: two histories can have as many steps, and raise the same slots. True if that is too long ago to be known.
+    fn is_before(&self, head: Head, slots: &Slots) -> bool {
+        let Some(known) = self.known else { return true };
+        // What was heard since the question was asked.
+        let ahead = known.seq > head.seq;
+        let forgotten = known.seq + TIPS as u64 <= head.seq;
+        ahead || forgotten || slots.tip(known.seq) == Some(known.tip)
+    }
+
     fn is_of(&self, epoch: u64) -> bool {
         self.known.is_some_and(|known| known.epoch == epoch)
     }
@@ -136,7 +145,8 @@ impl Mirror {
         clock: &InvalidationClock,
     ) -> Adopted {
         let same_epoch = self.is_of(head.epoch);
-        if self.has_gone_back(head, seen) || (same_epoch && has_lost(slots, seen, clock)) {
+        let strayed = || !self.is_before(head, slots) || has_lost(slots, seen, clock);
+        if self.has_gone_back(head, seen) || (same_epoch && strayed()) {
             return Adopted::Lost;
         }
         for (depth, slot, seq) in slots.raised(clock.slots()) {
@@ -165,19 +175,25 @@ fn has_lost(slots: &Slots, seen: u64, clock: &InvalidationClock) -> bool {
 }
 
 impl Slots {
+    fn tip(&self, seq: u64) -> Option<u64> {
+        let (tips, _) = self.tips.as_chunks::<8>();
+        let tip = tips.get(usize::try_from(seq).ok()? % TIPS)?;
+        Some(u64::from_be_bytes(*tip))
+    }
+
     fn at(&self, slots: u32, depth: Depth, slot: u32) -> u64 {
         let plane = match depth {
             Depth::Expire => 0,
             Depth::Remove => slots as usize,
         };
         let at = (plane + slot as usize) * SLOT_BYTES;
-        let bytes = self.0.get(at..at + SLOT_BYTES);
+        let bytes = self.steps.get(at..at + SLOT_BYTES);
         bytes.map_or(0, number)
     }
 
     fn raised(&self, slots: u32) -> impl Iterator<Item = (Depth, u32, u64)> {
         let slots = slots as usize;
-        let (numbers, _) = self.0.as_chunks::<SLOT_BYTES>();
+        let (numbers, _) = self.steps.as_chunks::<SLOT_BYTES>();
         let numbers = numbers.iter().enumerate().take(2 * slots);
         numbers
             .map(|(at, bytes)| (at, number(bytes)))

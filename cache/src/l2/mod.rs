@@ -153,9 +153,17 @@ pub enum News {
     Unclear,
 }
 
-/// The number at which each slot was last expired, and then at which each was last removed: six bytes each, most significant first. What is missing at its end is zero.
+/// A whole clock.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Slots(pub Bytes);
+pub struct Slots {
+    /// The tips of the last [`TIPS`] steps: that of the step `seq` is at `seq % TIPS`. Eight bytes each, most significant first.
+    pub tips: Bytes,
+    /// The step at which each slot was last expired, and then at which each was last removed: six bytes each, most significant first. What is missing at its end is zero.
+    pub steps: Bytes,
+}
+
+/// How many tips a clock remembers. Whoever was away for longer sees by its slots whether it has lost some of his.
+pub const TIPS: usize = 4096;
 
 /// What the second level could not do.
 #[derive(Debug)]

@@ -9,7 +9,9 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::{Asking, Bump, EntryKey, Head, L2, L2Error, Moved, News, SLOT_BYTES, Slots, Written};
+use super::{
+    Asking, Bump, EntryKey, Head, L2, L2Error, Moved, News, SLOT_BYTES, Slots, TIPS, Written,
+};
 use crate::clock::{Depth, Slot};
 
 /// The server. A clone is the same one; each node has a [`link`](Self::link) of its own to it.
@@ -22,6 +24,7 @@ pub struct Simulated(Arc<Mutex<Server>>);
 #[derive(Clone, Default)]
 pub struct Memory {
     clock: Option<Head>,
+    tips: HashMap<u64, u64>,
     slots: HashMap<(Depth, Slot), u64>,
     entries: HashMap<EntryKey, (Bytes, Written, Instant)>,
 }
@@ -131,6 +134,15 @@ impl Simulated {
     }
 }
 
+impl Memory {
+    fn stand_at(&mut self, head: Head) {
+        self.clock = Some(head);
+        self.tips
+            .retain(|seq, _| seq + TIPS as u64 > head.seq && *seq < head.seq);
+        self.tips.insert(head.seq, head.tip);
+    }
+}
+
 impl Server {
     fn tell(&self, node: usize, news: News) {
         if let Some(ear) = &self.ears[node] {
@@ -217,7 +229,13 @@ impl L2 for Link {
                 let at = (plane + *slot as usize) * SLOT_BYTES;
                 slots[at..at + SLOT_BYTES].copy_from_slice(&seq.to_be_bytes()[2..]);
             }
-            Some((head, Slots(slots.into())))
+            let mut tips = vec![0; TIPS * 8];
+            for (seq, tip) in &server.memory.tips {
+                let at = *seq as usize % TIPS * 8;
+                tips[at..at + 8].copy_from_slice(&tip.to_be_bytes());
+            }
+            let (tips, steps) = (tips.into(), slots.into());
+            Some((head, Slots { tips, steps }))
         })
     }
 
@@ -232,7 +250,7 @@ impl L2 for Link {
                 },
                 None => bump.begin,
             };
-            server.memory.clock = Some(head);
+            server.memory.stand_at(head);
             for slot in &bump.slots {
                 server.memory.slots.insert((bump.depth, *slot), head.seq);
             }
@@ -251,7 +269,7 @@ impl L2 for Link {
         self.ask(move |server| {
             let expected = expected == server.memory.clock;
             if expected {
-                server.memory.clock = Some(begin);
+                server.memory.stand_at(begin);
                 server.say(&News::Unclear);
             }
             expected

@@ -18,7 +18,7 @@ use redis::{
 };
 use tokio::sync::{OnceCell, mpsc};
 
-use self::script::{HEADER, Scripts};
+use self::script::{HEADER, SLOTS_AT, Scripts};
 use self::wire::{head, moved, news};
 use super::frame::WRITTEN_AT;
 use super::{Asking, Bump, EntryKey, Head, L2, L2Error, Moved, News, SLOT_BYTES, Slots, Written};
@@ -275,11 +275,13 @@ impl<C: Subscribe> L2 for RedisL2<C> {
             let Some(head) = head(&clock, &self.names.kind)? else {
                 return Ok(None);
             };
-            let slots = clock.slice(HEADER..);
-            if slots.len() > (2 * SLOT_BYTES) << self.names.kind[3] {
+            let end = SLOTS_AT.min(clock.len());
+            let tips = clock.slice(HEADER..end);
+            let steps = clock.slice(end..);
+            if steps.len() > (2 * SLOT_BYTES) << self.names.kind[3] {
                 return Err(L2Error::Corrupt("a clock with too many slots"));
             }
-            Ok(Some((head, Slots(slots))))
+            Ok(Some((head, Slots { tips, steps })))
         })
     }
 

@@ -2,12 +2,16 @@
 
 use redis::Script;
 
+use crate::l2::TIPS;
+
 /// The clock: one string, so that it is lost as a whole or not at all.
 ///
 /// ```text
-/// "bcc" bits:1 epoch:8 seq:8 tip:8   expired:6 × 2^bits   removed:6 × 2^bits
+/// "bcc" bits:1 epoch:8 seq:8 tip:8   tips:8 × 4096   expired:6 × 2^bits   removed:6 × 2^bits
 /// ```
 pub(super) const HEADER: usize = 4 + 8 + 8 + 8;
+/// Where its slots begin: 32796 in the scripts.
+pub(super) const SLOTS_AT: usize = HEADER + 8 * TIPS;
 pub(super) const MAGIC: &[u8; 3] = b"bcc";
 
 pub(super) struct Scripts {
@@ -46,9 +50,10 @@ local size = 2 ^ string.byte(kind, 4)
 local step = struct.pack('>I6', seq)
 for at = 1, #slots, 4 do
   local slot = tonumber(ARGV[4]) * size + struct.unpack('>I4', slots, at)
-  redis.call('SETRANGE', clock, 28 + 6 * slot, step)
+  redis.call('SETRANGE', clock, 32796 + 6 * slot, step)
 end
 head = epoch .. struct.pack('>I8', seq) .. ARGV[3]
+redis.call('SETRANGE', clock, 28 + 8 * (seq % 4096), ARGV[3])
 redis.call('SETRANGE', clock, 0, kind .. head)
 redis.call('PUBLISH', ARGV[1], 'm' .. head .. previous .. ARGV[4] .. slots)
 return {head, previous}";
@@ -57,6 +62,8 @@ return {head, previous}";
 const BEGIN: &str = "
 if redis.call('GETRANGE', KEYS[1], 0, 27) ~= ARGV[2] then return 0 end
 redis.call('SETRANGE', KEYS[1], 0, ARGV[3])
+local seq, tip = struct.unpack('>I8', ARGV[3], 13), string.sub(ARGV[3], 21)
+redis.call('SETRANGE', KEYS[1], 28 + 8 * (seq % 4096), tip)
 redis.call('PUBLISH', ARGV[1], 'b')
 return 1";
 
