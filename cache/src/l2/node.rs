@@ -199,9 +199,8 @@ impl Node {
     /// Reads the whole clock. False if another look is needed.
     async fn read(&self) -> Result<bool, L2Error> {
         let seen = self.state().mirror.seen();
-        // Megabytes: they may take longer than an entry.
-        let patience = self.settings.patience.max(self.settings.max_lag);
-        let read = timeout(patience, self.l2.read()).await;
+        // Megabytes, on a link that may be slow; and nobody waits for them but whoever follows.
+        let read = timeout(READ_PATIENCE, self.l2.read()).await;
         let Some((head, slots)) = read.map_err(|_| L2Error::Slow)?? else {
             return Ok(false);
         };
@@ -288,6 +287,8 @@ impl Node {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+const READ_PATIENCE: Duration = Duration::from_secs(10);
 
 /// So many failures in a row, and the second level is let be for [`NodeSettings::max_lag`].
 const FAILURES: u32 = 5;

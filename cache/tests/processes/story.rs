@@ -43,6 +43,7 @@ impl Story {
 
     /// Lets all work, strikes meanwhile, and looks at what they were served.
     pub(crate) fn round(&mut self, fault: Fault) {
+        tell(format_args!("{fault:?}: {}", self.checker.told));
         self.processes.iter_mut().for_each(Process::go);
         fault.strike(&mut self.redis);
         if fault == Fault::KillWorker {

@@ -74,7 +74,9 @@ impl Worker {
         let config = AsyncConnectionConfig::new().set_response_timeout(None);
         let database = database.get_multiplexed_async_connection_with_config(&config);
         let database = database.await.unwrap();
-        let l2 = RedisL2::open(&work.redis, "story").unwrap();
+        // A small clock: it is read often here, and this is no optimized build.
+        let l2 = RedisL2::builder("story").slot_bits(12);
+        let l2 = l2.open(&work.redis).unwrap();
         let leases = RedisCoordinator::builder()
             .lease(Duration::from_secs(1))
             .wait(Duration::from_millis(500))
@@ -84,7 +86,7 @@ impl Worker {
             .compression(Compression::Lz4 { over: 8 })
             .leases(leases.open(&work.redis).unwrap());
         Self {
-            cache: Cache::builder().l2(level).build(),
+            cache: Cache::builder().slots(1 << 12).l2(level).build(),
             database,
             lines: Arc::default(),
         }
