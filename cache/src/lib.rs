@@ -18,6 +18,8 @@ mod hit;
 pub mod http;
 mod invalidate;
 mod l1;
+#[cfg(all(test, buttress_loom))]
+mod loom;
 #[cfg(any(feature = "metrics", feature = "tracing"))]
 mod observe;
 mod place;

@@ -51,16 +51,32 @@ impl<V: Send + Sync + 'static> Place<V> {
         Some(hit)
     }
 
-    /// A stale value within its grace is better than an error.
+    /// What can be served instead of what the source would say: a stale value within its grace, or a fresh one that somebody else has stored
+    /// meanwhile. `held` is what was there before, and may have been pushed out since.
+    pub(crate) fn instead(
+        &self,
+        held: Option<&Arc<Entry<V>>>,
+        why: Stale,
+    ) -> Option<Option<Hit<V>>> {
+        let entry = self.cache.l1().get(&self.full);
+        let entry = entry.or_else(|| held.cloned())?;
+        let now = Instant::now();
+        match entry.usable(self.cache.clock(), now) {
+            Usable::Fresh => {
+                let age = entry.age(now);
+                Some(Hit::new(entry, State::Fresh, age))
+            }
+            _ => self.serve_stale(&entry, why).map(Some),
+        }
+    }
+
+    /// Something is better than an error.
     pub(crate) fn or_stale<E>(
         &self,
         answer: Answer<V, E>,
-        stale: Option<&Arc<Entry<V>>>,
+        held: Option<&Arc<Entry<V>>>,
     ) -> Answer<V, E> {
-        answer.or_else(|error| {
-            let served = stale.and_then(|stale| self.serve_stale(stale, Stale::Failed));
-            served.map(Some).ok_or(error)
-        })
+        answer.or_else(|error| self.instead(held, Stale::Failed).ok_or(error))
     }
 }
 
