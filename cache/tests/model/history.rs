@@ -538,6 +538,9 @@ impl History {
                 stale == expected || in_vain,
                 "{at} sees {stale:?}, not {expected:?}"
             );
+            // Only to refresh it is what is fresh read anew.
+            let needless = found.is_some_and(|(usable, of)| usable == Use::Fresh && !of.refreshing);
+            assert!(!needless, "{at} is read although it is there");
             let before = self.naive.stored.get(&at).map(|of| (of.stored, of.born));
             self.sources.push(Source {
                 call,
