@@ -254,8 +254,7 @@ impl<V: Send + Sync + 'static> Cache<V> {
     pub(crate) fn look_up(&self, full: &[u8], now: Instant) -> Option<Found<V>> {
         let entry = self.inner.l1.get(full)?;
         let usable = entry.usable(&self.inner.clock, now);
-        let age = entry.age(now);
-        (usable != Usable::No).then_some(Found { usable, entry, age })
+        (usable != Usable::No).then_some(Found { usable, entry, now })
     }
 
     /// The slots by which the value under `key` goes, and when that value was born, if there is one.
@@ -344,13 +343,13 @@ impl<V> Cache<V> {
 pub(crate) struct Found<V> {
     pub(crate) usable: Usable,
     pub(crate) entry: Arc<Entry<V>>,
-    pub(crate) age: Duration,
+    pub(crate) now: Instant,
 }
 
 impl<V> Found<V> {
     /// `None` when the entry stands for a value that the source does not have.
     pub(crate) fn hit(self, state: State) -> Option<Hit<V>> {
-        Hit::new(self.entry, state, self.age)
+        Hit::new(self.entry, state, self.now)
     }
 }
 

@@ -177,10 +177,9 @@ where
     ) -> Option<Answer<V, E>> {
         let error = match filled {
             Filled::Entry(entry) => {
-                let age = entry.age(Instant::now());
-                return self
-                    .may_have(&entry, asked)
-                    .then(|| Ok(Hit::new(entry, State::Filled, age)));
+                let now = Instant::now();
+                let may_have = self.may_have(&entry, asked);
+                return may_have.then(|| Ok(Hit::new(entry, State::Filled, now)));
             }
             Filled::Failed(error) => FillError::Source(error.downcast().ok()?),
             Filled::Panicked => FillError::Panicked,

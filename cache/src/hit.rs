@@ -5,6 +5,8 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::clock::Stamp;
 use crate::entry::Entry;
 
@@ -12,7 +14,8 @@ use crate::entry::Entry;
 pub struct Hit<V> {
     entry: Arc<Entry<V>>,
     state: State,
-    age: Duration,
+    /// When it was found.
+    found: Instant,
 }
 
 /// How a [`Hit`] came about.
@@ -53,9 +56,19 @@ impl Tier {
 
 impl<V> Hit<V> {
     /// `None` when the entry stands for a value that the source does not have.
-    pub(crate) fn new(entry: Arc<Entry<V>>, state: State, age: Duration) -> Option<Self> {
+    pub(crate) fn new(entry: Arc<Entry<V>>, state: State, found: Instant) -> Option<Self> {
         entry.value()?;
-        Some(Self { entry, state, age })
+        Some(Self {
+            entry,
+            state,
+            found,
+        })
+    }
+
+    /// The same, of what was stored just now.
+    pub(crate) fn filled(entry: Arc<Entry<V>>) -> Option<Self> {
+        let stored = entry.stored;
+        Self::new(entry, State::Filled, stored)
     }
 
     /// How it came about.
@@ -64,10 +77,10 @@ impl<V> Hit<V> {
         self.state
     }
 
-    /// For how long it has been in the cache.
+    /// For how long it had been in the cache when it was found.
     #[must_use]
     pub fn age(&self) -> Duration {
-        self.age
+        self.entry.age(self.found)
     }
 
     /// Where it came from.
@@ -99,7 +112,7 @@ impl<V> Clone for Hit<V> {
         Self {
             entry: Arc::clone(&self.entry),
             state: self.state,
-            age: self.age,
+            found: self.found,
         }
     }
 }
@@ -109,7 +122,7 @@ impl<V: fmt::Debug> fmt::Debug for Hit<V> {
         f.debug_struct("Hit")
             .field("value", &**self)
             .field("state", &self.state)
-            .field("age", &self.age)
+            .field("age", &self.age())
             .finish_non_exhaustive()
     }
 }

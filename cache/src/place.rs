@@ -46,7 +46,7 @@ impl<V: Send + Sync + 'static> Place<V> {
         if entry.usable(self.cache.clock(), now) == Usable::No {
             return None;
         }
-        let hit = Hit::new(Arc::clone(entry), State::Stale, entry.age(now))?;
+        let hit = Hit::new(Arc::clone(entry), State::Stale, now)?;
         self.tell(|key| Event::ServedStale { key, why });
         Some(hit)
     }
@@ -62,10 +62,7 @@ impl<V: Send + Sync + 'static> Place<V> {
         let entry = entry.or_else(|| held.cloned())?;
         let now = Instant::now();
         match entry.usable(self.cache.clock(), now) {
-            Usable::Fresh => {
-                let age = entry.age(now);
-                Some(Hit::new(entry, State::Fresh, age))
-            }
+            Usable::Fresh => Some(Hit::new(entry, State::Fresh, now)),
             _ => self.serve_stale(&entry, why).map(Some),
         }
     }

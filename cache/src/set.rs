@@ -11,7 +11,7 @@ use crate::cache::Cache;
 use crate::clock::Stamp;
 use crate::entry::{Entry, Held};
 use crate::fill::Said;
-use crate::hit::{Hit, State};
+use crate::hit::Hit;
 use crate::store::Reading;
 
 /// A value on its way into the cache; made by [`Cache::set`]. Await it, or [`store`](Self::store) it.
@@ -92,7 +92,7 @@ impl<'a, V: Send + Sync + 'static> Set<'a, V> {
             keep: true,
         };
         let entry: Arc<Entry<V>> = self.cache.store(&self.full, reading);
-        Hit::new(entry, State::Filled, Duration::ZERO).expect("it has a value")
+        Hit::filled(entry).expect("it has a value")
     }
 }
 

@@ -3,7 +3,6 @@
 use std::any::Any;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
 
 use buttress_dedup::{Leader, Role};
 use tokio::time::{Instant, timeout};
@@ -73,7 +72,7 @@ where
             leader.complete(Filled::of(&filled));
         }
         at.tell_filled(&filled);
-        filled.map(|entry| Hit::new(entry, State::Filled, Duration::ZERO))
+        filled.map(Hit::filled)
     }
 
     /// Reads a value anew that is still fresh, in the background, unless somebody is reading it already.
@@ -98,8 +97,8 @@ impl<V: Send + Sync + 'static> Cache<V> {
     pub(crate) fn is_refreshed_by_us(&self, found: &Found<V>) -> bool {
         let refresh = &self.settings().refresh;
         !refresh.is_off()
-            && refresh.is_due(&found.entry, found.age, fastrand::f64)
-            && !found.entry.is_calm(self.clock(), Instant::now())
+            && refresh.is_due(&found.entry, found.entry.age(found.now), fastrand::f64)
+            && !found.entry.is_calm(self.clock(), found.now)
             && found.entry.begin_refresh()
     }
 }
@@ -141,7 +140,7 @@ where
 
 /// What the fill sees of the value that is there.
 fn before<V>(entry: &Arc<Entry<V>>) -> Option<Hit<V>> {
-    Hit::new(Arc::clone(entry), State::Stale, entry.age(Instant::now()))
+    Hit::new(Arc::clone(entry), State::Stale, Instant::now())
 }
 
 /// What was read. `None` for what it was not to be said of: that it is unchanged, where there is nothing.
