@@ -109,6 +109,11 @@ impl<V: Send + Sync + 'static> Builder<V> {
         self.set(|settings| settings.slots = SlotBits::at_least(slots))
     }
 
+    #[cfg(all(test, buttress_loom))]
+    pub(crate) fn few_slots(self) -> Self {
+        self.set(|settings| settings.slots = SlotBits::FEW)
+    }
+
     /// One more who hears of what happens.
     pub fn observer(mut self, observer: impl Observer) -> Self {
         self.audience.add(observer);

@@ -280,8 +280,7 @@ impl<V: Send + Sync + 'static> Cache<V> {
             return None;
         }
         let usable = entry.usable(&self.inner.clock, now);
-        let age = entry.age(now);
-        (usable != Usable::No).then_some(Found { usable, entry, age })
+        (usable != Usable::No).then_some(Found { usable, entry, now })
     }
 
     /// The slots by which the value under `key` goes, and when that value was born, if there is one.
@@ -401,13 +400,13 @@ impl<V> Cache<V> {
 pub(crate) struct Found<V> {
     pub(crate) usable: Usable,
     pub(crate) entry: Arc<Entry<V>>,
-    pub(crate) age: Duration,
+    pub(crate) now: Instant,
 }
 
 impl<V> Found<V> {
     /// `None` when the entry stands for a value that the source does not have.
     pub(crate) fn hit(self, state: State) -> Option<Hit<V>> {
-        Hit::new(self.entry, state, self.age)
+        Hit::new(self.entry, state, self.now)
     }
 }
 

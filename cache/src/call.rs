@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use buttress_dedup::{Role, Waited};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::cache::{Cache, Found};
 use crate::clock::{Stamp, Validity};
@@ -74,17 +74,17 @@ where
             }
             let wait = match self.at.cache.flights().join(Arc::clone(&self.at.full)) {
                 Role::Follower(wait) => wait,
-                Role::Leader(leader) => return self.lead(leader, stale).await,
+                Role::Leader(leader) => return self.lead(leader).await,
                 Role::Full | Role::Landed(_) => return self.alone(stale).await,
             };
             if !std::mem::replace(&mut joined, true) {
                 self.at.tell(|key| Event::Joined { key });
             }
             match wait.await {
-                Waited::Promoted(leader) => return self.lead(leader, stale).await,
+                Waited::Promoted(leader) => return self.lead(leader).await,
                 Waited::TimedOut => {
                     if let Some(hit) = self.too_slow(stale.as_ref(), asked) {
-                        return Ok(Some(hit));
+                        return Ok(hit);
                     }
                 }
                 Waited::Value(filled) => {
@@ -117,14 +117,15 @@ where
     }
 
     /// Fills for everyone who waits. If it is dropped, its fill is dropped first, and then somebody else leads.
-    async fn lead(self, leader: Leads<V>, stale: Option<Arc<Entry<V>>>) -> Answer<V, E> {
-        // Someone may have filled it between our look and our lead.
-        if let Some(found) = self.at.look_up()
-            && found.usable == Usable::Fresh
-        {
-            leader.complete(Filled::Entry(Arc::clone(&found.entry)));
-            return Ok(found.hit(State::Fresh));
-        }
+    async fn lead(self, leader: Leads<V>) -> Answer<V, E> {
+        // Between our look and our lead someone may have filled it, or what was stale may have been removed.
+        let stale = match self.at.look_up() {
+            Some(found) if found.usable == Usable::Fresh => {
+                leader.complete(Filled::Entry(Arc::clone(&found.entry)));
+                return Ok(found.hit(State::Fresh));
+            }
+            found => found.map(|found| found.entry),
+        };
         // Nobody asks the source for what another process has read.
         #[cfg(feature = "l2")]
         let stale = match self.at.look_below(true).await {
@@ -157,14 +158,14 @@ where
         if let Ok(answer) = timeout(soft, &mut work).await {
             return at.or_stale(answer, Some(&stale));
         }
-        if let Some(hit) = at.serve_stale(&stale, Stale::Slow) {
+        if let Some(hit) = at.instead(Some(&stale), Stale::Slow) {
             at.calm(&stale, asked);
             at.tell(|key| Event::Detached { key });
             at.cache.tasks().spawn(async move { drop(work.await) });
-            return Ok(Some(hit));
+            return Ok(hit);
         }
         // It was removed in the meantime.
-        work.await
+        at.or_stale(work.await, None)
     }
 
     /// The stale value, where the source is left in peace.
@@ -173,10 +174,10 @@ where
         self.at.serve_stale(stale, Stale::Throttled)
     }
 
-    /// The stale value, for a follower who has waited for the source long enough.
-    fn too_slow(&self, stale: Option<&Arc<Entry<V>>>, asked: Stamp) -> Option<Hit<V>> {
+    /// What there is, for a follower who has waited for the source long enough. Who came when there was nothing stale waits on.
+    fn too_slow(&self, stale: Option<&Arc<Entry<V>>>, asked: Stamp) -> Option<Option<Hit<V>>> {
         let stale = stale?;
-        let hit = self.at.serve_stale(stale, Stale::Slow)?;
+        let hit = self.at.instead(Some(stale), Stale::Slow)?;
         self.at.calm(stale, asked);
         Some(hit)
     }
@@ -191,9 +192,9 @@ where
     ) -> Option<Answer<V, E>> {
         let error = match filled {
             Filled::Entry(entry) => {
-                return self
-                    .may_have(&entry, asked)
-                    .then(|| Ok(Hit::new(entry, State::Filled, Duration::ZERO)));
+                let now = Instant::now();
+                let may_have = self.may_have(&entry, asked);
+                return may_have.then(|| Ok(Hit::new(entry, State::Filled, now)));
             }
             Filled::Failed(error) => FillError::Source(error.downcast().ok()?),
             Filled::Panicked => FillError::Panicked,

@@ -14,8 +14,9 @@
 //! early. Two tags in one slot cost a miss now and then, and never a stale value. There is no index of tags to keep, to leak or to
 //! lock.
 //!
-//! With `n` slots, `r` invalidations of one tag each per second, a lifetime of `t` seconds and `k` tags per entry, a share of
-//! `exp(-r·t·k / n)` of the unaffected entries outlives its time: 0.84 for 100 per second, ten minutes, three tags and 2²⁰ slots.
+//! With `n` slots, `r` invalidations of one tag each per second, a lifetime of `t` seconds and entries of `k` tags, which have a slot for their key too, a share of
+//! `exp(-x)` of the unaffected entries lives to its end, where `x = r·t·(k + 1) / n`, and at any time `(1 - exp(-x)) / x` of them are valid. For 100 per
+//! second, ten minutes, three tags and 2²⁰ slots: 0.80, and 0.89.
 
 use std::sync::OnceLock;
 use std::sync::atomic::Ordering;
@@ -55,12 +56,8 @@ pub(crate) enum Validity {
 pub(crate) struct InvalidationClock {
     epoch: AtomicU64,
     seq: AtomicU64,
-    expired: Plane,
-    removed: Plane,
-    /// How many guards a slot has now.
-    guards: Plane,
-    /// When the last of them went.
-    guarded: Plane,
+    marks: Pages<Marks>,
+    guards: Pages<Guards>,
     /// Makes the slots of this clock its own: nobody can choose names that share one.
     seed: u64,
     slots: u32,
@@ -85,10 +82,8 @@ impl InvalidationClock {
         Self {
             epoch: AtomicU64::new(fastrand::u64(..)),
             seq: AtomicU64::new(0),
-            expired: Plane::new(slots),
-            removed: Plane::new(slots),
-            guards: Plane::new(slots),
-            guarded: Plane::new(slots),
+            marks: Pages::new(slots),
+            guards: Pages::new(slots),
             seed,
             slots,
             own,
@@ -134,11 +129,14 @@ impl InvalidationClock {
     }
 
     fn raise(&self, slots: impl IntoIterator<Item = Slot>, depth: Depth, seq: u64) {
-        let plane = match depth {
-            Depth::Expire => &self.expired,
-            Depth::Remove => &self.removed,
-        };
-        slots.into_iter().for_each(|slot| plane.raise(slot, seq));
+        for slot in slots {
+            let marks = self.marks.cell(slot);
+            let mark = match depth {
+                Depth::Expire => &marks.expired,
+                Depth::Remove => &marks.removed,
+            };
+            mark.fetch_max(seq, Ordering::AcqRel);
+        }
     }
 
     /// From here on nothing is valid.
@@ -149,42 +147,73 @@ impl InvalidationClock {
 
     /// From here on until [`unguard`](Self::unguard) nothing in `slots` can be stored.
     pub(crate) fn guard(&self, slots: &[Slot]) {
-        slots.iter().for_each(|slot| self.guards.add(*slot, 1));
+        for slot in slots {
+            let guards = self.guards.cell(*slot);
+            guards.now.fetch_add(1, Ordering::AcqRel);
+        }
     }
 
     /// What began before this cannot be stored any more. False as for [`invalidate`](Self::invalidate).
     #[must_use]
     pub(crate) fn unguard(&self, slots: &[Slot]) -> bool {
         let next = self.next();
-        // In this order: at no time between the two does a fill from before find the slot free.
-        match next {
-            Some(seq) => slots.iter().for_each(|slot| self.guarded.raise(*slot, seq)),
-            None => self.clear(),
+        if next.is_none() {
+            self.clear();
         }
-        slots
-            .iter()
-            .for_each(|slot| self.guards.add(*slot, u64::MAX));
+        for slot in slots {
+            let guards = self.guards.cell(*slot);
+            // In this order: at no time between the two does a fill from before find the slot free.
+            if let Some(seq) = next {
+                guards.ended.fetch_max(seq, Ordering::AcqRel);
+            }
+            guards.now.fetch_sub(1, Ordering::AcqRel);
+        }
         next.is_some()
     }
 
     /// Whether what was read at `stamp` was read, or is about to be stored, while one of `slots` was guarded.
     pub(crate) fn is_guarded(&self, stamp: Stamp, slots: &[Slot]) -> bool {
-        let guarded =
-            |slot: &Slot| self.guards.at(*slot) > 0 || self.guarded.at(*slot) > stamp.born;
-        slots.iter().any(guarded)
+        let guards = slots.iter().filter_map(|slot| self.guards.get(*slot));
+        let mut guards = guards.map(|guards| (&guards.now, &guards.ended));
+        guards.any(|(now, ended)| {
+            now.load(Ordering::Acquire) > 0 || ended.load(Ordering::Acquire) > stamp.born
+        })
     }
 
     pub(crate) fn check(&self, stamp: Stamp, slots: &[Slot]) -> Validity {
-        if self.epoch.load(Ordering::Acquire) != stamp.epoch
-            || slots.iter().any(|slot| self.removed.at(*slot) > stamp.born)
-        {
+        if self.epoch.load(Ordering::Acquire) != stamp.epoch {
             return Validity::Removed;
         }
-        if slots.iter().any(|slot| self.expired.at(*slot) > stamp.born) {
-            return Validity::Expired;
+        // An invalidation that is done has moved this on.
+        if self.seq.load(Ordering::Acquire) <= stamp.born {
+            return Validity::Valid;
         }
-        Validity::Valid
+        let mut validity = Validity::Valid;
+        for marks in slots.iter().filter_map(|slot| self.marks.get(*slot)) {
+            if marks.removed.load(Ordering::Acquire) > stamp.born {
+                return Validity::Removed;
+            }
+            if marks.expired.load(Ordering::Acquire) > stamp.born {
+                validity = Validity::Expired;
+            }
+        }
+        validity
     }
+}
+
+/// When a slot was last invalidated, by `seq`.
+#[derive(Debug, Default)]
+struct Marks {
+    expired: AtomicU64,
+    removed: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Guards {
+    /// How many a slot has.
+    now: AtomicU64,
+    /// When the last of them went, by `seq`.
+    ended: AtomicU64,
 }
 
 /// What a slot stands for.
@@ -222,16 +251,15 @@ impl InvalidationClock {
 
     /// Each slot that a step raised last, and that step; what was raised by this process alone since then is left out.
     pub(crate) fn steps(&self) -> impl Iterator<Item = (Depth, Slot, u64)> {
-        let planes = [
-            (Depth::Expire, &self.expired),
-            (Depth::Remove, &self.removed),
-        ];
-        planes.into_iter().flat_map(|(depth, plane)| {
-            plane
-                .raised()
-                .filter(|(_, seq)| seq & self.own == 0)
-                .map(move |(slot, seq)| (depth, slot, seq >> OWN_BITS))
-        })
+        let both = |(slot, marks): (Slot, &Marks)| {
+            let expired = (Depth::Expire, slot, marks.expired.load(Ordering::Acquire));
+            let removed = (Depth::Remove, slot, marks.removed.load(Ordering::Acquire));
+            [expired, removed]
+        };
+        let steps = self.marks.written().flat_map(both);
+        steps
+            .filter(|(_, _, seq)| *seq > 0 && seq & self.own == 0)
+            .map(|(depth, slot, seq)| (depth, slot, seq >> OWN_BITS))
     }
 
     /// When something was born that another process wrote: as far as this one can judge. It may stand behind that one, and may have counted by itself what that one does not
@@ -308,19 +336,19 @@ impl SlotBits {
     }
 }
 
-/// One `seq` per slot. Pages come into being when a slot in them is first raised, so that a quiet cache costs little.
+/// One `T` per slot. Pages come into being when a slot in them is first written, so that a quiet cache costs little.
 #[derive(Debug)]
-struct Plane {
-    pages: Box<[OnceLock<Box<[AtomicU64]>>]>,
+struct Pages<T> {
+    pages: Box<[OnceLock<Box<[T]>>]>,
 }
 
 /// Small where every order of two threads is told.
 const PAGE_BITS: u32 = if cfg!(buttress_loom) { 2 } else { 10 };
 const PAGE: usize = 1 << PAGE_BITS;
 
-impl Plane {
+impl<T: Default> Pages<T> {
     fn new(slots: u32) -> Self {
-        let page = || {
+        let page = |_| {
             let page = OnceLock::new();
             // Loom does not see what `OnceLock` makes happen before what.
             if cfg!(buttress_loom) {
@@ -329,45 +357,36 @@ impl Plane {
             page
         };
         Self {
-            pages: (0..slots as usize / PAGE).map(|_| page()).collect(),
+            pages: (0..slots as usize / PAGE).map(page).collect(),
         }
     }
 
-    fn at(&self, slot: Slot) -> u64 {
-        let page = self.pages[slot as usize / PAGE].get();
-        page.map_or(0, |page| page[slot as usize % PAGE].load(Ordering::Acquire))
+    /// `None` where nothing was ever written.
+    fn get(&self, slot: Slot) -> Option<&T> {
+        let page = self.pages[slot as usize / PAGE].get()?;
+        Some(&page[slot as usize % PAGE])
     }
 
-    /// Every slot that is not zero.
+    /// Every slot of the pages that were written to.
     #[cfg(feature = "l2")]
-    fn raised(&self) -> impl Iterator<Item = (Slot, u64)> {
+    fn written(&self) -> impl Iterator<Item = (Slot, &T)> {
         let pages = self.pages.iter().enumerate();
         pages
             .filter_map(|(at, page)| Some((at * PAGE, page.get()?)))
             .flat_map(|(first, page)| {
                 let slots = page.iter().enumerate();
-                slots.map(move |(at, seq)| ((first + at) as Slot, seq.load(Ordering::Acquire)))
+                slots.map(move |(at, cell)| ((first + at) as Slot, cell))
             })
-            .filter(|(_, seq)| *seq > 0)
     }
 
-    fn raise(&self, slot: Slot, seq: u64) {
-        self.cell(slot).fetch_max(seq, Ordering::AcqRel);
-    }
-
-    /// Wraps around.
-    fn add(&self, slot: Slot, count: u64) {
-        self.cell(slot).fetch_add(count, Ordering::AcqRel);
-    }
-
-    fn cell(&self, slot: Slot) -> &AtomicU64 {
+    fn cell(&self, slot: Slot) -> &T {
         let page = self.pages[slot as usize / PAGE].get_or_init(zeroes);
         &page[slot as usize % PAGE]
     }
 }
 
-fn zeroes() -> Box<[AtomicU64]> {
-    (0..PAGE).map(|_| AtomicU64::new(0)).collect()
+fn zeroes<T: Default>() -> Box<[T]> {
+    (0..PAGE).map(|_| T::default()).collect()
 }
 
 #[cfg(test)]

@@ -23,6 +23,8 @@ pub(crate) struct Entry<V> {
     pub(crate) slots: Slots,
     pub(crate) stored: Instant,
     pub(crate) lifetime: Lifetime,
+    /// `None` is for ever.
+    fresh_until: Option<Instant>,
     /// How long its fill took.
     pub(crate) took: Duration,
     pub(crate) weight: u32,
@@ -74,6 +76,7 @@ impl<V> Entry<V> {
             slots,
             stored,
             lifetime,
+            fresh_until: stored.checked_add(lifetime.ttl),
             took: Duration::ZERO,
             weight: 0,
             unstorable: false,
@@ -96,11 +99,12 @@ impl<V> Entry<V> {
     }
 
     pub(crate) fn usable(&self, clock: &InvalidationClock, now: Instant) -> Usable {
-        let age = self.age(now);
+        let is_fresh = self.fresh_until.is_none_or(|until| now < until);
+        let in_grace = || self.age(now) < self.lifetime.ttl.saturating_add(self.lifetime.grace);
         match self.validity(clock) {
-            Validity::Valid if age < self.lifetime.ttl => Usable::Fresh,
+            Validity::Valid if is_fresh => Usable::Fresh,
             Validity::Removed => Usable::No,
-            _ if age >= self.lifetime.ttl.saturating_add(self.lifetime.grace) => Usable::No,
+            _ if !in_grace() => Usable::No,
             // An expired value is kept for bad times only if there is a grace at all.
             Validity::Expired if self.lifetime.grace.is_zero() => Usable::No,
             Validity::Expired | Validity::Valid => Usable::Stale,

@@ -5,6 +5,8 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::clock::Stamp;
 use crate::entry::Entry;
 
@@ -12,7 +14,8 @@ use crate::entry::Entry;
 pub struct Hit<V> {
     entry: Arc<Entry<V>>,
     state: State,
-    age: Duration,
+    /// When it was found.
+    found: Instant,
     tier: Tier,
 }
 
@@ -54,7 +57,7 @@ impl Tier {
 
 impl<V> Hit<V> {
     /// `None` when the entry stands for a value that the source does not have.
-    pub(crate) fn new(entry: Arc<Entry<V>>, state: State, age: Duration) -> Option<Self> {
+    pub(crate) fn new(entry: Arc<Entry<V>>, state: State, found: Instant) -> Option<Self> {
         entry.value()?;
         let tier = match state {
             State::Filled => Tier::Source,
@@ -63,7 +66,7 @@ impl<V> Hit<V> {
         Some(Self {
             entry,
             state,
-            age,
+            found,
             tier,
         })
     }
@@ -79,16 +82,22 @@ impl<V> Hit<V> {
         &self.entry
     }
 
+    /// The same, of what was stored just now.
+    pub(crate) fn filled(entry: Arc<Entry<V>>) -> Option<Self> {
+        let stored = entry.stored;
+        Self::new(entry, State::Filled, stored)
+    }
+
     /// How it came about.
     #[must_use]
     pub fn state(&self) -> State {
         self.state
     }
 
-    /// For how long it has been in the cache.
+    /// For how long it had been in the cache when it was found.
     #[must_use]
     pub fn age(&self) -> Duration {
-        self.age
+        self.entry.age(self.found)
     }
 
     /// Where it came from.
@@ -117,7 +126,7 @@ impl<V> Clone for Hit<V> {
         Self {
             entry: Arc::clone(&self.entry),
             state: self.state,
-            age: self.age,
+            found: self.found,
             tier: self.tier,
         }
     }
@@ -128,7 +137,7 @@ impl<V: fmt::Debug> fmt::Debug for Hit<V> {
         f.debug_struct("Hit")
             .field("value", &**self)
             .field("state", &self.state)
-            .field("age", &self.age)
+            .field("age", &self.age())
             .finish_non_exhaustive()
     }
 }

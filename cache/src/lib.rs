@@ -20,6 +20,8 @@ mod invalidate;
 mod l1;
 #[cfg(feature = "l2")]
 pub mod l2;
+#[cfg(all(test, buttress_loom))]
+mod loom;
 #[cfg(any(feature = "metrics", feature = "tracing"))]
 mod observe;
 mod place;

@@ -52,21 +52,34 @@ impl<V: Send + Sync + 'static> Place<V> {
         if entry.usable(self.cache.clock(), now) == Usable::No {
             return None;
         }
-        let hit = Hit::new(Arc::clone(entry), State::Stale, entry.age(now))?;
+        let hit = Hit::new(Arc::clone(entry), State::Stale, now)?;
         self.tell(|key| Event::ServedStale { key, why });
         Some(hit)
     }
 
-    /// A stale value within its grace is better than an error.
+    /// What can be served instead of what the source would say: a stale value within its grace, or a fresh one that somebody else has stored
+    /// meanwhile. `held` is what was there before, and may have been pushed out since.
+    pub(crate) fn instead(
+        &self,
+        held: Option<&Arc<Entry<V>>>,
+        why: Stale,
+    ) -> Option<Option<Hit<V>>> {
+        let entry = self.cache.l1().get(&self.full);
+        let entry = entry.or_else(|| held.cloned())?;
+        let now = Instant::now();
+        match entry.usable(self.cache.clock(), now) {
+            Usable::Fresh => Some(Hit::new(entry, State::Fresh, now)),
+            _ => self.serve_stale(&entry, why).map(Some),
+        }
+    }
+
+    /// Something is better than an error.
     pub(crate) fn or_stale<E>(
         &self,
         answer: Answer<V, E>,
-        stale: Option<&Arc<Entry<V>>>,
+        held: Option<&Arc<Entry<V>>>,
     ) -> Answer<V, E> {
-        answer.or_else(|error| {
-            let served = stale.and_then(|stale| self.serve_stale(stale, Stale::Failed));
-            served.map(Some).ok_or(error)
-        })
+        answer.or_else(|error| self.instead(held, Stale::Failed).ok_or(error))
     }
 }
 

@@ -11,7 +11,7 @@ use crate::cache::Cache;
 use crate::clock::Stamp;
 use crate::entry::{Entry, Held};
 use crate::fill::Said;
-use crate::hit::{Hit, State};
+use crate::hit::Hit;
 #[cfg(feature = "l2")]
 use crate::place::Place;
 use crate::store::Reading;
@@ -98,7 +98,7 @@ impl<'a, V: Send + Sync + 'static> Set<'a, V> {
             keep: true,
         };
         let entry: Arc<Entry<V>> = self.cache.store(&self.full, reading);
-        Hit::new(entry, State::Filled, Duration::ZERO).expect("it has a value")
+        Hit::filled(entry).expect("it has a value")
     }
 }
 

@@ -53,10 +53,6 @@ impl<V: Send + Sync + 'static> Cache<V> {
         said.push(self.clock().slot(Name::Key(full)));
         let view = self.view().map_or(&[][..], View::slots);
         view.iter().for_each(|slot| said.push(*slot));
-        if let Held::Of(other) = &held {
-            let slots = other.slots.as_slice();
-            slots.iter().for_each(|slot| said.push(*slot));
-        }
         let lifetime = self.settings().lifetime(&held, &said).unwrap_or(NONE);
         let guarded = self.clock().is_guarded(stamp, said.slots.as_slice());
         let mut entry = Entry::new(held, stamp, said.slots, Instant::now(), lifetime);

@@ -3,7 +3,6 @@
 use std::any::Any;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
 
 use buttress_dedup::{Leader, Role};
 use tokio::time::{Instant, timeout};
@@ -73,13 +72,12 @@ where
         let filled = read.map(|value| {
             let mut said = told.said();
             let held = held(value, &mut said, stale.as_ref());
-            let took = begun.elapsed();
             let reading = Reading {
-                held,
+                keep: keep && held.is_some(),
+                held: held.unwrap_or(Held::Nothing),
                 stamp,
                 said,
-                took,
-                keep,
+                took: begun.elapsed(),
             };
             at.cache.store(&at.full, reading)
         });
@@ -96,7 +94,7 @@ where
             // Whoever waits for it in other processes tries.
             Err(_) => drop(lease),
         }
-        filled.map(|entry| Hit::new(entry, State::Filled, Duration::ZERO))
+        filled.map(Hit::filled)
     }
 
     /// Reads a value anew that is still fresh, in the background, unless somebody is reading it already.
@@ -121,8 +119,8 @@ impl<V: Send + Sync + 'static> Cache<V> {
     pub(crate) fn is_refreshed_by_us(&self, found: &Found<V>) -> bool {
         let refresh = &self.settings().refresh;
         !refresh.is_off()
-            && refresh.is_due(&found.entry, found.age, fastrand::f64)
-            && !found.entry.is_calm(self.clock(), Instant::now())
+            && refresh.is_due(&found.entry, found.entry.age(found.now), fastrand::f64)
+            && !found.entry.is_calm(self.clock(), found.now)
             && found.entry.begin_refresh()
     }
 }
@@ -164,21 +162,21 @@ where
 
 /// What the fill sees of the value that is there.
 fn before<V>(entry: &Arc<Entry<V>>) -> Option<Hit<V>> {
-    Hit::new(Arc::clone(entry), State::Stale, entry.age(Instant::now()))
+    Hit::new(Arc::clone(entry), State::Stale, Instant::now())
 }
 
-/// What is to be stored.
-fn held<V>(value: Option<V>, said: &mut Said, stale: Option<&Arc<Entry<V>>>) -> Held<V> {
+/// What was read. `None` for what it was not to be said of: that it is unchanged, where there is nothing.
+fn held<V>(value: Option<V>, said: &mut Said, stale: Option<&Arc<Entry<V>>>) -> Option<Held<V>> {
     match (value, stale) {
-        (Some(value), _) => Held::Own(value),
-        (None, Some(stale)) if said.not_modified => Held::again(stale),
-        // That there is nothing, or nothing to be unchanged, is not the same.
-        (None, _) => {
-            if said.not_modified {
-                said.negative_ttl = Some(Duration::ZERO);
-            }
-            Held::Nothing
+        (Some(value), _) => Some(Held::Own(value)),
+        (None, Some(stale)) if said.not_modified => {
+            // Those of what was there, and not of where its value is: it may have got more since.
+            let slots = stale.slots.as_slice();
+            slots.iter().for_each(|slot| said.push(*slot));
+            Some(Held::again(stale))
         }
+        (None, None) if said.not_modified => None,
+        (None, _) => Some(Held::Nothing),
     }
 }
 

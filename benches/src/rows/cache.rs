@@ -1,13 +1,51 @@
-//! A hit of the HTTP cache over a service that clones a ready response, both read to the end.
+//! A hit of the data cache over the bare look-up in what it keeps its values in; a hit of the HTTP cache over a service that clones a ready response,
+//! both read to the end.
+
+use std::convert::Infallible;
+use std::future::ready;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
 use buttress_cache::http::{CachedResponse, HttpCacheLayer};
+use buttress_cache::{Cache, Memory};
 use tower_layer::Layer;
 
 use super::http::{Fixed, request, response};
 use crate::kit::{Budget, Call, Row, Work, Zero, body_to_end, call};
 
-/// The same budget for a small body and for a big one: a hit does not touch its bytes.
+/// Of a value with three tags. The same budget for a small body and for a big one: a hit does not touch its bytes.
 pub const ROWS: &[Row] = &[
+    Row::Call(Call {
+        id: "cache/get-or-set/ours",
+        budget: Some(Budget::new(60.0, 0)),
+        zero: Zero::Over(bare_moka),
+        work: || get_or_set(Memory::default()),
+    }),
+    Row::Call(Call {
+        id: "cache/get-or-set/ours-quick",
+        budget: Some(Budget::new(60.0, 0)),
+        zero: Zero::Over(bare_quick),
+        work: || get_or_set(Memory::QuickCache),
+    }),
+    Row::Call(Call {
+        id: "cache/get/ours",
+        budget: Some(Budget::new(60.0, 0)),
+        zero: Zero::Over(bare_moka),
+        work: || get(Memory::default()),
+    }),
+    Row::Call(Call {
+        id: "cache/get/ours-quick",
+        budget: Some(Budget::new(60.0, 0)),
+        zero: Zero::Over(bare_quick),
+        work: || get(Memory::QuickCache),
+    }),
+    Row::Call(Call {
+        id: "cache/invalidate/ours",
+        budget: None,
+        zero: Zero::Over(|| Work::new(|| ())),
+        work: invalidate,
+    }),
     Row::Call(Call {
         id: "cache/hit/ours-1k",
         budget: Some(Budget::new(400.0, 0)),
@@ -21,6 +59,55 @@ pub const ROWS: &[Row] = &[
         work: || hit(64 << 10),
     }),
 ];
+
+const KEY: &str = "product:42";
+
+fn bare_moka() -> Work {
+    let level = moka::sync::Cache::<Arc<[u8]>, Arc<u64>>::new(1024);
+    level.insert(KEY.as_bytes().into(), Arc::new(7));
+    Work::new(move || level.get(KEY.as_bytes()))
+}
+
+fn bare_quick() -> Work {
+    let level = quick_cache::sync::Cache::<Arc<[u8]>, Arc<u64>>::new(1024);
+    level.insert(KEY.as_bytes().into(), Arc::new(7));
+    Work::new(move || level.get(KEY.as_bytes()))
+}
+
+fn cache(memory: Memory) -> Cache<u64> {
+    let cache = Cache::builder().memory(memory).build();
+    // So that there is something to look at for each slot, and a reason to look.
+    cache.invalidate(["shop:1", "brand:3", "category:7"]).now();
+    cache.remove(KEY).now();
+    cache
+        .set(KEY, 7)
+        .tags(["shop:1", "brand:3", "category:7"])
+        .store();
+    cache.invalidate(["shop:2"]).now();
+    cache
+}
+
+fn get(memory: Memory) -> Work {
+    let cache = cache(memory);
+    Work::new(move || cache.get(KEY).now())
+}
+
+fn get_or_set(memory: Memory) -> Work {
+    let cache = cache(memory);
+    let mut cx = Context::from_waker(Waker::noop());
+    Work::new(move || {
+        let call = cache.get_or_set(KEY, |_| ready(Ok::<_, Infallible>(Some(8))));
+        match pin!(call).poll(&mut cx) {
+            Poll::Ready(hit) => hit,
+            Poll::Pending => unreachable!("it is there"),
+        }
+    })
+}
+
+fn invalidate() -> Work {
+    let cache = cache(Memory::default());
+    Work::new(move || cache.invalidate(["shop:1", "brand:3", "category:7"]).now())
+}
 
 fn bare(len: usize) -> Work {
     let (mut service, request) = (Fixed::new(response(len)), request(&[]));

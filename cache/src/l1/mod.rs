@@ -21,6 +21,9 @@ pub enum Memory {
     /// divided into parts by the hash of the key, and nothing can be larger than a part: an even share of the room, of at least 32 KiB.
     #[cfg(feature = "quick-cache")]
     QuickCache,
+    #[cfg(all(test, buttress_loom))]
+    #[doc(hidden)]
+    Plain,
 }
 
 /// What moka does without when there is too much.
@@ -62,6 +65,8 @@ impl Memory {
             Self::Moka(eviction) => Box::new(moka::Level::new(eviction, max_weight)),
             #[cfg(feature = "quick-cache")]
             Self::QuickCache => Box::new(quick::Level::new(max_weight)),
+            #[cfg(all(test, buttress_loom))]
+            Self::Plain => Box::new(crate::loom::Plain::new()),
         }
     }
 }

@@ -176,7 +176,7 @@ impl<V: Send + Sync + 'static> Place<V> {
             let full = Arc::clone(&self.full);
             self.cache.l1().insert(full, Arc::clone(&entry));
         }
-        Some(Found { usable, entry, age })
+        Some(Found { usable, entry, now })
     }
 
     /// What is fresh there, as a hit.

@@ -4,6 +4,7 @@
 use std::convert::Infallible;
 use std::future::ready;
 use std::pin::pin;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -70,6 +71,20 @@ async fn a_hit_allocates_nothing() {
         );
     }
     assert_eq!(cache.snapshot().fills, 2);
+}
+
+#[tokio::test]
+async fn a_hit_on_what_is_being_refreshed_allocates_nothing() {
+    let tasks = Arc::new(Mutex::new(Vec::new()));
+    let sink = Arc::clone(&tasks);
+    let cache = Cache::builder().eager(0.0);
+    let cache = cache
+        .spawner(move |task| sink.lock().unwrap().push(task))
+        .build();
+    (0..2).for_each(|_| assert_eq!(get_or_set(&cache, "product:42"), 7));
+    assert_eq!(tasks.lock().unwrap().len(), 1);
+    assert_eq!(least(|| assert_eq!(get_or_set(&cache, "product:42"), 7)), 0);
+    assert_eq!(tasks.lock().unwrap().len(), 1);
 }
 
 #[test]

@@ -279,6 +279,26 @@ async fn a_fill_sees_what_is_there_and_may_find_it_unchanged() {
     assert_eq!(done(&mut call).unwrap(), None);
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_is_unchanged_keeps_every_tag_it_ever_got() {
+    let sources = Sources::default();
+    for gone in ["first", "second", "third"] {
+        let cache = Cache::builder().ttl(SECOND).grace(60 * SECOND).build();
+        fill_with(&cache, "k", 1, tag("first"));
+        for more in ["second", "third"] {
+            advance(SECOND).await;
+            let mut call = sources.begin(&cache, "k");
+            let source = sources.next();
+            source.fill().tag(more);
+            source.says(Says::NotModified);
+            assert_eq!(done(&mut call).unwrap(), Some((1, State::Filled)));
+        }
+        assert_eq!(fresh(&cache, "k"), Some(1));
+        cache.invalidate([gone]).await.unwrap();
+        assert_eq!(fresh(&cache, "k"), None, "{gone}");
+    }
+}
+
 #[tokio::test]
 async fn many_calls_for_one_key_are_one_fill() {
     for ttl in [Duration::ZERO, SECOND] {

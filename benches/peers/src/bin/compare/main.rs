@@ -14,7 +14,7 @@ use std::process::Command;
 use results::Contest;
 
 /// Each is a bench target of this package.
-const CRATES: [&str; 5] = ["circuit", "dedup", "idempotency", "negotiate", "trace_ctx"];
+const CRATES: [&str; 6] = ["cache", "circuit", "dedup", "idempotency", "negotiate", "trace_ctx"];
 /// Enough for a table. `cargo bench` by hand measures for longer.
 const BRIEFLY: [&str; 7] = [
     "--warm-up-time",
