@@ -22,7 +22,7 @@ use super::body::CacheBody;
 use super::key::{either_scheme, selecting, write_variant};
 use super::layer::Shared;
 use super::status::{CacheOutcome, Forwarded, tell};
-use super::storability::{Asked, Times, storable};
+use super::storability::{Arrival, Asked, Verdict, storable};
 use super::store::Place;
 use super::{CacheInvalidate, CacheTags};
 use crate::Stamp;
@@ -190,8 +190,12 @@ impl Miss {
         let outcome = CacheOutcome::Forwarded(self.why);
         let shared = Arc::clone(&self.shared);
         let place = self.place(&head);
-        let recording = place.as_ref().map(|_| {
-            let headers = end_to_end(&head.headers);
+        let recording = place.as_ref().map(|place| {
+            let mut headers = end_to_end(&head.headers);
+            place
+                .omitted
+                .iter()
+                .for_each(|name| drop(headers.remove(name)));
             Recording::new(head.status, headers, shared.max_object)
                 .announced(announced_length(&head.headers, body.size_hint().exact()))
         });
@@ -229,19 +233,18 @@ impl Miss {
         }
         let received = Instant::now();
         let delay = received.saturating_duration_since(self.begun);
-        let times = storable(
-            &self.asked,
-            head,
-            self.shared.rules,
-            self.shared.date(),
+        let arrival = Arrival {
+            time: self.shared.date(),
             delay,
-        )?;
+            ttl: None,
+        };
+        let verdict = storable(&self.asked, head, &self.shared.rules, arrival)?;
         let variant = selecting(&head.headers).map(|selecting| {
             let mut key = Vec::new();
             write_variant(&mut key, &self.primary, &selecting, &self.request);
             (selecting, key)
         });
-        Some(self.at(head, variant, received, times))
+        Some(self.at(head, variant, received, verdict))
     }
 
     fn at(
@@ -249,7 +252,7 @@ impl Miss {
         head: &response::Parts,
         variant: Option<(Arc<[header::HeaderName]>, Vec<u8>)>,
         received: Instant,
-        times: Times,
+        verdict: Verdict,
     ) -> Place {
         let mut tags = head
             .extensions
@@ -265,7 +268,9 @@ impl Miss {
             tags,
             stamp: self.stamp,
             received,
-            times,
+            policy: verdict.policy,
+            omitted: verdict.omitted,
+            keep: self.shared.keep,
             name: Arc::clone(&self.shared.name),
             x_cache: self.shared.x_cache,
         }

@@ -5,9 +5,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use http::{request, response};
+use http::{HeaderName, request, response};
 use tower_layer::Layer;
 
+use super::freshness::Audience;
 use super::service::HttpCache;
 use super::storability::Rules;
 use super::store::CachedResponse;
@@ -43,6 +44,8 @@ pub(super) struct Shared {
     pub(super) tags: Option<Arc<TagsFn>>,
     pub(super) rules: Rules,
     pub(super) max_object: usize,
+    /// How long a stale response is kept.
+    pub(super) keep: Duration,
     pub(super) name: Arc<str>,
     pub(super) x_cache: bool,
     pub(super) extension: bool,
@@ -57,6 +60,7 @@ impl HttpCacheLayer {
             tags: None,
             rules: Rules::default(),
             max_object: 8 << 20,
+            keep: Duration::from_secs(24 * 60 * 60),
             name: "buttress".into(),
             x_cache: false,
             extension: false,
@@ -90,6 +94,38 @@ impl HttpCacheLayer {
     /// Stores responses that set a cookie too: everyone gets the same one. Default: they are not stored.
     pub fn allow_set_cookie(self) -> Self {
         self.set(|shared| shared.rules.allow_set_cookie = true)
+    }
+
+    /// Guesses how long a response is fresh that does not say: a tenth of the time since its `Last-Modified`, at most `cap` (RFC 9111, 4.2.2).
+    /// For the statuses that are cacheable by their meaning, and for `public`. Default: no guesses.
+    pub fn heuristic(self, cap: Duration) -> Self {
+        self.set(|shared| shared.rules.heuristic = Some(cap))
+    }
+
+    /// The cache of one user: stores what is `private`, sets cookies or needs `Authorization`, and does not listen to what is said to
+    /// shared caches. [Partition](Self::partition) it by user, or give each user one.
+    pub fn private(self) -> Self {
+        self.set(|shared| {
+            shared.rules.audience = Audience::Private;
+            shared.rules.targets = Arc::new([]);
+        })
+    }
+
+    /// The fields that count for this cache in place of `Cache-Control` and `Expires`: the first that is there and valid (RFC 9213).
+    /// Default: `CDN-Cache-Control`, and none in a [private](Self::private) cache.
+    pub fn targeted(self, names: impl IntoIterator<Item = HeaderName>) -> Self {
+        self.set(|shared| shared.rules.targets = names.into_iter().collect())
+    }
+
+    /// Takes a request's `Cookie` for no sign that the response is one user's: for sites that give everybody one, and read it for
+    /// nothing that they cache. Default: such a response needs the same leave as one to `Authorization` (RFC 9111, 3.5).
+    pub fn ignore_cookie(self) -> Self {
+        self.set(|shared| shared.rules.ignore_cookie = true)
+    }
+
+    /// How long a response is kept after it has become stale. Default: a day; weight pushes it out before.
+    pub fn keep_stale(self, keep: Duration) -> Self {
+        self.set(|shared| shared.keep = keep)
     }
 
     /// The largest body that is stored, in bytes; larger ones stream by. Default: 8 MiB.

@@ -7,11 +7,13 @@ mod freshness;
 mod future;
 mod key;
 mod layer;
+mod policy;
 mod reuse;
 mod service;
 mod status;
 mod storability;
 mod store;
+mod targeted;
 
 pub use self::body::CacheBody;
 pub use self::future::ResponseFuture;

@@ -16,7 +16,7 @@ use super::conditional::{is_not_modified, not_modified_headers};
 use super::future::{Miss, ResponseFuture};
 use super::key::{with_buffer, write_primary};
 use super::layer::Shared;
-use super::reuse::Wish;
+use super::reuse::{Reuse, Why, Wish};
 use super::status::{CacheOutcome, Forwarded};
 use super::store::{Found, Kind, Stored, find};
 
@@ -88,10 +88,11 @@ impl<S> HttpCache<S> {
                 let Kind::Response(stored) = &hit.0 else {
                     unreachable!("find resolves variants")
                 };
-                if wish.is_met_by(stored.age(now), stored.left(now)) {
-                    return Ok(self.answer(parts, stored, now));
+                match wish.reuse(&stored.policy, stored.age(now)) {
+                    Reuse::Fresh | Reuse::Stale => return Ok(self.answer(parts, stored, now)),
+                    Reuse::Validate(Why::Request) => Forwarded::Request,
+                    Reuse::Validate(Why::Response) | Reuse::WhileRevalidating => Forwarded::Stale,
                 }
-                Forwarded::Request
             }
             Found::Nothing => Forwarded::UriMiss,
             Found::OtherVariant => Forwarded::VaryMiss,

@@ -23,6 +23,8 @@ pub enum Forwarded {
     Method,
     /// The stored response is not what the request asks for.
     Request,
+    /// What is stored is stale, or has to be validated before each use.
+    Stale,
     /// Nothing is stored for the target.
     UriMiss,
     /// Something is stored, for other values of the selecting fields.
@@ -61,6 +63,7 @@ impl Forwarded {
             Self::Bypass => "bypass",
             Self::Method => "method",
             Self::Request => "request",
+            Self::Stale => "stale",
             Self::UriMiss => "uri-miss",
             Self::VaryMiss => "vary-miss",
         }

@@ -9,8 +9,8 @@ use http::header::{AGE, HeaderName, HeaderValue};
 use tokio::time::Instant;
 
 use super::key::{with_buffer, write_variant};
+use super::policy::Policy;
 use super::status::{CacheOutcome, tell};
-use super::storability::Times;
 use crate::{Builder, Cache, Event, Stamp};
 
 /// What an [`HttpCacheLayer`](super::HttpCacheLayer) keeps. Its cache is yours: invalidate its tags, look at its snapshot.
@@ -28,8 +28,8 @@ pub(super) enum Kind {
 #[derive(Clone, Debug)]
 pub(super) struct Stored {
     pub(super) recorded: Recorded,
+    pub(super) policy: Policy,
     received: Instant,
-    times: Times,
 }
 
 impl CachedResponse {
@@ -46,7 +46,7 @@ impl Stored {
     pub(super) fn new(
         recorded: Recorded,
         received: Instant,
-        times: Times,
+        policy: Policy,
         name: &str,
         x_cache: bool,
     ) -> Self {
@@ -62,19 +62,14 @@ impl Stored {
         );
         Self {
             recorded,
+            policy,
             received,
-            times,
         }
     }
 
     /// Its age by RFC 9111, 4.2.3.
     pub(super) fn age(&self, now: Instant) -> Duration {
-        self.times.initial_age + now.saturating_duration_since(self.received)
-    }
-
-    pub(super) fn left(&self, now: Instant) -> Duration {
-        self.times
-            .left(now.saturating_duration_since(self.received))
+        self.policy.initial_age + now.saturating_duration_since(self.received)
     }
 }
 
@@ -117,18 +112,26 @@ pub(super) struct Place {
     pub(super) tags: Vec<String>,
     pub(super) stamp: Stamp,
     pub(super) received: Instant,
-    pub(super) times: Times,
+    pub(super) policy: Policy,
+    /// Fields that are not stored.
+    pub(super) omitted: Vec<HeaderName>,
+    /// How long it is kept after it has become stale.
+    pub(super) keep: Duration,
     pub(super) name: Arc<str>,
     pub(super) x_cache: bool,
 }
 
 impl Place {
     pub(super) fn store(self, recorded: Recorded) {
-        let ttl = self.times.left(self.received.elapsed());
+        let fresh = self.policy.left(self.policy.initial_age);
+        let keep = self.keep.max(self.policy.stale_use());
+        let ttl = fresh
+            .saturating_add(keep)
+            .saturating_sub(self.received.elapsed());
         let stored = Stored::new(
             recorded,
             self.received,
-            self.times,
+            self.policy,
             &self.name,
             self.x_cache,
         );
