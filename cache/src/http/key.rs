@@ -1,11 +1,8 @@
-//! What a stored response is found by: its target, and the request fields it varies by (RFC 9111, sections 2 and 4.1).
+//! What a stored response is found by: its target (RFC 9111, section 2).
 
 use std::cell::RefCell;
-use std::sync::Arc;
 
-use buttress_wire::fields::list;
 use buttress_wire::key::KeyBuilder;
-use http::header::{HeaderMap, HeaderName, VARY};
 use http::request;
 
 /// The primary key: partition, scheme, authority, path and query.
@@ -22,21 +19,6 @@ pub(super) fn either_scheme(partition: &[u8], parts: &request::Parts) -> [Vec<u8
             .target_as(scheme, parts);
         key
     })
-}
-
-/// The secondary key of a request: the primary one, and what the request says in the selecting fields.
-pub(super) fn write_variant(
-    key: &mut Vec<u8>,
-    primary: &[u8],
-    selecting: &[HeaderName],
-    request: &HeaderMap,
-) {
-    key.extend_from_slice(primary);
-    let mut builder = KeyBuilder::new(key);
-    builder.part("vary");
-    for name in selecting {
-        builder.part(name.as_str()).field(request, name);
-    }
 }
 
 /// Runs `f` with an empty buffer that this thread keeps: a hit writes its keys without allocating.
@@ -57,20 +39,9 @@ pub(super) fn with_buffer<T>(f: impl FnOnce(&mut Vec<u8>) -> T) -> T {
 /// A larger buffer than this is for a rare request, and given back.
 const KEPT: usize = 16 * 1024;
 
-/// The selecting fields of a response, each once, in order. `None` when there are none; a name that no field can have selects
-/// nothing.
-pub(super) fn selecting(headers: &HeaderMap) -> Option<Arc<[HeaderName]>> {
-    let mut names: Vec<_> = list(headers, VARY)
-        .filter_map(|name| HeaderName::from_bytes(name).ok())
-        .collect();
-    names.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
-    names.dedup();
-    (!names.is_empty()).then(|| names.into())
-}
-
 #[cfg(test)]
 mod tests {
-    use http::{HeaderValue, Request};
+    use http::Request;
 
     use super::*;
 
@@ -94,18 +65,5 @@ mod tests {
         ] {
             assert_ne!(base, other);
         }
-    }
-
-    #[test]
-    fn selecting_fields_are_a_set() {
-        let of = |lines: &[&'static str]| {
-            let lines = lines
-                .iter()
-                .map(|line| (VARY, HeaderValue::from_static(line)));
-            selecting(&lines.collect())
-        };
-        assert_eq!(of(&[]), None);
-        assert_eq!(of(&[", ,"]), None);
-        assert_eq!(of(&["Accept, origin", "accept"]), of(&["origin", "ACCEPT"]));
     }
 }

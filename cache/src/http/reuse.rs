@@ -78,7 +78,6 @@ impl Wish {
     }
 
     /// Whether a stale response of this age will do since the origin fails (RFC 5861, 4): by its own word, or by the request's.
-    #[allow(dead_code)]
     pub(super) fn takes_if_error(&self, policy: &Policy, age: Duration) -> bool {
         let stale_for = age.saturating_sub(policy.lifetime);
         let asked = self.directives.stale_if_error;
@@ -93,7 +92,6 @@ impl Wish {
     }
 
     /// Whether it says nothing against what somebody else asked for a moment ago.
-    #[allow(dead_code)]
     pub(super) fn is_plain(&self) -> bool {
         !self.is_no_cache()
             && !self.directives.no_store

@@ -74,7 +74,7 @@ pub(super) struct Arrival {
 }
 
 /// What is to be done with a response that may be stored.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(super) struct Verdict {
     pub(super) policy: Policy,
     /// Fields that are one client's, or would have to be validated before each use: they are left out (5.2.2.4, 5.2.2.7).

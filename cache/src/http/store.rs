@@ -1,16 +1,17 @@
-//! Stored responses on the data cache.
+//! Stored responses on the data cache: the one place that talks to it.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
 
 use buttress_wire::Recorded;
-use http::HeaderMap;
-use http::header::{AGE, HeaderName, HeaderValue};
+use http::header::{AGE, DATE, HeaderMap, HeaderValue};
 use tokio::time::Instant;
 
-use super::key::{with_buffer, write_variant};
+use super::key::with_buffer;
 use super::policy::Policy;
-use super::status::{CacheOutcome, tell};
+use super::status::{CACHE_STATUS, CacheOutcome, Told, X_CACHE};
+use super::variants::{Normalize, Selecting, Variants, write_variant};
+use crate::invalidation::{Name, Validity};
 use crate::{Builder, Cache, Event, Stamp};
 
 /// What an [`HttpCacheLayer`](super::HttpCacheLayer) keeps. Its cache is yours: invalidate its tags, look at its snapshot.
@@ -19,51 +20,73 @@ pub struct CachedResponse(pub(super) Kind);
 
 #[derive(Clone, Debug)]
 pub(super) enum Kind {
-    Response(Stored),
-    /// The target has variants; these request fields tell which.
-    Variants(Arc<[HeaderName]>),
+    Response(Arc<Stored>),
+    /// The target has variants.
+    Variants(Arc<Variants>),
 }
 
 /// A response, ready to be sent: its headers have all that a hit adds in them, so that a hit changes values and adds none.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Stored {
     pub(super) recorded: Recorded,
     pub(super) policy: Policy,
+    pub(super) tags: Arc<[String]>,
+    pub(super) depends_on: Arc<[Vec<u8>]>,
     received: Instant,
+    /// No cache nearer to the origin has told anything.
+    is_only_teller: bool,
+    /// What the last hit told: the seconds left, and the line that says so. One line is made per second, and not per hit.
+    told: Mutex<(i64, HeaderValue)>,
+}
+
+/// How this cache marks what it sends.
+#[derive(Clone, Debug)]
+pub(super) struct Marks {
+    pub(super) name: Arc<str>,
+    pub(super) x_cache: bool,
 }
 
 impl CachedResponse {
     /// A cache of responses, weighed by their bytes.
     pub fn cache() -> Builder<Self> {
         Cache::builder().weigher(|_, response: &Self| match &response.0 {
-            Kind::Response(stored) => stored.recorded.weight(),
-            Kind::Variants(names) => names.len() * size_of::<HeaderName>(),
+            Kind::Response(stored) => stored.weight(),
+            Kind::Variants(variants) => variants.weight(),
         })
     }
 }
 
 impl Stored {
-    pub(super) fn new(
-        recorded: Recorded,
-        received: Instant,
-        policy: Policy,
-        name: &str,
-        x_cache: bool,
-    ) -> Self {
+    /// `recorded` has the fields of the response, and none of this cache's.
+    fn new(recorded: &Recorded, made: Made, marks: &Marks) -> Self {
         let mut headers = recorded.headers().clone();
-        tell(&mut headers, name, x_cache, CacheOutcome::Hit, true);
+        // A cache with a clock says when it got what does not say when it was made (RFC 9110, 6.6.1).
+        if !headers.contains_key(DATE)
+            && let Ok(date) = HeaderValue::try_from(httpdate::fmt_http_date(made.date))
+        {
+            headers.insert(DATE, date);
+        }
+        let is_only_teller = !headers.contains_key(CACHE_STATUS);
+        let line = Told::default().line(&marks.name);
+        headers.append(CACHE_STATUS, line.clone());
+        if marks.x_cache {
+            headers.insert(X_CACHE, CacheOutcome::Hit.x_cache());
+        }
         headers.insert(AGE, HeaderValue::from_static("0"));
         let trailers = recorded.trailers().cloned();
-        let recorded = Recorded::new(
-            recorded.status(),
-            headers,
-            recorded.body().clone(),
-            trailers,
-        );
         Self {
-            recorded,
-            policy,
-            received,
+            recorded: Recorded::new(
+                recorded.status(),
+                headers,
+                recorded.body().clone(),
+                trailers,
+            ),
+            policy: made.policy,
+            tags: made.tags,
+            depends_on: made.depends_on,
+            received: made.received,
+            is_only_teller,
+            told: Mutex::new((i64::MIN, line)),
         }
     }
 
@@ -71,85 +94,218 @@ impl Stored {
     pub(super) fn age(&self, now: Instant) -> Duration {
         self.policy.initial_age + now.saturating_duration_since(self.received)
     }
+
+    /// Seconds of freshness left; negative for how long it has been stale.
+    pub(super) fn ttl(&self, now: Instant) -> i64 {
+        let whole = |time: Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+        whole(self.policy.lifetime) - whole(self.age(now))
+    }
+
+    /// The headers as they were, without what this cache has added.
+    pub(super) fn headers(&self) -> HeaderMap {
+        let mut headers = self.recorded.headers().clone();
+        let mut told: Vec<_> = headers.get_all(CACHE_STATUS).iter().cloned().collect();
+        told.pop();
+        headers.remove(CACHE_STATUS);
+        for line in told {
+            headers.append(CACHE_STATUS, line);
+        }
+        for name in [AGE, X_CACHE] {
+            headers.remove(name);
+        }
+        headers
+    }
+
+    /// Whether the line of `Cache-Status` that is this cache's is the only one.
+    pub(super) fn is_only_teller(&self) -> bool {
+        self.is_only_teller
+    }
+
+    /// The line of a hit.
+    pub(super) fn hit_line(&self, name: &str, now: Instant) -> HeaderValue {
+        let ttl = self.ttl(now);
+        let make = || {
+            let told = Told {
+                ttl: Some(ttl),
+                ..Told::default()
+            };
+            let line = told.line(name);
+            // A clone makes the bytes shared, and from then on a clone is a count.
+            drop(line.clone());
+            line
+        };
+        // Nobody waits for a line that takes as long to make.
+        let Ok(mut told) = self.told.try_lock() else {
+            return make();
+        };
+        if told.0 != ttl {
+            *told = (ttl, make());
+        }
+        told.1.clone()
+    }
+
+    fn weight(&self) -> usize {
+        let tags: usize = self.tags.iter().map(|tag| tag.len() + 24).sum();
+        let keys: usize = self.depends_on.iter().map(|key| key.len() + 24).sum();
+        size_of::<Self>() + self.recorded.weight() + tags + keys
+    }
 }
 
 /// What was found for a request.
 pub(super) enum Found {
     Nothing,
     /// For other values of the selecting fields.
-    OtherVariant,
-    Response(crate::Hit<CachedResponse>),
+    OtherVariant(Arc<Variants>),
+    Response(Arc<Stored>, Option<Arc<Variants>>),
 }
 
+/// Looks for what a request selects. Tells nobody.
 pub(super) fn find(
     cache: &Cache<CachedResponse>,
     primary: &[u8],
     request: &HeaderMap,
+    normalize: Option<&Normalize>,
     now: Instant,
 ) -> Found {
     // The marker of a target with variants is not a hit: one event per request.
     let Some(hit) = cache.peek(primary, now) else {
-        cache.emit(Event::Miss { key: primary });
         return Found::Nothing;
     };
-    let Kind::Variants(selecting) = &hit.0 else {
-        cache.emit(Event::Hit { key: primary });
-        return Found::Response(hit);
+    let variants = match &hit.0 {
+        Kind::Response(stored) => return Found::Response(Arc::clone(stored), None),
+        Kind::Variants(variants) => variants,
     };
-    let variant = with_buffer(|key| {
-        write_variant(key, primary, selecting, request);
-        cache.get_at(key, now)
+    let mut found = variants.sets.iter().filter_map(|selecting| {
+        with_buffer(|key| {
+            write_variant(key, primary, selecting, request, normalize);
+            peek(cache, key, now)
+        })
     });
-    variant.map_or(Found::OtherVariant, Found::Response)
+    match found.next() {
+        Some(stored) => Found::Response(stored, Some(Arc::clone(variants))),
+        None => Found::OtherVariant(Arc::clone(variants)),
+    }
+}
+
+/// The response under a full key.
+pub(super) fn peek(cache: &Cache<CachedResponse>, key: &[u8], now: Instant) -> Option<Arc<Stored>> {
+    match &cache.peek(key, now)?.0 {
+        Kind::Response(stored) => Some(Arc::clone(stored)),
+        Kind::Variants(_) => None,
+    }
+}
+
+/// Tells those who count.
+pub(super) fn emit(cache: &Cache<CachedResponse>, event: Event<'_>) {
+    cache.emit(event);
+}
+
+/// Whether something that was begun at `begun` may be given to somebody who asked at `asked`: nothing was invalidated between, or nothing that it goes by.
+pub(super) fn is_current(
+    cache: &Cache<CachedResponse>,
+    begun: Stamp,
+    asked: Stamp,
+    primary: &[u8],
+    tags: &[String],
+) -> bool {
+    if begun.epoch == asked.epoch && begun.born >= asked.born {
+        return true;
+    }
+    let clock = cache.clock();
+    let mut slots = cache.slots_of(primary);
+    slots.extend(tags.iter().map(|tag| clock.slot(Name::Tag(tag))));
+    clock.check(begun, &slots) == Validity::Valid
+}
+
+/// When and how a response came, and what was decided about it.
+#[derive(Clone, Debug)]
+pub(super) struct Made {
+    pub(super) policy: Policy,
+    pub(super) tags: Arc<[String]>,
+    pub(super) depends_on: Arc<[Vec<u8>]>,
+    pub(super) received: Instant,
+    pub(super) date: SystemTime,
 }
 
 /// Where a response is to be stored, and what is known of it before its body is there.
+#[derive(Clone, Debug)]
 pub(super) struct Place {
     pub(super) cache: Cache<CachedResponse>,
     pub(super) primary: Vec<u8>,
     /// The selecting fields, and the key that this request's values of them give.
-    pub(super) variant: Option<(Arc<[HeaderName]>, Vec<u8>)>,
-    pub(super) tags: Vec<String>,
+    pub(super) variant: Option<(Selecting, Arc<[u8]>)>,
+    pub(super) max_variants: usize,
     pub(super) stamp: Stamp,
-    pub(super) received: Instant,
-    pub(super) policy: Policy,
-    /// Fields that are not stored.
-    pub(super) omitted: Vec<HeaderName>,
     /// How long it is kept after it has become stale.
     pub(super) keep: Duration,
-    pub(super) name: Arc<str>,
-    pub(super) x_cache: bool,
+    pub(super) made: Made,
+    pub(super) marks: Marks,
 }
 
 impl Place {
-    pub(super) fn store(self, recorded: Recorded) {
-        let fresh = self.policy.left(self.policy.initial_age);
-        let keep = self.keep.max(self.policy.stale_use());
+    /// Stores a response with the fields that are to be stored of it.
+    pub(super) fn store(&self, recorded: &Recorded) -> Arc<Stored> {
+        let made = self.made.clone();
+        let fresh = made.policy.left(made.policy.initial_age);
+        let keep = self.keep.max(made.policy.stale_use());
         let ttl = fresh
             .saturating_add(keep)
-            .saturating_sub(self.received.elapsed());
-        let stored = Stored::new(
-            recorded,
-            self.received,
-            self.policy,
-            &self.name,
-            self.x_cache,
-        );
-        let response = CachedResponse(Kind::Response(stored));
-        let Some((selecting, key)) = self.variant else {
-            let set = self.cache.set(&self.primary, response).at(self.stamp);
-            set.ttl(ttl).tags(&self.tags).store();
-            return;
+            .saturating_sub(made.received.elapsed());
+        let stored = Arc::new(Stored::new(recorded, made, &self.marks));
+        let response = CachedResponse(Kind::Response(Arc::clone(&stored)));
+        let key = match &self.variant {
+            None => &self.primary[..],
+            Some((selecting, key)) => {
+                self.list(selecting, key);
+                key
+            }
         };
-        let variants = CachedResponse(Kind::Variants(selecting));
-        self.cache
-            .set(&self.primary, variants)
-            .at(self.stamp)
-            .ttl(MARKER_TTL)
-            .store();
-        let set = self.cache.set(key, response).at(self.stamp).ttl(ttl);
-        // So that what removes the target removes all its variants.
-        set.tags(&self.tags).depends_on(&self.primary).store();
+        let mut set = self.cache.set(key, response).at(self.stamp).ttl(ttl);
+        set = set.tags(stored.tags.iter());
+        for key in stored.depends_on.iter() {
+            set = set.depends_on(key);
+        }
+        if self.variant.is_some() {
+            // So that what removes the target removes all its variants.
+            set = set.depends_on(&self.primary);
+        }
+        set.store();
+        emit(&self.cache, Event::Filled { key });
+        stored
+    }
+
+    /// The same response, for one answer.
+    pub(super) fn unstored(&self, recorded: &Recorded) -> Arc<Stored> {
+        Arc::new(Stored::new(recorded, self.made.clone(), &self.marks))
+    }
+
+    /// Adds a variant to those that are known of the target. Who does so at the same time may win: then once more, and if that fails too, the
+    /// variant is not found, which is a miss.
+    fn list(&self, selecting: &Selecting, key: &Arc<[u8]>) {
+        for _ in 0..3 {
+            let known = self.variants();
+            if known
+                .as_ref()
+                .is_some_and(|known| known.has(selecting, key))
+            {
+                return;
+            }
+            let known = known.unwrap_or_default();
+            let (variants, gone) = known.with(selecting, key, self.max_variants);
+            let marker = CachedResponse(Kind::Variants(Arc::new(variants)));
+            let set = self.cache.set(&self.primary, marker);
+            set.at(self.stamp).ttl(MARKER_TTL).store();
+            for key in gone {
+                self.cache.remove(key);
+            }
+        }
+    }
+
+    fn variants(&self) -> Option<Arc<Variants>> {
+        match &self.cache.peek(&self.primary, Instant::now())?.0 {
+            Kind::Variants(variants) => Some(Arc::clone(variants)),
+            Kind::Response(_) => None,
+        }
     }
 }
 
