@@ -17,14 +17,17 @@ use super::answer::{age_value, answer, unmatched};
 use super::body::CacheBody;
 use super::flight::{Head, Landed, Leader, laggards, live};
 use super::invalidation::{Target, groups, invalidated_groups};
+use super::query::SearchRule;
 use super::reuse::Wish;
 use super::settings::Shared;
 use super::status::{CACHE_STATUS, CacheOutcome, Forwarded, Told, X_CACHE};
-use super::storability::{Arrival, Asked, Verdict, has_validator, storable};
-use super::store::{Made, Place, Stored, emit, is_current, peek};
+use super::storability::{Arrival, Asked, Verdict, has_validator, is_explicit, storable};
+use super::store::{
+    Made, Place, Stored, emit, invalidate, is_current, peek, remove, set_search_rule,
+};
 use super::validation::{Confirms, ask, confirms, contradicts, updated};
 use super::variants::{Variants, selecting, write_variant};
-use crate::{Event, Stamp};
+use crate::{Depth, Event, Stamp};
 
 /// A request that is forwarded.
 pub(super) struct Errand {
@@ -46,6 +49,8 @@ pub(super) struct Errand {
     pub(super) has_followed: bool,
     /// When it came, as the clock of invalidations has it.
     pub(super) asked_at: Stamp,
+    /// Where the rule is kept that the primary key was made by, if that is known.
+    rule: Option<Vec<u8>>,
     target: Option<Target>,
     asked: Asked,
     /// What the origin was asked about.
@@ -80,6 +85,7 @@ impl Errand {
             leader: None,
             flight: Arc::new([]),
             has_followed: false,
+            rule: None,
             target: is_unsafe.then(|| Target::of(parts)),
             parts: copy(parts, shared.has_hooks()),
             candidates: Vec::new(),
@@ -188,7 +194,13 @@ impl Errand {
             }
             return stale;
         }
+        let is_alone = self.shared.cache.stamp() == self.stamp;
         self.invalidate(&head);
+        // What it took away was before it; if nothing else was, it is newer than all of that.
+        if is_alone && self.is_storable_post(&head) {
+            self.stamp = self.shared.cache.stamp();
+            self.asked.method = Method::GET;
+        }
         match self.judge(&head) {
             Some(verdict) => self.keep(head, body, verdict),
             None => self.pass(head, body),
@@ -225,6 +237,7 @@ impl Errand {
         }
         let is_fresh =
             !verdict.policy.no_cache && verdict.policy.lifetime > verdict.policy.initial_age;
+        self.listen_to_search(&head);
         let place = self.place(&head, &headers, verdict);
         let announced = announced_length(&head.headers, body.size_hint().exact());
         let is_too_large = announced.is_some_and(|bytes| bytes > self.shared.max_object as u64);
@@ -241,6 +254,7 @@ impl Errand {
                     status: head.status,
                     version: head.version,
                     headers,
+                    primary: place.primary.clone(),
                     made: place.made.clone(),
                     stamp: place.stamp,
                     variant: place.variant.clone(),
@@ -291,6 +305,34 @@ impl Errand {
         reader
     }
 
+    /// Whether what a `POST` has answered is also what a `GET` would get (RFC 9110, 9.3.3): then it says where it is, and how long it is
+    /// fresh.
+    fn is_storable_post(&self, head: &response::Parts) -> bool {
+        let target = self.target.as_ref().filter(|_| self.shared.store_post);
+        self.asked.method == Method::POST
+            && head.status == StatusCode::OK
+            && target.is_some_and(|target| target.is_at_content_location(&head.headers))
+            && is_explicit(&head.headers, &self.shared.rules, self.shared.date())
+    }
+
+    /// The key by what the response says of its query; the next who asks for its path will have it too.
+    fn listen_to_search(&mut self, head: &response::Parts) {
+        if !self.shared.search {
+            return;
+        }
+        let rule = SearchRule::of(&head.headers);
+        let mut primary = Vec::new();
+        let shared = &self.shared;
+        shared.write_primary_by(&mut primary, &self.parts, rule.as_ref());
+        let mut rule_key = Vec::new();
+        shared.write_rule_key(&mut rule_key, &self.parts);
+        if primary != self.primary || rule.is_some() {
+            set_search_rule(&shared.cache, &rule_key, rule.clone(), self.stamp);
+        }
+        self.rule = rule.map(|_| rule_key);
+        self.primary = primary;
+    }
+
     /// How the response may be stored, if it may be.
     fn judge(&self, head: &response::Parts) -> Option<Verdict> {
         // A response that was joined inside of us was begun for somebody else, perhaps before what has been invalidated since, and has
@@ -316,6 +358,7 @@ impl Errand {
             .cloned()
             .unwrap_or_default()
             .0;
+        tags.extend(self.shared.header_tags(&head.headers));
         tags.extend(self.shared.tags_of(&self.parts, head));
         tags.extend(groups(headers, &self.shared.origin(&self.parts)));
         let made = Made {
@@ -332,6 +375,7 @@ impl Errand {
         Place {
             cache: self.shared.cache.clone(),
             primary: self.primary.clone(),
+            rule: self.rule.clone(),
             variant: self.variant(headers),
             max_variants: self.shared.max_variants,
             stamp: self.stamp,
@@ -363,7 +407,7 @@ impl Errand {
             Confirms::This => (stored, is_stored) = self.freshen(&stored, &candidate.key, head),
             Confirms::Unchanged => {}
             // The origin contradicts itself; nobody else is to be answered with it.
-            Confirms::Other => self.shared.cache.remove(&*candidate.key),
+            Confirms::Other => remove(&self.shared.cache, &candidate.key),
         }
         if let Some(leader) = leader {
             leader.complete(if is_stored {
@@ -427,7 +471,7 @@ impl Errand {
             return (place.store(&recorded), true);
         }
         if !self.asked.no_store {
-            self.shared.cache.remove(&**key);
+            remove(&self.shared.cache, key);
         }
         (place.unstored(&recorded), false)
     }
@@ -471,7 +515,7 @@ impl Errand {
             let mut own = Vec::new();
             let normalize = self.shared.normalize.as_deref();
             let request = &self.parts.headers;
-            write_variant(&mut own, &self.primary, selecting, request, normalize);
+            write_variant(&mut own, &head.primary, selecting, request, normalize);
             **key == *own
         };
         head.variant.as_ref().is_none_or(same)
@@ -480,7 +524,7 @@ impl Errand {
                 &self.shared.cache,
                 head.stamp,
                 self.asked_at,
-                &self.primary,
+                &head.primary,
                 &head.made.tags,
             )
     }
@@ -542,7 +586,7 @@ impl Errand {
         }
         let cache = &self.shared.cache;
         if let Some(super::CacheInvalidate(tags)) = head.extensions.get() {
-            cache.invalidate(tags);
+            invalidate(cache, tags, Depth::Expire);
         }
         let Some(target) = &self.target else {
             return self.contradicted(head);
@@ -556,7 +600,7 @@ impl Errand {
         }
         let groups = invalidated_groups(&head.headers, &self.shared.origin(&self.parts));
         if !groups.is_empty() {
-            cache.invalidate_tags(groups, crate::Depth::Remove);
+            invalidate(cache, &groups, Depth::Remove);
         }
     }
 
@@ -568,7 +612,7 @@ impl Errand {
             && contradicts(&head.headers, stale.recorded.headers())
         {
             let key = self.key_of(stale.recorded.headers());
-            self.shared.cache.remove(&*key);
+            remove(&self.shared.cache, &key);
         }
     }
 
@@ -581,7 +625,7 @@ impl Errand {
 
     fn remove(&self, parts: &request::Parts) {
         for key in self.shared.keys_of(parts) {
-            self.shared.cache.remove(key);
+            remove(&self.shared.cache, &key);
         }
     }
 }

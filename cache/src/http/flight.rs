@@ -58,6 +58,7 @@ pub(super) struct Head {
     pub(super) version: Version,
     /// As they are stored.
     pub(super) headers: HeaderMap,
+    pub(super) primary: Vec<u8>,
     pub(super) made: Made,
     pub(super) stamp: Stamp,
     /// The selecting fields, and the key that the leader's values of them give.

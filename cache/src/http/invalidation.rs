@@ -84,6 +84,14 @@ impl Target {
         values.filter_map(|value| self.resolve(value)).collect()
     }
 
+    /// Whether `Content-Location` says that the response is what is at the target.
+    pub(super) fn is_at_content_location(&self, response: &HeaderMap) -> bool {
+        let location = response.get(header::CONTENT_LOCATION);
+        let location = location.and_then(|value| value.to_str().ok());
+        let named = location.and_then(|value| self.resolve(value));
+        named.is_some_and(|named| named.uri.path_and_query() == self.parts.uri.path_and_query())
+    }
+
     /// The request for `reference` (RFC 3986, 5), when it is on the same origin.
     fn resolve(&self, reference: &str) -> Option<request::Parts> {
         let reference = reference.split('#').next().unwrap_or_default();

@@ -1,25 +1,50 @@
 //! What a stored response is found by: its target (RFC 9111, section 2).
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 
 use buttress_wire::key::KeyBuilder;
 use http::request;
 
-/// The primary key: partition, scheme, authority, path and query.
-pub(super) fn write_primary(key: &mut Vec<u8>, partition: &[u8], parts: &request::Parts) {
-    KeyBuilder::new(key).part(partition).target(parts);
+use super::query::SearchRule;
+
+/// What of a query is in the key.
+#[derive(Debug)]
+pub(super) enum Query<'a> {
+    /// The query as it is.
+    Exact(Option<Cow<'a, str>>),
+    /// What the origin says that counts of it.
+    By(&'a SearchRule, Option<&'a str>),
+    /// None: this is where the origin's rule for the path is kept.
+    Rule,
 }
 
-/// The primary keys of a target under either scheme: an unsafe request may come by another protocol version than what was stored.
-pub(super) fn either_scheme(partition: &[u8], parts: &request::Parts) -> [Vec<u8>; 2] {
-    ["http", "https"].map(|scheme| {
-        let mut key = Vec::new();
-        KeyBuilder::new(&mut key)
-            .part(partition)
-            .target_as(scheme, parts);
-        key
-    })
+/// The primary key: partition, scheme, authority, path and query.
+pub(super) fn write_primary(
+    key: &mut Vec<u8>,
+    partition: &[u8],
+    scheme: Option<&str>,
+    parts: &request::Parts,
+    query: &Query<'_>,
+) {
+    let scheme = scheme.or_else(|| parts.uri.scheme_str());
+    let mut builder = KeyBuilder::new(key);
+    builder.part(partition).part(scheme.unwrap_or("http"));
+    builder.authority(parts).part(parts.uri.path());
+    match query {
+        Query::Exact(query) => drop(builder.optional(query.as_deref())),
+        // No query begins like these.
+        Query::By(rule, query) => {
+            key.push(2);
+            KeyBuilder::new(key).part(format!("{rule:?}"));
+            rule.write(key, *query);
+        }
+        Query::Rule => key.push(3),
+    }
 }
+
+/// The schemes under which a target may have been stored: an unsafe request may come by another protocol version.
+pub(super) const SCHEMES: [&str; 2] = ["http", "https"];
 
 /// Runs `f` with an empty buffer that this thread keeps: a hit writes its keys without allocating.
 pub(super) fn with_buffer<T>(f: impl FnOnce(&mut Vec<u8>) -> T) -> T {
@@ -48,7 +73,9 @@ mod tests {
     fn primary(partition: &str, uri: &str, host: &str) -> Vec<u8> {
         let request = Request::get(uri).header("host", host).body(()).unwrap();
         let mut key = Vec::new();
-        write_primary(&mut key, partition.as_bytes(), &request.into_parts().0);
+        let parts = request.into_parts().0;
+        let query = Query::Exact(parts.uri.query().map(Cow::Borrowed));
+        write_primary(&mut key, partition.as_bytes(), None, &parts, &query);
         key
     }
 

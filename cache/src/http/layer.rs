@@ -11,11 +11,13 @@ use tower_layer::Layer;
 
 use super::freshness::Audience;
 use super::memory::Memory;
+use super::purge::purge_target;
+use super::query::Params;
 use super::refresh::{Detached, Inline};
 use super::service::HttpCache;
 use super::settings::Shared;
 use super::store::CachedResponse;
-use crate::Cache;
+use crate::{Cache, Depth};
 
 /// A shared HTTP cache in front of a service (RFC 9111).
 ///
@@ -103,6 +105,49 @@ impl<M> HttpCacheLayer<M> {
         F: Fn(&request::Parts, &response::Parts) -> Option<Duration> + Send + Sync + 'static,
     {
         self.set(|shared| shared.hooks.ttl = Some(Arc::new(ttl)))
+    }
+
+    /// Parameters of the query that tell nothing apart; a name that ends in `*` stands for all that begin so. Names are compared as they are written. Default: none.
+    pub fn ignore_params<T: Into<String>>(self, names: impl IntoIterator<Item = T>) -> Self {
+        let names = names.into_iter().map(Into::into).collect();
+        self.set(|shared| shared.params = Params::Except(names))
+    }
+
+    /// The parameters of the query that tell something apart, in place of all. Those whose name an origin may read otherwise than it is written count too.
+    pub fn only_params<T: Into<String>>(self, names: impl IntoIterator<Item = T>) -> Self {
+        let names = names.into_iter().map(Into::into).collect();
+        self.set(|shared| shared.params = Params::Only(names))
+    }
+
+    /// Listens to `No-Vary-Search`: what the origin says of the parameters of a path. It costs each request a look-up. Default: no.
+    pub fn no_vary_search(self, listen: bool) -> Self {
+        self.set(|shared| shared.search = listen)
+    }
+
+    /// A field of responses that has tags, apart by commas or spaces: `Surrogate-Key`, `Cache-Tag`. [Purges](Self::purge) name tags in it too.
+    pub fn tag_header(self, name: HeaderName) -> Self {
+        self.set(|shared| shared.tag_header = Some(name))
+    }
+
+    /// Answers the method `PURGE` for those who may: takes what is at the target, or what has the tags of the [tag header](Self::tag_header) if there are any. With
+    /// `X-Soft-Purge` what is at the target is stale then, and not gone. Done is a 204; who may not gets a 403 problem. Default: the method is passed on.
+    pub fn purge<F>(self, may_purge: F) -> Self
+    where
+        F: Fn(&request::Parts) -> bool + Send + Sync + 'static,
+    {
+        self.set(|shared| shared.hooks.purge = Some(Arc::new(may_purge)))
+    }
+
+    /// Takes what is at the target of a request like this one, with all its variants. At [`Depth::Expire`] it is stale then: to be validated, and there for
+    /// when the inner service fails. By tags, the [cache](crate::Cache) itself does it.
+    pub fn purge_target(&self, parts: &request::Parts, depth: Depth) {
+        purge_target(&self.shared, parts, depth);
+    }
+
+    /// Stores the response to a `POST` that says that it is what is at its target, by `Content-Location`, and how long it is fresh: for `GET` and
+    /// `HEAD` (RFC 9110, 9.3.3). Default: no.
+    pub fn store_post(self, store: bool) -> Self {
+        self.set(|shared| shared.store_post = store)
     }
 
     /// What a request says in a field that a response varies by, where the field itself says more than the origin looks at: a class of

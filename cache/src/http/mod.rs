@@ -13,6 +13,8 @@ mod key;
 mod layer;
 mod memory;
 mod policy;
+mod purge;
+mod query;
 mod range;
 mod refresh;
 mod reuse;

@@ -18,6 +18,7 @@ use super::errand::Errand;
 use super::flight::write_key;
 use super::future::{Forward, Own, ResponseFuture};
 use super::key::with_buffer;
+use super::purge::purge;
 use super::refresh::{Inline, Mode, Refresh};
 use super::reuse::{Reuse, Why, Wish};
 use super::settings::Shared;
@@ -189,6 +190,11 @@ fn decide<B>(
 ) -> Result<Response<CacheBody<B>>, Plan> {
     let wish = Wish::of(&parts.headers);
     if let Some(why) = passes_by(shared, parts, has_body) {
+        if why == Forwarded::Method
+            && let Some(purged) = purge(shared, parts)
+        {
+            return Ok(purged);
+        }
         if why == Forwarded::Bypass && wish.is_only_if_cached() {
             return Ok(only_if_cached(&parts.headers));
         }

@@ -6,14 +6,16 @@ use std::time::{Duration, SystemTime};
 
 use buttress_dedup::Flights;
 use buttress_wire::key::KeyBuilder;
-use http::header::HOST;
+use http::header::{HOST, HeaderMap, HeaderName};
 use http::{request, response};
+use tokio::time::Instant;
 
 use super::flight::{Landed, flights};
-use super::key::{either_scheme, write_primary};
+use super::key::{Query, SCHEMES, with_buffer, write_primary};
 use super::memory::Memory;
+use super::query::{Params, SearchRule};
 use super::storability::Rules;
-use super::store::{CachedResponse, Marks};
+use super::store::{CachedResponse, Marks, search_rule};
 use super::variants::Normalize;
 use crate::Cache;
 
@@ -28,18 +30,27 @@ pub(super) struct Shared {
     pub(super) partition: Option<Arc<PartitionFn>>,
     pub(super) normalize: Option<Arc<Normalize>>,
     pub(super) hooks: Hooks,
+    pub(super) params: Params,
+    /// Whether the origin's word on parameters is listened to.
+    pub(super) search: bool,
+    /// Where responses have tags, and purges too.
+    pub(super) tag_header: Option<HeaderName>,
     pub(super) rules: Rules,
     pub(super) max_object: usize,
     pub(super) max_variants: usize,
     /// How long a stale response is kept.
     pub(super) keep: Duration,
     pub(super) collapse: bool,
+    pub(super) store_post: bool,
     pub(super) window: usize,
     pub(super) stall: Duration,
     pub(super) marks: Marks,
     pub(super) tell_key: bool,
     pub(super) extension: bool,
 }
+
+/// How many tags are read of one response.
+const MAX_TAGS: usize = 256;
 
 type OfRequest<T> = Arc<dyn Fn(&request::Parts) -> T + Send + Sync>;
 type OfBoth<T> = Arc<dyn Fn(&request::Parts, &response::Parts) -> T + Send + Sync>;
@@ -48,6 +59,7 @@ type OfBoth<T> = Arc<dyn Fn(&request::Parts, &response::Parts) -> T + Send + Syn
 #[derive(Clone, Default)]
 pub(super) struct Hooks {
     pub(super) key: Option<OfRequest<Option<Vec<u8>>>>,
+    pub(super) purge: Option<OfRequest<bool>>,
     pub(super) cacheable: Option<OfRequest<bool>>,
     pub(super) storable: Option<OfBoth<bool>>,
     pub(super) ttl: Option<OfBoth<Option<Duration>>>,
@@ -64,11 +76,15 @@ impl Shared {
             partition: None,
             normalize: None,
             hooks: Hooks::default(),
+            params: Params::All,
+            search: false,
+            tag_header: None,
             rules: Rules::default(),
             max_object: 8 << 20,
             max_variants: 64,
             keep: Duration::from_secs(24 * 60 * 60),
             collapse: true,
+            store_post: false,
             window: 1 << 20,
             stall: Duration::from_secs(5),
             marks: Marks {
@@ -88,21 +104,79 @@ impl Shared {
 
     /// The primary key of a request.
     pub(super) fn write_primary(&self, key: &mut Vec<u8>, parts: &request::Parts) {
-        let partition = self.partition(parts);
-        match self.own_key(parts) {
-            Some(own) => drop(KeyBuilder::new(key).part(partition).part("key").part(own)),
-            None => write_primary(key, &partition, parts),
-        }
+        let rule = if self.search {
+            self.search_rule(parts)
+        } else {
+            None
+        };
+        self.write_primary_by(key, parts, rule.as_deref());
     }
 
-    /// The primary keys of what is at a target, by whichever protocol version it was stored.
+    /// The same, where it is known what the origin says of the query.
+    pub(super) fn write_primary_by(
+        &self,
+        key: &mut Vec<u8>,
+        parts: &request::Parts,
+        rule: Option<&SearchRule>,
+    ) {
+        let partition = self.partition(parts);
+        if let Some(own) = self.own_key(parts) {
+            KeyBuilder::new(key).part(partition).part("key").part(own);
+            return;
+        }
+        let query = self.params.of(parts.uri.query());
+        let query = match rule {
+            Some(rule) => Query::By(rule, query.as_deref()),
+            None => Query::Exact(query),
+        };
+        write_primary(key, &partition, None, parts, &query);
+    }
+
+    /// Where the origin's rule for the queries of a path is kept.
+    pub(super) fn write_rule_key(&self, key: &mut Vec<u8>, parts: &request::Parts) {
+        write_primary(key, &self.partition(parts), None, parts, &Query::Rule);
+    }
+
+    fn search_rule(&self, parts: &request::Parts) -> Option<Arc<SearchRule>> {
+        with_buffer(|key| {
+            self.write_rule_key(key, parts);
+            search_rule(&self.cache, key, Instant::now())
+        })
+    }
+
+    /// The primary keys of what is at a target, by whichever protocol version it was stored; and of the rule for its path, with which all goes
+    /// that was stored by it.
     pub(super) fn keys_of(&self, parts: &request::Parts) -> Vec<Vec<u8>> {
+        let mut keys = Vec::new();
         if self.own_key(parts).is_some() {
             let mut key = Vec::new();
-            self.write_primary(&mut key, parts);
-            return vec![key];
+            self.write_primary_by(&mut key, parts, None);
+            keys.push(key);
+            return keys;
         }
-        either_scheme(&self.partition(parts), parts).into()
+        let partition = self.partition(parts);
+        let exact = Query::Exact(self.params.of(parts.uri.query()));
+        let queries = [exact, Query::Rule];
+        for query in queries.iter().take(if self.search { 2 } else { 1 }) {
+            for scheme in SCHEMES {
+                let mut key = Vec::new();
+                write_primary(&mut key, &partition, Some(scheme), parts, query);
+                keys.push(key);
+            }
+        }
+        keys
+    }
+
+    /// The tags in the field of choice, apart by commas or spaces.
+    pub(super) fn header_tags(&self, headers: &HeaderMap) -> Vec<String> {
+        let Some(name) = &self.tag_header else {
+            return Vec::new();
+        };
+        let lines = headers.get_all(name).iter();
+        let lines = lines.filter_map(|line| line.to_str().ok());
+        let tags = lines.flat_map(|line| line.split([',', ' ', '\t']));
+        let tags = tags.filter(|tag| !tag.is_empty()).map(str::to_owned);
+        tags.take(MAX_TAGS).collect()
     }
 
     fn own_key(&self, parts: &request::Parts) -> Option<Vec<u8>> {

@@ -165,6 +165,12 @@ fn lifetime(
     })
 }
 
+/// Whether a response says itself how long it is fresh.
+pub(super) fn is_explicit(headers: &HeaderMap, rules: &Rules, response_time: SystemTime) -> bool {
+    let stated = Stated::of(headers, rules.audience, &rules.targets);
+    stated.lifetime(headers, response_time).is_some()
+}
+
 /// Whether anybody will ever be answered with it.
 fn is_useful(policy: &Policy, headers: &HeaderMap) -> bool {
     let is_usable = policy.lifetime > policy.initial_age || !policy.stale_use().is_zero();

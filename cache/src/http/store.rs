@@ -9,10 +9,11 @@ use tokio::time::Instant;
 
 use super::key::with_buffer;
 use super::policy::Policy;
+use super::query::SearchRule;
 use super::status::{CACHE_STATUS, CacheOutcome, Told, X_CACHE};
 use super::variants::{Normalize, Selecting, Variants, write_variant};
 use crate::invalidation::{Name, Validity};
-use crate::{Builder, Cache, Event, Stamp};
+use crate::{Builder, Cache, Depth, Event, Stamp};
 
 /// What an [`HttpCacheLayer`](super::HttpCacheLayer) keeps. Its cache is yours: invalidate its tags, look at its snapshot.
 #[derive(Clone, Debug)]
@@ -21,6 +22,8 @@ pub struct CachedResponse(pub(super) Kind);
 #[derive(Clone, Debug)]
 pub(super) enum Kind {
     Response(Arc<Stored>),
+    /// What the origin says of the queries of a path.
+    Search(Arc<SearchRule>),
     /// The target has variants.
     Variants(Arc<Variants>),
 }
@@ -51,6 +54,7 @@ impl CachedResponse {
     pub fn cache() -> Builder<Self> {
         Cache::builder().weigher(|_, response: &Self| match &response.0 {
             Kind::Response(stored) => stored.weight(),
+            Kind::Search(_) => size_of::<SearchRule>(),
             Kind::Variants(variants) => variants.weight(),
         })
     }
@@ -144,6 +148,24 @@ impl Stored {
         told.1.clone()
     }
 
+    /// The same, stale from now on.
+    fn softened(&self, now: Instant) -> Self {
+        let policy = Policy {
+            lifetime: self.policy.lifetime.min(self.age(now)),
+            ..self.policy.clone()
+        };
+        let told = Mutex::new((i64::MIN, HeaderValue::from_static("")));
+        Self {
+            recorded: self.recorded.clone(),
+            policy,
+            tags: Arc::clone(&self.tags),
+            depends_on: Arc::clone(&self.depends_on),
+            received: self.received,
+            is_only_teller: self.is_only_teller,
+            told,
+        }
+    }
+
     fn weight(&self) -> usize {
         let tags: usize = self.tags.iter().map(|tag| tag.len() + 24).sum();
         let keys: usize = self.depends_on.iter().map(|key| key.len() + 24).sum();
@@ -173,6 +195,7 @@ pub(super) fn find(
     };
     let variants = match &hit.0 {
         Kind::Response(stored) => return Found::Response(Arc::clone(stored), None),
+        Kind::Search(_) => return Found::Nothing,
         Kind::Variants(variants) => variants,
     };
     let mut found = variants.sets.iter().filter_map(|selecting| {
@@ -191,7 +214,80 @@ pub(super) fn find(
 pub(super) fn peek(cache: &Cache<CachedResponse>, key: &[u8], now: Instant) -> Option<Arc<Stored>> {
     match &cache.peek(key, now)?.0 {
         Kind::Response(stored) => Some(Arc::clone(stored)),
-        Kind::Variants(_) => None,
+        Kind::Search(_) | Kind::Variants(_) => None,
+    }
+}
+
+/// What the origin says of the queries of a path.
+pub(super) fn search_rule(
+    cache: &Cache<CachedResponse>,
+    key: &[u8],
+    now: Instant,
+) -> Option<Arc<SearchRule>> {
+    match &cache.peek(key, now)?.0 {
+        Kind::Search(rule) => Some(Arc::clone(rule)),
+        Kind::Response(_) | Kind::Variants(_) => None,
+    }
+}
+
+/// Keeps it, or forgets it.
+pub(super) fn set_search_rule(
+    cache: &Cache<CachedResponse>,
+    key: &[u8],
+    rule: Option<SearchRule>,
+    stamp: Stamp,
+) {
+    match rule {
+        Some(rule) => {
+            let marker = CachedResponse(Kind::Search(Arc::new(rule)));
+            cache.set(key, marker).at(stamp).ttl(MARKER_TTL).store();
+        }
+        None => cache.remove(key),
+    }
+}
+
+/// Takes what is under a key, and what depends on it.
+pub(super) fn remove(cache: &Cache<CachedResponse>, key: &[u8]) {
+    cache.remove(key);
+}
+
+/// Takes what has one of these tags.
+pub(super) fn invalidate<T: AsRef<str>>(cache: &Cache<CachedResponse>, tags: &[T], depth: Depth) {
+    cache.invalidate_tags(tags, depth);
+}
+
+/// Makes what is at a target stale, with all its variants: it is there to be validated, and for when the origin fails. What is under way
+/// is not stored.
+pub(super) fn expire(cache: &Cache<CachedResponse>, primary: &[u8], keep: Duration) {
+    let now = Instant::now();
+    let known = cache.peek(primary, now).map(|hit| hit.0.clone());
+    let (variants, keys) = match &known {
+        Some(Kind::Variants(variants)) => (Some(variants), variants.keys.clone()),
+        Some(Kind::Response(_)) => (None, vec![Arc::from(primary)]),
+        Some(Kind::Search(_)) | None => (None, Vec::new()),
+    };
+    let stored = keys
+        .iter()
+        .filter_map(|key| Some((key, peek(cache, key, now)?)));
+    let stored: Vec<_> = stored.collect();
+    cache.remove(primary);
+    if let Some(variants) = variants {
+        let marker = CachedResponse(Kind::Variants(Arc::clone(variants)));
+        cache.set(primary, marker).ttl(MARKER_TTL).store();
+    }
+    for (key, stored) in stored {
+        let softened = Arc::new(stored.softened(now));
+        let keep = keep.max(softened.policy.stale_use());
+        let response = CachedResponse(Kind::Response(Arc::clone(&softened)));
+        let mut set = cache.set(key, response).ttl(keep);
+        set = set.tags(softened.tags.iter());
+        for key in softened.depends_on.iter().map(Vec::as_slice) {
+            set = set.depends_on(key);
+        }
+        if variants.is_some() {
+            set = set.depends_on(primary);
+        }
+        set.store();
     }
 }
 
@@ -232,6 +328,8 @@ pub(super) struct Made {
 pub(super) struct Place {
     pub(super) cache: Cache<CachedResponse>,
     pub(super) primary: Vec<u8>,
+    /// Where the rule is kept that the primary key was made by.
+    pub(super) rule: Option<Vec<u8>>,
     /// The selecting fields, and the key that this request's values of them give.
     pub(super) variant: Option<(Selecting, Arc<[u8]>)>,
     pub(super) max_variants: usize,
@@ -265,6 +363,9 @@ impl Place {
         for key in stored.depends_on.iter() {
             set = set.depends_on(key);
         }
+        if let Some(rule) = &self.rule {
+            set = set.depends_on(rule);
+        }
         if self.variant.is_some() {
             // So that what removes the target removes all its variants.
             set = set.depends_on(&self.primary);
@@ -296,7 +397,7 @@ impl Place {
             let set = self.cache.set(&self.primary, marker);
             set.at(self.stamp).ttl(MARKER_TTL).store();
             for key in gone {
-                self.cache.remove(key);
+                remove(&self.cache, &key);
             }
         }
     }
@@ -304,7 +405,7 @@ impl Place {
     fn variants(&self) -> Option<Arc<Variants>> {
         match &self.cache.peek(&self.primary, Instant::now())?.0 {
             Kind::Variants(variants) => Some(Arc::clone(variants)),
-            Kind::Response(_) => None,
+            Kind::Search(_) | Kind::Response(_) => None,
         }
     }
 }

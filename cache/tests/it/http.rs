@@ -16,9 +16,11 @@ use testkit::body::{Hand, HandBody, by_hand};
 use tokio::time::advance;
 use tower::{Layer, Service, service_fn};
 
+mod choosing;
 mod collapse;
 mod range;
 mod stale;
+mod taking;
 mod validation;
 
 type Req = Request<Empty<Bytes>>;
