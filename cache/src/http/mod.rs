@@ -12,6 +12,8 @@ mod invalidation;
 mod key;
 mod layer;
 mod memory;
+#[cfg(test)]
+mod oracle;
 mod policy;
 mod purge;
 mod query;
