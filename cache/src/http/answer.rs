@@ -1,6 +1,6 @@
 //! A stored response, made into what one request gets of it.
 
-use buttress_wire::{Recorded, Refusal, grpc::Code};
+use buttress_wire::{Refusal, grpc::Code};
 use http::header::{self, AGE, HeaderMap, HeaderValue};
 use http::{Method, Response, StatusCode, request};
 use tokio::time::Instant;
@@ -21,7 +21,7 @@ pub(super) fn answer<B>(
     outcome: CacheOutcome,
     told: Told<'_>,
 ) -> Response<CacheBody<B>> {
-    let mut response = selected(parts, &stored.recorded);
+    let mut response = selected(parts, stored);
     let headers = response.headers_mut();
     // It is there already: an insertion might make room for one more before it looks.
     if let Some(age) = headers.get_mut(AGE) {
@@ -51,7 +51,8 @@ pub(super) fn answer<B>(
 }
 
 /// By the order of RFC 9110, 13.2.2.
-fn selected<B>(parts: &request::Parts, recorded: &Recorded) -> Response<CacheBody<B>> {
+fn selected<B>(parts: &request::Parts, stored: &Stored) -> Response<CacheBody<B>> {
+    let recorded = &stored.recorded;
     let mut response = recorded.response().map(CacheBody::hit);
     let status = recorded.status();
     // Of any other response a condition says nothing (13.2.1).
@@ -66,32 +67,47 @@ fn selected<B>(parts: &request::Parts, recorded: &Recorded) -> Response<CacheBod
     }
     // A `Range` is about a 200 to a `GET` (14.2).
     if status == StatusCode::OK && parts.headers.contains_key(header::RANGE) {
-        return ranged(&parts.headers, recorded, response);
+        return ranged(&parts.headers, stored, response);
     }
     response
 }
 
 fn ranged<B>(
     request: &HeaderMap,
-    recorded: &Recorded,
+    stored: &Stored,
     mut response: Response<CacheBody<B>>,
 ) -> Response<CacheBody<B>> {
-    let body = recorded.body();
-    match wanted(request, recorded.headers(), body.len() as u64) {
+    let total = stored.total();
+    match wanted(request, stored.recorded.headers(), total) {
         Wanted::Whole => response,
         Wanted::Parts(parts) => {
-            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
-            let chunks = cut(response.headers_mut(), body, &parts);
-            response.map(|_| CacheBody::chunks(chunks))
+            let headers = response.headers_mut();
+            match cut(headers, total, &parts, |part| stored.slice(part)) {
+                Some(chunks) => {
+                    *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+                    response.map(|_| CacheBody::chunks(chunks))
+                }
+                None => response,
+            }
         }
         Wanted::Nothing => {
             *response.status_mut() = StatusCode::RANGE_NOT_SATISFIABLE;
             let headers = std::mem::take(response.headers_mut());
             let mut headers = without_representation(headers);
-            headers.insert(header::CONTENT_RANGE, unsatisfied(body.len()));
+            headers.insert(header::CONTENT_RANGE, unsatisfied(total));
             *response.headers_mut() = headers;
             response.map(|_| CacheBody::empty())
         }
+    }
+}
+
+/// Whether a request can be answered from the parts of a response that are stored.
+pub(super) fn has_parts(parts: &request::Parts, stored: &Stored) -> bool {
+    let headers = stored.recorded.headers();
+    match wanted(&parts.headers, headers, stored.total()) {
+        Wanted::Whole => false,
+        Wanted::Nothing => true,
+        Wanted::Parts(wanted) => wanted.iter().all(|part| stored.slice(part).is_some()),
     }
 }
 

@@ -1,12 +1,15 @@
 //! What is kept of a request while the inner service works on it, and what is made of the answer.
 
 use std::error::Error;
+use std::ops::Range;
 use std::sync::Arc;
 
 use buttress_dedup::http::Flight;
 use buttress_wire::fields::{announced_length, end_to_end, is_event_stream};
+use buttress_wire::key::KeyBuilder;
 use buttress_wire::tape::Tape;
 use buttress_wire::{Outcome, Recorded, Recorder, Recording};
+use bytes::Bytes;
 use http::header::{AGE, HeaderMap, HeaderValue};
 use http::{Method, Request, Response, StatusCode, request, response};
 use http_body::Body;
@@ -17,6 +20,7 @@ use super::answer::{age_value, answer, unmatched};
 use super::body::CacheBody;
 use super::flight::{Head, Landed, Leader, laggards, live};
 use super::invalidation::{Target, groups, invalidated_groups};
+use super::pieces::{Pieces, part_of, whole_head};
 use super::query::SearchRule;
 use super::reuse::Wish;
 use super::settings::Shared;
@@ -26,7 +30,7 @@ use super::store::{
     Made, Place, Stored, emit, invalidate, is_current, peek, remove, set_search_rule,
 };
 use super::validation::{Confirms, ask, confirms, contradicts, updated};
-use super::variants::{Variants, selecting, write_variant};
+use super::variants::{Selecting, Variants, selecting, write_variant};
 use crate::{Depth, Event, Stamp};
 
 /// A request that is forwarded.
@@ -150,17 +154,12 @@ impl Errand {
         }
     }
 
-    fn variant(&self, headers: &HeaderMap) -> Option<(super::variants::Selecting, Arc<[u8]>)> {
+    fn variant(&self, headers: &HeaderMap) -> Option<(Selecting, Arc<[u8]>)> {
         let selecting = selecting(headers)?;
         let mut key = Vec::new();
         let normalize = self.shared.normalize.as_deref();
-        write_variant(
-            &mut key,
-            &self.primary,
-            &selecting,
-            &self.parts.headers,
-            normalize,
-        );
+        let request = &self.parts.headers;
+        write_variant(&mut key, &self.primary, &selecting, request, normalize);
         Some((selecting, key.into()))
     }
 
@@ -200,6 +199,9 @@ impl Errand {
         if is_alone && self.is_storable_post(&head) {
             self.stamp = self.shared.cache.stamp();
             self.asked.method = Method::GET;
+        }
+        if let Some((part, total)) = part_of(&head) {
+            return self.keep_part(head, body, part, total);
         }
         match self.judge(&head) {
             Some(verdict) => self.keep(head, body, verdict),
@@ -276,6 +278,70 @@ impl Errand {
             }
         };
         Response::from_parts(head, body)
+    }
+
+    /// A part of a response: it is put to what is stored of the same, and when that is all there is, that is stored as a whole.
+    fn keep_part<B>(
+        mut self,
+        mut head: response::Parts,
+        body: B,
+        part: Range<u64>,
+        total: u64,
+    ) -> Response<CacheBody<B>>
+    where
+        B: Body,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let whole = whole_head(&head, total);
+        let length = part.end - part.start;
+        let verdict = self.judge(&whole);
+        let Some(verdict) = verdict.filter(|_| length <= self.shared.max_object as u64) else {
+            return self.pass(head, body);
+        };
+        self.listen_to_search(&whole);
+        let mut headers = end_to_end(&whole.headers);
+        for name in &verdict.omitted {
+            headers.remove(name);
+        }
+        let place = self.place(&whole, &headers, verdict);
+        let recording = Recording::new(whole.status, headers, self.shared.max_object);
+        let recording = recording.announced(Some(length));
+        self.tell(&mut head, true);
+        let parts = self.parts_place(&place);
+        let limit = self.shared.max_object;
+        let on_end = Box::new(move |outcome| {
+            if let Outcome::Complete(recorded) = outcome {
+                file_part(&place, &parts, &recorded, &part, total, limit);
+            }
+        });
+        let body = CacheBody::store(Recorder::new(body, recording, on_end));
+        Response::from_parts(head, body)
+    }
+
+    /// Where the parts of a response are kept: beside the place of the whole, and they go with what is there.
+    fn parts_place(&self, whole: &Place) -> Place {
+        let primary = parts_key(&whole.primary);
+        let mut under = whole.under.clone();
+        under.push(whole.primary.clone());
+        Place {
+            variant: self.variant_of(&primary, whole.variant.as_ref()),
+            primary,
+            under,
+            ..whole.clone()
+        }
+    }
+
+    fn variant_of(
+        &self,
+        primary: &[u8],
+        whole: Option<&(Selecting, Arc<[u8]>)>,
+    ) -> Option<(Selecting, Arc<[u8]>)> {
+        let (selecting, _) = whole?;
+        let mut key = Vec::new();
+        let normalize = self.shared.normalize.as_deref();
+        let request = &self.parts.headers;
+        write_variant(&mut key, primary, selecting, request, normalize);
+        Some((Arc::clone(selecting), key.into()))
     }
 
     /// Puts a body where others can read it too.
@@ -375,7 +441,7 @@ impl Errand {
         Place {
             cache: self.shared.cache.clone(),
             primary: self.primary.clone(),
-            rule: self.rule.clone(),
+            under: self.rule.iter().cloned().collect(),
             variant: self.variant(headers),
             max_variants: self.shared.max_variants,
             stamp: self.stamp,
@@ -511,7 +577,7 @@ impl Errand {
     /// whatever this request must not miss.
     pub(super) fn may_have(&self, head: &Head) -> bool {
         let policy = &head.made.policy;
-        let same = |(selecting, key): &(super::variants::Selecting, Arc<[u8]>)| {
+        let same = |(selecting, key): &(Selecting, Arc<[u8]>)| {
             let mut own = Vec::new();
             let normalize = self.shared.normalize.as_deref();
             let request = &self.parts.headers;
@@ -646,6 +712,29 @@ fn on_end(place: Place) -> Box<dyn FnOnce(Outcome) + Send> {
             place.store(&recorded);
         }
     })
+}
+
+/// Puts a part to the others, and the whole in its place once it is there.
+fn file_part(
+    place: &Place,
+    parts: &Place,
+    recorded: &Recorded,
+    part: &Range<u64>,
+    total: u64,
+    limit: usize,
+) {
+    let piece = Pieces::new(total, part.start, recorded.body().clone());
+    let head = |body| Recorded::new(recorded.status(), recorded.headers().clone(), body, None);
+    if let Some(whole) = parts.store_part(&head(Bytes::new()), piece, limit) {
+        place.store(&head(whole));
+    }
+}
+
+/// Where the parts of what is under a primary key are kept.
+pub(super) fn parts_key(primary: &[u8]) -> Vec<u8> {
+    let mut key = primary.to_vec();
+    KeyBuilder::new(&mut key).part("parts");
+    key
 }
 
 fn is_read(method: &Method) -> bool {

@@ -14,6 +14,7 @@ mod layer;
 mod memory;
 #[cfg(test)]
 mod oracle;
+mod pieces;
 mod policy;
 mod purge;
 mod query;

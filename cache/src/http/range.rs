@@ -106,27 +106,39 @@ fn meet(asked: Vec<Range<u64>>) -> Vec<Range<u64>> {
     if met.len() == asked.len() { asked } else { met }
 }
 
-/// The head and the body of a 206: `headers` become those of the parts.
-pub(super) fn cut(headers: &mut HeaderMap, body: &Bytes, parts: &[Range<u64>]) -> Vec<Bytes> {
+/// The head and the body of a 206: `headers` become those of the parts. `None` where `slice` does not have them all; then they are as they were.
+pub(super) fn cut(
+    headers: &mut HeaderMap,
+    total: u64,
+    parts: &[Range<u64>],
+    slice: impl Fn(&Range<u64>) -> Option<Bytes>,
+) -> Option<Vec<Bytes>> {
+    let slices: Option<Vec<_>> = parts.iter().map(slice).collect();
+    let slices = slices?;
     let chunks = match parts {
         [part] => {
-            headers.insert(header::CONTENT_RANGE, content_range(part, body.len()));
-            vec![slice(body, part)]
+            headers.insert(header::CONTENT_RANGE, content_range(part, total));
+            slices
         }
-        parts => multipart(headers, body, parts),
+        parts => multipart(headers, total, parts, slices),
     };
     let length: usize = chunks.iter().map(Bytes::len).sum();
     headers.insert(header::CONTENT_LENGTH, length.into());
-    chunks
+    Some(chunks)
 }
 
 /// `multipart/byteranges` (14.6).
-fn multipart(headers: &mut HeaderMap, body: &Bytes, parts: &[Range<u64>]) -> Vec<Bytes> {
+fn multipart(
+    headers: &mut HeaderMap,
+    total: u64,
+    parts: &[Range<u64>],
+    slices: Vec<Bytes>,
+) -> Vec<Bytes> {
     // Nobody who wrote the body could know it.
     let boundary = format!("{:032x}", fastrand::u128(..));
     let own_type = headers.get(header::CONTENT_TYPE).cloned();
     let mut chunks = Vec::with_capacity(2 * parts.len() + 1);
-    for part in parts {
+    for (part, slice) in parts.iter().zip(slices) {
         let mut between = format!("\r\n--{boundary}\r\n").into_bytes();
         if let Some(own_type) = &own_type {
             between.extend_from_slice(b"content-type: ");
@@ -134,10 +146,10 @@ fn multipart(headers: &mut HeaderMap, body: &Bytes, parts: &[Range<u64>]) -> Vec
             between.extend_from_slice(b"\r\n");
         }
         between.extend_from_slice(b"content-range: ");
-        between.extend_from_slice(content_range(part, body.len()).as_bytes());
+        between.extend_from_slice(content_range(part, total).as_bytes());
         between.extend_from_slice(b"\r\n\r\n");
         chunks.push(between.into());
-        chunks.push(slice(body, part));
+        chunks.push(slice);
     }
     chunks.push(format!("\r\n--{boundary}--\r\n").into());
     let kind = format!("multipart/byteranges; boundary={boundary}");
@@ -147,17 +159,19 @@ fn multipart(headers: &mut HeaderMap, body: &Bytes, parts: &[Range<u64>]) -> Vec
     chunks
 }
 
-fn slice(body: &Bytes, part: &Range<u64>) -> Bytes {
-    body.slice(part.start as usize..part.end as usize)
+/// A part of a body that is there.
+pub(super) fn slice(body: &Bytes, part: &Range<u64>) -> Option<Bytes> {
+    let part = usize::try_from(part.start).ok()?..usize::try_from(part.end).ok()?;
+    (part.end <= body.len()).then(|| body.slice(part))
 }
 
-fn content_range(part: &Range<u64>, length: usize) -> HeaderValue {
+fn content_range(part: &Range<u64>, length: u64) -> HeaderValue {
     let text = format!("bytes {}-{}/{length}", part.start, part.end - 1);
     HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("bytes */*"))
 }
 
 /// `Content-Range` of a 416 (14.4).
-pub(super) fn unsatisfied(length: usize) -> HeaderValue {
+pub(super) fn unsatisfied(length: u64) -> HeaderValue {
     HeaderValue::try_from(format!("bytes */{length}"))
         .unwrap_or(HeaderValue::from_static("bytes */*"))
 }
@@ -250,7 +264,7 @@ mod tests {
         let body = Bytes::from_static(b"0123456789");
         let mut headers =
             HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static("a/b"))]);
-        let chunks = cut(&mut headers, &body, &[0..2, 8..10]);
+        let chunks = cut(&mut headers, 10, &[0..2, 8..10], |part| slice(&body, part)).unwrap();
         let kind = headers[header::CONTENT_TYPE].to_str().unwrap().to_owned();
         let boundary = kind
             .strip_prefix("multipart/byteranges; boundary=")
@@ -270,7 +284,8 @@ mod tests {
         let body = Bytes::from_static(b"0123456789");
         let mut headers = HeaderMap::new();
         let part = [3..5];
-        assert_eq!(cut(&mut headers, &body, &part), ["34"]);
+        let cut = cut(&mut headers, 10, &part, |part| slice(&body, part));
+        assert_eq!(cut.unwrap(), ["34"]);
         assert_eq!(headers[header::CONTENT_RANGE], "bytes 3-4/10");
         assert_eq!(headers[header::CONTENT_LENGTH], "2");
     }

@@ -11,10 +11,10 @@ use http_body::Body;
 use tokio::time::Instant;
 use tower_service::Service;
 
-use super::answer::{answer, only_if_cached};
+use super::answer::{answer, has_parts, only_if_cached};
 use super::body::CacheBody;
 use super::conditional::is_conditional;
-use super::errand::Errand;
+use super::errand::{Errand, parts_key};
 use super::flight::write_key;
 use super::future::{Forward, Own, ResponseFuture};
 use super::key::with_buffer;
@@ -220,6 +220,17 @@ fn decide<B>(
             (why, Some(stored), variants, is_used)
         }
     };
+    let mut why = why;
+    if !while_revalidating
+        && parts.method == Method::GET
+        && parts.headers.contains_key(header::RANGE)
+    {
+        match from_parts(shared, parts, &wish, primary, now) {
+            Some(Ok(response)) => return Ok(response),
+            Some(Err(partial)) if stale.is_none() => why = partial,
+            _ => {}
+        }
+    }
     if wish.is_only_if_cached() && !while_revalidating {
         return Ok(only_if_cached(&parts.headers));
     }
@@ -239,6 +250,31 @@ fn decide<B>(
         variants,
         way,
     })
+}
+
+/// The answer from the parts of a response that are stored; or why they do not do.
+fn from_parts<B>(
+    shared: &Shared,
+    parts: &request::Parts,
+    wish: &Wish,
+    primary: &[u8],
+    now: Instant,
+) -> Option<Result<Response<CacheBody<B>>, Forwarded>> {
+    let normalize = shared.normalize.as_deref();
+    let key = parts_key(primary);
+    let Found::Response(stored, _) = find(&shared.cache, &key, &parts.headers, normalize, now)
+    else {
+        return None;
+    };
+    let reuse = wish.reuse(&stored.policy, stored.age(now));
+    match reuse {
+        Reuse::Fresh | Reuse::Stale if has_parts(parts, &stored) => {
+            emit(&shared.cache, Event::Hit { key: primary });
+            Some(Ok(hit(shared, parts, &stored, now, reuse)))
+        }
+        Reuse::Fresh | Reuse::Stale => Some(Err(Forwarded::Partial)),
+        _ => Some(Err(Forwarded::Stale)),
+    }
 }
 
 /// Whether others may wait for what this request gets: then it is asked for whole and without conditions of its client's.

@@ -1,15 +1,19 @@
 //! Stored responses on the data cache: the one place that talks to it.
 
+use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use buttress_wire::Recorded;
-use http::header::{AGE, DATE, HeaderMap, HeaderValue};
+use bytes::Bytes;
+use http::header::{AGE, DATE, ETAG, HeaderMap, HeaderValue};
 use tokio::time::Instant;
 
 use super::key::with_buffer;
+use super::pieces::Pieces;
 use super::policy::Policy;
 use super::query::SearchRule;
+use super::range::slice;
 use super::status::{CACHE_STATUS, CacheOutcome, Told, X_CACHE};
 use super::variants::{Normalize, Selecting, Variants, write_variant};
 use crate::invalidation::{Name, Validity};
@@ -35,6 +39,8 @@ pub(super) struct Stored {
     pub(super) policy: Policy,
     pub(super) tags: Arc<[String]>,
     pub(super) depends_on: Arc<[Vec<u8>]>,
+    /// What is there of the body, if that is not all: then the recorded one is empty.
+    pieces: Option<Pieces>,
     received: Instant,
     /// No cache nearer to the origin has told anything.
     is_only_teller: bool,
@@ -88,9 +94,24 @@ impl Stored {
             policy: made.policy,
             tags: made.tags,
             depends_on: made.depends_on,
+            pieces: None,
             received: made.received,
             is_only_teller,
             told: Mutex::new((i64::MIN, line)),
+        }
+    }
+
+    /// How many bytes the whole has.
+    pub(super) fn total(&self) -> u64 {
+        let whole = self.recorded.body().len() as u64;
+        self.pieces.as_ref().map_or(whole, |pieces| pieces.total)
+    }
+
+    /// A part of it, if it is there.
+    pub(super) fn slice(&self, part: &Range<u64>) -> Option<Bytes> {
+        match &self.pieces {
+            Some(pieces) => pieces.slice(part),
+            None => slice(self.recorded.body(), part),
         }
     }
 
@@ -160,6 +181,7 @@ impl Stored {
             policy,
             tags: Arc::clone(&self.tags),
             depends_on: Arc::clone(&self.depends_on),
+            pieces: self.pieces.clone(),
             received: self.received,
             is_only_teller: self.is_only_teller,
             told,
@@ -169,7 +191,8 @@ impl Stored {
     fn weight(&self) -> usize {
         let tags: usize = self.tags.iter().map(|tag| tag.len() + 24).sum();
         let keys: usize = self.depends_on.iter().map(|key| key.len() + 24).sum();
-        size_of::<Self>() + self.recorded.weight() + tags + keys
+        let pieces = self.pieces.as_ref().map_or(0, Pieces::len);
+        size_of::<Self>() + self.recorded.weight() + pieces + tags + keys
     }
 }
 
@@ -328,8 +351,8 @@ pub(super) struct Made {
 pub(super) struct Place {
     pub(super) cache: Cache<CachedResponse>,
     pub(super) primary: Vec<u8>,
-    /// Where the rule is kept that the primary key was made by.
-    pub(super) rule: Option<Vec<u8>>,
+    /// With these it goes too.
+    pub(super) under: Vec<Vec<u8>>,
     /// The selecting fields, and the key that this request's values of them give.
     pub(super) variant: Option<(Selecting, Arc<[u8]>)>,
     pub(super) max_variants: usize,
@@ -343,13 +366,46 @@ pub(super) struct Place {
 impl Place {
     /// Stores a response with the fields that are to be stored of it.
     pub(super) fn store(&self, recorded: &Recorded) -> Arc<Stored> {
-        let made = self.made.clone();
+        self.file(Stored::new(recorded, self.made.clone(), &self.marks))
+    }
+
+    /// Stores a part of a response with what is stored of it already. Gives the whole, once it is there.
+    pub(super) fn store_part(
+        &self,
+        recorded: &Recorded,
+        part: Pieces,
+        limit: usize,
+    ) -> Option<Bytes> {
+        let own = match &self.variant {
+            Some((_, key)) => key,
+            None => &self.primary[..],
+        };
+        let earlier = peek(&self.cache, own, Instant::now());
+        let same = |stored: &Arc<Stored>| {
+            stored.recorded.headers().get(ETAG) == recorded.headers().get(ETAG)
+        };
+        let pieces = match earlier
+            .filter(same)
+            .and_then(|stored| stored.pieces.clone())
+        {
+            Some(earlier) => part.with(&earlier, limit),
+            None => part,
+        };
+        let whole = pieces.whole();
+        let mut stored = Stored::new(recorded, self.made.clone(), &self.marks);
+        stored.pieces = Some(pieces);
+        self.file(stored);
+        whole
+    }
+
+    fn file(&self, stored: Stored) -> Arc<Stored> {
+        let made = &self.made;
         let fresh = made.policy.left(made.policy.initial_age);
         let keep = self.keep.max(made.policy.stale_use());
         let ttl = fresh
             .saturating_add(keep)
             .saturating_sub(made.received.elapsed());
-        let stored = Arc::new(Stored::new(recorded, made, &self.marks));
+        let stored = Arc::new(stored);
         let response = CachedResponse(Kind::Response(Arc::clone(&stored)));
         let key = match &self.variant {
             None => &self.primary[..],
@@ -363,8 +419,8 @@ impl Place {
         for key in stored.depends_on.iter() {
             set = set.depends_on(key);
         }
-        if let Some(rule) = &self.rule {
-            set = set.depends_on(rule);
+        for key in &self.under {
+            set = set.depends_on(key);
         }
         if self.variant.is_some() {
             // So that what removes the target removes all its variants.

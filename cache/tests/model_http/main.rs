@@ -309,9 +309,10 @@ impl World {
             .filter(|(_, said)| said.body == whole);
         // What needs a word for it had one, or nobody had to give it.
         let is_given = matches!(ask.path, 4 | 5 | 8);
-        let vouched = vouched.filter(|(at, said)| *at >= gone && (is_given || said.user.is_none()));
+        let mut vouched =
+            vouched.filter(|(at, said)| *at >= gone && (is_given || said.user.is_none()));
         let (_, last) = vouched
-            .last()
+            .next_back()
             .unwrap_or_else(|| panic!("nobody vouches for {whole} to {ask:?}"));
         let age = Instant::now() - last.at;
         let told: u64 = head.headers["age"].to_str().unwrap().parse().unwrap();
