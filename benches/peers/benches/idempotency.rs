@@ -1,6 +1,6 @@
 //! A keyed `POST` of 256 bytes through an axum router, answered with one of a kibibyte: a first request, and a replay, both from memory.
 //!
-//! axum-idempotent needs a session, and is set up with one as its documentation shows; `session` is the same router with the session alone. It takes the key as it is, and
+//! axum-idempotent needs a session, and is set up with one as its documentation shows; `bare-session` is the same router with the session alone. It takes the key as it is, and
 //! compares no bodies.
 #![expect(clippy::disallowed_methods, reason = "a bench reads the clock")]
 
@@ -121,18 +121,18 @@ fn measure(criterion: &mut Criterion, id: &str, router: Router, keys: u32, repla
 }
 
 fn replay(criterion: &mut Criterion) {
-    measure(criterion, "replay/bare", orders(), 1, false);
-    measure(criterion, "replay/ours", ours(), 1, true);
+    measure(criterion, "idempotency/replay/bare", orders(), 1, false);
+    measure(criterion, "idempotency/replay/ours", ours(), 1, true);
     measure(
         criterion,
-        "replay/session",
+        "idempotency/replay/bare-session",
         with_session(orders()),
         1,
         false,
     );
     measure(
         criterion,
-        "replay/axum-idempotent",
+        "idempotency/replay/axum-idempotent",
         axum_idempotent(),
         1,
         true,
@@ -142,17 +142,17 @@ fn replay(criterion: &mut Criterion) {
 /// axum-idempotent forgets nothing before its time: each of its keys is new once, and a replay afterwards, so that its first requests are measured apart, on a router of their
 /// own for as many keys as there are.
 fn first(criterion: &mut Criterion) {
-    measure(criterion, "first/bare", orders(), KEYS, false);
-    measure(criterion, "first/ours", ours_first(), KEYS, false);
+    measure(criterion, "idempotency/first/bare", orders(), KEYS, false);
+    measure(criterion, "idempotency/first/ours", ours_first(), KEYS, false);
     measure(
         criterion,
-        "first/session",
+        "idempotency/first/bare-session",
         with_session(orders()),
         KEYS,
         false,
     );
     let runtime: Runtime = Builder::new_current_thread().enable_all().build().unwrap();
-    criterion.bench_function("first/axum-idempotent", |bencher| {
+    criterion.bench_function("idempotency/first/axum-idempotent", |bencher| {
         bencher.iter_custom(|count| {
             let mut spent = Duration::ZERO;
             for begun in (0..count).step_by(KEYS as usize) {
