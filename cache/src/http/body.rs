@@ -39,7 +39,8 @@ pin_project! {
         Pass { #[pin] body: B },
         Refusal { #[pin] body: Full<Bytes> },
         Shared { #[pin] body: TapeReader<Live> },
-        Store { #[pin] body: Recorder<B, OnEnd> },
+        // In a box, since a hit is moved as often as a miss, and is not to be as large.
+        Store { body: Pin<Box<Recorder<B, OnEnd>>> },
     }
 }
 
@@ -84,7 +85,9 @@ impl<B> CacheBody<B> {
 
     pub(super) fn store(body: Recorder<B, OnEnd>) -> Self {
         Self {
-            kind: BodyKind::Store { body },
+            kind: BodyKind::Store {
+                body: Box::pin(body),
+            },
         }
     }
 }
@@ -115,7 +118,7 @@ where
                 ready!(body.poll_frame(cx)).map(|frame| frame.map_err(BodyError::new))
             }
             BodyProjection::Store { body } => {
-                ready!(body.poll_frame(cx)).map(|frame| frame.map_err(BodyError::new))
+                ready!(body.as_mut().poll_frame(cx)).map(|frame| frame.map_err(BodyError::new))
             }
         };
         Poll::Ready(frame)

@@ -182,6 +182,7 @@ pub(super) fn delta_seconds(digits: &[u8]) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -265,5 +266,21 @@ mod tests {
         assert!(of(&["private=\"never ends"]).private.is_everything());
         assert!(of(&["max-age=60, ext=\"oops, private, no-store"]).no_store);
         assert!(!of(&["max-age=60, proxy-revalidate"]).must_revalidate);
+    }
+
+    proptest! {
+        /// Of whatever is sent: a prohibition among well-formed directives is heard.
+        #[test]
+        fn no_bytes_panic_and_none_hide_a_prohibition(noise in "[ -~]{0,40}", bytes: Vec<u8>) {
+            let headers = |value: &[u8]| {
+                let value = HeaderValue::from_bytes(value).ok()?;
+                Some(HeaderMap::from_iter([(header::CACHE_CONTROL, value)]))
+            };
+            if let Some(headers) = headers(&bytes) {
+                let _ = Directives::of(&headers);
+            }
+            let field = format!("no-store, {noise}");
+            prop_assert!(Directives::of(&headers(field.as_bytes()).unwrap()).no_store);
+        }
     }
 }

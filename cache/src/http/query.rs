@@ -188,6 +188,8 @@ fn escape(digits: &[u8]) -> Option<u8> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[track_caller]
@@ -280,5 +282,18 @@ mod tests {
             assert_eq!(rule(broken), None, "{broken}");
         }
         assert_eq!(SearchRule::of(&HeaderMap::new()), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(field: Vec<u8>, query in "[ -~]{0,40}") {
+            if let Ok(value) = HeaderValue::from_bytes(&field) {
+                let headers = HeaderMap::from_iter([(NO_VARY_SEARCH, value)]);
+                let _ = SearchRule::of(&headers);
+            }
+            for field in ["params", "key-order", "params=(\"a\")"] {
+                rule(field).unwrap().write(&mut Vec::new(), Some(&query));
+            }
+        }
     }
 }

@@ -179,6 +179,8 @@ pub(super) fn unsatisfied(length: u64) -> HeaderValue {
 #[cfg(test)]
 #[allow(clippy::single_range_in_vec_init)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn of(field: &'static str, length: u64) -> Wanted {
@@ -288,5 +290,20 @@ mod tests {
         assert_eq!(cut.unwrap(), ["34"]);
         assert_eq!(headers[header::CONTENT_RANGE], "bytes 3-4/10");
         assert_eq!(headers[header::CONTENT_LENGTH], "2");
+    }
+
+    proptest! {
+        /// Whatever is asked for, what is given is within the whole, and bounded.
+        #[test]
+        fn parts_are_within_the_whole(field in "bytes=[0-9,\\- ]{0,60}", length in 0_u64..2000) {
+            let value = HeaderValue::try_from(field).unwrap();
+            let request = HeaderMap::from_iter([(header::RANGE, value)]);
+            if let Wanted::Parts(parts) = wanted(&request, &HeaderMap::new(), length) {
+                prop_assert!(!parts.is_empty() && parts.len() <= MAX_PARTS);
+                prop_assert!(parts.iter().all(|part| part.start < part.end && part.end <= length));
+                let total: u64 = parts.iter().map(|part| part.end - part.start).sum();
+                prop_assert!(total <= length, "nothing is sent twice");
+            }
+        }
     }
 }

@@ -303,3 +303,22 @@ async fn upgrades_and_bodies_pass_by() {
     let seen = test.send(connect.body(Empty::new()).unwrap()).await;
     assert_eq!(seen.outcome(), CacheOutcome::Forwarded(Forwarded::Method));
 }
+
+#[tokio::test]
+async fn trailers_arrive_with_a_miss_and_with_a_hit() {
+    let test = test();
+    let (hand, body) = hand_body();
+    let body = Mutex::new(Some(body));
+    test.answers(move |_| {
+        let mut response = text("", &[("cache-control", "max-age=60")]);
+        *response.body_mut() = Either::Right(body.lock().unwrap().take().unwrap());
+        response
+    });
+    let mut trailers = ::http::HeaderMap::new();
+    trailers.insert("x-sum", "1".parse().unwrap());
+    hand.data("x").trailers(trailers.clone()).end();
+    for _ in 0..2 {
+        let body = test.call(get("/a", &[])).await.into_body();
+        assert_eq!(body.collect().await.unwrap().trailers(), Some(&trailers));
+    }
+}

@@ -261,12 +261,11 @@ async fn who_comes_after_an_invalidation_is_not_given_what_was_begun_before() {
     let mut leader = tokio_test::task::spawn(gated.call(get("/a", &[])));
     assert!(leader.poll().is_pending());
     // The layer's own cache, by what another of its services does.
-    let change = gated.layer.layer(service_fn(async |_: Req| {
+    let change = gated.layer.layer(service_fn(|_: Req| {
         let mut response = text("", &[]);
-        response
-            .extensions_mut()
-            .insert(CacheInvalidate::from_iter(["t"]));
-        Ok::<_, Infallible>(response)
+        let tags = CacheInvalidate::from_iter(["t"]);
+        response.extensions_mut().insert(tags);
+        std::future::ready(Ok::<_, Infallible>(response))
     }));
     let mut change = change;
     let post = Request::post("/other").header("host", "shop");

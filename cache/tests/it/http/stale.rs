@@ -210,7 +210,7 @@ impl std::error::Error for Broken {}
 async fn an_error_of_the_service_leaves_what_is_stale_and_is_an_error_without_it() {
     let test = stored("max-age=10, stale-if-error=60").await;
     advance(Duration::from_secs(10)).await;
-    let broken = service_fn(async |_: Req| Err::<Response<Body>, _>(Broken));
+    let broken = service_fn(|_: Req| std::future::ready(Err::<Response<Body>, _>(Broken)));
     let mut service = test.layer.layer(broken);
     let response = service.call(get("/a", &[])).await.unwrap();
     assert_eq!(response.extensions().get(), Some(&CacheOutcome::Stale));
