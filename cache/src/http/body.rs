@@ -54,6 +54,11 @@ impl<B> CacheBody<B> {
         }
     }
 
+    /// Whether reading it is of use to the store, or to somebody else.
+    pub(super) fn is_kept(&self) -> bool {
+        matches!(self.kind, BodyKind::Shared { .. } | BodyKind::Store { .. })
+    }
+
     pub(super) fn shared(body: TapeReader<Live>) -> Self {
         Self {
             kind: BodyKind::Shared { body },

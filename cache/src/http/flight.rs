@@ -13,13 +13,13 @@ use buttress_wire::tape::{Laggards, Tape, TapeReader, Timer};
 use buttress_wire::{BodyError, into_bytes};
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName};
-use http::{StatusCode, Version};
+use http::{StatusCode, Version, response};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
-use super::store::Made;
+use super::store::{Made, Place};
 use super::variants::{Normalize, Selecting, write_value};
 use crate::Stamp;
 
@@ -59,6 +59,8 @@ pub(super) struct Head {
     /// As they are stored.
     pub(super) headers: HeaderMap,
     pub(super) primary: Vec<u8>,
+    /// What it goes with, beside its own key and those that it depends on.
+    pub(super) under: Vec<Vec<u8>>,
     pub(super) made: Made,
     pub(super) stamp: Stamp,
     /// The selecting fields, and the key that the leader's values of them give.
@@ -66,6 +68,28 @@ pub(super) struct Head {
 }
 
 impl Head {
+    /// Of a response with these fields, which is to be stored at `place`.
+    pub(super) fn new(of: &response::Parts, headers: HeaderMap, place: &Place) -> Self {
+        Self {
+            status: of.status,
+            version: of.version,
+            headers,
+            primary: place.primary.clone(),
+            under: place.under.clone(),
+            made: place.made.clone(),
+            stamp: place.stamp,
+            variant: place.variant.clone(),
+        }
+    }
+
+    /// The keys that it goes with.
+    pub(super) fn goes_with(&self) -> impl Iterator<Item = &[u8]> {
+        let others = self.under.iter().chain(self.made.depends_on.iter());
+        std::iter::once(&self.primary)
+            .chain(others)
+            .map(Vec::as_slice)
+    }
+
     /// Its age by RFC 9111, 4.2.3.
     pub(super) fn age(&self, now: Instant) -> Duration {
         self.made.policy.initial_age + now.saturating_duration_since(self.made.received)
@@ -80,6 +104,7 @@ pub(super) fn write_key<'a>(
     selecting: Option<impl Iterator<Item = &'a HeaderName>>,
     request: &HeaderMap,
     normalize: Option<&Normalize>,
+    who: &[HeaderName],
 ) {
     key.extend_from_slice(primary);
     let mut builder = KeyBuilder::new(key);
@@ -87,14 +112,15 @@ pub(super) fn write_key<'a>(
         builder.part(name.as_str());
         write_value(&mut builder, request, name, normalize);
     };
-    WHO.iter().for_each(&mut write);
+    who.iter().for_each(&mut write);
     match selecting {
         Some(names) => names.for_each(write),
         None => USUAL.iter().for_each(write),
     }
 }
 
-const WHO: [HeaderName; 2] = [header::AUTHORIZATION, header::COOKIE];
+/// The fields that say who asks.
+pub(super) const WHO: [HeaderName; 2] = [header::AUTHORIZATION, header::COOKIE];
 
 const USUAL: [HeaderName; 5] = [
     header::ACCEPT,

@@ -67,6 +67,11 @@ impl Policy {
         self.while_revalidating.max(self.if_error)
     }
 
+    /// Whether it could be used without asking when it arrived.
+    pub(super) fn is_fresh_at_first(&self) -> bool {
+        !self.no_cache && self.lifetime > self.initial_age
+    }
+
     pub(super) fn left(&self, age: Duration) -> Duration {
         self.lifetime.saturating_sub(age)
     }

@@ -103,10 +103,11 @@ where
             let next = match state.as_mut().project() {
                 // ## Ask => (Read | Done)
                 StateProjection::Ask { forward } => match ready!(forward.poll(cx)) {
-                    Ok(response) => State::Read {
+                    // What is not kept may have no end.
+                    Ok(response) if response.body().is_kept() => State::Read {
                         body: response.into_body(),
                     },
-                    Err(_) => State::Done,
+                    Ok(_) | Err(_) => State::Done,
                 },
                 // ## Read => (Read | Done)
                 StateProjection::Read { body } => match ready!(body.poll_frame(cx)) {

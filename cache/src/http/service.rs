@@ -15,7 +15,7 @@ use super::answer::{answer, has_parts, only_if_cached};
 use super::body::CacheBody;
 use super::conditional::is_conditional;
 use super::errand::{Errand, parts_key};
-use super::flight::write_key;
+use super::flight::{WHO, write_key};
 use super::future::{Forward, Own, ResponseFuture};
 use super::key::with_buffer;
 use super::purge::purge;
@@ -176,7 +176,9 @@ impl Errand {
         };
         let selecting = variants.map(|known| known.sets.iter().flat_map(|set| set.iter()));
         let mut key = Vec::new();
-        write_key(&mut key, &self.primary, selecting, request, normalize);
+        // Where cookies say nothing, they keep nobody apart.
+        let who = &WHO[..if shared.rules.ignore_cookie { 1 } else { 2 }];
+        write_key(&mut key, &self.primary, selecting, request, normalize, who);
         self.flight = key.into();
     }
 }
@@ -190,66 +192,117 @@ fn decide<B>(
 ) -> Result<Response<CacheBody<B>>, Plan> {
     let wish = Wish::of(&parts.headers);
     if let Some(why) = passes_by(shared, parts, has_body) {
-        if why == Forwarded::Method
-            && let Some(purged) = purge(shared, parts)
-        {
-            return Ok(purged);
-        }
-        if why == Forwarded::Bypass && wish.is_only_if_cached() {
-            return Ok(only_if_cached(&parts.headers));
-        }
-        return Err(Plan::alone(why, primary));
+        return pass_by(shared, parts, &wish, why, primary);
     }
     let now = Instant::now();
-    let normalize = shared.normalize.as_deref();
-    let found = find(&shared.cache, primary, &parts.headers, normalize, now);
-    let (why, stale, variants, while_revalidating) = match found {
-        Found::Nothing => (Forwarded::UriMiss, None, None, false),
-        Found::OtherVariant(variants) => (Forwarded::VaryMiss, None, Some(variants), false),
-        Found::Response(stored, variants) => {
-            let reuse = wish.reuse(&stored.policy, stored.age(now));
-            let why = match reuse {
-                Reuse::Fresh | Reuse::Stale => {
-                    emit(&shared.cache, Event::Hit { key: primary });
-                    return Ok(hit(shared, parts, &stored, now, reuse));
-                }
-                Reuse::Validate(Why::Request) => Forwarded::Request,
-                Reuse::Validate(Why::Response) | Reuse::WhileRevalidating => Forwarded::Stale,
-            };
-            let is_used = reuse == Reuse::WhileRevalidating;
-            (why, Some(stored), variants, is_used)
-        }
+    let mut miss = match look(shared, parts, &wish, primary, now) {
+        Ok(response) => return Ok(response),
+        Err(miss) => miss,
     };
-    let mut why = why;
-    if !while_revalidating
-        && parts.method == Method::GET
-        && parts.headers.contains_key(header::RANGE)
-    {
+    if !miss.is_usable && is_for_a_part(parts) {
         match from_parts(shared, parts, &wish, primary, now) {
             Some(Ok(response)) => return Ok(response),
-            Some(Err(partial)) if stale.is_none() => why = partial,
+            Some(Err(partial)) if miss.stale.is_none() => miss.why = partial,
             _ => {}
         }
     }
-    if wish.is_only_if_cached() && !while_revalidating {
+    if wish.is_only_if_cached() && !miss.is_usable {
         return Ok(only_if_cached(&parts.headers));
     }
-    let is_shareable = shared.collapse && is_shareable(parts, &wish, stale.is_some());
-    let way = match (while_revalidating, is_shareable) {
-        (true, _) => Way::Refresh,
-        (false, true) => Way::Shared,
-        (false, false) => Way::Alone,
-    };
-    if way != Way::Refresh {
+    if !miss.is_usable {
         emit(&shared.cache, Event::Miss { key: primary });
     }
     Err(Plan {
-        why,
+        way: miss.way(shared, parts, &wish),
+        why: miss.why,
         primary: primary.to_vec(),
-        stale,
-        variants,
-        way,
+        stale: miss.stale,
+        variants: miss.variants,
     })
+}
+
+/// What becomes of a request that is not answered from the store.
+fn pass_by<B>(
+    shared: &Shared,
+    parts: &request::Parts,
+    wish: &Wish,
+    why: Forwarded,
+    primary: &[u8],
+) -> Result<Response<CacheBody<B>>, Plan> {
+    if why == Forwarded::Method
+        && let Some(purged) = purge(shared, parts)
+    {
+        return Ok(purged);
+    }
+    if why == Forwarded::Bypass && wish.is_only_if_cached() {
+        return Ok(only_if_cached(&parts.headers));
+    }
+    Err(Plan::alone(why, primary))
+}
+
+/// Why the store has no answer by itself.
+struct Miss {
+    why: Forwarded,
+    stale: Option<Arc<Stored>>,
+    variants: Option<Arc<Variants>>,
+    /// What is stale may be used while it is asked for anew.
+    is_usable: bool,
+}
+
+impl Miss {
+    fn of(why: Forwarded, variants: Option<Arc<Variants>>) -> Self {
+        Self {
+            why,
+            stale: None,
+            variants,
+            is_usable: false,
+        }
+    }
+
+    fn way(&self, shared: &Shared, parts: &request::Parts, wish: &Wish) -> Way {
+        if self.is_usable {
+            Way::Refresh
+        } else if shared.collapse && is_shareable(parts, wish, self.stale.is_some()) {
+            Way::Shared
+        } else {
+            Way::Alone
+        }
+    }
+}
+
+/// The answer from the store, if what it has will do.
+fn look<B>(
+    shared: &Shared,
+    parts: &request::Parts,
+    wish: &Wish,
+    primary: &[u8],
+    now: Instant,
+) -> Result<Response<CacheBody<B>>, Miss> {
+    let normalize = shared.normalize.as_deref();
+    let found = find(&shared.cache, primary, &parts.headers, normalize, now);
+    let (stored, variants) = match found {
+        Found::Nothing => return Err(Miss::of(Forwarded::UriMiss, None)),
+        Found::OtherVariant(known) => return Err(Miss::of(Forwarded::VaryMiss, Some(known))),
+        Found::Response(stored, variants) => (stored, variants),
+    };
+    let reuse = wish.reuse(&stored.policy, stored.age(now));
+    let why = match reuse {
+        Reuse::Fresh | Reuse::Stale => {
+            emit(&shared.cache, Event::Hit { key: primary });
+            return Ok(hit(shared, parts, &stored, now, reuse));
+        }
+        Reuse::Validate(Why::Request) => Forwarded::Request,
+        Reuse::Validate(Why::Response) | Reuse::WhileRevalidating => Forwarded::Stale,
+    };
+    Err(Miss {
+        stale: Some(stored),
+        is_usable: reuse == Reuse::WhileRevalidating,
+        ..Miss::of(why, variants)
+    })
+}
+
+fn is_for_a_part(parts: &request::Parts) -> bool {
+    parts.method == Method::GET && parts.headers.contains_key(header::RANGE)
 }
 
 /// The answer from the parts of a response that are stored; or why they do not do.

@@ -33,6 +33,13 @@ impl Asked {
     }
 }
 
+impl Asked {
+    /// Of nobody in particular.
+    pub(super) fn by_anybody() -> Self {
+        Self::of(&Method::GET, &HeaderMap::new())
+    }
+}
+
 /// How a response is judged beside what it says itself.
 #[derive(Clone, Debug)]
 pub(super) struct Rules {

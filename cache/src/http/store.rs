@@ -115,6 +115,10 @@ impl Stored {
         }
     }
 
+    pub(super) fn is_fresh(&self, now: Instant) -> bool {
+        !self.policy.no_cache && self.age(now) < self.policy.lifetime
+    }
+
     /// Its age by RFC 9111, 4.2.3.
     pub(super) fn age(&self, now: Instant) -> Duration {
         self.policy.initial_age + now.saturating_duration_since(self.received)
@@ -324,14 +328,14 @@ pub(super) fn is_current(
     cache: &Cache<CachedResponse>,
     begun: Stamp,
     asked: Stamp,
-    primary: &[u8],
     tags: &[String],
+    keys: impl Iterator<Item = impl AsRef<[u8]>>,
 ) -> bool {
     if begun.epoch == asked.epoch && begun.born >= asked.born {
         return true;
     }
     let clock = cache.clock();
-    let mut slots = cache.slots_of(primary);
+    let mut slots: Vec<_> = keys.flat_map(|key| cache.slots_of(key.as_ref())).collect();
     slots.extend(tags.iter().map(|tag| clock.slot(Name::Tag(tag))));
     clock.check(begun, &slots) == Validity::Valid
 }
