@@ -294,3 +294,17 @@ async fn who_asks_for_more_than_fresh_does_not_share() {
     calls.iter_mut().for_each(|call| drop(call.poll()));
     assert_eq!(gated.calls(), 6, "and nobody with somebody else");
 }
+
+#[tokio::test]
+async fn cookies_that_say_nothing_keep_nobody_apart() {
+    for (ignore, expected) in [(false, 2), (true, 1)] {
+        let mut gated = Gated::new(|_| text("x", &[("cache-control", "max-age=60")]));
+        if ignore {
+            gated.layer = gated.layer.ignore_cookie();
+        }
+        let mut calls = ["a=1", "a=2"]
+            .map(|cookie| tokio_test::task::spawn(gated.call(get("/a", &[("cookie", cookie)]))));
+        calls.iter_mut().for_each(|call| drop(call.poll()));
+        assert_eq!(gated.calls(), expected);
+    }
+}

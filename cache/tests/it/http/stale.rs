@@ -238,3 +238,34 @@ async fn a_request_may_take_it_stale() {
     let refused = test.send(get("/a", &only)).await;
     assert_eq!(refused.head.status, StatusCode::GATEWAY_TIMEOUT);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_reads_only_what_is_kept() {
+    let slow = Slow::new();
+    slow.get().await;
+    advance(Duration::from_secs(10)).await;
+    let (hand, body) = hand_body();
+    let body = Arc::new(Mutex::new(Some(body)));
+    let endless = service_fn(move |_: Req| {
+        let mut response = text("", &[("cache-control", "no-store")]);
+        *response.body_mut() = Either::Right(body.lock().unwrap().take().unwrap());
+        std::future::ready(Ok::<_, Infallible>(response))
+    });
+    let mut service = slow.layer.layer(endless);
+    let stale = service.call(get("/a", &[])).await.unwrap();
+    assert_eq!(stale.extensions().get(), Some(&CacheOutcome::Stale));
+    slow.tasks.drain().await;
+    assert!(hand.is_dropped() && hand.polls() == 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_wants_only_what_is_stored_asks_nobody() {
+    let test = stored("max-age=10, stale-while-revalidate=10").await;
+    advance(Duration::from_secs(12)).await;
+    let only = [("cache-control", "only-if-cached")];
+    assert_eq!(
+        test.send(get("/a", &only)).await.outcome(),
+        CacheOutcome::Stale
+    );
+    assert_eq!(test.calls(), 1);
+}

@@ -267,3 +267,43 @@ async fn what_says_nothing_of_its_freshness_is_asked_about_each_time() {
     test.answers(|_| not_modified(&[("etag", "\"1\"")]));
     assert_eq!(test.get("/a").await.outcome(), CacheOutcome::Revalidated);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_a_304_says_to_one_who_is_known_is_for_nobody_else() {
+    let test = stale().await;
+    test.answers(|_| not_modified(&[("etag", "\"1\""), ("x-user", "alice")]));
+    let bearer = [("authorization", "Bearer alice")];
+    let seen = test.send(get("/a", &bearer)).await;
+    seen.is("body");
+    assert_eq!(seen.field("x-user"), "alice");
+    test.answers(|request| {
+        assert_eq!(
+            field(request, "if-none-match"),
+            "\"1\"",
+            "it is still there"
+        );
+        not_modified(&[("etag", "\"1\"")])
+    });
+    let seen = test.get("/a").await;
+    assert_eq!(
+        (seen.outcome(), seen.field("x-user")),
+        (CacheOutcome::Revalidated, "")
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_304_that_was_joined_inside_renews_nothing() {
+    let test = stale().await;
+    test.answers(|_| {
+        let mut response = not_modified(&[("etag", "\"1\"")]);
+        let joined = buttress_dedup::http::Flight::Joined;
+        response.extensions_mut().insert(joined);
+        response
+    });
+    for _ in 0..2 {
+        let seen = test.get("/a").await;
+        assert_eq!(seen.outcome(), CacheOutcome::Revalidated);
+        seen.is("body");
+    }
+    assert_eq!(test.calls(), 3);
+}
