@@ -23,7 +23,7 @@ use super::refresh::{Inline, Mode, Refresh};
 use super::reuse::{Reuse, Why, Wish};
 use super::settings::Shared;
 use super::status::{CacheOutcome, Forwarded, Told};
-use super::store::{Found, Stored, emit, find};
+use super::store::{Found, Stored, emit, find, tell_hit};
 use super::variants::Variants;
 use crate::Event;
 
@@ -288,7 +288,7 @@ fn look<B>(
     let reuse = wish.reuse(&stored.policy, stored.age(now));
     let why = match reuse {
         Reuse::Fresh | Reuse::Stale => {
-            emit(&shared.cache, Event::Hit { key: primary });
+            tell_hit(&shared.cache, primary);
             return Ok(hit(shared, parts, &stored, now, reuse));
         }
         Reuse::Validate(Why::Request) => Forwarded::Request,
@@ -322,7 +322,7 @@ fn from_parts<B>(
     let reuse = wish.reuse(&stored.policy, stored.age(now));
     match reuse {
         Reuse::Fresh | Reuse::Stale if has_parts(parts, &stored) => {
-            emit(&shared.cache, Event::Hit { key: primary });
+            tell_hit(&shared.cache, primary);
             Some(Ok(hit(shared, parts, &stored, now, reuse)))
         }
         Reuse::Fresh | Reuse::Stale => Some(Err(Forwarded::Partial)),
@@ -357,7 +357,7 @@ fn use_stale<B>(errand: &Errand) -> Response<CacheBody<B>> {
     let stale = stale.expect("what is refreshed is there");
     let cache = &errand.shared.cache;
     let key = &errand.primary;
-    emit(cache, Event::Hit { key });
+    tell_hit(cache, key);
     emit(cache, Event::ServedStale { key });
     let told = Told {
         detail: Some("stale-while-revalidate"),

@@ -318,6 +318,11 @@ pub(super) fn expire(cache: &Cache<CachedResponse>, primary: &[u8], keep: Durati
     }
 }
 
+/// Tells those who count of a hit.
+pub(super) fn tell_hit(cache: &Cache<CachedResponse>, key: &[u8]) {
+    cache.emit(Event::Hit { key });
+}
+
 /// Tells those who count.
 pub(super) fn emit(cache: &Cache<CachedResponse>, event: Event<'_>) {
     cache.emit(event);
