@@ -23,9 +23,8 @@ use super::refresh::{Inline, Mode, Refresh};
 use super::reuse::{Reuse, Why, Wish};
 use super::settings::Shared;
 use super::status::{CacheOutcome, Forwarded, Told};
-use super::store::{Found, Stored, emit, find, tell_hit};
+use super::store::{Found, Heard, Stored, find, tell};
 use super::variants::Variants;
-use crate::Event;
 
 /// Made by [`HttpCacheLayer`](super::HttpCacheLayer).
 #[derive(Clone)]
@@ -210,7 +209,7 @@ fn decide<B>(
         return Ok(only_if_cached(&parts.headers));
     }
     if !miss.is_usable {
-        emit(&shared.cache, Event::Miss { key: primary });
+        tell(&shared.cache, primary, Heard::Miss);
     }
     Err(Plan {
         way: miss.way(shared, parts, &wish),
@@ -288,7 +287,7 @@ fn look<B>(
     let reuse = wish.reuse(&stored.policy, stored.age(now));
     let why = match reuse {
         Reuse::Fresh | Reuse::Stale => {
-            tell_hit(&shared.cache, primary);
+            tell(&shared.cache, primary, Heard::Hit);
             return Ok(hit(shared, parts, &stored, now, reuse));
         }
         Reuse::Validate(Why::Request) => Forwarded::Request,
@@ -322,7 +321,7 @@ fn from_parts<B>(
     let reuse = wish.reuse(&stored.policy, stored.age(now));
     match reuse {
         Reuse::Fresh | Reuse::Stale if has_parts(parts, &stored) => {
-            tell_hit(&shared.cache, primary);
+            tell(&shared.cache, primary, Heard::Hit);
             Some(Ok(hit(shared, parts, &stored, now, reuse)))
         }
         Reuse::Fresh | Reuse::Stale => Some(Err(Forwarded::Partial)),
@@ -357,8 +356,8 @@ fn use_stale<B>(errand: &Errand) -> Response<CacheBody<B>> {
     let stale = stale.expect("what is refreshed is there");
     let cache = &errand.shared.cache;
     let key = &errand.primary;
-    tell_hit(cache, key);
-    emit(cache, Event::ServedStale { key });
+    tell(cache, key, Heard::Hit);
+    tell(cache, key, Heard::ServedStale);
     let told = Told {
         detail: Some("stale-while-revalidate"),
         ..Told::default()
@@ -381,12 +380,7 @@ pub(super) fn look_again<B>(errand: &Errand) -> Option<Response<CacheBody<B>>> {
     if reuse != Reuse::Fresh {
         return None;
     }
-    emit(
-        &shared.cache,
-        Event::Joined {
-            key: &errand.primary,
-        },
-    );
+    tell(&shared.cache, &errand.primary, Heard::Joined);
     let told = Told {
         why: Some(errand.why),
         collapsed: true,

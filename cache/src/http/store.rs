@@ -318,14 +318,27 @@ pub(super) fn expire(cache: &Cache<CachedResponse>, primary: &[u8], keep: Durati
     }
 }
 
-/// Tells those who count of a hit.
-pub(super) fn tell_hit(cache: &Cache<CachedResponse>, key: &[u8]) {
-    cache.emit(Event::Hit { key });
+/// What those who count hear of.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Heard {
+    FillFailed,
+    Filled,
+    Hit,
+    Joined,
+    Miss,
+    ServedStale,
 }
 
 /// Tells those who count.
-pub(super) fn emit(cache: &Cache<CachedResponse>, event: Event<'_>) {
-    cache.emit(event);
+pub(super) fn tell(cache: &Cache<CachedResponse>, key: &[u8], heard: Heard) {
+    cache.emit(match heard {
+        Heard::FillFailed => Event::FillFailed { key },
+        Heard::Filled => Event::Filled { key },
+        Heard::Hit => Event::Hit { key },
+        Heard::Joined => Event::Joined { key },
+        Heard::Miss => Event::Miss { key },
+        Heard::ServedStale => Event::ServedStale { key },
+    });
 }
 
 /// Whether something that was begun at `begun` may be given to somebody who asked at `asked`: nothing was invalidated between, or nothing that it goes by.
@@ -436,7 +449,7 @@ impl Place {
             set = set.depends_on(&self.primary);
         }
         set.store();
-        emit(&self.cache, Event::Filled { key });
+        tell(&self.cache, key, Heard::Filled);
         stored
     }
 

@@ -8,13 +8,12 @@ use tokio::time::Instant;
 
 use super::Errand;
 use super::keep::{is_joined, stored_fields};
-use crate::Event;
 use crate::http::answer::{answer, unmatched};
 use crate::http::body::CacheBody;
 use crate::http::flight::Landed;
 use crate::http::status::{CacheOutcome, Told};
 use crate::http::storability::{Arrival, Asked, storable};
-use crate::http::store::{Made, Stored, emit, peek, remove};
+use crate::http::store::{Heard, Made, Stored, peek, remove, tell};
 use crate::http::validation::{Confirms, confirms, updated};
 
 impl Errand {
@@ -128,7 +127,7 @@ impl Errand {
         if !self.wish.takes_if_error(&stored.policy, stored.age(now)) {
             return None;
         }
-        emit(&self.shared.cache, Event::ServedStale { key: &key });
+        tell(&self.shared.cache, &key, Heard::ServedStale);
         let told = Told {
             why: Some(self.why),
             fwd_status: status,

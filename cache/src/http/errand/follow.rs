@@ -7,12 +7,11 @@ use http::header::AGE;
 use tokio::time::Instant;
 
 use super::Errand;
-use crate::Event;
 use crate::http::answer::age_value;
 use crate::http::body::CacheBody;
 use crate::http::flight::Head;
 use crate::http::status::{CacheOutcome, Told};
-use crate::http::store::{emit, is_current};
+use crate::http::store::{Heard, is_current, tell};
 use crate::http::variants::Selecting;
 
 impl Errand {
@@ -40,7 +39,7 @@ impl Errand {
         head: &Head,
         body: CacheBody<B>,
     ) -> Response<CacheBody<B>> {
-        emit(&self.shared.cache, Event::Joined { key: &self.primary });
+        tell(&self.shared.cache, &self.primary, Heard::Joined);
         let mut response = Response::new(body);
         *response.status_mut() = head.status;
         *response.version_mut() = head.version;

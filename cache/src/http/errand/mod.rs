@@ -24,10 +24,10 @@ use super::reuse::Wish;
 use super::settings::Shared;
 use super::status::{CACHE_STATUS, CacheOutcome, Forwarded, Told, X_CACHE};
 use super::storability::{Asked, has_validator};
-use super::store::{Stored, emit, peek};
+use super::store::{Heard, Stored, peek, tell};
 use super::validation::ask;
 use super::variants::{Selecting, Variants, selecting, write_variant};
-use crate::{Event, Stamp};
+use crate::Stamp;
 
 /// A request that is forwarded.
 pub(super) struct Errand {
@@ -165,7 +165,7 @@ impl Errand {
     pub(super) fn failed<B>(self) -> Option<Response<CacheBody<B>>> {
         self.remove_target();
         let stale = self.stale_instead(None);
-        emit(&self.shared.cache, Event::FillFailed { key: &self.primary });
+        tell(&self.shared.cache, &self.primary, Heard::FillFailed);
         if let Some(leader) = self.leader {
             leader.complete(Landed::Failed(None));
         }
@@ -185,7 +185,7 @@ impl Errand {
         if is_failure(head.status)
             && let Some(stale) = self.stale_instead(Some(head.status))
         {
-            emit(&self.shared.cache, Event::FillFailed { key: &self.primary });
+            tell(&self.shared.cache, &self.primary, Heard::FillFailed);
             if let Some(leader) = self.leader.take() {
                 leader.complete(Landed::Failed(Some(head.status)));
             }
