@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use buttress_wire::fields::list;
 use buttress_wire::key::KeyBuilder;
-use http::header::{self, HeaderMap, HeaderName, VARY};
+use http::header::{HeaderMap, HeaderName, VARY};
 
 /// The request fields that a response varies by.
 pub(super) type Selecting = Arc<[HeaderName]>;
@@ -93,7 +93,7 @@ pub(super) fn write_value(
         builder.part("=").part(value);
         return;
     }
-    if !NEGOTIATING.contains(name) || !request.contains_key(name) {
+    if !is_list(name) || !request.contains_key(name) {
         builder.part("").field(request, name);
         return;
     }
@@ -106,16 +106,17 @@ pub(super) fn write_value(
 }
 
 /// The fields that are known to be lists. Of any other an origin may make what it likes of lines and spaces.
-const NEGOTIATING: [HeaderName; 4] = [
-    header::ACCEPT,
-    header::ACCEPT_CHARSET,
-    header::ACCEPT_ENCODING,
-    header::ACCEPT_LANGUAGE,
-];
+fn is_list(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "accept" | "accept-charset" | "accept-encoding" | "accept-language"
+    )
+}
 
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
+    use http::header;
 
     use super::*;
 
