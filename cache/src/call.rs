@@ -208,6 +208,12 @@ where
         // Nothing was invalidated between this call and that fill: whatever has happened since, it is as good as its own would be.
         let is_current = entry.stamp.epoch == asked.epoch && entry.stamp.born >= asked.born;
         let is_valid = || entry.validity(self.at.cache.clock()) == Validity::Valid;
-        is_current || (!entry.unstorable && is_valid())
+        let is_good = is_current || (!entry.unstorable && is_valid());
+        #[cfg(feature = "l2")]
+        if let Some(below) = self.at.cache.below() {
+            // What others invalidated may be known later than this call began, and that fill may have begun long before.
+            return is_good && is_valid() && below.is_trusted(Instant::now());
+        }
+        is_good
     }
 }

@@ -49,6 +49,14 @@ impl<V: Send + Sync + 'static> Place<V> {
     /// A stale value, if it may still be served: it may have been removed while the source was asked, or have come to its end.
     pub(crate) fn serve_stale(&self, entry: &Arc<Entry<V>>, why: Stale) -> Option<Hit<V>> {
         let now = Instant::now();
+        #[cfg(feature = "l2")]
+        if self
+            .cache
+            .below()
+            .is_some_and(|below| !below.is_trusted(now))
+        {
+            return None;
+        }
         if entry.usable(self.cache.clock(), now) == Usable::No {
             return None;
         }

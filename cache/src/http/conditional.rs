@@ -3,6 +3,8 @@
 use buttress_wire::fields::list;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
+use super::freshness::date;
+
 /// Whether a client that sends `request` has the stored response already: it gets a 304.
 pub(super) fn is_not_modified(request: &HeaderMap, stored: &HeaderMap) -> bool {
     if request.contains_key(header::IF_NONE_MATCH) {
@@ -18,24 +20,50 @@ pub(super) fn is_not_modified(request: &HeaderMap, stored: &HeaderMap) -> bool {
     modified.is_some_and(|modified| modified <= since)
 }
 
-/// By weak comparison (8.8.3.2).
-fn matches_any(request: &HeaderMap, etag: &HeaderValue) -> bool {
-    let opaque = |tag: &[u8]| tag.strip_prefix(b"W/").unwrap_or(tag).to_vec();
-    let stored = opaque(etag.as_bytes());
-    list(request, header::IF_NONE_MATCH).any(|tag| tag == b"*" || opaque(tag) == stored)
+/// Whether a request asks for something on conditions that can be judged here.
+pub(super) fn is_conditional(request: &HeaderMap) -> bool {
+    request.contains_key(header::IF_NONE_MATCH) || request.contains_key(header::IF_MODIFIED_SINCE)
 }
 
-fn date(headers: &HeaderMap, name: HeaderName) -> Option<std::time::SystemTime> {
-    httpdate::parse_http_date(headers.get(name)?.to_str().ok()?).ok()
+/// Whether a part of the stored response is wanted on a condition that holds (RFC 9110, 13.1.5): by strong comparison, or the very date.
+pub(super) fn if_range_holds(request: &HeaderMap, stored: &HeaderMap) -> bool {
+    let mut lines = request.get_all(header::IF_RANGE).iter();
+    let Some(condition) = lines.next() else {
+        return true;
+    };
+    let same = |name: HeaderName| {
+        stored.get(name).map(HeaderValue::as_bytes) == Some(condition.as_bytes())
+    };
+    if condition.as_bytes().starts_with(b"\"") {
+        return lines.next().is_none() && same(header::ETAG);
+    }
+    // A date is a strong validator when the response was made a good while later (8.8.2.2).
+    let modified = date(stored, header::LAST_MODIFIED).zip(date(stored, header::DATE));
+    let is_strong = modified.is_some_and(|(modified, made)| {
+        made.duration_since(modified)
+            .is_ok_and(|since| since.as_secs() >= 1)
+    });
+    lines.next().is_none() && is_strong && same(header::LAST_MODIFIED)
+}
+
+/// By weak comparison (8.8.3.2).
+fn matches_any(request: &HeaderMap, etag: &HeaderValue) -> bool {
+    let stored = opaque_tag(etag.as_bytes());
+    list(request, header::IF_NONE_MATCH).any(|tag| tag == b"*" || opaque_tag(tag) == stored)
+}
+
+/// An entity tag without the mark that it is weak.
+pub(super) fn opaque_tag(tag: &[u8]) -> &[u8] {
+    tag.strip_prefix(b"W/").unwrap_or(tag)
 }
 
 /// The fields that a 304 carries (RFC 9110, 15.4.5), and those that tell how it was served.
-pub(super) fn not_modified_headers(stored: &HeaderMap) -> HeaderMap {
-    let mut headers = stored.clone();
+pub(super) fn without_representation(mut headers: HeaderMap) -> HeaderMap {
     for name in [
         header::CONTENT_ENCODING,
         header::CONTENT_LANGUAGE,
         header::CONTENT_LENGTH,
+        header::CONTENT_RANGE,
         header::CONTENT_TYPE,
     ] {
         headers.remove(name);
@@ -109,6 +137,41 @@ mod tests {
             &[("last-modified", EARLY)],
             false,
         );
+        check(
+            &[("if-modified-since", EARLY), ("if-modified-since", LATE)],
+            &[("last-modified", EARLY)],
+            false,
+        );
+        check(
+            &[("if-modified-since", LATE)],
+            &[("last-modified", "nonsense"), ("date", EARLY)],
+            true,
+        );
         check(&[], &[("last-modified", EARLY)], false);
+    }
+
+    #[track_caller]
+    fn check_range(
+        condition: &'static str,
+        stored: &[(&'static str, &'static str)],
+        expected: bool,
+    ) {
+        let found = if_range_holds(&headers(&[("if-range", condition)]), &headers(stored));
+        assert_eq!(found, expected, "{condition} {stored:?}");
+    }
+
+    /// RFC 9110, 13.1.5.
+    #[test]
+    fn a_part_is_given_on_a_strong_condition_only() {
+        check_range("\"a\"", &[("etag", "\"a\"")], true);
+        check_range("\"b\"", &[("etag", "\"a\"")], false);
+        check_range("W/\"a\"", &[("etag", "W/\"a\"")], false);
+        check_range("\"a\"", &[("etag", "W/\"a\"")], false);
+        check_range(EARLY, &[("last-modified", EARLY), ("date", LATE)], true);
+        check_range(EARLY, &[("last-modified", EARLY), ("date", EARLY)], false);
+        check_range(EARLY, &[("last-modified", EARLY)], false);
+        check_range(LATE, &[("last-modified", EARLY), ("date", LATE)], false);
+        check_range("nonsense", &[("etag", "\"a\"")], false);
+        assert!(if_range_holds(&HeaderMap::new(), &HeaderMap::new()));
     }
 }

@@ -2,19 +2,71 @@
 
 use std::time::{Duration, SystemTime};
 
-use http::header::{self, HeaderMap, HeaderValue};
+use buttress_wire::lex::trim_ows;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-use super::directives::Directives;
+use super::directives::{Directives, delta_seconds};
+use super::targeted::targeted;
 
-/// How long a response is fresh from the moment it was made, in a shared cache: `s-maxage`, else `max-age`, else `Expires` minus
-/// `Date` (4.2.1). `None` when it does not say.
-pub(super) fn lifetime(
-    headers: &HeaderMap,
-    directives: &Directives,
-    response_time: SystemTime,
-) -> Option<Duration> {
-    let stated = directives.s_maxage.or(directives.max_age);
-    stated.or_else(|| expires(headers, response_time))
+/// Whose cache this is.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) enum Audience {
+    /// One user's.
+    Private,
+    /// Everybody's.
+    #[default]
+    Shared,
+}
+
+/// What a response says of its own reuse, by whichever field counts for this cache.
+#[derive(Debug)]
+pub(super) struct Stated {
+    pub(super) directives: Directives,
+    audience: Audience,
+    /// A targeted field counts, and so `Expires` does not (RFC 9213, 2.2).
+    is_targeted: bool,
+}
+
+impl Stated {
+    pub(super) fn of(headers: &HeaderMap, audience: Audience, targets: &[HeaderName]) -> Self {
+        let targeted = targeted(headers, targets);
+        Self {
+            audience,
+            is_targeted: targeted.is_some(),
+            directives: targeted.unwrap_or_else(|| Directives::of(headers)),
+        }
+    }
+
+    /// How long the response is fresh from the moment it was made: `s-maxage` in a shared cache, else `max-age`, else `Expires` minus
+    /// `Date` (4.2.1). `None` when it does not say.
+    pub(super) fn lifetime(
+        &self,
+        headers: &HeaderMap,
+        response_time: SystemTime,
+    ) -> Option<Duration> {
+        let shared = self.s_maxage().or(self.directives.max_age);
+        shared.or_else(|| {
+            let counts = !self.is_targeted;
+            counts.then(|| expires(headers, response_time)).flatten()
+        })
+    }
+
+    /// `s-maxage`, where it applies (5.2.2.10).
+    pub(super) fn s_maxage(&self) -> Option<Duration> {
+        self.directives.s_maxage.filter(|_| self.is_shared())
+    }
+
+    pub(super) fn is_shared(&self) -> bool {
+        self.audience == Audience::Shared
+    }
+
+    /// Whether it must not be used stale, whoever would like it (5.2.2.2, 5.2.2.4, 5.2.2.8).
+    pub(super) fn forbids_stale(&self) -> bool {
+        let directives = &self.directives;
+        directives.must_revalidate
+            || directives.no_cache.is_everything()
+            || (directives.proxy_revalidate && self.is_shared())
+    }
 }
 
 /// An `Expires` that is no date, or one of several, is in the past (5.3).
@@ -24,9 +76,23 @@ fn expires(headers: &HeaderMap, response_time: SystemTime) -> Option<Duration> {
     if lines.next().is_some() {
         return Some(Duration::ZERO);
     }
-    let made = date(headers.get(header::DATE)).unwrap_or(response_time);
-    let until = date(Some(expires)).and_then(|expires| expires.duration_since(made).ok());
+    let made = date(headers, header::DATE).unwrap_or(response_time);
+    let until = parse_date(expires).and_then(|expires| expires.duration_since(made).ok());
     Some(until.unwrap_or_default())
+}
+
+/// A tenth of the time for which the representation had not changed when the response was made, up to `cap` (4.2.2). Never without
+/// `Last-Modified`: then nothing is known.
+pub(super) fn heuristic(
+    headers: &HeaderMap,
+    response_time: SystemTime,
+    cap: Duration,
+) -> Option<Duration> {
+    let made = date(headers, header::DATE).unwrap_or(response_time);
+    let modified = date(headers, header::LAST_MODIFIED)?;
+    // Modified after it was made: one of the two is wrong.
+    let unchanged = made.duration_since(modified).ok()?;
+    Some((unchanged / 10).min(cap))
 }
 
 /// How old a response was when it arrived: the larger of what its `Date` and what its `Age` say, and the time that it took to
@@ -36,7 +102,7 @@ pub(super) fn initial_age(
     response_time: SystemTime,
     response_delay: Duration,
 ) -> Duration {
-    let made = date(headers.get(header::DATE)).unwrap_or(response_time);
+    let made = date(headers, header::DATE).unwrap_or(response_time);
     let apparent = response_time.duration_since(made).unwrap_or_default();
     apparent.max(age(headers).saturating_add(response_delay))
 }
@@ -47,22 +113,26 @@ fn age(headers: &HeaderMap) -> Duration {
         .get(header::AGE)
         .map_or(&b""[..], HeaderValue::as_bytes);
     let first = value.split(|byte| *byte == b',').next().unwrap_or_default();
-    let digits = buttress_wire::lex::trim_ows(first);
-    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-        return Duration::ZERO;
-    }
-    let text = std::str::from_utf8(digits).unwrap_or_default();
-    Duration::from_secs(text.parse().unwrap_or(u64::MAX).min(1 << 31))
+    delta_seconds(trim_ows(first)).unwrap_or_default()
 }
 
-fn date(value: Option<&HeaderValue>) -> Option<SystemTime> {
-    httpdate::parse_http_date(value?.to_str().ok()?).ok()
+/// The date in a field, in any of the three formats (RFC 9110, 5.6.7). What is on several lines is none.
+pub(super) fn date(headers: &HeaderMap, name: HeaderName) -> Option<SystemTime> {
+    let mut lines = headers.get_all(name).iter();
+    let first = lines.next()?;
+    if lines.next().is_some() {
+        return None;
+    }
+    parse_date(first)
+}
+
+pub(super) fn parse_date(value: &HeaderValue) -> Option<SystemTime> {
+    httpdate::parse_http_date(value.to_str().ok()?).ok()
 }
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderName;
-
+    use super::super::targeted::CDN_CACHE_CONTROL;
     use super::*;
 
     /// Sun, 06 Nov 1994 08:49:37 GMT
@@ -79,11 +149,15 @@ mod tests {
             .collect()
     }
 
+    fn lifetime(fields: &[(&'static str, &'static str)], audience: Audience) -> Option<u64> {
+        let headers = headers(fields);
+        let stated = Stated::of(&headers, audience, &[CDN_CACHE_CONTROL]);
+        stated.lifetime(&headers, now()).map(|l| l.as_secs())
+    }
+
     #[track_caller]
     fn check_lifetime(fields: &[(&'static str, &'static str)], expected: Option<u64>) {
-        let headers = headers(fields);
-        let found = lifetime(&headers, &Directives::of(&headers), now());
-        assert_eq!(found, expected.map(Duration::from_secs), "{fields:?}");
+        assert_eq!(lifetime(fields, Audience::Shared), expected, "{fields:?}");
     }
 
     #[test]
@@ -101,9 +175,57 @@ mod tests {
             Some(60),
         );
         check_lifetime(&[date, ("expires", "Sun Nov  6 08:50:37 1994")], Some(60));
+        check_lifetime(&[("cache-control", "max-age=x"), later], Some(0));
         check_lifetime(&[("expires", "0")], Some(0));
         check_lifetime(&[("expires", "Sun, 06 Nov 1994 08:00:00 GMT")], Some(0));
         check_lifetime(&[date, later, later], Some(0));
+        check_lifetime(&[("date", "nonsense"), later], Some(60));
+        for invalid in [
+            "-1",
+            "",
+            "Thu, 99 Nov 1994 08:50:37 GMT",
+            "Sun, 06 Nov 1994 08:50:37 PST",
+            "2094-11-06",
+        ] {
+            check_lifetime(&[date, ("expires", invalid)], Some(0));
+        }
+    }
+
+    /// RFC 9111, 5.2.2.10; RFC 9213, 2.2.
+    #[test]
+    fn who_is_not_meant_does_not_listen() {
+        let shared = ("cache-control", "max-age=60, s-maxage=10");
+        assert_eq!(lifetime(&[shared], Audience::Private), Some(60));
+        let later = ("expires", "Sun, 06 Nov 1994 08:50:37 GMT");
+        let cdn = |value| ("cdn-cache-control", value);
+        check_lifetime(&[cdn("max-age=5"), shared, later], Some(5));
+        check_lifetime(&[cdn("public"), shared, later], None);
+        check_lifetime(&[cdn("public, &"), shared, later], Some(10));
+    }
+
+    #[track_caller]
+    fn check_heuristic(fields: &[(&'static str, &'static str)], expected: Option<u64>) {
+        let cap = Duration::from_secs(3600);
+        let found = heuristic(&headers(fields), now(), cap);
+        assert_eq!(found, expected.map(Duration::from_secs), "{fields:?}");
+    }
+
+    /// RFC 9111, 4.2.2.
+    #[test]
+    fn a_guess_is_a_tenth_of_the_time_without_a_change() {
+        check_heuristic(&[], None);
+        check_heuristic(&[("last-modified", "nonsense")], None);
+        let modified = ("last-modified", "Sun, 06 Nov 1994 08:39:37 GMT");
+        check_heuristic(&[modified], Some(60));
+        check_heuristic(
+            &[modified, ("date", "Sun, 06 Nov 1994 08:41:17 GMT")],
+            Some(10),
+        );
+        check_heuristic(
+            &[("last-modified", "Thu, 01 Jan 1970 00:00:00 GMT")],
+            Some(3600),
+        );
+        check_heuristic(&[("last-modified", "Sun, 06 Nov 1994 08:59:37 GMT")], None);
     }
 
     #[track_caller]
@@ -126,6 +248,11 @@ mod tests {
         check_age(&[("date", "Sun, 06 Nov 1994 09:49:07 GMT")], 0, 0);
         check_age(&[("age", "1, 2")], 0, 1);
         check_age(&[("age", "-1")], 0, 0);
+        check_age(&[("age", "10"), ("age", "20")], 0, 10);
         check_age(&[("age", "99999999999999999999")], 0, 1 << 31);
+        for malformed in ["", "a", "1.5", "5s", "\"5\"", ", 5"] {
+            check_age(&[("age", malformed)], 2, 2);
+        }
+        check_age(&[("date", "nonsense"), ("age", "7")], 0, 7);
     }
 }

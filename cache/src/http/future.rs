@@ -1,39 +1,36 @@
-//! A request on its way: answered from the store, or forwarded.
+//! A request on its way: answered from the store, waiting for somebody else's answer, or forwarded.
 
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use buttress_dedup::http::Flight;
-use buttress_wire::fields::{announced_length, end_to_end, is_event_stream};
-use buttress_wire::{Outcome, Recorder, Recording};
-use http::header::{self, HeaderMap};
-use http::uri::Uri;
-use http::{Method, Request, Response, request, response};
+use buttress_dedup::{Role, Waited};
+use http::{Request, Response};
 use http_body::Body;
 use pin_project_lite::pin_project;
-use tokio::time::Instant;
 use tower_service::Service;
 
 use super::body::CacheBody;
-use super::key::{either_scheme, selecting, write_variant};
-use super::layer::Shared;
-use super::status::{CacheOutcome, Forwarded, tell};
-use super::storability::{Asked, Times, storable};
-use super::store::Place;
-use super::{CacheInvalidate, CacheTags};
-use crate::Stamp;
+use super::errand::Errand;
+use super::flight::{Landed, Wait};
+use super::service::look_again;
 
 pin_project! {
     /// The response of an [`HttpCache`](super::HttpCache).
     ///
+    /// ```text
+    ///            promoted
+    ///  Follow ────────────► Forward ──► (response)
+    ///    │ └── of no use ──────┘
+    ///    └──── a response ────────────► (response)
+    /// ```
+    ///
     /// # Cancellation
     ///
-    /// Dropping it drops the inner call, and nothing is stored. An unsafe call that was begun may have had its effect: its target is
-    /// invalidated then, as after an error.
+    /// Dropping it drops the inner call, and nothing is stored; if others wait for the same response, one of them calls the inner service then. An
+    /// unsafe call that was begun may have had its effect: its target is invalidated then, as after an error.
     pub struct ResponseFuture<S, ReqB, B>
     where
         S: Service<Request<ReqB>>,
@@ -50,10 +47,16 @@ pin_project! {
         S: Service<Request<ReqB>>,
     {
         Answer { response: Option<Response<CacheBody<B>>> },
-        // ## Ready => Call
-        Ready { inner: S, forward: Option<(Request<ReqB>, Miss)> },
-        Call { #[pin] future: S::Future, miss: Begun },
+        Follow { wait: Wait, own: Option<Box<Own<S, ReqB>>> },
+        Forward { #[pin] forward: Forward<S, ReqB> },
     }
+}
+
+/// What a request needs to be forwarded. In a box, since the future of a hit would be as large.
+pub(super) struct Own<S, ReqB> {
+    pub(super) inner: S,
+    pub(super) request: Request<ReqB>,
+    pub(super) errand: Box<Errand>,
 }
 
 impl<S, ReqB, B> ResponseFuture<S, ReqB, B>
@@ -62,283 +65,239 @@ where
 {
     pub(super) fn answer(response: Response<CacheBody<B>>) -> Self {
         Self {
-            state: State::Answer {
-                response: Some(response),
-            },
+            state: State::answer(response),
         }
     }
 
-    pub(super) fn forward(inner: S, request: Request<ReqB>, miss: Miss) -> Self {
+    pub(super) fn forward(own: Box<Own<S, ReqB>>) -> Self {
         Self {
-            state: State::Ready {
-                inner,
-                forward: Some((request, miss)),
-            },
+            state: State::forward(own),
         }
+    }
+
+    pub(super) fn refreshed(forward: Forward<S, ReqB>) -> Self {
+        Self {
+            state: State::Forward { forward },
+        }
+    }
+
+    /// Waits for the same, or does it for those who will wait.
+    pub(super) fn join(own: Box<Own<S, ReqB>>) -> Self {
+        Self {
+            state: State::join(own),
+        }
+    }
+}
+
+impl<S, ReqB, B> State<S, ReqB, B>
+where
+    S: Service<Request<ReqB>>,
+{
+    fn answer(response: Response<CacheBody<B>>) -> Self {
+        Self::Answer {
+            response: Some(response),
+        }
+    }
+
+    fn forward(own: Box<Own<S, ReqB>>) -> Self {
+        Self::Forward {
+            forward: Forward::new(own),
+        }
+    }
+
+    fn join(mut own: Box<Own<S, ReqB>>) -> Self {
+        let flight = own.errand.flight.clone();
+        match own.errand.shared.flights.join(flight) {
+            Role::Follower(wait) => Self::Follow {
+                wait,
+                own: Some(own),
+            },
+            Role::Full => Self::forward(own),
+            Role::Landed(landed) => Self::receive(landed, own),
+            Role::Leader(leader) => {
+                own.errand.leader = Some(leader);
+                Self::lead(own)
+            }
+        }
+    }
+
+    /// Somebody may have stored it between our look and our lead.
+    fn lead(own: Box<Own<S, ReqB>>) -> Self {
+        match look_again(&own.errand) {
+            Some(response) => Self::answer(response),
+            None => Self::forward(own),
+        }
+    }
+
+    fn followed(waited: Waited<std::sync::Arc<[u8]>, Landed>, mut own: Box<Own<S, ReqB>>) -> Self {
+        match waited {
+            Waited::Promoted(leader) => {
+                own.errand.leader = Some(leader);
+                Self::lead(own)
+            }
+            Waited::TimedOut => Self::forward(own),
+            Waited::Value(landed) => Self::receive(landed, own),
+        }
+    }
+
+    fn receive(landed: Landed, own: Box<Own<S, ReqB>>) -> Self {
+        let errand = &own.errand;
+        let found = match landed {
+            Landed::Failed(status) => errand.stale_instead(status),
+            Landed::Private => None,
+            Landed::Stored => look_again(errand),
+            Landed::Response(head, reader) => {
+                if !errand.may_have(&head) {
+                    return Self::elsewhere(own);
+                }
+                Some(errand.follow(&head, CacheBody::shared(reader)))
+            }
+            // Its start may have gone between two looks; then it may be whole by now.
+            Landed::Streaming(head, tape) => match tape.join() {
+                Some(reader) if errand.may_have(&head) => {
+                    Some(errand.follow(&head, CacheBody::shared(reader)))
+                }
+                Some(_) => return Self::elsewhere(own),
+                None => look_again(errand),
+            },
+        };
+        match found {
+            Some(response) => Self::answer(response),
+            None => Self::forward(own),
+        }
+    }
+
+    /// The response was another variant, or too old. Now that it is known what the target varies by, those who want the same wait for
+    /// each other, and for nobody else.
+    fn elsewhere(mut own: Box<Own<S, ReqB>>) -> Self {
+        if let Some(response) = look_again(&own.errand) {
+            return Self::answer(response);
+        }
+        if own.errand.has_followed {
+            return Self::forward(own);
+        }
+        own.errand.has_followed = true;
+        own.errand.look_for_flight();
+        Self::join(own)
     }
 }
 
 impl<S, ReqB, B> Future for ResponseFuture<S, ReqB, B>
 where
     S: Service<Request<ReqB>, Response = Response<B>>,
-    B: Body,
+    B: Body + Send + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     type Output = Result<Response<CacheBody<B>>, S::Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        const DONE: &str = "a future is not polled after it was ready";
         let mut state = self.project().state;
         loop {
             match state.as_mut().project() {
+                // ## Answer => (response)
                 StateProjection::Answer { response } => {
                     return Poll::Ready(Ok(response.take().expect(DONE)));
                 }
-                StateProjection::Ready { inner, forward } => {
-                    ready!(inner.poll_ready(cx))?;
-                    let (request, mut miss) = forward.take().expect("a service is called once");
-                    miss.begin();
-                    let future = inner.call(request);
-                    state.set(State::Call {
-                        future,
-                        miss: Begun(Some(miss)),
-                    });
+                // ## Follow => (Answer | Follow | Forward)
+                StateProjection::Follow { wait, own } => {
+                    let waited = ready!(Pin::new(wait).poll(cx));
+                    let own = own
+                        .take()
+                        .expect("a follower keeps its own until it is done");
+                    state.set(State::followed(waited, own));
                 }
-                StateProjection::Call { future, miss } => {
-                    let response = ready!(future.poll(cx))?;
-                    return Poll::Ready(Ok(miss.0.take().expect(DONE).respond(response)));
+                // ## Forward => (response)
+                StateProjection::Forward { forward } => return forward.poll(cx),
+            }
+        }
+    }
+}
+
+const DONE: &str = "a future is not polled after it was ready";
+
+pin_project! {
+    /// A request that is forwarded.
+    pub(super) struct Forward<S, ReqB>
+    where
+        S: Service<Request<ReqB>>,
+    {
+        #[pin]
+        state: ForwardState<S, ReqB>,
+    }
+}
+
+pin_project! {
+    #[project = ForwardProjection]
+    enum ForwardState<S, ReqB>
+    where
+        S: Service<Request<ReqB>>,
+    {
+        Ready { own: Option<Box<Own<S, ReqB>>> },
+        // In this order: nobody else begins before the call is gone.
+        Call { #[pin] future: S::Future, errand: Begun },
+    }
+}
+
+impl<S, ReqB> Forward<S, ReqB>
+where
+    S: Service<Request<ReqB>>,
+{
+    pub(super) fn new(own: Box<Own<S, ReqB>>) -> Self {
+        Self {
+            state: ForwardState::Ready { own: Some(own) },
+        }
+    }
+}
+
+impl<S, ReqB, B> Forward<S, ReqB>
+where
+    S: Service<Request<ReqB>, Response = Response<B>>,
+    B: Body + Send + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    pub(super) fn poll(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Response<CacheBody<B>>, S::Error>> {
+        let mut state = self.project().state;
+        loop {
+            match state.as_mut().project() {
+                // ## Ready => (Call | (response))
+                ForwardProjection::Ready { own } => {
+                    let waiting = own.as_mut().expect(DONE);
+                    let ready = ready!(waiting.inner.poll_ready(cx));
+                    let mut own = *own.take().expect(DONE);
+                    if let Err(error) = ready {
+                        return Poll::Ready(own.errand.failed().ok_or(error));
+                    }
+                    own.errand.begin(&mut own.request);
+                    let future = own.inner.call(own.request);
+                    let errand = Begun(Some(own.errand));
+                    state.set(ForwardState::Call { future, errand });
+                }
+                // ## Call => (response)
+                ForwardProjection::Call { future, errand } => {
+                    let result = ready!(future.poll(cx));
+                    let errand = errand.0.take().expect(DONE);
+                    return Poll::Ready(match result {
+                        Ok(response) => Ok(errand.respond(response)),
+                        Err(error) => errand.failed().ok_or(error),
+                    });
                 }
             }
         }
     }
 }
 
-/// A miss whose inner call has begun. If its response is never seen, an unsafe one takes its target out of the store: what has been done is
+/// A request whose inner call has begun. If its response is never seen, an unsafe one takes its target out of the store: what has been done is
 /// not known, and it costs a miss.
-struct Begun(Option<Miss>);
+struct Begun(Option<Box<Errand>>);
 
 impl Drop for Begun {
     fn drop(&mut self) {
-        if let Some(miss) = self.0.take()
-            && miss.unsafe_target.is_some()
-        {
-            miss.remove_target();
+        if let Some(errand) = self.0.take() {
+            errand.remove_target();
         }
-    }
-}
-
-/// What is kept of a request while the inner service works on it.
-pub(super) struct Miss {
-    shared: Arc<Shared>,
-    asked: Asked,
-    why: Forwarded,
-    primary: Vec<u8>,
-    /// The request fields, for the variant's key; only for a request whose response may be stored.
-    request: HeaderMap,
-    /// For an unsafe request: what it may change besides its target.
-    unsafe_target: Option<UnsafeTarget>,
-    stamp: Stamp,
-    begun: Instant,
-}
-
-struct UnsafeTarget {
-    parts: request::Parts,
-}
-
-impl Miss {
-    pub(super) fn new(
-        shared: &Arc<Shared>,
-        parts: &request::Parts,
-        primary: Vec<u8>,
-        why: Forwarded,
-    ) -> Self {
-        let asked = Asked::of(&parts.method, &parts.headers);
-        let may_store = asked.method == Method::GET && why != Forwarded::Bypass;
-        let request = if may_store {
-            parts.headers.clone()
-        } else {
-            HeaderMap::new()
-        };
-        let unsafe_target = (!parts.method.is_safe()).then(|| UnsafeTarget::of(parts));
-        let stamp = shared.cache.stamp();
-        let begun = Instant::now();
-        Self {
-            shared: Arc::clone(shared),
-            asked,
-            why,
-            primary,
-            request,
-            unsafe_target,
-            stamp,
-            begun,
-        }
-    }
-
-    /// The inner service is called now: the response is as old as that, and whatever is invalidated from here on counts.
-    fn begin(&mut self) {
-        self.stamp = self.shared.cache.stamp();
-        self.begun = Instant::now();
-    }
-
-    fn respond<B>(self, response: Response<B>) -> Response<CacheBody<B>>
-    where
-        B: Body,
-        B::Error: Into<Box<dyn Error + Send + Sync>>,
-    {
-        let (mut head, body) = response.into_parts();
-        self.invalidate(&head);
-        let outcome = CacheOutcome::Forwarded(self.why);
-        let shared = Arc::clone(&self.shared);
-        let place = self.place(&head);
-        let recording = place.as_ref().map(|_| {
-            let headers = end_to_end(&head.headers);
-            Recording::new(head.status, headers, shared.max_object)
-                .announced(announced_length(&head.headers, body.size_hint().exact()))
-        });
-        tell(
-            &mut head.headers,
-            &shared.name,
-            shared.x_cache,
-            outcome,
-            place.is_some(),
-        );
-        if shared.extension {
-            head.extensions.insert(outcome);
-        }
-        let body = match place.zip(recording) {
-            None => CacheBody::pass(body),
-            Some((place, recording)) => {
-                let on_end = Box::new(move |outcome| {
-                    if let Outcome::Complete(recorded) = outcome {
-                        place.store(recorded);
-                    }
-                });
-                CacheBody::store(Recorder::new(body, recording, on_end))
-            }
-        };
-        Response::from_parts(head, body)
-    }
-
-    /// Where the response is to be stored, if it may be.
-    fn place(self, head: &response::Parts) -> Option<Place> {
-        // A response that was joined inside of us was begun for somebody else, perhaps before what has been invalidated since, and has
-        // lost its tags: whoever led stores it.
-        let joined = head.extensions.get() == Some(&Flight::Joined);
-        if self.why == Forwarded::Bypass || joined || is_event_stream(&head.headers) {
-            return None;
-        }
-        let received = Instant::now();
-        let delay = received.saturating_duration_since(self.begun);
-        let times = storable(
-            &self.asked,
-            head,
-            self.shared.rules,
-            self.shared.date(),
-            delay,
-        )?;
-        let variant = selecting(&head.headers).map(|selecting| {
-            let mut key = Vec::new();
-            write_variant(&mut key, &self.primary, &selecting, &self.request);
-            (selecting, key)
-        });
-        Some(self.at(head, variant, received, times))
-    }
-
-    fn at(
-        self,
-        head: &response::Parts,
-        variant: Option<(Arc<[header::HeaderName]>, Vec<u8>)>,
-        received: Instant,
-        times: Times,
-    ) -> Place {
-        let mut tags = head
-            .extensions
-            .get::<CacheTags>()
-            .cloned()
-            .unwrap_or_default()
-            .0;
-        tags.extend(self.shared.tags.iter().flat_map(|of| of(head)));
-        Place {
-            cache: self.shared.cache.clone(),
-            primary: self.primary,
-            variant,
-            tags,
-            stamp: self.stamp,
-            received,
-            times,
-            name: Arc::clone(&self.shared.name),
-            x_cache: self.shared.x_cache,
-        }
-    }
-
-    /// What a response takes out of the store: the tags that its handler names, and, after an unsafe method that did not fail, the
-    /// target and what `Location` and `Content-Location` name on the same origin (RFC 9111, section 4.4).
-    fn invalidate(&self, head: &response::Parts) {
-        if head.status.is_server_error() {
-            return;
-        }
-        if let Some(CacheInvalidate(tags)) = head.extensions.get() {
-            self.shared.cache.invalidate(tags).now();
-        }
-        let Some(target) = &self.unsafe_target else {
-            return;
-        };
-        if head.status.is_client_error() {
-            return;
-        }
-        self.remove_target();
-        for name in [header::LOCATION, header::CONTENT_LOCATION] {
-            let value = head.headers.get(name).and_then(|value| value.to_str().ok());
-            if let Some(parts) = value.and_then(|value| target.resolve(value)) {
-                self.remove(&parts);
-            }
-        }
-    }
-
-    fn remove_target(&self) {
-        if let Some(target) = &self.unsafe_target {
-            self.remove(&target.parts);
-        }
-    }
-
-    fn remove(&self, parts: &request::Parts) {
-        for key in either_scheme(&self.shared.partition(parts), parts) {
-            self.shared.cache.remove(key).now();
-        }
-    }
-}
-
-impl UnsafeTarget {
-    fn of(parts: &request::Parts) -> Self {
-        let mut kept = Request::new(()).into_parts().0;
-        kept.uri = parts.uri.clone();
-        kept.headers = parts.headers.clone();
-        kept.extensions = parts.extensions.clone();
-        Self { parts: kept }
-    }
-
-    /// The request for `reference`, when it is on the same origin: an absolute path, or a URI with the same authority.
-    fn resolve(&self, reference: &str) -> Option<request::Parts> {
-        let reference: Uri = reference.parse().ok()?;
-        let mut named = self.parts.clone();
-        match reference.authority() {
-            Some(authority) if !self.is_own(authority.as_str()) => return None,
-            None if !reference.path().starts_with('/') => return None,
-            _ => {}
-        }
-        let mut uri = std::mem::take(&mut named.uri).into_parts();
-        uri.path_and_query = reference.path_and_query().cloned();
-        named.uri = Uri::from_parts(uri).ok()?;
-        Some(named)
-    }
-
-    fn is_own(&self, authority: &str) -> bool {
-        let host = self.parts.headers.get(header::HOST);
-        let own = match self.parts.uri.authority() {
-            Some(own) => own.as_str().as_bytes(),
-            None => host.map_or(&b""[..], |host| host.as_bytes()),
-        };
-        own.eq_ignore_ascii_case(authority.as_bytes())
     }
 }
 

@@ -1,43 +1,50 @@
-//! What a stored response is found by: its target, and the request fields it varies by (RFC 9111, sections 2 and 4.1).
+//! What a stored response is found by: its target (RFC 9111, section 2).
 
+use std::borrow::Cow;
 use std::cell::RefCell;
-use std::sync::Arc;
 
-use buttress_wire::fields::list;
 use buttress_wire::key::KeyBuilder;
-use http::header::{HeaderMap, HeaderName, VARY};
 use http::request;
 
+use super::query::SearchRule;
+
+/// What of a query is in the key.
+#[derive(Debug)]
+pub(super) enum Query<'a> {
+    /// The query as it is.
+    Exact(Option<Cow<'a, str>>),
+    /// What the origin says that counts of it.
+    By(&'a SearchRule, Option<&'a str>),
+    /// None: this is where the origin's rule for the path is kept.
+    Rule,
+}
+
 /// The primary key: partition, scheme, authority, path and query.
-pub(super) fn write_primary(key: &mut Vec<u8>, partition: &[u8], parts: &request::Parts) {
-    KeyBuilder::new(key).part(partition).target(parts);
-}
-
-/// The primary keys of a target under either scheme: an unsafe request may come by another protocol version than what was stored.
-pub(super) fn either_scheme(partition: &[u8], parts: &request::Parts) -> [Vec<u8>; 2] {
-    ["http", "https"].map(|scheme| {
-        let mut key = Vec::new();
-        KeyBuilder::new(&mut key)
-            .part(partition)
-            .target_as(scheme, parts);
-        key
-    })
-}
-
-/// The secondary key of a request: the primary one, and what the request says in the selecting fields.
-pub(super) fn write_variant(
+pub(super) fn write_primary(
     key: &mut Vec<u8>,
-    primary: &[u8],
-    selecting: &[HeaderName],
-    request: &HeaderMap,
+    partition: &[u8],
+    scheme: Option<&str>,
+    parts: &request::Parts,
+    query: &Query<'_>,
 ) {
-    key.extend_from_slice(primary);
+    let scheme = scheme.or_else(|| parts.uri.scheme_str());
     let mut builder = KeyBuilder::new(key);
-    builder.part("vary");
-    for name in selecting {
-        builder.part(name.as_str()).field(request, name);
+    builder.part(partition).part(scheme.unwrap_or("http"));
+    builder.authority(parts).part(parts.uri.path());
+    match query {
+        Query::Exact(query) => drop(builder.optional(query.as_deref())),
+        // No query begins like these.
+        Query::By(rule, query) => {
+            key.push(2);
+            KeyBuilder::new(key).part(format!("{rule:?}"));
+            rule.write(key, *query);
+        }
+        Query::Rule => key.push(3),
     }
 }
+
+/// The schemes under which a target may have been stored: an unsafe request may come by another protocol version.
+pub(super) const SCHEMES: [&str; 2] = ["http", "https"];
 
 /// Runs `f` with an empty buffer that this thread keeps: a hit writes its keys without allocating.
 pub(super) fn with_buffer<T>(f: impl FnOnce(&mut Vec<u8>) -> T) -> T {
@@ -57,27 +64,18 @@ pub(super) fn with_buffer<T>(f: impl FnOnce(&mut Vec<u8>) -> T) -> T {
 /// A larger buffer than this is for a rare request, and given back.
 const KEPT: usize = 16 * 1024;
 
-/// The selecting fields of a response, each once, in order. `None` when there are none; a name that no field can have selects
-/// nothing.
-pub(super) fn selecting(headers: &HeaderMap) -> Option<Arc<[HeaderName]>> {
-    let mut names: Vec<_> = list(headers, VARY)
-        .filter_map(|name| HeaderName::from_bytes(name).ok())
-        .collect();
-    names.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
-    names.dedup();
-    (!names.is_empty()).then(|| names.into())
-}
-
 #[cfg(test)]
 mod tests {
-    use http::{HeaderValue, Request};
+    use http::Request;
 
     use super::*;
 
     fn primary(partition: &str, uri: &str, host: &str) -> Vec<u8> {
         let request = Request::get(uri).header("host", host).body(()).unwrap();
         let mut key = Vec::new();
-        write_primary(&mut key, partition.as_bytes(), &request.into_parts().0);
+        let parts = request.into_parts().0;
+        let query = Query::Exact(parts.uri.query().map(Cow::Borrowed));
+        write_primary(&mut key, partition.as_bytes(), None, &parts, &query);
         key
     }
 
@@ -94,18 +92,5 @@ mod tests {
         ] {
             assert_ne!(base, other);
         }
-    }
-
-    #[test]
-    fn selecting_fields_are_a_set() {
-        let of = |lines: &[&'static str]| {
-            let lines = lines
-                .iter()
-                .map(|line| (VARY, HeaderValue::from_static(line)));
-            selecting(&lines.collect())
-        };
-        assert_eq!(of(&[]), None);
-        assert_eq!(of(&[", ,"]), None);
-        assert_eq!(of(&["Accept, origin", "accept"]), of(&["origin", "ACCEPT"]));
     }
 }

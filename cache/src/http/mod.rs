@@ -1,21 +1,39 @@
 //! A shared HTTP cache (RFC 9111) as a layer, on the data cache.
 
+mod answer;
 mod body;
 mod conditional;
 mod directives;
+mod errand;
+mod flight;
 mod freshness;
 mod future;
+mod invalidation;
 mod key;
 mod layer;
+mod memory;
+#[cfg(test)]
+mod oracle;
+mod pieces;
+mod policy;
+mod purge;
+mod query;
+mod range;
+mod refresh;
 mod reuse;
 mod service;
+mod settings;
 mod status;
 mod storability;
 mod store;
+mod targeted;
+mod validation;
+mod variants;
 
 pub use self::body::CacheBody;
 pub use self::future::ResponseFuture;
 pub use self::layer::HttpCacheLayer;
+pub use self::refresh::{Detached, Inline, Mode, Refresh};
 pub use self::service::HttpCache;
 pub use self::status::{CacheOutcome, Forwarded};
 pub use self::store::CachedResponse;

@@ -1,44 +1,56 @@
 //! The service: always ready; a hit is an answer at once.
 
 use std::error::Error;
+use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use buttress_wire::{Refusal, grpc::Code};
-use http::header::{AGE, HeaderMap, HeaderValue};
-use http::{Method, Request, Response, StatusCode, request};
+use buttress_dedup::Role;
+use http::{Method, Request, Response, header, request};
 use http_body::Body;
 use tokio::time::Instant;
 use tower_service::Service;
 
+use super::answer::{answer, has_parts, only_if_cached};
 use super::body::CacheBody;
-use super::conditional::{is_not_modified, not_modified_headers};
-use super::future::{Miss, ResponseFuture};
-use super::key::{with_buffer, write_primary};
-use super::layer::Shared;
-use super::reuse::Wish;
-use super::status::{CacheOutcome, Forwarded};
-use super::store::{Found, Kind, Stored, find};
+use super::conditional::is_conditional;
+use super::errand::{Errand, parts_key};
+use super::flight::{WHO, write_key};
+use super::future::{Forward, Own, ResponseFuture};
+use super::key::with_buffer;
+use super::purge::purge;
+use super::refresh::{Inline, Mode, Refresh};
+use super::reuse::{Reuse, Why, Wish};
+use super::settings::Shared;
+use super::status::{CacheOutcome, Forwarded, Told};
+use super::store::{Found, Heard, Stored, find, tell};
+use super::variants::Variants;
 
 /// Made by [`HttpCacheLayer`](super::HttpCacheLayer).
 #[derive(Clone)]
-pub struct HttpCache<S> {
+pub struct HttpCache<S, M = Inline> {
     inner: S,
     shared: Arc<Shared>,
+    mode: M,
 }
 
-impl<S> HttpCache<S> {
-    pub(super) fn new(inner: S, shared: Arc<Shared>) -> Self {
-        Self { inner, shared }
+impl<S, M> HttpCache<S, M> {
+    pub(super) fn new(inner: S, shared: Arc<Shared>, mode: M) -> Self {
+        Self {
+            inner,
+            shared,
+            mode,
+        }
     }
 }
 
-impl<S, ReqB, B> Service<Request<ReqB>> for HttpCache<S>
+impl<S, ReqB, B, M> Service<Request<ReqB>> for HttpCache<S, M>
 where
     S: Service<Request<ReqB>, Response = Response<B>> + Clone,
     ReqB: Body,
-    B: Body,
+    B: Body + Send + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
+    M: Mode<Refresh<S, ReqB, B>>,
 {
     type Response = Response<CacheBody<B>>;
     type Error = S::Error;
@@ -53,130 +65,348 @@ where
         let (parts, body) = request.into_parts();
         let has_body = !body.is_end_stream();
         let decision = with_buffer(|key| {
-            write_primary(key, &self.shared.partition(&parts), &parts);
-            self.decide(&parts, has_body, key)
+            self.shared.write_primary(key, &parts);
+            decide(&self.shared, &parts, has_body, key)
         });
-        let (why, primary) = match decision {
+        let plan = match decision {
             Ok(response) => return ResponseFuture::answer(response),
-            Err(forward) => forward,
+            Err(plan) => plan,
         };
-        let miss = Miss::new(&self.shared, &parts, primary, why);
-        ResponseFuture::forward(self.inner.clone(), Request::from_parts(parts, body), miss)
+        let way = plan.way;
+        let errand = plan.errand(&self.shared, &parts);
+        let own = Box::new(Own {
+            inner: self.inner.clone(),
+            request: Request::from_parts(parts, body),
+            errand: Box::new(errand),
+        });
+        match way {
+            Way::Shared if self.shared.private.knows(&own.errand.flight) => {
+                ResponseFuture::forward(own)
+            }
+            Way::Alone => ResponseFuture::forward(own),
+            Way::Shared => ResponseFuture::join(own),
+            Way::Refresh => self.refresh(own),
+        }
     }
 }
 
-impl<S> HttpCache<S> {
-    /// The answer from the store; else why the request is forwarded, and its primary key.
-    fn decide<B>(
-        &self,
-        parts: &request::Parts,
-        has_body: bool,
-        primary: &[u8],
-    ) -> Result<Response<CacheBody<B>>, (Forwarded, Vec<u8>)> {
-        let wish = Wish::of(&parts.headers);
-        if let Some(why) = passes_by(parts, has_body) {
-            return match why {
-                Forwarded::Bypass if wish.is_only_if_cached() => {
-                    Ok(gateway_timeout(&parts.headers))
-                }
-                _ => Err((why, primary.to_vec())),
-            };
+impl<S, M> HttpCache<S, M> {
+    /// Uses what is stale, while the first who does so asks for it anew.
+    fn refresh<ReqB, B>(&self, mut own: Box<Own<S, ReqB>>) -> ResponseFuture<S, ReqB, B>
+    where
+        S: Service<Request<ReqB>>,
+        M: Mode<Refresh<S, ReqB, B>>,
+    {
+        let flight = Arc::clone(&own.errand.flight);
+        let stale = use_stale(&own.errand);
+        // Who wants nothing but what is stored does not want anybody to be asked.
+        if own.errand.wish.is_only_if_cached() {
+            return ResponseFuture::answer(stale);
         }
-        let now = Instant::now();
-        let why = match find(&self.shared.cache, primary, &parts.headers, now) {
-            Found::Response(hit) => {
-                let Kind::Response(stored) = &hit.0 else {
-                    unreachable!("find resolves variants")
-                };
-                if wish.is_met_by(stored.age(now), stored.left(now)) {
-                    return Ok(self.answer(parts, stored, now));
-                }
-                Forwarded::Request
-            }
-            Found::Nothing => Forwarded::UriMiss,
-            Found::OtherVariant => Forwarded::VaryMiss,
+        let Role::Leader(leader) = self.shared.flights.join(flight) else {
+            return ResponseFuture::answer(stale);
         };
-        if wish.is_only_if_cached() {
-            return Ok(gateway_timeout(&parts.headers));
+        own.errand.leader = Some(leader);
+        // Somebody may have refreshed it between our look and our lead.
+        if let Some(response) = look_again(&own.errand) {
+            return ResponseFuture::answer(response);
         }
-        Err((why, primary.to_vec()))
+        let work = Refresh::new(Forward::new(own));
+        match self.mode.spawn(work).and_then(Refresh::into_forward) {
+            Some(forward) => ResponseFuture::refreshed(forward),
+            None => ResponseFuture::answer(stale),
+        }
+    }
+}
+
+/// How a request is forwarded.
+struct Plan {
+    why: Forwarded,
+    primary: Vec<u8>,
+    stale: Option<Arc<Stored>>,
+    variants: Option<Arc<Variants>>,
+    way: Way,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Way {
+    /// By itself.
+    Alone,
+    /// In the background, or at least not before everybody's eyes.
+    Refresh,
+    /// For all who ask at the same time.
+    Shared,
+}
+
+impl Plan {
+    fn alone(why: Forwarded, primary: &[u8]) -> Self {
+        Self {
+            why,
+            primary: primary.to_vec(),
+            stale: None,
+            variants: None,
+            way: Way::Alone,
+        }
     }
 
-    fn answer<B>(
-        &self,
-        parts: &request::Parts,
-        stored: &Stored,
-        now: Instant,
-    ) -> Response<CacheBody<B>> {
-        let recorded = &stored.recorded;
-        // Of any other response a condition says nothing (RFC 9110, 13.2.1).
-        let not_modified =
-            recorded.status().is_success() && is_not_modified(&parts.headers, recorded.headers());
-        let mut response = if not_modified {
-            let mut response = Response::new(CacheBody::empty());
-            *response.status_mut() = StatusCode::NOT_MODIFIED;
-            *response.headers_mut() = not_modified_headers(recorded.headers());
-            response
-        } else if parts.method == Method::HEAD {
-            recorded.response().map(|_| CacheBody::empty())
-        } else {
-            recorded.response().map(CacheBody::hit)
-        };
-        // It is there already: an insertion might make room for one more before it looks.
-        if let Some(age) = response.headers_mut().get_mut(AGE) {
-            *age = age_value(stored.age(now).as_secs());
+    fn errand(self, shared: &Arc<Shared>, parts: &request::Parts) -> Errand {
+        let mut errand = Errand::new(shared, parts, self.primary, self.why);
+        errand.stale = self.stale;
+        errand.variants = self.variants;
+        if self.way != Way::Alone {
+            errand.look_for_flight();
         }
-        if self.shared.extension {
-            response.extensions_mut().insert(CacheOutcome::Hit);
-        }
-        response
+        errand
     }
+}
+
+impl Errand {
+    /// Finds out by what others who ask for the same know this request.
+    pub(super) fn look_for_flight(&mut self) {
+        let shared = &self.shared;
+        let normalize = shared.normalize.as_deref();
+        let now = Instant::now();
+        let request = &self.parts.headers;
+        // What the target varies by may be known by now.
+        let found = find(&shared.cache, &self.primary, request, normalize, now);
+        let variants = match &found {
+            Found::Nothing | Found::Response(_, None) => None,
+            Found::OtherVariant(variants) | Found::Response(_, Some(variants)) => Some(variants),
+        };
+        let selecting = variants.map(|known| known.sets.iter().flat_map(|set| set.iter()));
+        let mut key = Vec::new();
+        // Where cookies say nothing, they keep nobody apart.
+        let who = &WHO[..if shared.rules.ignore_cookie { 1 } else { 2 }];
+        write_key(&mut key, &self.primary, selecting, request, normalize, who);
+        self.flight = key.into();
+    }
+}
+
+/// The answer from the store; else how the request is forwarded.
+fn decide<B>(
+    shared: &Shared,
+    parts: &request::Parts,
+    has_body: bool,
+    primary: &[u8],
+) -> Result<Response<CacheBody<B>>, Plan> {
+    let wish = Wish::of(&parts.headers);
+    if let Some(why) = passes_by(shared, parts, has_body) {
+        return pass_by(shared, parts, &wish, why, primary);
+    }
+    let now = Instant::now();
+    let mut miss = match look(shared, parts, &wish, primary, now) {
+        Ok(response) => return Ok(response),
+        Err(miss) => miss,
+    };
+    if !miss.is_usable && is_for_a_part(parts) {
+        match from_parts(shared, parts, &wish, primary, now) {
+            Some(Ok(response)) => return Ok(response),
+            Some(Err(partial)) if miss.stale.is_none() => miss.why = partial,
+            _ => {}
+        }
+    }
+    if wish.is_only_if_cached() && !miss.is_usable {
+        return Ok(only_if_cached(&parts.headers));
+    }
+    if !miss.is_usable {
+        tell(&shared.cache, primary, Heard::Miss);
+    }
+    Err(Plan {
+        way: miss.way(shared, parts, &wish),
+        why: miss.why,
+        primary: primary.to_vec(),
+        stale: miss.stale,
+        variants: miss.variants,
+    })
+}
+
+/// What becomes of a request that is not answered from the store.
+fn pass_by<B>(
+    shared: &Shared,
+    parts: &request::Parts,
+    wish: &Wish,
+    why: Forwarded,
+    primary: &[u8],
+) -> Result<Response<CacheBody<B>>, Plan> {
+    if why == Forwarded::Method
+        && let Some(purged) = purge(shared, parts)
+    {
+        return Ok(purged);
+    }
+    if why == Forwarded::Bypass && wish.is_only_if_cached() {
+        return Ok(only_if_cached(&parts.headers));
+    }
+    Err(Plan::alone(why, primary))
+}
+
+/// Why the store has no answer by itself.
+struct Miss {
+    why: Forwarded,
+    stale: Option<Arc<Stored>>,
+    variants: Option<Arc<Variants>>,
+    /// What is stale may be used while it is asked for anew.
+    is_usable: bool,
+}
+
+impl Miss {
+    fn of(why: Forwarded, variants: Option<Arc<Variants>>) -> Self {
+        Self {
+            why,
+            stale: None,
+            variants,
+            is_usable: false,
+        }
+    }
+
+    fn way(&self, shared: &Shared, parts: &request::Parts, wish: &Wish) -> Way {
+        if self.is_usable {
+            Way::Refresh
+        } else if shared.collapse && is_shareable(parts, wish, self.stale.is_some()) {
+            Way::Shared
+        } else {
+            Way::Alone
+        }
+    }
+}
+
+/// The answer from the store, if what it has will do.
+fn look<B>(
+    shared: &Shared,
+    parts: &request::Parts,
+    wish: &Wish,
+    primary: &[u8],
+    now: Instant,
+) -> Result<Response<CacheBody<B>>, Miss> {
+    let normalize = shared.normalize.as_deref();
+    let found = find(&shared.cache, primary, &parts.headers, normalize, now);
+    let (stored, variants) = match found {
+        Found::Nothing => return Err(Miss::of(Forwarded::UriMiss, None)),
+        Found::OtherVariant(known) => return Err(Miss::of(Forwarded::VaryMiss, Some(known))),
+        Found::Response(stored, variants) => (stored, variants),
+    };
+    let reuse = wish.reuse(&stored.policy, stored.age(now));
+    let why = match reuse {
+        Reuse::Fresh | Reuse::Stale => {
+            tell(&shared.cache, primary, Heard::Hit);
+            return Ok(hit(shared, parts, &stored, now, reuse));
+        }
+        Reuse::Validate(Why::Request) => Forwarded::Request,
+        Reuse::Validate(Why::Response) | Reuse::WhileRevalidating => Forwarded::Stale,
+    };
+    Err(Miss {
+        stale: Some(stored),
+        is_usable: reuse == Reuse::WhileRevalidating,
+        ..Miss::of(why, variants)
+    })
+}
+
+fn is_for_a_part(parts: &request::Parts) -> bool {
+    parts.method == Method::GET && parts.headers.contains_key(header::RANGE)
+}
+
+/// The answer from the parts of a response that are stored; or why they do not do.
+fn from_parts<B>(
+    shared: &Shared,
+    parts: &request::Parts,
+    wish: &Wish,
+    primary: &[u8],
+    now: Instant,
+) -> Option<Result<Response<CacheBody<B>>, Forwarded>> {
+    let normalize = shared.normalize.as_deref();
+    let key = parts_key(primary);
+    let Found::Response(stored, _) = find(&shared.cache, &key, &parts.headers, normalize, now)
+    else {
+        return None;
+    };
+    let reuse = wish.reuse(&stored.policy, stored.age(now));
+    match reuse {
+        Reuse::Fresh | Reuse::Stale if has_parts(parts, &stored) => {
+            tell(&shared.cache, primary, Heard::Hit);
+            Some(Ok(hit(shared, parts, &stored, now, reuse)))
+        }
+        Reuse::Fresh | Reuse::Stale => Some(Err(Forwarded::Partial)),
+        _ => Some(Err(Forwarded::Stale)),
+    }
+}
+
+/// Whether others may wait for what this request gets: then it is asked for whole and without conditions of its client's.
+fn is_shareable(parts: &request::Parts, wish: &Wish, is_known: bool) -> bool {
+    let headers = &parts.headers;
+    let is_whole = !is_conditional(headers) && !headers.contains_key(header::RANGE);
+    parts.method == Method::GET && wish.is_plain() && (is_whole || is_known)
+}
+
+fn hit<B>(
+    shared: &Shared,
+    parts: &request::Parts,
+    stored: &Stored,
+    now: Instant,
+    reuse: Reuse,
+) -> Response<CacheBody<B>> {
+    let told = Told {
+        detail: (reuse == Reuse::Stale).then_some("max-stale"),
+        ..Told::default()
+    };
+    answer(shared, parts, stored, now, CacheOutcome::Hit, told)
+}
+
+/// What a request gets that does not wait for the refresh.
+fn use_stale<B>(errand: &Errand) -> Response<CacheBody<B>> {
+    let stale = errand.stale.as_ref();
+    let stale = stale.expect("what is refreshed is there");
+    let cache = &errand.shared.cache;
+    let key = &errand.primary;
+    tell(cache, key, Heard::Hit);
+    tell(cache, key, Heard::ServedStale);
+    let told = Told {
+        detail: Some("stale-while-revalidate"),
+        ..Told::default()
+    };
+    let outcome = CacheOutcome::Stale;
+    let now = Instant::now();
+    answer(&errand.shared, &errand.parts, stale, now, outcome, told)
+}
+
+/// The answer from the store, if there is one by now.
+pub(super) fn look_again<B>(errand: &Errand) -> Option<Response<CacheBody<B>>> {
+    let shared = &errand.shared;
+    let (now, request) = (Instant::now(), &errand.parts.headers);
+    let normalize = shared.normalize.as_deref();
+    let found = find(&shared.cache, &errand.primary, request, normalize, now);
+    let Found::Response(stored, _) = found else {
+        return None;
+    };
+    let reuse = errand.wish.reuse(&stored.policy, stored.age(now));
+    if reuse != Reuse::Fresh {
+        return None;
+    }
+    tell(&shared.cache, &errand.primary, Heard::Joined);
+    let told = Told {
+        why: Some(errand.why),
+        collapsed: true,
+        ..Told::default()
+    };
+    let outcome = CacheOutcome::Collapsed(errand.why);
+    Some(answer(shared, &errand.parts, &stored, now, outcome, told))
 }
 
 /// Why a request is not answered from the store, whatever is in it.
-fn passes_by(parts: &request::Parts, has_body: bool) -> Option<Forwarded> {
+fn passes_by(shared: &Shared, parts: &request::Parts, has_body: bool) -> Option<Forwarded> {
     if !matches!(parts.method, Method::GET | Method::HEAD) {
         return Some(Forwarded::Method);
     }
     let headers = &parts.headers;
     // A body is not in the key, although the answer may depend on it.
     let bypass = has_body
-        || headers.contains_key(http::header::RANGE)
-        || headers.contains_key(http::header::UPGRADE)
-        || headers.contains_key(http::header::IF_MATCH)
-        || headers.contains_key(http::header::IF_UNMODIFIED_SINCE);
+        || headers.contains_key(header::UPGRADE)
+        || headers.contains_key(header::IF_MATCH)
+        || headers.contains_key(header::IF_UNMODIFIED_SINCE)
+        || !shared.is_cacheable(parts);
     bypass.then_some(Forwarded::Bypass)
 }
 
-/// The value of `Age`. The first minutes are made once, since every hit needs one.
-fn age_value(seconds: u64) -> HeaderValue {
-    thread_local! {
-        static SMALL: Vec<HeaderValue> = (0_u64..300).map(|seconds| {
-            let value = HeaderValue::from(seconds);
-            // A clone makes the bytes shared, and from then on a clone is a count.
-            drop(value.clone());
-            value
-        }).collect();
-    }
-    SMALL
-        .with(|small| small.get(seconds as usize).cloned())
-        .unwrap_or_else(|| HeaderValue::from(seconds))
-}
-
-/// RFC 9111, section 5.2.1.7.
-fn gateway_timeout<B>(request: &HeaderMap) -> Response<CacheBody<B>> {
-    Refusal::new(
-        StatusCode::GATEWAY_TIMEOUT,
-        "urn:buttress:problem:cache-only-if-cached",
-        "Nothing stored satisfies the request, and it forbids to ask the origin",
-        Code::Unavailable,
-    )
-    .response(request)
-    .map(CacheBody::refusal)
-}
-
-impl<S: std::fmt::Debug> std::fmt::Debug for HttpCache<S> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl<S: fmt::Debug, M> fmt::Debug for HttpCache<S, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HttpCache")
             .field("inner", &self.inner)
             .finish_non_exhaustive()

@@ -1,99 +1,192 @@
 //! Whether a response may be stored (RFC 9111, section 3).
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use buttress_wire::fields::list;
 use buttress_wire::lex::is_token;
-use http::header::{self, HeaderMap};
+use http::header::{self, HeaderMap, HeaderName};
 use http::{Method, StatusCode, response};
 
 use super::directives::Directives;
-use super::freshness::{initial_age, lifetime};
+use super::freshness::{Audience, Stated, heuristic, initial_age};
+use super::policy::{Policy, StaleRules};
+use super::targeted::CDN_CACHE_CONTROL;
 
 /// What is known of a request when its response comes back.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Asked {
     pub(super) method: Method,
-    /// It says who asks: with `Authorization` or `Cookie`.
-    pub(super) personal: bool,
+    pub(super) has_authorization: bool,
+    pub(super) has_cookie: bool,
     pub(super) no_store: bool,
-    pub(super) ranged: bool,
 }
 
 impl Asked {
     pub(super) fn of(method: &Method, headers: &HeaderMap) -> Self {
         Self {
             method: method.clone(),
-            personal: headers.contains_key(header::AUTHORIZATION)
-                || headers.contains_key(header::COOKIE),
+            has_authorization: headers.contains_key(header::AUTHORIZATION),
+            has_cookie: headers.contains_key(header::COOKIE),
             no_store: Directives::of(headers).no_store,
-            ranged: headers.contains_key(header::RANGE),
         }
     }
 }
 
-/// How old a storable response is, and how long it lives from when it was made.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Times {
-    pub(super) initial_age: Duration,
-    pub(super) lifetime: Duration,
-}
-
-impl Times {
-    pub(super) fn left(self, since_response: Duration) -> Duration {
-        self.lifetime
-            .saturating_sub(self.initial_age)
-            .saturating_sub(since_response)
+impl Asked {
+    /// Of nobody in particular.
+    pub(super) fn by_anybody() -> Self {
+        Self::of(&Method::GET, &HeaderMap::new())
     }
 }
 
 /// How a response is judged beside what it says itself.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Rules {
+    pub(super) audience: Audience,
+    /// The fields of RFC 9213 that are meant for this cache, in order.
+    pub(super) targets: Arc<[HeaderName]>,
+    /// The longest lifetime that is guessed, if guessing is allowed.
+    pub(super) heuristic: Option<Duration>,
     /// For a cacheable status without freshness information.
     pub(super) default_ttl: Option<Duration>,
     pub(super) allow_set_cookie: bool,
+    /// A request's `Cookie` does not say that the response is its owner's.
+    pub(super) ignore_cookie: bool,
+    pub(super) stale: StaleRules,
 }
 
-/// The times of a response that may be stored; `None` for one that may not, or that would be stale at once.
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            audience: Audience::Shared,
+            targets: Arc::new([CDN_CACHE_CONTROL]),
+            heuristic: None,
+            default_ttl: None,
+            allow_set_cookie: false,
+            ignore_cookie: false,
+            stale: StaleRules::default(),
+        }
+    }
+}
+
+/// When a response came, and what somebody who knows better says of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Arrival {
+    pub(super) time: SystemTime,
+    /// Since the request was sent.
+    pub(super) delay: Duration,
+    /// In place of what the response says.
+    pub(super) ttl: Option<Duration>,
+}
+
+/// What is to be done with a response that may be stored.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(super) struct Verdict {
+    pub(super) policy: Policy,
+    /// Fields that are one client's, or would have to be validated before each use: they are left out (5.2.2.4, 5.2.2.7).
+    pub(super) omitted: Vec<HeaderName>,
+}
+
+/// How a response may be stored; `None` for one that may not, or that nobody could use.
 pub(super) fn storable(
     asked: &Asked,
     head: &response::Parts,
-    rules: Rules,
-    response_time: SystemTime,
-    response_delay: Duration,
-) -> Option<Times> {
-    let directives = Directives::of(&head.headers);
-    let forbidden = asked.method != Method::GET
+    rules: &Rules,
+    arrival: Arrival,
+) -> Option<Verdict> {
+    let stated = Stated::of(&head.headers, rules.audience, &rules.targets);
+    let directives = &stated.directives;
+    let omitted = [&directives.no_cache, &directives.private].map(|scope| scope.fields());
+    let omitted = omitted.concat();
+    if asked.method != Method::GET
         || asked.no_store
-        || asked.ranged
-        || directives.no_store
-        || directives.private
-        // It would have to be validated before each use, which this cache leaves to its client and its origin.
-        || directives.no_cache
-        // `*`, and what is no field name: nobody knows what it varies by.
-        || list(&head.headers, header::VARY).any(|name| name == b"*" || !is_token(name))
-        || (head.headers.contains_key(header::SET_COOKIE) && !rules.allow_set_cookie)
+        || forbids(&stated, head.status)
+        || !is_complete(head.status)
+        || varies_by_anything(&head.headers)
         || head.headers.contains_key(header::CONTENT_RANGE)
-        || (asked.personal && !allows_personal(&directives));
-    if forbidden || !is_complete(head.status) {
+        || sets_cookie(&head.headers, &omitted, rules)
+        || is_personal(asked, &stated, rules)
+    {
         return None;
     }
-    let explicit = lifetime(&head.headers, &directives, response_time);
-    let default = rules
-        .default_ttl
-        .filter(|_| is_heuristically_cacheable(head.status));
-    let lifetime = explicit.or(default)?;
-    let initial_age = initial_age(&head.headers, response_time, response_delay);
-    (lifetime > initial_age).then_some(Times {
-        initial_age,
-        lifetime,
-    })
+    let lifetime = arrival
+        .ttl
+        .or_else(|| lifetime(head, &stated, rules, arrival.time))?;
+    let initial_age = initial_age(&head.headers, arrival.time, arrival.delay);
+    let policy = Policy::new(&stated, initial_age, lifetime, rules.stale);
+    is_useful(&policy, &head.headers).then_some(Verdict { policy, omitted })
+}
+
+/// `no-store`, `private`, and `must-understand` for a status that we do not (5.2.2.3, 5.2.2.5, 5.2.2.7).
+fn forbids(stated: &Stated, status: StatusCode) -> bool {
+    let directives = &stated.directives;
+    let is_private = directives.private.is_everything() && stated.is_shared();
+    let is_hidden = if directives.must_understand {
+        // Who understands it does not listen to the `no-store` beside it, which is for the others.
+        !is_understood(status)
+    } else {
+        directives.no_store
+    };
+    is_private || is_hidden
+}
+
+/// `*`, and what is no field name: nobody knows what it varies by (4.1).
+fn varies_by_anything(headers: &HeaderMap) -> bool {
+    list(headers, header::VARY).any(|name| name == b"*" || !is_token(name))
+}
+
+fn sets_cookie(headers: &HeaderMap, omitted: &[HeaderName], rules: &Rules) -> bool {
+    headers.contains_key(header::SET_COOKIE)
+        && !rules.allow_set_cookie
+        && rules.audience == Audience::Shared
+        && !omitted.contains(&header::SET_COOKIE)
 }
 
 /// A response to a request with `Authorization` is its owner's, unless it says otherwise (3.5). We take a `Cookie` for the same.
-fn allows_personal(directives: &Directives) -> bool {
-    directives.public || directives.s_maxage.is_some() || directives.must_revalidate
+fn is_personal(asked: &Asked, stated: &Stated, rules: &Rules) -> bool {
+    let directives = &stated.directives;
+    let is_owned = asked.has_authorization || (asked.has_cookie && !rules.ignore_cookie);
+    let is_given = directives.public || directives.s_maxage.is_some() || directives.must_revalidate;
+    stated.is_shared() && is_owned && !is_given
+}
+
+/// What the response says; else what may be guessed, which is for some statuses and for `public` (4.2.2). What has a validator
+/// can be stored without a lifetime: it is validated before each use.
+fn lifetime(
+    head: &response::Parts,
+    stated: &Stated,
+    rules: &Rules,
+    response_time: SystemTime,
+) -> Option<Duration> {
+    let headers = &head.headers;
+    stated.lifetime(headers, response_time).or_else(|| {
+        let may_guess = stated.directives.public || is_heuristically_cacheable(head.status);
+        let guess = || heuristic(headers, response_time, rules.heuristic?);
+        let default = || {
+            rules
+                .default_ttl
+                .filter(|_| is_heuristically_cacheable(head.status))
+        };
+        may_guess.then(|| guess().or_else(default).unwrap_or_default())
+    })
+}
+
+/// Whether a response says itself how long it is fresh.
+pub(super) fn is_explicit(headers: &HeaderMap, rules: &Rules, response_time: SystemTime) -> bool {
+    let stated = Stated::of(headers, rules.audience, &rules.targets);
+    stated.lifetime(headers, response_time).is_some()
+}
+
+/// Whether anybody will ever be answered with it.
+fn is_useful(policy: &Policy, headers: &HeaderMap) -> bool {
+    let is_usable = policy.lifetime > policy.initial_age || !policy.stale_use().is_zero();
+    has_validator(headers) || (is_usable && !policy.no_cache)
+}
+
+/// Whether the origin can be asked if it is still the same (RFC 9110, section 8.8).
+pub(super) fn has_validator(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::ETAG) || headers.contains_key(header::LAST_MODIFIED)
 }
 
 /// A final status whose meaning is in the response itself: neither a part nor an update of another one.
@@ -103,11 +196,19 @@ fn is_complete(status: StatusCode) -> bool {
         && status != StatusCode::NOT_MODIFIED
 }
 
-/// RFC 9110, section 15.1.
+/// RFC 9110, section 15.1, without 206.
 fn is_heuristically_cacheable(status: StatusCode) -> bool {
     matches!(
         status.as_u16(),
         200 | 203 | 204 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501
+    )
+}
+
+/// The statuses of RFC 9110, section 15, whose meaning for a cache we know.
+fn is_understood(status: StatusCode) -> bool {
+    matches!(
+        status.as_u16(),
+        200..=205 | 300..=303 | 305 | 307 | 308 | 400..=417 | 421 | 422 | 426 | 500..=505
     )
 }
 
@@ -117,12 +218,14 @@ mod tests {
 
     use super::*;
 
-    fn judge(
+    const NOW: SystemTime = SystemTime::UNIX_EPOCH;
+
+    fn verdict(
         request: &[(&str, &str)],
         status: u16,
         response: &[(&str, &str)],
-        rules: Rules,
-    ) -> bool {
+        rules: &Rules,
+    ) -> Option<Verdict> {
         let mut asked = Request::get("/");
         for (name, value) in request {
             asked = asked.header(*name, *value);
@@ -134,67 +237,143 @@ mod tests {
             head = head.header(*name, *value);
         }
         let (head, ()) = head.body(()).unwrap().into_parts();
-        storable(&asked, &head, rules, SystemTime::UNIX_EPOCH, Duration::ZERO).is_some()
+        let arrival = Arrival {
+            time: NOW,
+            delay: Duration::ZERO,
+            ttl: None,
+        };
+        storable(&asked, &head, rules, arrival)
+    }
+
+    fn judge(status: u16, response: &[(&str, &str)], rules: &Rules) -> bool {
+        verdict(&[], status, response, rules).is_some()
     }
 
     #[track_caller]
     fn check(request: &[(&str, &str)], response: &[(&str, &str)], expected: bool) {
-        let found = judge(request, 200, response, Rules::default());
+        let found = verdict(request, 200, response, &Rules::default()).is_some();
         assert_eq!(found, expected, "{request:?} {response:?}");
     }
 
     const FRESH: (&str, &str) = ("cache-control", "max-age=60");
     const BEARER: (&str, &str) = ("authorization", "Bearer x");
+    const ETAG: (&str, &str) = ("etag", "\"1\"");
 
+    fn control(field: &str) -> (&str, &str) {
+        ("cache-control", field)
+    }
+
+    /// RFC 9111, 3.
     #[test]
     fn what_may_be_stored_and_what_may_not() {
-        check(&[], &[FRESH], true);
-        check(&[], &[], false);
-        check(&[], &[("cache-control", "max-age=0")], false);
-        check(&[], &[("cache-control", "max-age=60, no-store")], false);
-        check(&[], &[("cache-control", "max-age=60, private")], false);
-        check(&[], &[("cache-control", "max-age=60, no-cache")], false);
-        check(&[], &[FRESH, ("vary", "accept, *")], false);
-        check(&[], &[FRESH, ("vary", "x-v;q=1")], false);
-        check(&[], &[FRESH, ("set-cookie", "a=1")], false);
-        check(&[], &[FRESH, ("content-range", "bytes 0-1/2")], false);
-        check(&[], &[FRESH, ("age", "60")], false);
-        check(&[], &[FRESH, ("age", "59")], true);
-        check(&[("cache-control", "no-store")], &[FRESH], false);
-        check(&[("range", "bytes=0-1")], &[FRESH], false);
+        for (response, expected) in [
+            (&[FRESH][..], true),
+            (&[], false),
+            (&[control("max-age=0")], false),
+            (&[control("max-age=60, no-store")], false),
+            (&[control("max-age=60, private")], false),
+            (&[control("max-age=60, no-cache")], false),
+            (&[FRESH, ("vary", "accept, *")], false),
+            (&[FRESH, ("vary", "x-v;q=1")], false),
+            (&[FRESH, ("set-cookie", "a=1")], false),
+            (&[FRESH, ("content-range", "bytes 0-1/2")], false),
+            (&[FRESH, ("age", "60")], false),
+            (&[FRESH, ("age", "59")], true),
+            (&[("expires", "Thu, 01 Jan 1970 00:01:00 GMT")], true),
+            (&[("expires", "0")], false),
+        ] {
+            check(&[], response, expected);
+        }
+        check(&[control("no-store")], &[FRESH], false);
+        check(&[("range", "bytes=0-1")], &[FRESH], true);
     }
 
+    #[test]
+    fn what_can_be_validated_is_of_use_without_being_fresh() {
+        for stale in ["max-age=0", "no-cache", "max-age=60, no-cache", "x-none"] {
+            check(&[], &[control(stale)], false);
+            check(&[], &[control(stale), ETAG], true);
+        }
+        check(&[], &[control("no-store"), ETAG], false);
+        check(&[], &[control("max-age=0, stale-if-error=60")], true);
+        // No freshness, no meaning of its own for caches.
+        assert!(!judge(500, &[ETAG], &Rules::default()));
+    }
+
+    /// RFC 9111, 3.5.
     #[test]
     fn an_authorized_response_needs_a_word_for_it() {
-        check(&[BEARER], &[FRESH], false);
         check(&[("cookie", "session=1")], &[FRESH], false);
-        check(
-            &[BEARER],
-            &[("cache-control", "max-age=60, proxy-revalidate")],
-            false,
-        );
-        check(&[BEARER], &[("cache-control", "max-age=60, public")], true);
-        check(&[BEARER], &[("cache-control", "s-maxage=60")], true);
-        check(
-            &[BEARER],
-            &[("cache-control", "max-age=60, must-revalidate")],
-            true,
-        );
+        for (field, expected) in [
+            ("max-age=60", false),
+            ("max-age=60, proxy-revalidate", false),
+            ("max-age=60, public", true),
+            ("s-maxage=60", true),
+            ("max-age=60, must-revalidate", true),
+        ] {
+            check(&[BEARER], &[control(field)], expected);
+        }
+        let rules = Rules {
+            ignore_cookie: true,
+            ..Rules::default()
+        };
+        let judge = |request| verdict(&[request], 200, &[FRESH], &rules).is_some();
+        assert!(judge(("cookie", "session=1")));
+        assert!(!judge(BEARER));
     }
 
     #[test]
+    fn a_private_cache_stores_its_owners_responses() {
+        let rules = Rules {
+            audience: Audience::Private,
+            ..Rules::default()
+        };
+        let response = [control("max-age=60, private"), ("set-cookie", "a=1")];
+        assert!(verdict(&[BEARER], 200, &response, &rules).is_some());
+        assert!(!judge(200, &[control("max-age=60, no-store")], &rules));
+        assert!(!judge(200, &[control("s-maxage=60")], &rules));
+    }
+
+    /// RFC 9111, 5.2.2.4 and 5.2.2.7.
+    #[test]
+    fn fields_that_are_named_are_left_out_and_the_rest_is_stored() {
+        let response = [
+            control("max-age=60, private=\"set-cookie\", no-cache=\"x-a\""),
+            ("set-cookie", "a=1"),
+        ];
+        let verdict = verdict(&[], 200, &response, &Rules::default()).unwrap();
+        let x_a = HeaderName::from_static("x-a");
+        assert_eq!(verdict.omitted, [x_a, header::SET_COOKIE]);
+        assert!(!verdict.policy.no_cache);
+    }
+
+    /// RFC 9111, 3, and RFC 9110, 15.
+    #[test]
     fn any_final_status_is_storable_when_freshness_is_explicit() {
-        let judge = |status, rules| judge(&[], status, &[FRESH], rules);
         for (status, expected) in [
             (200, true),
             (404, true),
             (500, true),
             (299, true),
+            (999, true),
             (206, false),
             (304, false),
         ] {
-            assert_eq!(judge(status, Rules::default()), expected, "{status}");
+            assert_eq!(
+                judge(status, &[FRESH], &Rules::default()),
+                expected,
+                "{status}"
+            );
         }
+    }
+
+    /// RFC 9111, 5.2.2.3.
+    #[test]
+    fn what_must_be_understood_is_stored_when_it_is() {
+        let fields = [control("max-age=60, must-understand, no-store")];
+        let judge = |status| judge(status, &fields, &Rules::default());
+        assert!(judge(200) && judge(404) && judge(503));
+        assert!(!judge(299) && !judge(999));
     }
 
     #[test]
@@ -203,9 +382,41 @@ mod tests {
             default_ttl: Some(Duration::from_secs(5)),
             ..Rules::default()
         };
-        assert!(judge(&[], 200, &[], rules));
-        assert!(!judge(&[], 500, &[], rules));
-        assert!(!judge(&[], 200, &[("cache-control", "max-age=0")], rules));
-        assert!(!judge(&[], 200, &[("cache-control", "no-store")], rules));
+        assert!(judge(200, &[], &rules));
+        assert!(!judge(500, &[], &rules));
+        assert!(!judge(200, &[control("max-age=0")], &rules));
+        assert!(!judge(200, &[control("no-store")], &rules));
+    }
+
+    /// RFC 9111, 4.2.2.
+    #[test]
+    fn a_lifetime_is_guessed_where_that_is_allowed() {
+        let rules = Rules {
+            heuristic: Some(Duration::from_secs(3600)),
+            ..Rules::default()
+        };
+        let modified = ("last-modified", "Thu, 01 Jan 1970 00:00:00 GMT");
+        let lifetime = |status, fields: &[(&str, &str)], rules| {
+            let verdict = verdict(&[], status, fields, rules)?;
+            Some(verdict.policy.lifetime.as_secs())
+        };
+        let date = ("date", "Thu, 01 Jan 1970 00:10:00 GMT");
+        for (status, extra, expected) in [
+            (200, "x-none", Some(60)),
+            (404, "x-none", Some(60)),
+            (500, "x-none", None),
+            (500, "public", Some(60)),
+            (200, "max-age=5", Some(5)),
+            (200, "no-store", None),
+        ] {
+            let fields = [modified, date, control(extra)];
+            assert_eq!(
+                lifetime(status, &fields, &rules),
+                expected,
+                "{status} {extra}"
+            );
+        }
+        let off = lifetime(200, &[modified, date], &Rules::default());
+        assert_eq!(off, Some(0), "it is validated each time");
     }
 }

@@ -41,3 +41,32 @@ testkit::tower_laws! {
         given_back: |_: &HttpCacheLayer| {},
     }
 }
+
+testkit::tower_laws! {
+    mod a_miss_that_is_not_shared {
+        readiness: Always,
+        layer: HttpCacheLayer::new(CachedResponse::cache().build()).collapse(false),
+        request: unseen,
+        answer: storable,
+        read: |response: Response<CacheBody<ProbedBody>>| read_body(response),
+        given_back: |_: &HttpCacheLayer| {},
+    }
+}
+
+/// Each time for the same, and never fresh: one leads, and is asked about what is stored.
+fn stale(probe: &Probe, _: Request<Empty<Bytes>>) -> Result<Response<ProbedBody>, ProbeError> {
+    let response = Response::builder().header("cache-control", "max-age=0");
+    let response = response.header("etag", "\"1\"");
+    Ok(response.body(probe.body(&["a", "b"])).unwrap())
+}
+
+testkit::tower_laws! {
+    mod a_validation {
+        readiness: Always,
+        layer: HttpCacheLayer::new(CachedResponse::cache().build()),
+        request: || Request::get("/").body(Empty::new()).unwrap(),
+        answer: stale,
+        read: |response: Response<CacheBody<ProbedBody>>| read_body(response),
+        given_back: |_: &HttpCacheLayer| {},
+    }
+}

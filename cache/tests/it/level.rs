@@ -335,3 +335,36 @@ async fn a_stale_value_from_below_serves_in_bad_times() {
     let served = failed.await.unwrap().unwrap();
     assert_eq!((*served, served.state()), (1, State::Stale));
 }
+
+#[tokio::test(start_paused = true)]
+async fn nobody_joins_a_fill_that_may_be_older_than_what_others_invalidated() {
+    let server = Simulated::new();
+    let cache = || {
+        let level = SecondLevel::new(server.link(), Numbers).max_lag(3 * SECOND);
+        Cache::<u32>::builder().slots(1024).l2(level).build()
+    };
+    let caches = [cache(), cache()];
+    settle().await;
+    let (finish, finished) = tokio::sync::oneshot::channel();
+    let (one, two) = (caches[1].clone(), caches[1].clone());
+    let old = tokio::spawn(async move {
+        let filled = one.get_or_set("k", |fill| async move {
+            fill.tag("tag");
+            Ok::<_, &str>(Some(finished.await.unwrap()))
+        });
+        filled.await.unwrap().as_deref().copied()
+    });
+    settle().await;
+    // It hears nothing of this.
+    server.fault(1, Fault::LostQuestions);
+    caches[0].invalidate(["tag"]).await.unwrap();
+    pass(4 * SECOND).await;
+    let new = tokio::spawn(async move {
+        let filled = two.get_or_set("k", |_| async { Ok::<_, &str>(Some(2)) });
+        filled.await.unwrap().as_deref().copied()
+    });
+    settle().await;
+    finish.send(1).unwrap();
+    assert_eq!(old.await.unwrap(), Some(1), "it began before");
+    assert_eq!(new.await.unwrap(), Some(2));
+}

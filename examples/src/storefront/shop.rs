@@ -84,6 +84,8 @@ impl Pages {
             .name("storefront")
             .x_cache(true)
             .response_extension()
+            // Single flight, inside, shows how that is done by itself.
+            .collapse(false)
             .partition(tenant::partition);
         Self { stored, layer }
     }

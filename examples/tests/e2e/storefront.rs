@@ -47,7 +47,7 @@ impl Answer {
     }
 
     pub(crate) fn is_hit(&self) -> bool {
-        self.field("cache-status").ends_with("; hit")
+        self.field("cache-status").contains("; hit")
     }
 }
 

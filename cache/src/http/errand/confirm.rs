@@ -1,0 +1,147 @@
+//! The origin says that what is stored still holds, or fails to say anything.
+
+use std::sync::Arc;
+
+use buttress_wire::Recorded;
+use http::{Method, Response, StatusCode, response};
+use tokio::time::Instant;
+
+use super::Errand;
+use super::keep::{is_joined, stored_fields};
+use crate::http::answer::{answer, unmatched};
+use crate::http::body::CacheBody;
+use crate::http::flight::Landed;
+use crate::http::status::{CacheOutcome, Told};
+use crate::http::storability::{Arrival, Asked, storable};
+use crate::http::store::{Heard, Made, Stored, peek, remove, tell};
+use crate::http::validation::{Confirms, confirms, updated};
+
+impl Errand {
+    /// The origin says that what is stored still holds: its client gets that, whether it asked for a 304 or not (RFC 9111, 4.3.3).
+    pub(super) fn confirmed<B>(mut self, head: &response::Parts) -> Response<CacheBody<B>> {
+        let is_only = self.candidates.len() == 1;
+        let mut candidates = std::mem::take(&mut self.candidates).into_iter();
+        let found = candidates.find_map(|candidate| {
+            let stored = candidate.stored.recorded.headers();
+            let confirms = confirms(&head.headers, stored, is_only);
+            (confirms != Confirms::Other || is_only).then_some((candidate, confirms))
+        });
+        let Some((candidate, confirms)) = found else {
+            self.release(None);
+            return unmatched(&self.parts.headers);
+        };
+        let mut stored = candidate.stored;
+        let mut is_stored = false;
+        match confirms {
+            Confirms::This => (stored, is_stored) = self.freshen(&stored, &candidate.key, head),
+            Confirms::Unchanged => {}
+            // The origin contradicts itself; nobody else is to be answered with it.
+            Confirms::Other => remove(&self.shared.cache, &candidate.key),
+        }
+        self.release(is_stored.then_some(&*stored));
+        let told = Told {
+            why: Some(self.why),
+            fwd_status: Some(head.status),
+            stored: is_stored,
+            ..Told::default()
+        };
+        let (now, outcome) = (Instant::now(), CacheOutcome::Revalidated);
+        answer(&self.shared, &self.parts, &stored, now, outcome, told)
+    }
+
+    /// Tells those who wait whether there is something for them in the store. What is not fresh even now is to be asked about by each for itself.
+    fn release(&mut self, stored: Option<&Stored>) {
+        let Some(leader) = self.leader.take() else {
+            return;
+        };
+        let is_shared = stored.is_some_and(|stored| stored.is_fresh(Instant::now()));
+        if !is_shared {
+            self.shared.private.remember(&self.flight);
+        }
+        leader.complete(if is_shared {
+            Landed::Stored
+        } else {
+            Landed::Private
+        });
+    }
+
+    /// A stored response with what a 304 says, and whether it is in the store.
+    fn freshen(
+        &self,
+        stored: &Arc<Stored>,
+        key: &Arc<[u8]>,
+        head: &response::Parts,
+    ) -> (Arc<Stored>, bool) {
+        let mut merged = Response::new(()).into_parts().0;
+        merged.status = stored.recorded.status();
+        merged.headers = updated(&stored.headers(), &head.headers);
+        let arrival = Arrival {
+            time: self.shared.date(),
+            delay: self.begun.elapsed(),
+            ttl: self.shared.ttl_of(&self.parts, &merged),
+        };
+        // Whoever asks, the stored response is nobody's own; but what a 304 says to one who is known may be.
+        let by_anybody = storable(&Asked::by_anybody(), &merged, &self.shared.rules, arrival);
+        let asked = Asked {
+            method: Method::GET,
+            ..self.asked.clone()
+        };
+        let verdict = storable(&asked, &merged, &self.shared.rules, arrival);
+        let is_storable = verdict.is_some() && !is_joined(head);
+        let verdict = verdict.unwrap_or_default();
+        merged.headers = stored_fields(&merged.headers, &verdict);
+        let made = Made {
+            policy: verdict.policy,
+            tags: Arc::clone(&stored.tags),
+            depends_on: Arc::clone(&stored.depends_on),
+            received: Instant::now(),
+            date: arrival.time,
+        };
+        // Under this request's own key: one of another variant is from now on for both.
+        let place = self.place_of(&merged.headers, made);
+        let recorded = Recorded::new(
+            merged.status,
+            merged.headers,
+            stored.recorded.body().clone(),
+            stored.recorded.trailers().cloned(),
+        );
+        if is_storable {
+            return (place.store(&recorded), true);
+        }
+        if by_anybody.is_none() {
+            remove(&self.shared.cache, key);
+        }
+        (place.unstored(&recorded), false)
+    }
+
+    /// The stale response in place of a failure, if both sides allow it (RFC 5861, 4). Looked for again: it may have been removed while the origin
+    /// was asked.
+    pub(in crate::http) fn stale_instead<B>(
+        &self,
+        status: Option<StatusCode>,
+    ) -> Option<Response<CacheBody<B>>> {
+        let stale = self.stale.as_ref()?;
+        let now = Instant::now();
+        let key = self.key_of(stale.recorded.headers());
+        let stored = peek(&self.shared.cache, &key, now)?;
+        if !self.wish.takes_if_error(&stored.policy, stored.age(now)) {
+            return None;
+        }
+        tell(&self.shared.cache, &key, Heard::ServedStale);
+        let told = Told {
+            why: Some(self.why),
+            fwd_status: status,
+            detail: Some("stale-if-error"),
+            ..Told::default()
+        };
+        let outcome = CacheOutcome::Stale;
+        Some(answer(
+            &self.shared,
+            &self.parts,
+            &stored,
+            now,
+            outcome,
+            told,
+        ))
+    }
+}

@@ -1,0 +1,198 @@
+//! Which of the stored responses for a target a request selects (RFC 9111, section 4.1).
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use buttress_wire::fields::list;
+use buttress_wire::key::KeyBuilder;
+use http::header::{HeaderMap, HeaderName, VARY};
+
+/// The request fields that a response varies by.
+pub(super) type Selecting = Arc<[HeaderName]>;
+
+/// What is known of the variants of one target.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Variants {
+    /// The sets of selecting fields that its responses have named, the last one first.
+    pub(super) sets: Vec<Selecting>,
+    /// The keys of its stored responses, the last one first.
+    pub(super) keys: Vec<Arc<[u8]>>,
+}
+
+/// How many sets of fields one target is looked up by. An origin has one, and perhaps another for its errors.
+const MAX_SETS: usize = 4;
+
+impl Variants {
+    /// With one more; at most `max` are known. Gives the keys that are not any more.
+    pub(super) fn with(
+        &self,
+        selecting: &Selecting,
+        key: &Arc<[u8]>,
+        max: usize,
+    ) -> (Self, Vec<Arc<[u8]>>) {
+        let mut sets = vec![Arc::clone(selecting)];
+        sets.extend(self.sets.iter().filter(|set| *set != selecting).cloned());
+        sets.truncate(MAX_SETS);
+        let mut keys = vec![Arc::clone(key)];
+        keys.extend(self.keys.iter().filter(|other| *other != key).cloned());
+        let gone = keys.split_off(max.max(1).min(keys.len()));
+        (Self { sets, keys }, gone)
+    }
+
+    pub(super) fn has(&self, selecting: &Selecting, key: &[u8]) -> bool {
+        self.sets.contains(selecting) && self.keys.iter().any(|other| **other == *key)
+    }
+
+    pub(super) fn weight(&self) -> usize {
+        let keys: usize = self.keys.iter().map(|key| key.len() + 16).sum();
+        let names: usize = self.sets.iter().map(|set| set.len()).sum();
+        keys + names * size_of::<HeaderName>()
+    }
+}
+
+/// The selecting fields of a response, each once, in order. `None` when there are none; a name that no field can have selects
+/// nothing.
+pub(super) fn selecting(headers: &HeaderMap) -> Option<Selecting> {
+    let mut names: Vec<_> = list(headers, VARY)
+        .filter_map(|name| HeaderName::from_bytes(name).ok())
+        .collect();
+    names.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
+    names.dedup();
+    (!names.is_empty()).then(|| names.into())
+}
+
+/// What a request says in a selecting field, if somebody has a better word for it than the field itself.
+pub(super) type Normalize =
+    dyn for<'a> Fn(&HeaderName, &'a HeaderMap) -> Option<Cow<'a, [u8]>> + Send + Sync;
+
+/// The secondary key of a request: the primary one, and what the request says in the selecting fields.
+pub(super) fn write_variant(
+    key: &mut Vec<u8>,
+    primary: &[u8],
+    selecting: &[HeaderName],
+    request: &HeaderMap,
+    normalize: Option<&Normalize>,
+) {
+    key.extend_from_slice(primary);
+    let mut builder = KeyBuilder::new(key);
+    builder.part("vary");
+    for name in selecting {
+        builder.part(name.as_str());
+        write_value(&mut builder, request, name, normalize);
+    }
+}
+
+/// Appends what a request says in one field. An absent field is not an empty one.
+pub(super) fn write_value(
+    builder: &mut KeyBuilder<'_>,
+    request: &HeaderMap,
+    name: &HeaderName,
+    normalize: Option<&Normalize>,
+) {
+    if let Some(value) = normalize.and_then(|normalize| normalize(name, request)) {
+        builder.part("=").part(value);
+        return;
+    }
+    if !is_list(name) || !request.contains_key(name) {
+        builder.part("").field(request, name);
+        return;
+    }
+    builder.part(",");
+    // A list is the same on one line and on several, and with or without spaces between its elements (RFC 9110, 5.3 and 5.6.1).
+    for element in list(request, name.clone()) {
+        builder.optional(Some(element));
+    }
+    builder.optional(None::<&[u8]>);
+}
+
+/// The fields that are known to be lists. Of any other an origin may make what it likes of lines and spaces.
+fn is_list(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "accept" | "accept-charset" | "accept-encoding" | "accept-language"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use http::header;
+
+    use super::*;
+
+    fn of(lines: &[&'static str]) -> Option<Selecting> {
+        let lines = lines
+            .iter()
+            .map(|line| (VARY, HeaderValue::from_static(line)));
+        selecting(&lines.collect())
+    }
+
+    #[test]
+    fn selecting_fields_are_a_set() {
+        assert_eq!(of(&[]), None);
+        assert_eq!(of(&[", ,"]), None);
+        assert_eq!(of(&["Accept, origin", "accept"]), of(&["origin", "ACCEPT"]));
+    }
+
+    fn key(name: &'static str, lines: &[&'static str]) -> Vec<u8> {
+        let name = HeaderName::from_static(name);
+        let lines = lines.iter().copied().map(HeaderValue::from_static);
+        let request: HeaderMap = lines.map(|line| (name.clone(), line)).collect();
+        let mut key = Vec::new();
+        write_variant(&mut key, b"primary", &[name], &request, None);
+        key
+    }
+
+    /// RFC 9111, 4.1.
+    #[test]
+    fn lists_are_compared_as_lists_and_nothing_else_is() {
+        let list = |lines| key("accept-encoding", lines);
+        assert_eq!(list(&["gzip, br"]), list(&["gzip,br"]));
+        assert_eq!(list(&["gzip, br"]), list(&["gzip", "br"]));
+        assert_eq!(list(&["gzip, br"]), list(&[" gzip ,, br ,"]));
+        for other in [&[][..], &[""], &["br, gzip"], &["gzip"], &["gzip;br"]] {
+            assert_ne!(list(&["gzip, br"]), list(other), "{other:?}");
+        }
+        assert_ne!(list(&[]), list(&[""]), "absent is not empty");
+        let other = |lines| key("x-any", lines);
+        assert_ne!(other(&["a, b"]), other(&["a,b"]));
+        assert_ne!(other(&["a, b"]), other(&["a", "b"]));
+        assert_ne!(other(&[]), other(&[""]));
+        assert_eq!(other(&["a", "b"]), other(&["a", "b"]));
+    }
+
+    #[test]
+    fn somebody_may_know_a_better_word_for_a_field() {
+        let normalize: Box<Normalize> = Box::new(|name, _| {
+            (*name == header::USER_AGENT).then_some(Cow::Borrowed(&b"mobile"[..]))
+        });
+        let key = |agent: &'static str, name| {
+            let request =
+                HeaderMap::from_iter([(header::USER_AGENT, HeaderValue::from_static(agent))]);
+            let mut key = Vec::new();
+            write_variant(&mut key, b"", &[name], &request, Some(&*normalize));
+            key
+        };
+        assert_eq!(key("a", header::USER_AGENT), key("b", header::USER_AGENT));
+        assert_eq!(key("a", header::ORIGIN), key("b", header::ORIGIN));
+    }
+
+    #[test]
+    fn what_is_known_of_a_target_is_bounded_and_the_last_comes_first() {
+        let set = |name: &'static str| of(&[name]).unwrap();
+        let key = |n: u8| Arc::from([n].as_slice());
+        let mut variants = Variants::default();
+        for n in 0..6 {
+            let names = ["accept", "origin", "cookie", "x-a", "x-b", "accept"];
+            let (next, gone) = variants.with(&set(names[n as usize]), &key(n), 3);
+            assert_eq!(gone.len(), usize::from(n >= 3));
+            variants = next;
+        }
+        assert_eq!(variants.sets.len(), MAX_SETS);
+        assert_eq!(variants.sets[0], set("accept"));
+        assert_eq!(variants.keys, [key(5), key(4), key(3)]);
+        let (same, gone) = variants.with(&set("accept"), &key(4), 3);
+        assert_eq!((same.keys, gone.len()), (vec![key(4), key(5), key(3)], 0));
+        assert!(variants.has(&set("accept"), &[5]) && !variants.has(&set("accept"), &[0]));
+    }
+}
