@@ -8,7 +8,7 @@ use std::time::Duration;
 use buttress_dedup::{Role, Waited};
 use tokio::time::{Instant, timeout};
 
-use crate::cache::{Cache, Found};
+use crate::cache::Cache;
 use crate::clock::{Stamp, Validity};
 use crate::entry::{Entry, Usable};
 use crate::error::FillError;
@@ -59,13 +59,13 @@ where
     ///          │        └──────── began too early ─► Look, and after some times Alone
     ///          └───── there is no room ─► Alone ─► (answer), or (stale)
     /// ```
-    pub(crate) async fn run(self, mut found: Option<Found<V>>) -> Answer<V, E> {
+    pub(crate) async fn run(self) -> Answer<V, E> {
         // Whatever is invalidated from here on, this call began before.
         let asked = self.at.cache.stamp();
         let mut too_early = 0;
         let mut joined = false;
         while too_early < MAX_FLIGHTS {
-            let stale = match found {
+            let stale = match self.at.look_up() {
                 Some(found) if found.usable == Usable::Fresh => return Ok(found.hit(State::Fresh)),
                 found => found.map(|found| found.entry),
             };
@@ -94,9 +94,9 @@ where
                     too_early += 1;
                 }
             }
-            found = self.at.look_up();
         }
-        self.alone(found.map(|found| found.entry)).await
+        let stale = self.at.look_up().map(|found| found.entry);
+        self.alone(stale).await
     }
 
     /// Fills for this caller, and keeps nothing.

@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::cache::{Cache, Found};
+use crate::cache::Cache;
 use crate::call::Call;
 use crate::entry::Usable;
 use crate::event::Event;
 use crate::fill::{Fill, Said};
-use crate::hit::State;
+use crate::hit::{Hit, State};
 use crate::place::Answer;
 
 /// A look-up that fills; made by [`Cache::get_or_set`]. Await it.
@@ -40,11 +40,15 @@ pub struct GetOrSet<'a, K, V, F, E> {
     memory: bool,
     /// `None` once it is on its way, or at work in the background.
     fill: Option<F>,
-    slow: Option<Pin<Box<dyn Future<Output = Answer<V, E>> + Send>>>,
+    slow: Option<Slow<V, E>>,
     error: PhantomData<fn() -> E>,
 }
 
+/// What a call is when it is not a hit.
+type Slow<V, E> = Pin<Box<dyn Future<Output = Answer<V, E>> + Send>>;
+
 impl<'a, K, V: Send + Sync + 'static, F, E> GetOrSet<'a, K, V, F, E> {
+    #[inline]
     pub(crate) fn new(cache: &'a Cache<V>, key: K, fill: F) -> Self {
         Self {
             cache,
@@ -98,26 +102,36 @@ where
     Fut: Future<Output = Result<Option<V>, E>> + Send + 'static,
     E: Send + Sync + 'static,
 {
-    /// The answer, if it is there; else what is, and may be served in bad times.
-    fn look_up(&mut self) -> Result<Answer<V, E>, (Arc<[u8]>, Option<Found<V>>)> {
+    /// The answer, if it is there and fresh.
+    fn at_once(&mut self) -> Option<Option<Hit<V>>> {
         let cache = self.cache;
         cache.with_full(self.key.as_ref(), |full| {
-            let found = self.memory.then(|| cache.look_up(full, Instant::now()));
-            let found = match found.flatten() {
-                Some(found) if found.usable == Usable::Fresh => found,
-                found => {
-                    cache.tell(|key| Event::Miss { key }, full);
-                    return Err((Arc::from(full), found));
-                }
-            };
+            let found = cache.look_up(full, Instant::now())?;
+            if found.usable != Usable::Fresh {
+                return None;
+            }
             cache.tell_hit(full);
             if cache.is_refreshed_by_us(&found) {
+                let said = std::mem::take(&mut self.said);
                 let fill = self.fill.take();
-                let call = Call::new(cache, Arc::from(full), std::mem::take(&mut self.said), fill);
-                call.refresh(&found);
+                Call::new(cache, Arc::from(full), said, fill).refresh(&found);
             }
-            Ok(Ok(found.hit(State::Fresh)))
+            Some(found.hit(State::Fresh))
         })
+    }
+
+    /// On its way from here on. Apart, so that a hit is not in its way.
+    #[cold]
+    fn begin(&mut self) -> &mut Slow<V, E> {
+        let full = self.cache.full(self.key.as_ref());
+        self.cache.tell(|key| Event::Miss { key }, &full);
+        let said = std::mem::take(&mut self.said);
+        let call = Call::new(self.cache, full, said, self.fill.take());
+        let slow: Slow<V, E> = match self.memory {
+            true => Box::pin(call.run()),
+            false => Box::pin(call.past_memory()),
+        };
+        self.slow.insert(slow)
     }
 }
 
@@ -131,22 +145,17 @@ where
 {
     type Output = Answer<V, E>;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         if let Some(slow) = &mut self.slow {
             return slow.as_mut().poll(cx);
         }
-        let (full, found) = match self.look_up() {
-            Ok(answer) => return Poll::Ready(answer),
-            Err(miss) => miss,
-        };
-        let fill = self.fill.take();
-        let call = Call::new(self.cache, full, std::mem::take(&mut self.said), fill);
-        let slow: Pin<Box<dyn Future<Output = _> + Send>> = if self.memory {
-            Box::pin(call.run(found))
-        } else {
-            Box::pin(call.past_memory())
-        };
-        self.slow.insert(slow).as_mut().poll(cx)
+        if self.memory
+            && let Some(hit) = self.at_once()
+        {
+            return Poll::Ready(Ok(hit));
+        }
+        self.begin().as_mut().poll(cx)
     }
 }
 

@@ -199,6 +199,27 @@ async fn after_the_soft_timeout_a_stale_value_is_served_and_the_fill_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_follows_is_served_after_the_soft_timeout_of_its_own() {
+    let cache = builder().soft_timeout(2 * SECOND).throttle(Duration::ZERO);
+    let (cache, sources) = (cache.build(), Sources::default());
+    stale(&cache, "k").await;
+    let mut leads = sources.begin(&cache, "k");
+    advance(SECOND).await;
+    let mut follows = sources.begin(&cache, "k");
+    advance(SECOND).await;
+    assert_eq!(done(&mut leads).unwrap(), Some((1, State::Stale)));
+    assert_pending!(follows.poll());
+    advance(SECOND).await;
+    assert!(follows.is_woken());
+    assert_eq!(done(&mut follows).unwrap(), Some((1, State::Stale)));
+    let mut again = sources.begin(&cache, "k");
+    assert_eq!(sources.len(), 1, "it waits for the one in the background");
+    sources.next().says(Says::Value(2));
+    settle().await;
+    assert_eq!(done(&mut again).unwrap(), Some((2, State::Filled)));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_fill_that_beats_the_soft_timeout_is_an_ordinary_one() {
     let (cache, sources) = (
         builder().soft_timeout(2 * SECOND).build(),

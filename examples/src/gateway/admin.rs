@@ -83,9 +83,9 @@ async fn purge(parts: &Parts, body: Body) -> Response<Body> {
         return say(StatusCode::BAD_REQUEST, &usage);
     };
     if purge.all {
-        cache.clear();
+        cache.clear().now();
     }
-    cache.invalidate(&purge.tags);
+    cache.invalidate(&purge.tags).now();
     say(StatusCode::OK, &json!({"purged": true}))
 }
 
