@@ -98,13 +98,19 @@ impl<S, M> HttpCache<S, M> {
         M: Mode<Refresh<S, ReqB, B>>,
     {
         let flight = Arc::clone(&own.errand.flight);
-        let stale = use_stale(&own.errand);
+        let (cache, key) = (&self.shared.cache, own.errand.primary.clone());
+        let stale = stale_answer(&own.errand);
+        let use_stale = |stale| {
+            tell(cache, &key, Heard::Hit);
+            tell(cache, &key, Heard::ServedStale);
+            ResponseFuture::answer(stale)
+        };
         // Who wants nothing but what is stored does not want anybody to be asked.
         if own.errand.wish.is_only_if_cached() {
-            return ResponseFuture::answer(stale);
+            return use_stale(stale);
         }
         let Role::Leader(leader) = self.shared.flights.join(flight) else {
-            return ResponseFuture::answer(stale);
+            return use_stale(stale);
         };
         own.errand.leader = Some(leader);
         // Somebody may have refreshed it between our look and our lead.
@@ -113,8 +119,11 @@ impl<S, M> HttpCache<S, M> {
         }
         let work = Refresh::new(Forward::new(own));
         match self.mode.spawn(work).and_then(Refresh::into_forward) {
-            Some(forward) => ResponseFuture::refreshed(forward),
-            None => ResponseFuture::answer(stale),
+            Some(forward) => {
+                tell(cache, &key, Heard::Miss);
+                ResponseFuture::refreshed(forward)
+            }
+            None => use_stale(stale),
         }
     }
 }
@@ -351,13 +360,9 @@ fn hit<B>(
 }
 
 /// What a request gets that does not wait for the refresh.
-fn use_stale<B>(errand: &Errand) -> Response<CacheBody<B>> {
+fn stale_answer<B>(errand: &Errand) -> Response<CacheBody<B>> {
     let stale = errand.stale.as_ref();
     let stale = stale.expect("what is refreshed is there");
-    let cache = &errand.shared.cache;
-    let key = &errand.primary;
-    tell(cache, key, Heard::Hit);
-    tell(cache, key, Heard::ServedStale);
     let told = Told {
         detail: Some("stale-while-revalidate"),
         ..Told::default()

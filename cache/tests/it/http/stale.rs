@@ -56,6 +56,8 @@ async fn within_its_window_one_asks_anew_and_the_others_get_what_is_stale() {
     );
     test.get("/a").await.is("new");
     assert_eq!(test.calls(), 2);
+    let told = test.cache.snapshot();
+    assert_eq!((told.hits, told.misses, told.stale), (11, 2, 10));
 }
 
 /// A layer whose refreshes are tasks, and an origin that waits for permits.
