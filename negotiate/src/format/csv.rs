@@ -18,8 +18,10 @@ use super::{EncodeError, Format, Malformed, MediaType, Record, RowEncoder, csv_r
 ///
 /// A string that a spreadsheet would take for a formula is led by an apostrophe. Numbers are left as they are.
 ///
-/// What is read is a sequence of records, whose columns are named by the first line. An empty cell is `None` where that is possible;
-/// apostrophes are kept. There are at most 256 columns, and records 16 deep.
+/// What is read is a sequence of records, whose columns are named by the first line; or one record, where a struct or a map is asked for.
+/// An empty cell is `None` where that is possible; apostrophes are kept. There are at most 256 columns, with at most four dots in a name,
+/// and at most 512 fields; read into maps, names and entries may come to 64 times the body and a MiB. A quoted cell that does not end
+/// before the body does is an error, and so are numbers that are none.
 #[derive(Clone, Copy, Debug)]
 #[must_use]
 pub struct Csv {

@@ -5,6 +5,10 @@ mod cbor;
 #[cfg(feature = "csv")]
 mod csv;
 #[cfg(feature = "csv")]
+mod csv_cell;
+#[cfg(feature = "csv")]
+mod csv_columns;
+#[cfg(feature = "csv")]
 mod csv_read;
 mod error;
 mod html;
@@ -20,6 +24,10 @@ mod text;
 mod xml;
 #[cfg(feature = "xml")]
 mod xml_read;
+#[cfg(feature = "xml")]
+mod xml_root;
+#[cfg(feature = "xml")]
+mod xml_write;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -142,14 +142,70 @@ fn pythons_expat_reads_the_elements_that_were_written() {
             .chars()
             .map(|c| if legal(c) { c } else { '\u{fffd}' })
             .collect();
-        let mut fields = vec![
-            json!(["text", text]),
-            json!(["number", row.number.to_string()]),
-        ];
-        if row.place.is_none() {
-            fields.push(json!(["place", ""]));
-        }
-        json!(["one", fields])
+        let number = row.number.to_string();
+        json!(["one", [["text", text], ["number", number]]])
     });
     assert_eq!(found, json!(["all", elements.collect::<Vec<_>>()]));
+}
+
+/// Values of every kind that `serde` knows.
+#[derive(Serialize)]
+enum Kind {
+    Unit,
+    New(Value),
+    Items(Vec<u8>),
+    Pair(u8, char),
+    Record { kind: Option<Box<Kind>> },
+}
+
+#[test]
+fn pythons_expat_finds_one_root_whatever_the_value_is() {
+    fn written<T: Serialize>(value: T) -> Option<String> {
+        let mut out = Vec::new();
+        let encoded = Xml::root("all").item("one").encode(&value, &mut out);
+        encoded.ok().map(|()| String::from_utf8(out).unwrap())
+    }
+    let mut documents = vec![
+        written(Kind::Unit),
+        written(Kind::New(json!({"a": [1, [2], []]}))),
+        written(Kind::Items(vec![1, 2])),
+        written(Kind::Items(vec![])),
+        written(Kind::Pair(1, '&')),
+        written([Kind::Record {
+            kind: Some(Box::new(Kind::New(json!(null)))),
+        }]),
+        written(None::<u8>),
+        written(()),
+        written((1, "a", [f64::NAN])),
+    ];
+    for value in [
+        json!(null),
+        json!("]]>"),
+        json!([[1, 2], [], [3]]),
+        json!({}),
+        json!({"a": {"b": [{}, null]}}),
+    ] {
+        documents.push(written(value));
+    }
+    assert!(documents.iter().all(Option::is_some));
+    // Any character may be a key: it is refused, or it is a name for everyone.
+    let keys = (0..0x3000).chain((0x3000..0x11_0000).step_by(97));
+    let edges = [
+        0x3094, 0x3095, 0x30fa, 0x30fb, 0x9fa5, 0x9fa6, 0xac00, 0xd7a3, 0x10000,
+    ];
+    for key in keys.chain(edges).filter_map(char::from_u32) {
+        for name in [key.to_string(), format!("a{key}")] {
+            documents.push(written(std::collections::BTreeMap::from([(name, 1)])));
+        }
+    }
+    let documents: Vec<String> = documents.into_iter().flatten().collect();
+    assert!(documents.len() > 1000);
+    let program = "import json, sys\n\
+         import xml.etree.ElementTree as tree\n\
+         print(json.dumps([tree.fromstring(text.encode()).tag for text in json.load(sys.stdin.buffer)]))";
+    let input = serde_json::to_vec(&documents).unwrap();
+    let Some(found) = python(program, &input) else {
+        return;
+    };
+    assert_eq!(found, Value::from(vec!["all"; documents.len()]));
 }
