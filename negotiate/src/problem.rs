@@ -2,13 +2,25 @@
 
 use buttress_wire::{PROBLEM_JSON, Problem};
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
+use http::header::{
+    ACCEPT, ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap,
+    HeaderName, HeaderValue,
+};
 use http::response::Parts;
 use http_body_util::Full;
 use serde_json::Value;
 
 use crate::offers::Offers;
 use crate::xml_text::{escape, is_name};
+
+/// Fields that tell of the bytes that were there.
+const OF_OTHER_BYTES: [HeaderName; 5] = [
+    ETAG,
+    ACCEPT_RANGES,
+    HeaderName::from_static("content-digest"),
+    HeaderName::from_static("repr-digest"),
+    HeaderName::from_static("content-md5"),
+];
 
 const PROBLEM_XML: HeaderValue = HeaderValue::from_static("application/problem+xml");
 
@@ -35,12 +47,17 @@ pub(crate) fn prefers_xml(forms: &Offers<bool>, request: &HeaderMap) -> bool {
 }
 
 /// The problem that a response is, as XML. It may come from any layer, or from the handler: who makes one leaves it in the extensions.
+/// One that a layer between has coded is not what the extensions say any more.
 pub(crate) fn as_xml(head: &mut Parts) -> Option<Full<Bytes>> {
     let problem = head.extensions.get::<Problem>()?;
-    if head.headers.get(CONTENT_TYPE) != Some(&PROBLEM_JSON) {
+    let is_coded = head.headers.contains_key(CONTENT_ENCODING);
+    if is_coded || head.headers.get(CONTENT_TYPE) != Some(&PROBLEM_JSON) {
         return None;
     }
     let xml = to_xml(problem);
+    OF_OTHER_BYTES
+        .iter()
+        .for_each(|name| drop(head.headers.remove(name)));
     head.headers.insert(CONTENT_TYPE, PROBLEM_XML);
     if head.headers.contains_key(CONTENT_LENGTH) {
         head.headers.insert(CONTENT_LENGTH, xml.len().into());

@@ -14,6 +14,7 @@ mod error;
 mod html;
 mod json;
 mod json_lines;
+mod json_lines_read;
 mod markdown;
 #[cfg(feature = "msgpack")]
 mod msgpack;
@@ -128,8 +129,14 @@ pub trait Format: Send + Sync + 'static {
         None
     }
 
-    /// Whether it is made of text. If so, what [`decode`](Self::decode) gets is UTF-8, whatever charset the client sent.
+    /// Whether it is made of text. If so, what [`decode`](Self::decode) gets is UTF-8 without a byte order mark, whatever charset the client
+    /// sent.
     fn is_text(&self) -> bool {
+        true
+    }
+
+    /// Whether `charset` means something in its media types. If not, its text is UTF-8 whatever a client says there.
+    fn has_charset(&self) -> bool {
         true
     }
 
