@@ -1,12 +1,10 @@
 //! Comma-separated values (RFC 4180), and the same with tabs.
 
-use std::fmt;
-
-use csv_core::{Terminator, Writer, WriterBuilder};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::table::{self, Cell, Columns, Lines, Table};
+use super::csv_write::Separated;
+use super::table::{self, Table};
 use super::{EncodeError, Format, Malformed, MediaType, Record, RowEncoder, csv_read};
 
 /// CSV: `text/csv`, in UTF-8, with a header line, lines ended by CRLF.
@@ -14,9 +12,11 @@ use super::{EncodeError, Format, Malformed, MediaType, Record, RowEncoder, csv_r
 /// It holds records and collections of records; a collection that is sent by [`Negotiated::rows`](crate::Negotiated::rows) or
 /// [`Negotiated::stream`](crate::Negotiated::stream) has its header also when it is empty. Fields of nested structs and maps are columns
 /// called `outer.inner`. `None`, `()` and numbers that are none are empty cells. A list in a cell is an error, and so is a field
-/// without a column.
+/// without a column. An empty collection that is sent by [`Negotiated::reply`](crate::Negotiated::reply) is an empty body: nobody knows its
+/// columns.
 ///
-/// A string that a spreadsheet would take for a formula is led by an apostrophe. Numbers are left as they are.
+/// A string that a spreadsheet would take for a formula is led by an apostrophe; so is what follows a comma, a semicolon, a tab or a line
+/// break in it, where that would be one for a spreadsheet that separates cells by that. Numbers are left as they are.
 ///
 /// What is read is a sequence of records, whose columns are named by the first line; or one record, where a struct or a map is asked for.
 /// An empty cell is `None` where that is possible; apostrophes are kept. There are at most 256 columns, with at most four dots in a name,
@@ -121,77 +121,6 @@ impl RowEncoder for CsvRows {
     }
 }
 
-/// Lines of cells with a separator between them.
-struct Separated {
-    core: Writer,
-    defend: bool,
-}
-
-impl Separated {
-    fn new(delimiter: u8, defend: bool) -> Self {
-        let mut builder = WriterBuilder::new();
-        builder.delimiter(delimiter).terminator(Terminator::CRLF);
-        Self {
-            core: builder.build(),
-            defend,
-        }
-    }
-
-    fn write<'a>(&mut self, cells: impl Iterator<Item = &'a str>, out: &mut Vec<u8>) {
-        for (at, text) in cells.enumerate() {
-            if at > 0 {
-                append(out, 4, |room| self.core.delimiter(room).1);
-            }
-            append(out, 2 * text.len() + 2, |room| {
-                self.core.field(text.as_bytes(), room).2
-            });
-        }
-        append(out, 8, |room| self.core.terminator(room).1);
-    }
-}
-
-impl Lines for Separated {
-    fn header(&mut self, columns: &Columns, out: &mut Vec<u8>) {
-        let defended = columns.iter().map(|name| {
-            let mut cell = String::with_capacity(name.len() + 1);
-            self.text(name, &mut cell);
-            cell
-        });
-        let names: Vec<String> = defended.collect();
-        self.write(names.iter().map(String::as_str), out);
-    }
-
-    fn line(&mut self, _columns: &Columns, cells: &[Cell], out: &mut Vec<u8>) {
-        self.write(cells.iter().map(|cell| cell.text.as_str()), out);
-    }
-
-    /// Puts down a string that no spreadsheet takes for a formula.
-    fn text(&self, text: &str, cell: &mut String) {
-        // The last four are the full-width forms of the first four.
-        const FORMULA: [char; 11] = [
-            '=', '+', '-', '@', '\t', '\r', '\n', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}',
-        ];
-        if self.defend && text.starts_with(FORMULA) {
-            cell.push('\'');
-        }
-        cell.push_str(text);
-    }
-}
-
-impl fmt::Debug for Separated {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Separated").finish_non_exhaustive()
-    }
-}
-
-/// Lets `write` fill at most `room` bytes at the end of `out`; it tells how many it filled.
-fn append(out: &mut Vec<u8>, room: usize, write: impl FnOnce(&mut [u8]) -> usize) {
-    let start = out.len();
-    out.resize(start + room, 0);
-    let written = write(&mut out[start..]);
-    out.truncate(start + written);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -294,7 +223,7 @@ mod tests {
             ("+1", "'+1"),
             ("-1", "'-1"),
             ("@x", "'@x"),
-            ("\tx", "'\tx"),
+            ("\tx", "\"'\tx\""),
             ("\rx", "\"'\rx\""),
             ("＝1", "'＝1"),
             ("a=1", "a=1"),

@@ -10,6 +10,8 @@ mod csv_cell;
 mod csv_columns;
 #[cfg(feature = "csv")]
 mod csv_read;
+#[cfg(feature = "csv")]
+mod csv_write;
 mod error;
 mod html;
 mod json;

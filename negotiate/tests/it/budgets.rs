@@ -135,6 +135,30 @@ fn a_record_of_a_stream_allocates_nearly_nothing_and_a_million_of_them_no_more_e
 }
 
 #[test]
+fn a_large_record_makes_no_large_batch_of_the_next() {
+    let found = std::cell::RefCell::new(None);
+    let service = NegotiateLayer::new((NdJson::new(),)).layer(tower::service_fn(
+        async |request: Request<()>| {
+            *found.borrow_mut() = Negotiated::<(NdJson,)>::of(&request);
+            Ok::<_, Infallible>(Response::new(ReplyBody::default()))
+        },
+    ));
+    tokio_test::block_on(service.oneshot(Request::new(()))).unwrap();
+    let negotiated = found.take().unwrap();
+    let large: &'static str = "x".repeat(4 << 20).leak();
+    let sales = [large, "a", "b"].map(|product| Ok::<_, Infallible>(Sale { id: 1, product }));
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut reply = negotiated.stream(futures_util::stream::iter(sales));
+    let Poll::Ready(Ok(response)) = Pin::new(&mut reply).poll(&mut cx) else {
+        panic!("the records are there")
+    };
+    let mut body = response.into_body();
+    let (spent, _) =
+        count(|| while let Poll::Ready(Some(_)) = Pin::new(&mut body).poll_frame(&mut cx) {});
+    assert!(spent.bytes < 40_000, "{spent:?}");
+}
+
+#[test]
 fn futures_and_choices_are_small() {
     let inner = size_of::<[u64; 4]>();
     assert!(size_of::<ResponseFuture<[u64; 4], (Json,)>>() <= inner + 24);
