@@ -453,7 +453,7 @@ mod tests {
     #[cfg(feature = "cldr")]
     #[test]
     fn a_lookup_by_cldr_takes_what_is_wanted_most() {
-        let chinese = Languages::new(["zh-Hans", "zh-Hant", "en"]);
+        let chinese = Languages::new(["zh-Hans", "zh-Hant", "en", "de"]);
         let chosen = |field| {
             let found = chinese.lookup_cldr(&headers(ACCEPT_LANGUAGE, field));
             found.map(|chosen| (chosen.name, chosen.weight.unwrap().thousandths()))
@@ -461,6 +461,12 @@ mod tests {
         assert_eq!(chosen("en;q=0.5, zh-TW;q=0.8"), Some(("zh-Hant", 800)));
         assert_eq!(chosen("zh-TW;q=0, en-AU;q=0.1"), Some(("en", 100)));
         assert_eq!(chosen("fr, !!"), None);
+        assert_eq!(chosen("de-AT"), Some(("de", 1000)));
+        assert_eq!(
+            chosen("en;q=0, en-AU, de;q=0.1"),
+            Some(("de", 100)),
+            "it is refused"
+        );
         let plain = headers(ACCEPT_LANGUAGE, "zh-TW");
         assert_eq!(chinese.lookup(&plain), None);
     }
@@ -480,6 +486,12 @@ mod tests {
             one.select(&headers(ACCEPT_ENCODING, &many.replace("gzip", "br")))
                 .is_some()
         );
+        for (length, expected) in [(8192, None), (8193, Some("de"))] {
+            let field = format!("fr,{}", " ".repeat(length - 3));
+            let languages = Languages::new(["de"]);
+            let chosen = languages.filter(&headers(ACCEPT_LANGUAGE, &field));
+            assert_eq!(chosen.map(|chosen| chosen.name), expected, "{length}");
+        }
         let long = format!("fr;q=0.{}", "0".repeat(8192));
         assert!(
             Languages::new(["de"])

@@ -303,6 +303,7 @@ mod tests {
             ("été", "_t_"),
             ("", "download"),
             ("..", "download"),
+            (".sales.", "sales"),
         ] {
             let found = content_disposition(stem, "csv").unwrap();
             let expected = format!("attachment; filename=\"{expected}.csv\"");

@@ -239,7 +239,95 @@ mod tests {
     }
 
     #[test]
+    fn every_kind_of_text_is_defused_and_numbers_that_are_none_are_not_there() {
+        #[derive(Serialize)]
+        enum Kind {
+            #[serde(rename = "=Named")]
+            Named,
+        }
+        #[derive(Serialize)]
+        struct Odd {
+            char: char,
+            kind: Kind,
+            some: Option<&'static str>,
+            nan: f64,
+            infinite: f32,
+            unit: (),
+            small: f32,
+        }
+        impl Record for Odd {
+            const COLUMNS: &'static [&'static str] =
+                &["char", "kind", "some", "nan", "infinite", "unit", "small"];
+        }
+        let odd = Odd {
+            char: '@',
+            kind: Kind::Named,
+            some: Some("+"),
+            nan: f64::NAN,
+            infinite: f32::NEG_INFINITY,
+            unit: (),
+            small: 0.5,
+        };
+        let expected = "char,kind,some,nan,infinite,unit,small\r\n'@,'=Named,'+,,,,0.5\r\n";
+        check(&odd, expected);
+        let mut out = Vec::new();
+        let mut rows = Csv::new().rows(Odd::COLUMNS);
+        rows.begin(&mut out).unwrap();
+        rows.row(&odd, &mut out).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_collection_of_which_nothing_is_known_is_nothing() {
+        check::<[Row]>(&[], "");
+        check(&serde_json::json!({}), "");
+    }
+
+    #[test]
+    fn a_record_has_no_two_fields_of_one_name_and_none_without_a_column() {
+        struct Twice(&'static [&'static str]);
+        impl Serialize for Twice {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                use serde::ser::SerializeStruct;
+                let mut fields = serializer.serialize_struct("Twice", 2)?;
+                for name in self.0 {
+                    fields.serialize_field(name, &1)?;
+                }
+                fields.end()
+            }
+        }
+        impl Record for Twice {
+            const COLUMNS: &'static [&'static str] = &["a", "b"];
+        }
+        let written = |names| {
+            let mut out = Vec::new();
+            let written = Csv::new().rows(Twice::COLUMNS).row(&Twice(names), &mut out);
+            written.map(|()| String::from_utf8(out).unwrap()).ok()
+        };
+        assert_eq!(written(&["b", "a"]).as_deref(), Some("1,1\r\n"));
+        assert_eq!(written(&["b"]).as_deref(), Some(",1\r\n"));
+        assert_eq!(written(&["a", "a"]), None);
+        assert_eq!(written(&["c"]), None);
+    }
+
+    #[test]
+    fn many_columns_are_found_by_name() {
+        let keys: std::collections::BTreeMap<String, u32> = (0..20_000)
+            .map(|at| (format!("key{at}.inner"), at))
+            .collect();
+        let line = csv(&keys).unwrap();
+        assert_eq!(line.matches(',').count(), 2 * 19_999);
+    }
+
+    #[test]
     fn what_is_no_table_is_refused() {
+        struct Bytes;
+        impl Serialize for Bytes {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_bytes(b"1")
+            }
+        }
+        assert!(csv(&std::collections::BTreeMap::from([("a", Bytes)])).is_err());
         let refused = |value: serde_json::Value| csv(&value).is_err();
         assert!(refused(serde_json::json!(1)));
         assert!(refused(serde_json::json!([1, 2])));

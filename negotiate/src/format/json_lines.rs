@@ -251,6 +251,32 @@ mod tests {
     }
 
     #[test]
+    fn what_is_around_a_sequence_does_not_hide_it() {
+        #[derive(serde::Serialize)]
+        struct New(Option<Vec<u8>>);
+        #[derive(serde::Serialize)]
+        struct Pair(u8, u8);
+        let written = |value: &dyn Fn(&mut Vec<u8>)| {
+            let mut out = Vec::new();
+            value(&mut out);
+            String::from_utf8(out).unwrap()
+        };
+        let lines = NdJson::new();
+        assert_eq!(
+            written(&|out| lines.encode(&New(Some(vec![1, 2])), out).unwrap()),
+            "1\n2\n"
+        );
+        assert_eq!(
+            written(&|out| lines.encode(&New(None), out).unwrap()),
+            "null\n"
+        );
+        assert_eq!(
+            written(&|out| lines.encode(&Pair(1, 2), out).unwrap()),
+            "1\n2\n"
+        );
+    }
+
+    #[test]
     fn what_is_written_is_read() {
         let value = json!([{"a": [1, [2, 3]]}, [4, []], null, "x\ny"]);
         let back: Value = NdJson::new()

@@ -267,6 +267,13 @@ fn a_field_over_the_limits_counts_as_absent() {
     let many = format!("{}text/plain", "image/png;a=\"1\",".repeat(255));
     assert_eq!(format(&two(), &many), Some("txt"));
     assert_eq!(format(&two(), &format!("a/b,{many}")), Some("json"));
+    // A long field is read as a short one is.
+    let filler = "image/png,".repeat(64);
+    assert_eq!(format(&two(), &format!("{filler}text/*")), Some("txt"));
+    let tie = format!("{filler}text/plain,application/json");
+    assert_eq!(format(&two(), &tie), Some("txt"), "the first is the first");
+    let tie = format!("{}text/plain,application/json", "image/png,".repeat(63));
+    assert_eq!(format(&two(), &tie), Some("txt"));
     let long = format!("text/plain;a=\"{}\"", "x".repeat(8192));
     assert_eq!(format(&two(), &long), Some("json"));
     let seen = handled(&limits(20, 9), &["image/png", "image/gif;q=1"]).unwrap();

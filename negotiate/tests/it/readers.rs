@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use buttress_negotiate::{Csv, Format, Record, RowEncoder, Tsv, Xml};
+use buttress_negotiate::{Csv, Format, Json, JsonSeq, NdJson, Record, RowEncoder, Tsv, Xml};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -208,4 +208,41 @@ fn pythons_expat_finds_one_root_whatever_the_value_is() {
         return;
     };
     assert_eq!(found, Value::from(vec!["all"; documents.len()]));
+}
+
+/// `NaN` and the like are no JSON, and Python is told so; nor are control characters in strings.
+#[test]
+fn pythons_json_reads_what_was_written_by_the_letter() {
+    let program = "import json, sys\n\
+         def refuse(word): raise ValueError(word)\n\
+         def read(text): return json.loads(text, parse_constant=refuse, strict=True)\n\
+         json_text, lines, sequence, numbers = [bytes(part) for part in json.load(sys.stdin.buffer)]\n\
+         lines = lines.decode().split('\\n')\n\
+         records = sequence.decode().split('\\x1e')\n\
+         assert lines.pop() == '' and records.pop(0) == '' and all(r.endswith('\\n') for r in records)\n\
+         print(json.dumps([read(json_text), [read(l) for l in lines], [read(r) for r in records], read(numbers)]))";
+    let mut numbers = Vec::new();
+    let odd = (
+        f64::NAN,
+        f64::INFINITY,
+        f32::NEG_INFINITY,
+        1e300,
+        -0.5,
+        u64::MAX,
+    );
+    Json.encode(&odd, &mut numbers).unwrap();
+    let parts = [
+        written(&Json),
+        written(&NdJson::new()),
+        written(&JsonSeq),
+        numbers,
+    ];
+    let Some(found) = python(program, &serde_json::to_vec(&parts).unwrap()) else {
+        return;
+    };
+    let all = serde_json::to_value(rows()).unwrap();
+    assert_eq!(found[0], all);
+    assert_eq!(found[1], all);
+    assert_eq!(found[2], all);
+    assert_eq!(found[3], json!([null, null, null, 1e300, -0.5, u64::MAX]));
 }
