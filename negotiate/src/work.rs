@@ -212,7 +212,7 @@ mod tests {
                 "a/b;q=0.5,",
             ] {
                 // Fields of names are read up to 8192 bytes and 256 elements.
-                for length in [250 * piece.len(), 8000, 20_000] {
+                for length in [250 * piece.len(), 8000] {
                     let field = format!("{start}{}", piece.repeat(length / piece.len()));
                     check(field.as_bytes(), &NAMES, &OFFERS);
                 }

@@ -1,6 +1,7 @@
 //! Values as elements.
 
 use std::fmt;
+use std::io::Write;
 
 use serde::Serialize;
 use serde::ser::{self, Serializer};
@@ -157,6 +158,17 @@ impl<'d, 'o, 'n> Node<'d, 'o, 'n> {
         Ok(())
     }
 
+    fn number(self, number: impl fmt::Display) -> Result<(), NotXml> {
+        let (Place::Element(name) | Place::Field(name)) = self.place else {
+            return self.text(&number.to_string());
+        };
+        self.document.start(name)?;
+        self.document.content();
+        write!(self.document.out, "{number}").map_err(ser::Error::custom)?;
+        self.document.end(name);
+        Ok(())
+    }
+
     fn nothing(self) -> Result<(), NotXml> {
         match self.place {
             Place::Element(_) => self.text(""),
@@ -214,7 +226,7 @@ impl<'d, 'o, 'n> Node<'d, 'o, 'n> {
 macro_rules! numbers {
     ($($method:ident($number:ty);)*) => {
         $(fn $method(self, number: $number) -> Result<(), NotXml> {
-            self.text(&number.to_string())
+            self.number(number)
         })*
     };
 }
@@ -244,7 +256,10 @@ impl<'d, 'o, 'n> Serializer for Node<'d, 'o, 'n> {
         serialize_u128(u128);
         serialize_f32(f32);
         serialize_f64(f64);
-        serialize_char(char);
+    }
+
+    fn serialize_char(self, char: char) -> Result<(), NotXml> {
+        self.text(char.encode_utf8(&mut [0; 4]))
     }
 
     fn serialize_str(self, text: &str) -> Result<(), NotXml> {
