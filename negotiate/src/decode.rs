@@ -383,3 +383,27 @@ impl Error for DecodeError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_becomes_utf8_and_nothing_of_it_is_lost() {
+        let utf8 = |charset: Charset, body: &[u8]| {
+            let text = charset.to_utf8(body).map(Cow::into_owned);
+            text.map_err(|error| error.position())
+        };
+        assert_eq!(utf8(Charset::Utf8, b" a\n"), Ok(b" a\n".to_vec()));
+        assert_eq!(
+            utf8(Charset::Utf8, b"\xef\xbb\xbf a\n"),
+            Ok(b" a\n".to_vec())
+        );
+        assert_eq!(
+            utf8(Charset::Latin1, b"\xe9\x80\n"),
+            Ok("\u{e9}\u{80}\n".into())
+        );
+        let place = Position::Line { line: 2, column: 2 };
+        assert_eq!(utf8(Charset::Utf8, b"a\nb\xff"), Err(Some(place)));
+    }
+}
