@@ -26,6 +26,8 @@ mod text;
 #[cfg(feature = "xml")]
 mod xml;
 #[cfg(feature = "xml")]
+mod xml_document;
+#[cfg(feature = "xml")]
 mod xml_read;
 #[cfg(feature = "xml")]
 mod xml_root;

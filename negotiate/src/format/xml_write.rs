@@ -1,13 +1,13 @@
 //! Values as elements.
 
 use std::fmt;
-use std::io::Write;
 
 use serde::Serialize;
 use serde::ser::{self, Serializer};
 
 use super::EncodeError;
-use crate::xml_text::{escape, escape_attribute, is_name};
+use super::xml_document::{Document, NotXml};
+use crate::xml_text::is_name;
 
 /// Appends `value` as one element, whatever it is. Members of a sequence without a name of its own are called `item`.
 pub(super) fn element<T: Serialize + ?Sized>(
@@ -16,96 +16,14 @@ pub(super) fn element<T: Serialize + ?Sized>(
     value: &T,
     out: &mut Vec<u8>,
 ) -> Result<(), EncodeError> {
-    let document = &mut Document {
-        out,
-        item,
-        is_open: false,
-    };
+    let document = &mut Document::new(out, item);
     let place = Place::Element(name);
     let written = value.serialize(Node { document, place });
     written.map_err(EncodeError::new)
 }
 
-struct Document<'o> {
-    out: &'o mut Vec<u8>,
-    item: &'static str,
-    /// Whether the last start tag has no `>` yet: attributes may follow.
-    is_open: bool,
-}
-
-impl Document<'_> {
-    fn start(&mut self, name: &str) -> Result<(), NotXml> {
-        if !is_name(name) {
-            return Err(NotXml(format!("{name:?} is no name of an element")));
-        }
-        self.content();
-        self.out.push(b'<');
-        self.out.extend_from_slice(name.as_bytes());
-        self.is_open = true;
-        Ok(())
-    }
-
-    /// Ends a start tag that is still open.
-    fn content(&mut self) {
-        if std::mem::take(&mut self.is_open) {
-            self.out.push(b'>');
-        }
-    }
-
-    fn end(&mut self, name: &str) {
-        if std::mem::take(&mut self.is_open) {
-            self.out.extend_from_slice(b"/>");
-            return;
-        }
-        self.out.extend_from_slice(b"</");
-        self.out.extend_from_slice(name.as_bytes());
-        self.out.push(b'>');
-    }
-
-    fn text(&mut self, text: &str) {
-        if !text.is_empty() {
-            self.content();
-            escape(text, self.out);
-        }
-    }
-
-    fn attribute(&mut self, name: &str, text: &str) -> Result<(), NotXml> {
-        if !self.is_open || !is_name(name) {
-            return Err(NotXml(format!(
-                "there is no place for an attribute {name:?}"
-            )));
-        }
-        self.out.push(b' ');
-        self.out.extend_from_slice(name.as_bytes());
-        self.out.extend_from_slice(b"=\"");
-        escape_attribute(text, self.out);
-        self.out.push(b'"');
-        Ok(())
-    }
-}
-
-/// Why a value is no XML.
-#[derive(Debug)]
-struct NotXml(String);
-
-impl NotXml {
-    fn content() -> Self {
-        Self("an attribute or a text holds one plain value, and a choice is an enum".into())
-    }
-}
-
-impl fmt::Display for NotXml {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for NotXml {}
-
-impl ser::Error for NotXml {
-    fn custom<T: fmt::Display>(message: T) -> Self {
-        Self(message.to_string())
-    }
+fn not_plain() -> NotXml {
+    NotXml("an attribute or a text holds one plain value, and a choice is an enum".into())
 }
 
 /// What a value becomes.
@@ -153,7 +71,7 @@ impl<'d, 'o, 'n> Node<'d, 'o, 'n> {
             }
             Place::Attribute(name) => self.document.attribute(name, text)?,
             Place::Text => self.document.text(text),
-            Place::Choice => return Err(NotXml::content()),
+            Place::Choice => return Err(not_plain()),
         }
         Ok(())
     }
@@ -163,8 +81,7 @@ impl<'d, 'o, 'n> Node<'d, 'o, 'n> {
             return self.text(&number.to_string());
         };
         self.document.start(name)?;
-        self.document.content();
-        write!(self.document.out, "{number}").map_err(ser::Error::custom)?;
+        self.document.number(number)?;
         self.document.end(name);
         Ok(())
     }
@@ -178,7 +95,7 @@ impl<'d, 'o, 'n> Node<'d, 'o, 'n> {
 
     fn record(self) -> Result<Fields<'d, 'o, 'n>, NotXml> {
         let (Place::Element(name) | Place::Field(name)) = self.place else {
-            return Err(NotXml::content());
+            return Err(not_plain());
         };
         self.document.start(name)?;
         Ok(Fields {
@@ -193,7 +110,7 @@ impl<'d, 'o, 'n> Node<'d, 'o, 'n> {
             Place::Element(name) => (Place::Element(self.document.item), Some(name)),
             Place::Field(name) => (Place::Element(name), None),
             Place::Choice => (Place::Choice, None),
-            Place::Attribute(_) | Place::Text => return Err(NotXml::content()),
+            Place::Attribute(_) | Place::Text => return Err(not_plain()),
         };
         if let Some(name) = name {
             self.document.start(name)?;
@@ -213,7 +130,7 @@ impl<'d, 'o, 'n> Node<'d, 'o, 'n> {
                 self.document.start(name).map(|()| Some(name))
             }
             Place::Choice => Ok(None),
-            Place::Attribute(_) | Place::Text => Err(NotXml::content()),
+            Place::Attribute(_) | Place::Text => Err(not_plain()),
         }
     }
 

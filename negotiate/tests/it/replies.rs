@@ -106,6 +106,7 @@ fn only_a_file_format_is_an_attachment() {
         "attachment; filename=\"sales.csv\""
     );
     assert_eq!(named("application/json"), None);
+    assert_eq!(named("application/xml"), None);
 }
 
 #[test]

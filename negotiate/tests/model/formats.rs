@@ -22,6 +22,27 @@ fn rows() -> impl Strategy<Value = Vec<Row>> {
     proptest::collection::vec(row, 1..5)
 }
 
+/// With all that may be absent.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+struct Deep {
+    number: Option<i32>,
+    truth: bool,
+    #[serde(default)]
+    tags: Vec<u8>,
+    inner: Option<Inner>,
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+struct Inner {
+    size: Size,
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+enum Size {
+    Small,
+    Large,
+}
+
 fn encoded_len(row: &Row) -> usize {
     let mut out = Vec::new();
     MsgPack.encode(row, &mut out).unwrap();
@@ -82,6 +103,41 @@ proptest! {
             let back: Vec<Row> = xml.decode(&written).unwrap();
             prop_assert_eq!(&back, &legal);
         }
+    }
+
+    #[test]
+    fn what_is_no_collection_is_read_as_it_was_written(
+        row in rows().prop_map(|mut rows| rows.remove(0)),
+        number: Option<i32>,
+        truth: bool,
+        tags in proptest::collection::vec(any::<u8>(), 0..3),
+    ) {
+        fn there_and_back<T>(format: &impl Format, value: &T) -> Result<(), TestCaseError>
+        where
+            T: Serialize + serde::de::DeserializeOwned + PartialEq + std::fmt::Debug,
+        {
+            let mut out = Vec::new();
+            format.encode(value, &mut out).unwrap();
+            prop_assert_eq!(&format.decode::<T>(&out).unwrap(), value, "{}", format.name());
+            Ok(())
+        }
+        macro_rules! all {
+            ($value:expr, $($format:expr),*) => {
+                $(there_and_back(&$format, $value)?;)*
+            };
+        }
+        let (lines, xml) = (NdJson::new(), Xml::root("all"));
+        all!(&row, Json, lines, JsonSeq, Cbor, MsgPack);
+        all!(&row, Csv::new().with_dangerous_formulas(), Tsv::new().with_dangerous_formulas());
+        all!(&Row { text: legal(&row.text), ..row.clone() }, xml);
+        let deep = Deep { number, truth, tags, inner: Some(Inner { size: Size::Large }) };
+        all!(&deep, Json, lines, JsonSeq, Cbor, MsgPack, xml);
+        all!(&Deep { inner: None, ..deep.clone() }, Json, lines, JsonSeq, Cbor, MsgPack, xml);
+        all!(&row.text, Json, lines, JsonSeq, Cbor, MsgPack);
+        all!(&number, Json, lines, JsonSeq, Cbor, MsgPack);
+        all!(&truth, Json, lines, JsonSeq, Cbor, MsgPack, xml);
+        all!(&Size::Small, Json, lines, JsonSeq, Cbor, MsgPack);
+        all!(&(row.number, truth), Json, lines, JsonSeq, Cbor, MsgPack);
     }
 
     #[test]
