@@ -229,7 +229,7 @@ const TENTHS: u64 = u64::from_le_bytes(*b"q=0.\0,\0\0");
 const DIGIT: u64 = u64::from_le_bytes([0, 0, 0, 0, 0xff, 0, 0xff, 0xff]);
 
 /// What stands behind a `;`, if that is a weight and nothing else, and how long it is.
-#[inline]
+#[inline(always)]
 fn lone_weight(rest: &[u8]) -> Option<(QValue, usize)> {
     // Nearly every weight that is sent.
     if let Some(word) = rest.first_chunk::<8>() {
@@ -241,6 +241,11 @@ fn lone_weight(rest: &[u8]) -> Option<(QValue, usize)> {
     } else if let [b'q', b'=', b'0', b'.', digit @ b'0'..=b'9'] = rest {
         return Some((QValue::tenths(digit - b'0'), 5));
     }
+    other_weight(rest)
+}
+
+#[inline(never)]
+fn other_weight(rest: &[u8]) -> Option<(QValue, usize)> {
     let length = cut(rest);
     if !matches!(rest.get(length), None | Some(b',')) {
         return None;
