@@ -89,12 +89,7 @@ where
     ) -> Poll<Result<(), StreamError<E>>> {
         *self.as_mut().project().is_away = true;
         let filled = self.as_mut().poll_records(cx);
-        let this = self.project();
-        *this.is_away = false;
-        // What an encoder began and could not end is no record.
-        if matches!(filled, Poll::Ready(Err(_))) {
-            this.buffer.truncate(*this.whole);
-        }
+        *self.project().is_away = false;
         filled
     }
 
@@ -132,6 +127,7 @@ where
     fn break_off(self: Pin<&mut Self>, error: ReplyError) {
         let mut this = self.project();
         this.rows.set(None);
+        // What an encoder began and could not end is no record.
         this.buffer.truncate(*this.whole);
         if !this.encoder.break_off(this.buffer) {
             *this.failed = Some(error);

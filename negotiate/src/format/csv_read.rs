@@ -88,8 +88,9 @@ fn allowance(body: &[u8]) -> Counter<usize> {
     Counter::new((1 << 20) + 64 * body.len())
 }
 
-/// About what an entry of a map takes beside its name.
+/// About what an entry of a map takes beside its name, and what a map in a map does: trees have room for several entries from the first on.
 const ENTRY: usize = 64;
+const MAP: usize = 640;
 
 struct Table<'b> {
     reader: csv::Reader<&'b [u8]>,
@@ -272,9 +273,14 @@ struct NextField<'r> {
 }
 
 impl NextField<'_> {
-    fn charge(&self, name: &str) -> Result<(), Reason> {
+    fn charge(&self, field: &Field) -> Result<(), Reason> {
         if self.copied {
-            let left = self.of.allowance.get().checked_sub(name.len() + ENTRY);
+            let map = match field.place {
+                Place::Cell(_) => 0,
+                Place::Record(_) => MAP,
+            };
+            let left = self.of.allowance.get();
+            let left = left.checked_sub(field.name.len() + ENTRY + map);
             let too_much =
                 || Reason::custom("there is far more in the columns' names than in cells");
             self.of.allowance.set(left.ok_or_else(too_much)?);
@@ -293,7 +299,7 @@ impl<'de> MapAccess<'de> for NextField<'_> {
         let Some(field) = self.of.fields.get(self.at) else {
             return Ok(None);
         };
-        self.charge(&field.name)?;
+        self.charge(field)?;
         let name: StrDeserializer<'_, Reason> = (*field.name).into_deserializer();
         seed.deserialize(name).map(Some)
     }
