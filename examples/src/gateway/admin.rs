@@ -1,0 +1,111 @@
+//! What the gateway itself answers, under `/-/`.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Full, Limited};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::proxy::{Body, boxed};
+use crate::stack::Parts;
+
+/// What is to be forgotten.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Purge {
+    #[serde(default)]
+    tags: Vec<String>,
+    #[serde(default)]
+    all: bool,
+}
+
+/// `None`: it is not for us.
+pub(crate) async fn answer(
+    parts: Arc<Parts>,
+    token: Option<Arc<str>>,
+    request: Request<Body>,
+) -> Result<Response<Body>, Request<Body>> {
+    let is_get = request.method() == Method::GET;
+    let path = request.uri().path();
+    if !path.starts_with("/-/") {
+        return Err(request);
+    }
+    Ok(match path {
+        "/-/health" if is_get => say(StatusCode::OK, &json!({"status": "ok"})),
+        "/-/snapshot" if is_get => say(StatusCode::OK, &snapshot(&parts)),
+        "/-/purge" if request.method() == Method::POST => {
+            if !token.is_some_and(|token| is_authorized(request.headers(), &token)) {
+                let how = "start the gateway with --purge-token, and send it as a bearer token";
+                return Ok(say(StatusCode::FORBIDDEN, &json!({"error": how})));
+            }
+            purge(&parts, request.into_body()).await
+        }
+        _ => {
+            let what = "GET /-/health, GET /-/snapshot, POST /-/purge";
+            say(StatusCode::NOT_FOUND, &json!({"error": what}))
+        }
+    })
+}
+
+fn snapshot(parts: &Parts) -> Value {
+    let breakers: serde_json::Map<_, _> = parts
+        .breakers
+        .iter()
+        .map(|breaker| {
+            (
+                breaker.name().to_string(),
+                json!(format!("{:?}", breaker.state())),
+            )
+        })
+        .collect();
+    json!({
+        "cache": parts.cache.as_ref().map(|cache| {
+            let now = cache.snapshot();
+            json!({"hits": now.hits, "misses": now.misses, "entries": now.entries, "bytes": now.weight})
+        }),
+        "dedup": parts.dedup.as_ref().map(|dedup| json!({"flights": dedup.snapshot().flights})),
+        "breakers": breakers,
+    })
+}
+
+async fn purge(parts: &Parts, body: Body) -> Response<Body> {
+    let Some(cache) = &parts.cache else {
+        return say(StatusCode::CONFLICT, &json!({"error": "there is no cache"}));
+    };
+    let body = Limited::new(body, 64 * 1024).collect().await;
+    let purge = body
+        .ok()
+        .and_then(|body| serde_json::from_slice::<Purge>(&body.to_bytes()).ok());
+    let Some(purge) = purge else {
+        let usage = json!({"error": "send {\"tags\": [\"..\"]} or {\"all\": true}"});
+        return say(StatusCode::BAD_REQUEST, &usage);
+    };
+    if purge.all {
+        cache.clear();
+    }
+    cache.invalidate(&purge.tags);
+    say(StatusCode::OK, &json!({"purged": true}))
+}
+
+/// Takes as long for a wrong token as for the right one.
+fn is_authorized(headers: &HeaderMap, token: &str) -> bool {
+    let sent = headers.get(header::AUTHORIZATION);
+    let sent = sent.and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
+    sent.is_some_and(|sent| {
+        let differ = sent
+            .iter()
+            .zip(token.as_bytes())
+            .fold(0, |all, (a, b)| all | (a ^ b));
+        sent.len() == token.len() && differ == 0
+    })
+}
+
+fn say(status: StatusCode, body: &Value) -> Response<Body> {
+    let mut response = Response::new(Full::new(Bytes::from(body.to_string())));
+    *response.status_mut() = status;
+    let json = http::HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, json);
+    boxed(response)
+}

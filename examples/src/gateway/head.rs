@@ -1,0 +1,72 @@
+//! What changes in the head of a message on its way through (RFC 9110, section 7.6).
+
+use std::net::SocketAddr;
+
+use buttress_wire::fields::strip_hop_by_hop;
+use http::header::{EXPECT, HOST, HeaderName, VIA};
+use http::{HeaderMap, HeaderValue, Uri, Version};
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// For the upstream: without what was said to us only, and with who asks.
+pub(crate) fn pass_on(headers: &mut HeaderMap, version: Version, uri: &Uri, client: SocketAddr) {
+    strip_hop_by_hop(headers);
+    // The server answers it as soon as the body is wanted.
+    headers.remove(EXPECT);
+    // In HTTP/2 the host is in the target.
+    if !headers.contains_key(HOST)
+        && let Some(host) = uri.authority()
+        && let Ok(host) = HeaderValue::from_str(host.as_str())
+    {
+        headers.insert(HOST, host);
+    }
+    if let Some(host) = headers.get(HOST).cloned() {
+        headers.entry(FORWARDED_HOST).or_insert(host);
+    }
+    let proto = HeaderValue::from_static("http");
+    headers.entry(FORWARDED_PROTO).or_insert(proto);
+    if let Ok(client) = HeaderValue::from_str(&client.ip().to_string()) {
+        headers.append(FORWARDED_FOR, client);
+    }
+    let via = if version == Version::HTTP_2 {
+        "2 gateway"
+    } else {
+        "1.1 gateway"
+    };
+    headers.append(VIA, HeaderValue::from_static(via));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_said_to_us_only_goes_no_further_and_who_asks_does() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("host", "shop.example"),
+            ("connection", "keep-alive, x-mine"),
+            ("x-mine", "1"),
+            ("expect", "100-continue"),
+            ("x-forwarded-for", "192.0.2.1"),
+        ] {
+            headers.append(name, HeaderValue::from_static(value));
+        }
+        let client = ([127, 0, 0, 1], 4000).into();
+        pass_on(
+            &mut headers,
+            Version::HTTP_11,
+            &Uri::from_static("/"),
+            client,
+        );
+        let all = |name: &str| -> Vec<_> { headers.get_all(name).iter().collect() };
+        assert_eq!(all("host"), ["shop.example"]);
+        assert_eq!(all("x-forwarded-for"), ["192.0.2.1", "127.0.0.1"]);
+        assert_eq!(all("via"), ["1.1 gateway"]);
+        for gone in ["connection", "x-mine", "expect"] {
+            assert!(!headers.contains_key(gone), "{gone}");
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! Interim responses (1xx), which hyper's server cannot send: they are written onto the connection, between the requests that it has read and the response that it will write.
+//!
+//! hyper writes responses one after the other, and flushes when all is written. So a place at which its last call was a flush, or at which it has written nothing yet, is one
+//! between two responses. What cannot be written at once goes before the next thing that hyper writes. Only for HTTP/1.1: an interim response to HTTP/1.0 is forbidden (RFC 9110,
+//! section 15.2), and hyper has no way for HTTP/2.
+
+use std::collections::VecDeque;
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use http::{HeaderMap, StatusCode};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+/// A connection onto which others than its owner may put interim responses.
+pub(crate) struct Connection(Arc<Shared>);
+
+/// Puts the interim responses to one request onto its connection. A clone is the same one.
+#[derive(Clone)]
+pub(crate) struct Interim(Arc<Answering>);
+
+struct Answering {
+    shared: Arc<Shared>,
+    /// The final response is on its way, or nobody waits for it any more: whoever still asks the upstream for it asks for others.
+    over: AtomicBool,
+}
+
+/// Ends the time for interim responses when it is dropped: before hyper gets the final response.
+pub(crate) struct Until(Interim);
+
+struct Shared {
+    stream: TcpStream,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// What is to be written before anything else.
+    waiting: VecDeque<u8>,
+    /// Whether hyper has begun to write something that it has not flushed yet.
+    writing: bool,
+}
+
+/// An upstream that floods us with interim responses which the client does not read: the rest are dropped, as they may be.
+const MAX_WAITING: usize = 64 * 1024;
+
+impl Connection {
+    pub(crate) fn new(stream: TcpStream) -> Self {
+        Self(Arc::new(Shared {
+            stream,
+            state: Mutex::default(),
+        }))
+    }
+
+    /// For each request on this connection.
+    pub(crate) fn interim(&self) -> impl Fn() -> Interim + Send + Sync + Clone + 'static {
+        let shared = Arc::clone(&self.0);
+        move || {
+            Interim(Arc::new(Answering {
+                shared: Arc::clone(&shared),
+                over: AtomicBool::new(false),
+            }))
+        }
+    }
+}
+
+impl Interim {
+    /// Sends it as soon as that is possible.
+    pub(crate) fn send(&self, status: StatusCode, headers: &HeaderMap) {
+        let shared = &self.0.shared;
+        let mut state = shared.state();
+        if self.0.over.load(Ordering::Acquire) {
+            return;
+        }
+        if state.waiting.len() < MAX_WAITING {
+            write_head(&mut state.waiting, status, headers);
+        }
+        if !state.writing {
+            // An error is seen by whoever reads or writes next.
+            let _ = shared.write_waiting(&mut state);
+        }
+    }
+
+    /// They may be sent for as long as this lives.
+    pub(crate) fn until(&self) -> Until {
+        Until(self.clone())
+    }
+}
+
+impl Drop for Until {
+    fn drop(&mut self) {
+        // Under the lock: what is being sent just now is before the final response.
+        let answering = &self.0.0;
+        let _state = answering.shared.state();
+        answering.over.store(true, Ordering::Release);
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write_waiting(&self, state: &mut State) -> io::Result<()> {
+        while !state.waiting.is_empty() {
+            let (first, _) = state.waiting.as_slices();
+            let written = self.stream.try_write(first)?;
+            state.waiting.drain(..written);
+        }
+        Ok(())
+    }
+
+    fn poll_waiting(&self, state: &mut State, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            match self.write_waiting(state) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    ready!(self.stream.poll_write_ready(cx))?;
+                }
+                done => return Poll::Ready(done),
+            }
+        }
+    }
+
+    fn poll_write_with(
+        &self,
+        cx: &mut Context<'_>,
+        mut write: impl FnMut(&TcpStream) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        let mut state = self.state();
+        if !state.writing {
+            ready!(self.poll_waiting(&mut state, cx))?;
+            state.writing = true;
+        }
+        loop {
+            match write(&self.stream) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    ready!(self.stream.poll_write_ready(cx))?;
+                }
+                done => return Poll::Ready(done),
+            }
+        }
+    }
+}
+
+/// `HTTP/1.1 103 Early Hints`, and its fields.
+fn write_head(to: &mut VecDeque<u8>, status: StatusCode, headers: &HeaderMap) {
+    let reason = status.canonical_reason().unwrap_or_default();
+    to.extend(b"HTTP/1.1 ");
+    to.extend(status.as_str().as_bytes());
+    to.push_back(b' ');
+    to.extend(reason.as_bytes());
+    to.extend(b"\r\n");
+    for (name, value) in headers {
+        to.extend(name.as_str().as_bytes());
+        to.extend(b": ");
+        to.extend(value.as_bytes());
+        to.extend(b"\r\n");
+    }
+    to.extend(b"\r\n");
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let stream = &self.0.stream;
+        loop {
+            ready!(stream.poll_read_ready(cx))?;
+            match stream.try_read(buffer.initialize_unfilled()) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                read => {
+                    buffer.advance(read?);
+                    return Poll::Ready(Ok(()));
+                }
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.0.poll_write_with(cx, |stream| stream.try_write(bytes))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.0
+            .poll_write_with(cx, |stream| stream.try_write_vectored(slices))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut state = self.0.state();
+        state.writing = false;
+        self.0.poll_waiting(&mut state, cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // Both halves are ours until we are dropped; the peer is to hear of the end now.
+        let socket = socket2::SockRef::from(&self.0.stream);
+        match socket.shutdown(std::net::Shutdown::Write) {
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => Poll::Ready(Ok(())),
+            done => Poll::Ready(done),
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Innermost: one request, to the upstream of its route.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use buttress_wire::{Refusal, grpc::Code};
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response, StatusCode};
+use hyper::ext::on_informational;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tower::BoxError;
+use tower_http::timeout::TimeoutBody;
+
+use crate::interim::Interim;
+use crate::routes::Upstream;
+
+pub(crate) use axum::body::Body;
+pub(crate) type Pool = Client<HttpConnector, Body>;
+
+/// Connections to all upstreams, kept for as long as a server of usual settings keeps them, and a little less: it must not hang up just when we ask again.
+///
+/// A request is sent a second time only if its connection was gone before a byte of it was written.
+pub(crate) fn pool() -> Pool {
+    let mut connector = HttpConnector::new();
+    connector.set_nodelay(true);
+    connector.set_connect_timeout(Some(Duration::from_secs(3)));
+    Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(Duration::from_secs(4))
+        .pool_max_idle_per_host(256)
+        .http1_preserve_header_case(true)
+        .http1_allow_obsolete_multiline_headers_in_responses(true)
+        .http1_max_headers(256)
+        .build(connector)
+}
+
+/// Sends the request on, to an upstream that must not stop for longer than `timeout`, and gives back the response as it comes; or a refusal, if there is none in time.
+pub(crate) async fn send(
+    pool: Pool,
+    upstream: Arc<Upstream>,
+    timeout: Duration,
+    mut request: Request<Body>,
+) -> Response<Body> {
+    let headers = request.headers().clone();
+    *request.uri_mut() = upstream.uri(request.uri());
+    *request.version_mut() = http::Version::HTTP_11;
+    if let Some(interim) = request.extensions_mut().remove::<Interim>() {
+        on_informational(&mut request, move |response| {
+            // The client's own server says that one.
+            if response.status() != StatusCode::CONTINUE {
+                interim.send(response.status(), response.headers());
+            }
+        });
+    }
+    match tokio::time::timeout(timeout, pool.request(request)).await {
+        Ok(Ok(response)) => response.map(|body| Body::new(TimeoutBody::new(timeout, body))),
+        Ok(Err(error)) => refuse(&headers, StatusCode::BAD_GATEWAY, &error),
+        Err(_) => refuse(&headers, StatusCode::GATEWAY_TIMEOUT, &"it took too long"),
+    }
+}
+
+/// The upstream has no answer.
+fn refuse(request: &HeaderMap, status: StatusCode, why: &dyn std::fmt::Display) -> Response<Body> {
+    let refusal = Refusal::new(
+        status,
+        "urn:gateway:problem:upstream",
+        "The upstream did not answer",
+        Code::Unavailable,
+    );
+    boxed(refusal.detail(why.to_string()).response(request))
+}
+
+pub(crate) fn boxed<B>(response: Response<B>) -> Response<Body>
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    response.map(Body::new)
+}

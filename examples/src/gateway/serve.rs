@@ -1,0 +1,182 @@
+//! Start and end of the process, and of each connection.
+
+use std::convert::Infallible;
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::{TcpListener, TcpStream};
+use tower::{BoxError, ServiceExt};
+
+use crate::args::Args;
+use crate::interim::{Connection, Interim};
+use crate::proxy::Body;
+use crate::routes::Routes;
+use crate::stack::Gateway;
+use crate::{admin, head, tunnel};
+
+/// Serves until the process is told to stop, and then lets what is under way come to its end.
+pub(crate) async fn run(args: Args) -> Result<(), BoxError> {
+    let routes = match (&args.routes, &args.upstream) {
+        (Some(file), rest) => Routes::read(file, rest.as_ref()),
+        (None, Some(upstream)) => Routes::all(upstream),
+        (None, None) => return Err("say where to: --upstream or --routes".into()),
+    };
+    let routes = routes.map_err(|wrong| wrong.to_string())?;
+    let listener = TcpListener::bind(args.listen)
+        .await
+        .map_err(|error| format!("cannot listen on {} (--listen): {error}", args.listen))?;
+    let gateway = Gateway::new(&args, routes);
+    say(format_args!("gateway: http://{}", listener.local_addr()?));
+    let graceful = GracefulShutdown::new();
+    let token: Option<Arc<str>> = args.purge_token.as_deref().map(Into::into);
+    let mut stop = std::pin::pin!(told_to_stop());
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, client)) => accept(stream, client, &gateway, token.clone(), &graceful),
+                // Too many open files, or a client that has gone: others may be served.
+                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            },
+            () = &mut stop => break,
+        }
+    }
+    drop(listener);
+    say(format_args!("stopping: finishing what is under way"));
+    let finish = async {
+        graceful.shutdown().await;
+        if let Some(tasks) = &gateway.parts.idempotency {
+            tasks.drain().await;
+        }
+    };
+    let finished = tokio::time::timeout(args.grace(), finish).await;
+    finished.map_err(|_| {
+        format!(
+            "gave up on what was still under way after {:?}",
+            args.grace()
+        )
+    })?;
+    say(format_args!("stopped"));
+    Ok(())
+}
+
+/// Boxed, for the compiler cannot see through all the layers that it may change threads.
+type Answering = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+/// One connection, in a task of its own, which the shutdown waits for.
+fn accept(
+    stream: TcpStream,
+    client: SocketAddr,
+    gateway: &Gateway,
+    token: Option<Arc<str>>,
+    graceful: &GracefulShutdown,
+) {
+    let _ = stream.set_nodelay(true);
+    let connection = Connection::new(stream);
+    let (gateway, interim) = (gateway.clone(), connection.interim());
+    let service = service_fn(move |request: Request<Incoming>| {
+        let answer = answer(gateway.clone(), token.clone(), client, interim(), request);
+        Box::pin(answer) as Answering
+    });
+    let mut server = auto::Builder::new(TokioExecutor::new());
+    server
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_secs(8))
+        .preserve_header_case(true)
+        .max_headers(256);
+    server
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(Duration::from_secs(30));
+    let serving = server.serve_connection_with_upgrades(TokioIo::new(connection), service);
+    let serving = graceful.watch(serving.into_owned());
+    // Its errors are the client's: it has gone, or speaks another language.
+    tokio::spawn(async move { drop(serving.await) });
+}
+
+async fn answer(
+    gateway: Gateway,
+    token: Option<Arc<str>>,
+    client: SocketAddr,
+    interim: Interim,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Infallible> {
+    let request = request.map(Body::new);
+    let mut request = match admin::answer(Arc::clone(&gateway.parts), token, request).await {
+        Ok(response) => return Ok(response),
+        Err(request) => request,
+    };
+    if request.method() == Method::CONNECT {
+        return Ok(status(StatusCode::METHOD_NOT_ALLOWED));
+    }
+    if tunnel::is_wanted(&request)
+        && let Some(route) = gateway.routes.find(request.uri().path())
+    {
+        let opened = tunnel::open(&gateway.pool, &route.upstream, request).await;
+        return Ok(opened.unwrap_or_else(|_| status(StatusCode::BAD_GATEWAY)));
+    }
+    let until = interim.until();
+    if request.version() == http::Version::HTTP_11 {
+        request.extensions_mut().insert(interim);
+    }
+    let (version, uri) = (request.version(), request.uri().clone());
+    head::pass_on(request.headers_mut(), version, &uri, client);
+    let mut response = gateway.stack.oneshot(request).await?;
+    buttress_wire::fields::strip_hop_by_hop(response.headers_mut());
+    *response.version_mut() = version;
+    drop(until);
+    Ok(response)
+}
+
+fn status(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    response
+}
+
+/// SIGTERM, or Ctrl-C.
+async fn told_to_stop() {
+    let interrupt = async {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    #[cfg(unix)]
+    let terminate = async {
+        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            Ok(mut signal) => drop(signal.recv().await),
+            Err(_) => std::future::pending().await,
+        }
+    };
+    #[cfg(not(unix))]
+    let terminate = std::future::pending::<()>();
+    tokio::select! { () = interrupt => {}, () = terminate => {} }
+}
+
+#[expect(
+    clippy::print_stdout,
+    reason = "this is a program, and this is its voice"
+)]
+fn say(words: std::fmt::Arguments<'_>) {
+    println!("{words}");
+    let _ = io::stdout().flush();
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "this is a program, and this is its voice"
+)]
+pub(crate) fn complain(error: &BoxError) -> ExitCode {
+    eprintln!("gateway: {error}");
+    ExitCode::FAILURE
+}

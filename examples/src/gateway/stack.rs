@@ -1,0 +1,236 @@
+//! The layers, in the order that ARCHITECTURE.md gives.
+
+use std::borrow::Cow;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use buttress_cache::Cache;
+use buttress_cache::http::{CachedResponse, HttpCacheLayer};
+use buttress_circuit::{Backoff, Breaker, CircuitLayer, Probes, Window, consecutive, failure_rate};
+use buttress_dedup::http::DedupLayer;
+use buttress_idempotency::{IdempotencyLayer, MemoryStore, RequestBody};
+use buttress_trace_ctx::{JsonLines, TraceLayer};
+use buttress_wire::{Refusal, grpc::Code};
+use bytes::Bytes;
+use http::{Request, Response, StatusCode, header};
+use tower::util::{BoxCloneSyncService, MapErr, MapRequest, MapResponse};
+use tower::{BoxError, Layer, Service, service_fn};
+
+use crate::args::{Args, Part};
+use crate::proxy::{self, Body, Pool, boxed};
+use crate::routes::{Routes, Upstream};
+
+pub(crate) type Stack = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
+type ToUpstream = BoxCloneSyncService<Request<Body>, Response<Body>, BoxError>;
+
+/// What all requests go through, and what there is to look at.
+#[derive(Clone)]
+pub(crate) struct Gateway {
+    pub(crate) stack: Stack,
+    pub(crate) routes: Arc<Routes>,
+    pub(crate) pool: Pool,
+    pub(crate) parts: Arc<Parts>,
+}
+
+/// What there is to look at, of the layers that are in use.
+pub(crate) struct Parts {
+    pub(crate) cache: Option<Cache<CachedResponse>>,
+    pub(crate) dedup: Option<DedupLayer<Body>>,
+    pub(crate) idempotency: Option<buttress_wire::tasks::Tasks>,
+    pub(crate) breakers: Vec<Breaker>,
+}
+
+impl Gateway {
+    pub(crate) fn new(args: &Args, routes: Routes) -> Self {
+        let (routes, pool) = (Arc::new(routes), proxy::pool());
+        let upstreams: Vec<_> = routes
+            .upstreams()
+            .map(|upstream| ToUpstreams::new(upstream, &pool, args))
+            .collect();
+        let breakers = upstreams
+            .iter()
+            .filter_map(|to| to.breaker.clone())
+            .collect();
+        let mut parts = Parts {
+            cache: None,
+            dedup: None,
+            idempotency: None,
+            breakers,
+        };
+        let stack = parts.layers(args, route(&routes, upstreams));
+        Self {
+            stack,
+            routes,
+            pool,
+            parts: Arc::new(parts),
+        }
+    }
+}
+
+impl Parts {
+    /// Outermost last, for each is put around those before.
+    fn layers(&mut self, args: &Args, to_upstream: ToUpstream) -> Stack {
+        let mut stack = to_upstream;
+        if args.has(Part::Dedup) {
+            let dedup = DedupLayer::http();
+            stack = around(stack, &dedup);
+            self.dedup = Some(dedup);
+        }
+        if args.has(Part::Idempotency) {
+            let layer = IdempotencyLayer::new(MemoryStore::default()).scope(principal);
+            self.idempotency = Some(layer.tasks().clone());
+            // It keeps what it reads of a request, and hands on another body.
+            let inner = MapRequest::new(stack, |request: Request<RequestBody<Body>>| {
+                request.map(Body::new)
+            });
+            stack = erased(layer.layer(inner));
+        }
+        if args.has(Part::Cache) {
+            let responses = CachedResponse::cache()
+                .max_weight(args.cache_size << 20)
+                .build();
+            let layer = HttpCacheLayer::new(responses.clone()).name("gateway");
+            self.cache = Some(responses);
+            stack = around(stack, &layer);
+        }
+        if args.has(Part::Trace) {
+            let lines = (!args.quiet).then(JsonLines::stdout);
+            let layer = TraceLayer::server().echo_request_id().sink(lines);
+            stack = around(stack, &layer);
+        }
+        answered(stack)
+    }
+}
+
+/// One upstream, behind what is its own.
+struct ToUpstreams {
+    upstream: Arc<Upstream>,
+    breaker: Option<Breaker>,
+    service: ToUpstream,
+}
+
+impl ToUpstreams {
+    /// trace → circuit → timeout → connection.
+    fn new(upstream: &Arc<Upstream>, pool: &Pool, args: &Args) -> Self {
+        let (to, pool, timeout) = (Arc::clone(upstream), pool.clone(), args.timeout());
+        let connection = service_fn(move |request| {
+            let sent = proxy::send(pool.clone(), Arc::clone(&to), timeout, request);
+            async { Ok::<_, BoxError>(sent.await) }
+        });
+        let mut service = BoxCloneSyncService::new(connection);
+        let breaker = args.has(Part::Circuit).then(|| breaker(upstream));
+        if let Some(breaker) = &breaker {
+            service = around(service, &CircuitLayer::http(breaker.clone()));
+        }
+        if args.has(Part::Trace) {
+            service = around(service, &TraceLayer::client());
+        }
+        Self {
+            upstream: Arc::clone(upstream),
+            breaker,
+            service,
+        }
+    }
+}
+
+/// Puts a layer around a service, and forgets its type.
+fn around<L, B>(service: ToUpstream, layer: &L) -> ToUpstream
+where
+    L: Layer<ToUpstream>,
+    L::Service: Service<Request<Body>, Response = Response<B>, Error: Into<BoxError>>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+    <L::Service as Service<Request<Body>>>::Future: Send + 'static,
+    B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    erased(layer.layer(service))
+}
+
+fn erased<S, B>(service: S) -> ToUpstream
+where
+    S: Service<Request<Body>, Response = Response<B>, Error: Into<BoxError>>,
+    S: Clone + Send + Sync + 'static,
+    S::Future: Send + 'static,
+    B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    let service = MapErr::new(service, Into::into);
+    BoxCloneSyncService::new(MapResponse::new(service, boxed))
+}
+
+/// To the upstream of the request's route.
+fn route(routes: &Arc<Routes>, upstreams: Vec<ToUpstreams>) -> ToUpstream {
+    let (routes, upstreams) = (Arc::clone(routes), Arc::new(upstreams));
+    BoxCloneSyncService::new(service_fn(move |request: Request<Body>| {
+        let route = routes.find(request.uri().path());
+        let to = route.and_then(|route| upstreams.iter().find(|to| to.upstream == route.upstream));
+        let service = to.map(|to| to.service.clone());
+        async move {
+            match service {
+                Some(mut service) => {
+                    std::future::poll_fn(|cx| service.poll_ready(cx)).await?;
+                    service.call(request).await
+                }
+                None => Ok(no_route(&request)),
+            }
+        }
+    }))
+}
+
+fn no_route(request: &Request<Body>) -> Response<Body> {
+    let refusal = Refusal::new(
+        StatusCode::NOT_FOUND,
+        "urn:gateway:problem:no-route",
+        "No route is for this path",
+        Code::NotFound,
+    );
+    boxed(refusal.response(request.headers()))
+}
+
+/// What no layer has answered is an error of ours.
+fn answered(stack: ToUpstream) -> Stack {
+    BoxCloneSyncService::new(service_fn(move |request: Request<Body>| {
+        let mut stack = stack.clone();
+        let headers = request.headers().clone();
+        async move {
+            let answer = async {
+                std::future::poll_fn(|cx| stack.poll_ready(cx)).await?;
+                stack.call(request).await
+            };
+            let failed = |error: BoxError| {
+                let refusal = Refusal::new(
+                    StatusCode::BAD_GATEWAY,
+                    "urn:gateway:problem:failed",
+                    "The request could not be passed on",
+                    Code::Unavailable,
+                );
+                boxed(refusal.detail(error.to_string()).response(&headers))
+            };
+            Ok(answer.await.unwrap_or_else(failed))
+        }
+    }))
+}
+
+/// Opens after five failures in a row, or when half of twenty requests within ten seconds fail.
+fn breaker(upstream: &Upstream) -> Breaker {
+    let seconds = Duration::from_secs;
+    Breaker::builder(upstream.authority.to_string())
+        .trip(
+            failure_rate(0.5)
+                .over(Window::time(seconds(10)))
+                .min_calls(20)
+                .or(consecutive(5)),
+        )
+        .open_for(Backoff::exponential(seconds(1), 2.0, seconds(30)).jitter(0.2))
+        .half_open(Probes::new(1).max_wait(seconds(10)))
+        .build()
+        .expect("these settings are in range")
+}
+
+/// Keys of one principal are not those of another.
+fn principal(parts: &http::request::Parts) -> Cow<'_, [u8]> {
+    let authorization = parts.headers.get(header::AUTHORIZATION);
+    authorization.map_or(Cow::Borrowed(b""), |value| value.as_bytes().into())
+}
