@@ -5,6 +5,7 @@ use buttress_wire::lex::{elements, parameters, trim_ows};
 use crate::offer::{Offer, is_weight};
 use crate::offers::Limits;
 use crate::weight::QValue;
+use crate::work;
 
 /// How many offers are judged in one pass. More offers are more passes, so that no number of them allocates.
 pub(crate) const BATCH: usize = 8;
@@ -127,11 +128,11 @@ impl<T> Reading<'_, T> {
         if essence.is_empty() && !weighted {
             return Ok(()); // An empty element (RFC 9110, 5.6.1.2).
         }
-        let position = self.count()?;
+        self.count()?;
         if lengths & length_bit(essence) == 0 && essence.last() != Some(&b'*') {
             return Ok(());
         }
-        let range = Range::of(essence);
+        let (range, position) = (Range::of(essence), self.position());
         for (say, offer) in self.says.iter_mut().zip(self.offers) {
             if let Some(level) = range.level(offer) {
                 *say = (*say).max(Say::new(level, weight, position));
@@ -143,9 +144,10 @@ impl<T> Reading<'_, T> {
     /// Any elements, with parameters, quoted strings and all. One that is malformed costs only itself.
     #[inline(never)]
     fn elements(&mut self, rest: &[u8]) -> Result<(), TooMany> {
+        work::seen(rest);
         for element in elements(rest) {
-            let position = self.count()?;
-            self.element(element, position);
+            self.count()?;
+            self.element(element, self.position());
         }
         Ok(())
     }
@@ -161,21 +163,26 @@ impl<T> Reading<'_, T> {
             let Some(level) = range.level(offer) else {
                 continue;
             };
+            work::seen(tail);
             if let Some(named) = offer.named_by(parameters(tail)) {
                 *say = (*say).max(Say::new(level + named as u16, weight, position));
             }
         }
     }
 
-    /// Counts a range, and tells where it stands.
     #[inline]
-    fn count(&mut self) -> Result<u16, TooMany> {
-        let position = self.ranges;
+    fn count(&mut self) -> Result<(), TooMany> {
         self.ranges += 1;
         if self.ranges > self.limit {
             return Err(TooMany);
         }
-        Ok(u16::try_from(position).unwrap_or(u16::MAX))
+        Ok(())
+    }
+
+    /// Where the range stands that was counted last.
+    #[inline]
+    fn position(&self) -> u16 {
+        u16::try_from(self.ranges - 1).unwrap_or(u16::MAX)
     }
 }
 
@@ -217,16 +224,28 @@ impl<'a> Range<'a> {
     }
 }
 
+/// `q=0.`, a digit, a comma, and two more bytes; where the digit and those are.
+const TENTHS: u64 = u64::from_le_bytes(*b"q=0.\0,\0\0");
+const DIGIT: u64 = u64::from_le_bytes([0, 0, 0, 0, 0xff, 0, 0xff, 0xff]);
+
 /// What stands behind a `;`, if that is a weight and nothing else, and how long it is.
-#[inline]
+#[inline(always)]
 fn lone_weight(rest: &[u8]) -> Option<(QValue, usize)> {
     // Nearly every weight that is sent.
-    if let [b'q', b'=', b'0', b'.', digit @ b'0'..=b'9', tail @ ..] = rest
-        && matches!(tail, [] | [b',', ..])
-    {
-        let weight = QValue::from_thousandths(u16::from(digit - b'0') * 100)?;
-        return Some((weight, 5));
+    if let Some(word) = rest.first_chunk::<8>() {
+        let word = u64::from_le_bytes(*word);
+        let tenths = (word >> 32) as u8 ^ b'0';
+        if word & !DIGIT == TENTHS && tenths <= 9 {
+            return Some((QValue::tenths(tenths), 5));
+        }
+    } else if let [b'q', b'=', b'0', b'.', digit @ b'0'..=b'9'] = rest {
+        return Some((QValue::tenths(digit - b'0'), 5));
     }
+    other_weight(rest)
+}
+
+#[inline(never)]
+fn other_weight(rest: &[u8]) -> Option<(QValue, usize)> {
     let length = cut(rest);
     if !matches!(rest.get(length), None | Some(b',')) {
         return None;
@@ -249,6 +268,13 @@ fn trim(bytes: &[u8]) -> &[u8] {
 /// Equality of what nearly always comes in lower case.
 #[inline]
 fn same(sent: &[u8], lower: &[u8]) -> bool {
+    work::seen(
+        &sent[..if sent.len() == lower.len() {
+            sent.len()
+        } else {
+            0
+        }],
+    );
     sent.len() == lower.len() && (sent == lower || sent.eq_ignore_ascii_case(lower))
 }
 
@@ -258,30 +284,34 @@ fn cut(bytes: &[u8]) -> usize {
     let mut at = 0;
     let mut tail = bytes;
     while let Some((chunk, rest)) = tail.split_first_chunk::<8>() {
+        work::seen(chunk);
         let word = u64::from_le_bytes(*chunk);
-        let found = find(word, b',') | find(word, b';') | find(word, b'"');
+        let found = (find(word, b',') | find(word, b';') | find(word, b'"')) & HIGH;
         if found != 0 {
             return at + (found.trailing_zeros() / 8) as usize;
         }
         at += 8;
         tail = rest;
     }
+    work::seen(tail);
     let end = tail.iter().position(|b| matches!(b, b',' | b';' | b'"'));
     at + end.unwrap_or(tail.len())
 }
 
-/// Marks the bytes of `word` that are `byte`. Marks above the lowest one may be wrong, and are not looked at.
+const ONES: u64 = u64::from_le_bytes([0x01; 8]);
+const HIGH: u64 = u64::from_le_bytes([0x80; 8]);
+
+/// Marks the bytes of `word` that are `byte`, in their highest bits. Marks above the lowest one may be wrong, and are not looked at.
 #[inline]
 const fn find(word: u64, byte: u8) -> u64 {
-    const ONES: u64 = u64::from_le_bytes([0x01; 8]);
-    const HIGH: u64 = u64::from_le_bytes([0x80; 8]);
     let zero_where_found = word ^ (ONES * byte as u64);
-    zero_where_found.wrapping_sub(ONES) & !zero_where_found & HIGH
+    zero_where_found.wrapping_sub(ONES) & !zero_where_found
 }
 
 /// The weight among the parameters of a range: the first `q`, wherever it stands (RFC 9110, 12.4.2; `accept-ext` is gone).
 /// `None`: a parameter is malformed, or the weight is.
 pub(crate) fn weight_of(tail: &[u8]) -> Option<QValue> {
+    work::seen(tail);
     let mut weight = None;
     for parameter in parameters(tail) {
         let parameter = parameter.ok()?;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 
+use axum_core::RequestExt;
 use axum_core::extract::{FromRequest, FromRequestParts, Request};
 use axum_core::response::{IntoResponse, Response};
 use http::StatusCode;
@@ -44,6 +45,9 @@ impl<F: Formats, S: Sync> FromRequestParts<S> for Negotiated<F> {
 
 /// The value that the request's body is, by its `Content-Type`: `Decoded(order, ..): Decoded<Order, Formats>`, last among the arguments of a
 /// handler. See [`Negotiated::decode`].
+///
+/// Of the layer's [limit](crate::NegotiateLayer::body_limit) and axum's own (`DefaultBodyLimit`, 2 MB where nothing is said), the smaller one
+/// counts.
 pub struct Decoded<T, F>(pub T, pub PhantomData<fn() -> F>);
 
 impl<T, F, S> FromRequest<S> for Decoded<T, F>
@@ -56,7 +60,7 @@ where
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, DecodedRejection> {
         let negotiated = Negotiated::<F>::of(&request).ok_or(DecodedRejection::NoLayer(NoLayer))?;
-        let decoded = negotiated.decode(request).await;
+        let decoded = negotiated.decode(request.with_limited_body()).await;
         let value = decoded.map_err(DecodedRejection::Decode)?;
         Ok(Self(value, PhantomData))
     }

@@ -3,20 +3,28 @@
 use icu_locale::fallback::LocaleFallbackIterator;
 use icu_locale::{Locale, LocaleFallbacker};
 
-/// The first of `tags` that stands in for `range`: itself, or its parents in order. `None` for what is no language tag.
-pub(crate) fn closest<'a>(range: &[u8], tags: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let mut chain = chain(std::str::from_utf8(range).ok()?)?;
-    let tags: Vec<(&str, String)> = tags
-        .filter_map(|tag| Some((tag, self::chain(tag)?.get().to_string())))
-        .collect();
-    while !chain.get().is_unknown() {
-        let now = chain.get().to_string();
-        if let Some((tag, _)) = tags.iter().find(|(_, normal)| *normal == now) {
-            return Some(tag);
-        }
-        chain.step();
+/// The tags that a server has, and their normal forms.
+pub(crate) struct Tags<'a>(Vec<(&'a str, String)>);
+
+impl<'a> Tags<'a> {
+    /// What is no language tag is left out.
+    pub(crate) fn new(tags: impl Iterator<Item = &'a str>) -> Self {
+        let normal = |tag| Some((tag, chain(tag)?.get().to_string()));
+        Self(tags.filter_map(normal).collect())
     }
-    None
+
+    /// The first that stands in for `range`: itself, or its parents in order. `None` for what is no language tag.
+    pub(crate) fn closest(&self, range: &[u8]) -> Option<&'a str> {
+        let mut chain = chain(std::str::from_utf8(range).ok()?)?;
+        while !chain.get().is_unknown() {
+            let now = chain.get().to_string();
+            if let Some((tag, _)) = self.0.iter().find(|(_, normal)| *normal == now) {
+                return Some(tag);
+            }
+            chain.step();
+        }
+        None
+    }
 }
 
 /// A tag in its normal form, and then its parents.
@@ -44,7 +52,7 @@ mod tests {
             ("*", &["de"], None),
             ("", &["de"], None),
         ] {
-            let found = closest(range.as_bytes(), tags.iter().copied());
+            let found = Tags::new(tags.iter().copied()).closest(range.as_bytes());
             assert_eq!(found, expected, "{range}");
         }
     }

@@ -6,7 +6,7 @@ use std::fmt;
 
 use buttress_wire::Refusal;
 use buttress_wire::grpc::Code;
-use buttress_wire::lex::value_and_parameters;
+use buttress_wire::lex::{Parameters, value_and_parameters};
 use bytes::Bytes;
 use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderName};
 use http::request::Parts;
@@ -17,8 +17,10 @@ use serde::de::DeserializeOwned;
 
 use crate::body::ReplyBody;
 use crate::format::{Malformed, Position};
-use crate::formats::Formats;
+use crate::formats::{Formats, Writing};
+use crate::refusal::no_sniff;
 use crate::shared::Shared;
+use crate::work;
 
 /// What a layer's formats read.
 #[derive(Clone, Debug)]
@@ -32,7 +34,7 @@ pub(crate) struct Readers {
 struct Reader {
     /// Where its format stands among the formats.
     place: usize,
-    is_text: bool,
+    writing: Writing,
     media_types: &'static [&'static str],
     suffix: Option<&'static str>,
 }
@@ -43,6 +45,9 @@ pub(crate) struct Reading {
     pub(crate) place: usize,
     charset: Option<Charset>,
 }
+
+/// The byte order mark, in UTF-8.
+const MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// How text becomes UTF-8. `None` in a `Reading`: it is no text.
 #[derive(Clone, Copy, Debug)]
@@ -55,10 +60,10 @@ impl Readers {
     /// Panics when a format's media types cannot stand in a field.
     pub(crate) fn new(formats: &impl Formats) -> Self {
         let mut readers = Vec::new();
-        formats.each_reader(|place, is_text, media_types, suffix| {
+        formats.each_reader(|place, writing, media_types, suffix| {
             readers.push(Reader {
                 place,
-                is_text,
+                writing,
                 media_types,
                 suffix,
             });
@@ -84,23 +89,21 @@ impl Readers {
         if is_coded(headers) {
             return Err(Kind::Coding);
         }
-        let field = headers.get(CONTENT_TYPE).ok_or(Kind::Unstated)?;
+        let field = content_type(headers)?;
+        work::seen(field.as_bytes());
         let (essence, parameters) = value_and_parameters(field.as_bytes());
         let reader = self.reader(essence, suffixes).ok_or(Kind::Unread)?;
-        let mut charset = Some(Charset::Utf8);
-        for parameter in parameters {
-            let parameter = parameter.map_err(|_| Kind::Unread)?;
-            if parameter.name.eq_ignore_ascii_case(b"charset") {
-                charset = Charset::named(&parameter.value.unescaped());
-            }
-        }
-        match (reader.is_text, charset) {
-            (true, None) => Err(Kind::Charset),
-            (is_text, charset) => Ok(Reading {
-                place: reader.place,
-                charset: charset.filter(|_| is_text),
-            }),
-        }
+        let stated = charset(parameters)?;
+        Ok(Reading {
+            place: reader.place,
+            charset: match reader.writing {
+                Writing::Named => {
+                    Some(stated.map_or(Ok(Charset::Utf8), |name| Charset::named(&name))?)
+                }
+                Writing::Utf8 => Some(Charset::Utf8),
+                Writing::Binary => None,
+            },
+        })
     }
 
     fn reader(&self, essence: &[u8], suffixes: bool) -> Option<&Reader> {
@@ -118,6 +121,30 @@ impl Readers {
     }
 }
 
+/// There is one, or nobody knows which one counts (RFC 9110, section 8.3).
+fn content_type(headers: &HeaderMap) -> Result<&HeaderValue, Kind> {
+    let mut lines = headers.get_all(CONTENT_TYPE).iter();
+    match (lines.next(), lines.next()) {
+        (Some(line), None) => Ok(line),
+        (Some(_), Some(_)) => Err(Kind::Unread),
+        (None, _) => Err(Kind::Unstated),
+    }
+}
+
+/// The charset that is named, if one is. A name that is stated twice is none.
+fn charset(parameters: Parameters<'_>) -> Result<Option<Cow<'_, [u8]>>, Kind> {
+    let mut stated = None;
+    for parameter in parameters {
+        let parameter = parameter.map_err(|_| Kind::Unread)?;
+        if parameter.name.eq_ignore_ascii_case(b"charset")
+            && stated.replace(parameter.value.unescaped()).is_some()
+        {
+            return Err(Kind::Charset);
+        }
+    }
+    Ok(stated)
+}
+
 /// Whoever undoes a coding takes its name away. What is still named is still there.
 fn is_coded(headers: &HeaderMap) -> bool {
     let mut codings = buttress_wire::fields::list(headers, CONTENT_ENCODING);
@@ -125,17 +152,18 @@ fn is_coded(headers: &HeaderMap) -> bool {
 }
 
 impl Charset {
-    fn named(name: &[u8]) -> Option<Self> {
+    /// US-ASCII is UTF-8 too.
+    fn named(name: &[u8]) -> Result<Self, Kind> {
         match name.to_ascii_lowercase().as_slice() {
-            b"utf-8" | b"utf8" | b"us-ascii" => Some(Self::Utf8),
-            b"iso-8859-1" | b"latin1" => Some(Self::Latin1),
-            _ => None,
+            b"utf-8" | b"utf8" | b"us-ascii" => Ok(Self::Utf8),
+            b"iso-8859-1" | b"latin1" => Ok(Self::Latin1),
+            _ => Err(Kind::Charset),
         }
     }
 
-    /// The same text in UTF-8, without a byte order mark.
+    /// The same text in UTF-8, without a byte order mark. Where there is one, it says more than the name (RFC 7303, section 3.3).
     fn to_utf8(self, body: &[u8]) -> Result<Cow<'_, [u8]>, Malformed> {
-        if let Self::Latin1 = self {
+        if matches!(self, Self::Latin1) && !body.starts_with(MARK) {
             let text: String = body.iter().copied().map(char::from).collect();
             return Ok(Cow::Owned(text.into_bytes()));
         }
@@ -143,9 +171,7 @@ impl Charset {
             let at = Position::in_text(body, error.valid_up_to());
             return Err(Malformed::new("the text is not UTF-8").at(at));
         }
-        Ok(Cow::Borrowed(
-            body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body),
-        ))
+        Ok(Cow::Borrowed(body.strip_prefix(MARK).unwrap_or(body)))
     }
 }
 
@@ -191,9 +217,21 @@ where
     }
     match Limited::new(body, limit).collect().await {
         Ok(whole) => Ok(whole.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(Kind::TooLarge(limit)),
+        Err(error) if is_too_long(&*error) => Err(Kind::TooLarge(limit)),
         Err(error) => Err(Kind::Broken(error)),
     }
+}
+
+/// Another limit may be nearer to the wire, and its error wrapped on the way.
+fn is_too_long(error: &(dyn Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if error.is::<LengthLimitError>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// Why a request's body is no value.
@@ -261,7 +299,7 @@ impl DecodeError {
 
     /// The same in the language of a request with these headers.
     pub(crate) fn refuse(&self, request: &HeaderMap) -> Response<Full<Bytes>> {
-        let mut response = self.refusal().response(request);
+        let mut response = no_sniff(self.refusal().response(request));
         self.tell(response.headers_mut());
         response
     }
@@ -343,5 +381,29 @@ impl Error for DecodeError {
             Kind::Broken(error) => Some(&**error),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_becomes_utf8_and_nothing_of_it_is_lost() {
+        let utf8 = |charset: Charset, body: &[u8]| {
+            let text = charset.to_utf8(body).map(Cow::into_owned);
+            text.map_err(|error| error.position())
+        };
+        assert_eq!(utf8(Charset::Utf8, b" a\n"), Ok(b" a\n".to_vec()));
+        assert_eq!(
+            utf8(Charset::Utf8, b"\xef\xbb\xbf a\n"),
+            Ok(b" a\n".to_vec())
+        );
+        assert_eq!(
+            utf8(Charset::Latin1, b"\xe9\x80\n"),
+            Ok("\u{e9}\u{80}\n".into())
+        );
+        let place = Position::Line { line: 2, column: 2 };
+        assert_eq!(utf8(Charset::Utf8, b"a\nb\xff"), Err(Some(place)));
     }
 }

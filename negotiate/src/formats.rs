@@ -16,11 +16,11 @@ pub trait Formats: sealed::Sealed + Send + Sync + 'static {
     #[doc(hidden)]
     fn each(&self, each: impl FnMut(usize, &'static str, bool, MediaType));
 
-    /// Calls `each` for every format that reads: its place, whether it is text, the media types it reads, and their suffix.
+    /// Calls `each` for every format that reads: its place, how its text is written, the media types it reads, and their suffix.
     #[doc(hidden)]
     fn each_reader(
         &self,
-        each: impl FnMut(usize, bool, &'static [&'static str], Option<&'static str>),
+        each: impl FnMut(usize, Writing, &'static [&'static str], Option<&'static str>),
     );
 
     /// Reads a value in the format at `place`.
@@ -50,6 +50,28 @@ pub trait Formats: sealed::Sealed + Send + Sync + 'static {
         S: Stream<Item = Result<T, E>> + Send + 'static,
         T: Record,
         E: Into<Box<dyn Error + Send + Sync>>;
+}
+
+/// How a format's text is written.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug)]
+pub enum Writing {
+    /// In the charset that the media type names.
+    Named,
+    /// In UTF-8.
+    Utf8,
+    /// It is no text.
+    Binary,
+}
+
+impl Writing {
+    fn of(format: &impl Format) -> Self {
+        match (format.is_text(), format.has_charset()) {
+            (true, true) => Self::Named,
+            (true, false) => Self::Utf8,
+            (false, _) => Self::Binary,
+        }
+    }
 }
 
 mod sealed {
@@ -86,10 +108,11 @@ macro_rules! formats {
 
             fn each_reader(
                 &self,
-                mut each: impl FnMut(usize, bool, &'static [&'static str], Option<&'static str>),
+                mut each: impl FnMut(usize, Writing, &'static [&'static str], Option<&'static str>),
             ) {
                 $(if !self.$place.reads().is_empty() {
-                    each($place, self.$place.is_text(), self.$place.reads(), self.$place.suffix());
+                    let writing = Writing::of(&self.$place);
+                    each($place, writing, self.$place.reads(), self.$place.suffix());
                 })*
             }
 

@@ -134,7 +134,7 @@ fn with_xml_problem<B>(response: Response<NegotiateBody<B>>) -> Response<Negotia
     Response::from_parts(head, xml.map_or(body, NegotiateBody::own))
 }
 
-/// An answer to HEAD says what GET would, its length included (RFC 9110, section 9.3.2), and has no body.
+/// An answer to HEAD says what GET would, its length included where that is known (RFC 9110, section 9.3.2), and has no body.
 fn without_body<B>(response: Response<NegotiateBody<B>>) -> Response<NegotiateBody<B>>
 where
     B: Body<Data = Bytes>,
@@ -146,7 +146,8 @@ where
         head.status,
         StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
     );
-    if let Some(length) = length.filter(|_| !has_none) {
+    // A service that leaves the body out itself has an empty one, and GET's length is not known.
+    if let Some(length) = length.filter(|length| *length > 0 && !has_none) {
         head.headers
             .entry(CONTENT_LENGTH)
             .or_insert_with(|| length.into());

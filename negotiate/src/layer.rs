@@ -77,14 +77,18 @@ impl<F> NegotiateLayer<F> {
         self.set(|shared| shared.offers = shared.offers.clone().limits(limits))
     }
 
-    /// Lets a parameter of the query choose the format by its short name, whatever `Accept` says: with `"format"`, `?format=csv` is CSV.
-    /// A name that no format has changes nothing. Default: no parameter does.
+    /// Lets a parameter of the query choose the format by its short name, whatever `Accept` and the path say: with `"format"`, `?format=csv`
+    /// is CSV. A name that no format has changes nothing. Default: no parameter does.
     pub fn override_query(self, parameter: &str) -> Self {
         self.set(|shared| shared.query = Some(parameter.into()))
     }
 
     /// Lets the extension of the path choose the format by its short name, whatever `Accept` says: `/sales.csv` is `/sales` as CSV, and
-    /// that is the target that inner services see. An extension that is no format's name is left where it is. Default: off.
+    /// that is the target that inner services see. An extension that is no format's name is left where it is, and so is one behind dots
+    /// alone. Default: off.
+    ///
+    /// The layer has to see a request before its route is chosen: in axum it goes around the `Router`, as in
+    /// `layer.layer(Router::new())`, and not into it by `Router::layer`, where `/sales.csv` would be a 404.
     pub fn override_extension(self) -> Self {
         self.set(|shared| shared.extension = true)
     }
@@ -102,7 +106,7 @@ impl<F> NegotiateLayer<F> {
     }
 
     /// Refuses requests that have a body which no format reads, by their `Content-Type` and `Content-Encoding`, with a 415 before the
-    /// handler runs. Default: off; it is found out by [`Negotiated::decode`](crate::Negotiated::decode), and handlers can read other
+    /// handler runs. A request has one that has a `Content-Type`, is no GET or HEAD, and does not say `Content-Length: 0`. Default: off; it is found out by [`Negotiated::decode`](crate::Negotiated::decode), and handlers can read other
     /// bodies in their own way.
     pub fn only_readable(self) -> Self {
         self.set(|shared| shared.only_readable = true)

@@ -27,6 +27,8 @@ mod shared;
 mod stream;
 pub mod vary;
 mod weight;
+mod work;
+mod xml_text;
 
 #[cfg(feature = "axum")]
 pub use axum::{Decoded, DecodedRejection, NoLayer};

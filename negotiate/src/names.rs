@@ -1,5 +1,7 @@
 //! The fields whose ranges are plain names: `Accept-Charset`, `Accept-Encoding`, `Accept-Language` (RFC 9110, section 12.5).
 
+use std::cmp::Reverse;
+
 use buttress_wire::lex::{is_token, value_and_parameters};
 use http::header::{
     ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE, HeaderMap, HeaderName, HeaderValue,
@@ -8,6 +10,7 @@ use http::header::{
 use crate::accept::weight_of;
 use crate::offers::Limits;
 use crate::weight::QValue;
+use crate::work;
 
 /// A name that was chosen, as the server spells it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -129,15 +132,19 @@ impl Languages {
     }
 
     /// The language that a request with these headers wants most, by lookup (RFC 4647, section 3.4): `en-GB` is served `en`, where there
-    /// is nothing closer. `None`: serve your default.
+    /// is nothing closer. What is refused by name (`en;q=0`) is not served to a longer range either. `None`: serve your default.
     #[must_use]
     pub fn lookup(&self, headers: &HeaderMap) -> Option<Chosen<'_>> {
-        self.closest(headers, |range| {
-            shorter(range).find_map(|range| {
-                let same = |tag: &&str| tag.as_bytes().eq_ignore_ascii_case(range);
-                self.0.iter().find(same)
-            })
-        })
+        let (mut best, mut most) = (None, None);
+        for name in self.0.iter() {
+            let found = find(headers, name.as_bytes());
+            // `None` is less than anything.
+            if found > most {
+                let weight = found.map(|found| found.weight);
+                (best, most) = (Some(Chosen { name, weight }), found);
+            }
+        }
+        best
     }
 
     /// The same with the parents that the Unicode Common Locale Data Repository knows: `zh-TW` is served `zh-Hant` and not `zh`, which
@@ -145,25 +152,16 @@ impl Languages {
     #[cfg(feature = "cldr")]
     #[must_use]
     pub fn lookup_cldr(&self, headers: &HeaderMap) -> Option<Chosen<'_>> {
-        self.closest(headers, |range| crate::cldr::closest(range, self.0.iter()))
-    }
-
-    /// What `find` finds for the range that is wanted most, and finds something.
-    fn closest<'a>(
-        &'a self,
-        headers: &HeaderMap,
-        find: impl Fn(&[u8]) -> Option<&'a str>,
-    ) -> Option<Chosen<'a>> {
+        let allowed = |tag: &&str| !is_refused(headers, tag.as_bytes());
+        let tags = crate::cldr::Tags::new(self.0.iter().filter(allowed));
         let (mut best, mut most) = (None, QValue::ZERO);
         for (range, weight) in ranges(headers, ACCEPT_LANGUAGE) {
             if weight > most
-                && let Some(name) = find(range)
+                && let Some(name) = tags.closest(range)
             {
                 most = weight;
-                best = Some(Chosen {
-                    name,
-                    weight: Some(weight),
-                });
+                let weight = Some(weight);
+                best = Some(Chosen { name, weight });
             }
         }
         best
@@ -194,6 +192,46 @@ impl Names {
     }
 }
 
+/// What lookup finds for a tag. The greater one is served: the range that is wanted most, of those the first, and of its tags the longest.
+#[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
+struct Found {
+    weight: QValue,
+    position: Reverse<usize>,
+    length: usize,
+}
+
+/// The range that `tag` is served for (RFC 4647, section 3.4).
+fn find(headers: &HeaderMap, tag: &[u8]) -> Option<Found> {
+    let covering = ranges(headers, ACCEPT_LANGUAGE)
+        .enumerate()
+        .filter(|(_, (range, _))| is_served(tag, range));
+    let found = covering.map(|(position, (_, weight))| Found {
+        weight,
+        position: Reverse(position),
+        length: tag.len(),
+    });
+    let best = found.max().filter(|found| found.weight > QValue::ZERO);
+    best.filter(|_| !is_refused(headers, tag))
+}
+
+/// Whether a range is for this very tag, and refuses it.
+fn is_refused(headers: &HeaderMap, tag: &[u8]) -> bool {
+    let own =
+        ranges(headers, ACCEPT_LANGUAGE).filter(|(range, _)| covers_name(range, tag) == Some(1));
+    own.map(|(_, weight)| weight).max() == Some(QValue::ZERO)
+}
+
+/// Whether `tag` is the range, or what is left of it as its last subtags are taken away; a single letter goes with what followed it.
+fn is_served(tag: &[u8], range: &[u8]) -> bool {
+    work::seen(range);
+    let Some((start, rest)) = range.split_at_checked(tag.len()) else {
+        return false;
+    };
+    let ends_alone =
+        || tag.iter().rposition(|b| *b == b'-').map_or(0, |at| at + 1) + 1 == tag.len();
+    start.eq_ignore_ascii_case(tag) && (rest.is_empty() || rest[0] == b'-' && !ends_alone())
+}
+
 /// A stated weight, above every implied one; `None`: refused.
 fn stated(weight: QValue) -> Option<(u16, Option<QValue>)> {
     (weight > QValue::ZERO).then(|| (weight.thousandths() + 1, Some(weight)))
@@ -218,6 +256,7 @@ fn says_nothing(headers: &HeaderMap, field: HeaderName) -> bool {
 /// The well-formed ranges of a field, and their weights.
 fn ranges(headers: &HeaderMap, field: HeaderName) -> impl Iterator<Item = (&[u8], QValue)> {
     elements(headers, field).filter_map(|element| {
+        work::seen(element);
         let (range, _) = value_and_parameters(element);
         let tail = element.get(range.len()..)?;
         Some((range, weight_of(tail)?)).filter(|(range, _)| is_token(range))
@@ -227,18 +266,27 @@ fn ranges(headers: &HeaderMap, field: HeaderName) -> impl Iterator<Item = (&[u8]
 /// The elements of a field; none, if it is over the limits.
 fn elements(headers: &HeaderMap, field: HeaderName) -> impl Iterator<Item = &[u8]> {
     let within = !is_over_limits(headers, &field);
-    buttress_wire::fields::list(headers, field).filter(move |_| within)
+    list(headers, field).filter(move |_| within)
+}
+
+fn list(headers: &HeaderMap, field: HeaderName) -> impl Iterator<Item = &[u8]> {
+    headers
+        .get_all(&field)
+        .iter()
+        .for_each(|line| work::seen(line.as_bytes()));
+    buttress_wire::fields::list(headers, field)
 }
 
 fn is_over_limits(headers: &HeaderMap, field: &HeaderName) -> bool {
     let limits = Limits::default();
     let lines = headers.get_all(field).iter();
     let bytes: usize = lines.map(HeaderValue::len).sum();
-    let mut elements = buttress_wire::fields::list(headers, field.clone());
+    let mut elements = list(headers, field.clone());
     bytes > limits.bytes || elements.nth(limits.ranges).is_some()
 }
 
 fn covers_name(range: &[u8], name: &[u8]) -> Option<usize> {
+    work::seen(range);
     match range {
         b"*" => Some(0),
         _ => range.eq_ignore_ascii_case(name).then_some(1),
@@ -247,18 +295,22 @@ fn covers_name(range: &[u8], name: &[u8]) -> Option<usize> {
 
 /// RFC 9110, sections 8.4.1.1 and 8.4.1.3: the names with `x-` are to be taken for those without.
 fn covers_coding(range: &[u8], name: &str) -> Option<usize> {
-    let plain = match range {
+    covers_name(of_today(range), of_today(name.as_bytes()))
+}
+
+fn of_today(coding: &[u8]) -> &[u8] {
+    match coding {
         [b'x' | b'X', b'-', plain @ ..]
             if plain.eq_ignore_ascii_case(b"gzip") || plain.eq_ignore_ascii_case(b"compress") =>
         {
             plain
         }
-        _ => range,
-    };
-    covers_name(plain, name.as_bytes())
+        _ => coding,
+    }
 }
 
 fn covers_language(range: &[u8], tag: &[u8]) -> Option<usize> {
+    work::seen(range);
     if range == b"*" {
         return Some(0);
     }
@@ -269,6 +321,7 @@ fn covers_language(range: &[u8], tag: &[u8]) -> Option<usize> {
 
 /// RFC 4647, section 3.3.2; how much of the tag is named, a wildcard counting for nothing.
 fn covers_extended(range: &[u8], tag: &[u8]) -> Option<usize> {
+    work::seen(range);
     let mut subtags = tag.split(|b| *b == b'-');
     let mut wanted = range.split(|b| *b == b'-');
     let (first, own) = (wanted.next()?, subtags.next()?);
@@ -293,18 +346,6 @@ fn covers_extended(range: &[u8], tag: &[u8]) -> Option<usize> {
     Some(length)
 }
 
-/// A range, and what is left of it as its last subtags are taken away; a single letter goes with what followed it.
-fn shorter(range: &[u8]) -> impl Iterator<Item = &[u8]> {
-    std::iter::successors(Some(range), |range| {
-        let cut = range.iter().rposition(|b| *b == b'-')?;
-        match range[..cut].iter().rposition(|b| *b == b'-') {
-            Some(before) if cut - before == 2 => Some(&range[..before]),
-            None if cut == 1 => None,
-            _ => Some(&range[..cut]),
-        }
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -315,16 +356,64 @@ mod tests {
 
     #[test]
     fn subtags_are_taken_away_from_the_end() {
-        for (range, expected) in [
-            ("en", &["en"][..]),
-            ("zh-Hant-TW", &["zh-Hant-TW", "zh-Hant", "zh"]),
-            ("zh-x-a1-b2", &["zh-x-a1-b2", "zh-x-a1", "zh"]),
-            ("x-klingon", &["x-klingon"]),
+        for (range, served, not) in [
+            ("en", &["en", "EN"][..], &["e", "en-GB", ""][..]),
+            (
+                "zh-Hant-TW",
+                &["zh-Hant-TW", "zh-Hant", "zh"],
+                &["zh-Han", "zh-TW"],
+            ),
+            ("zh-x-a1-b2", &["zh-x-a1-b2", "zh-x-a1", "zh"], &["zh-x"]),
+            ("x-klingon", &["x-klingon"], &["x"]),
         ] {
-            let found: Vec<_> = shorter(range.as_bytes()).collect();
-            let expected: Vec<_> = expected.iter().map(|r| r.as_bytes()).collect();
-            assert_eq!(found, expected, "{range:?}");
+            let of = |tag: &&str| is_served(tag.as_bytes(), range.as_bytes());
+            assert!(served.iter().all(of) && !not.iter().any(of), "{range:?}");
         }
+    }
+
+    #[test]
+    fn a_lookup_serves_what_is_wanted_most_and_nothing_that_is_refused() {
+        let languages = Languages::new(["en", "zh", "zh-Hant", "fr"]);
+        let chosen = |field: &str| {
+            let found = languages.lookup(&headers(ACCEPT_LANGUAGE, field));
+            found.map(|chosen| (chosen.name.to_owned(), chosen.weight.unwrap().thousandths()))
+        };
+        let found = |name: &str, weight| Some((name.to_owned(), weight));
+        assert_eq!(chosen("zh-Hant-TW, fr;q=0.9"), found("zh-Hant", 1000));
+        assert_eq!(chosen("fr;q=0.5, en-GB;q=0.6"), found("en", 600));
+        assert_eq!(
+            chosen("en-GB;q=0.5, fr;q=0.5"),
+            found("en", 500),
+            "of two, the first"
+        );
+        assert_eq!(chosen("en;q=0, en-GB"), None);
+        assert_eq!(chosen("en-GB, en;q=0, fr;q=0.1"), found("fr", 100));
+        assert_eq!(chosen("en;q=0, en-GB;q=0.5, en;q=0.2"), found("en", 500));
+        assert_eq!(
+            chosen("en-GB;q=0, en-US"),
+            found("en", 1000),
+            "another one is refused"
+        );
+        assert_eq!(chosen("*, de"), None);
+        assert_eq!(chosen(""), None);
+    }
+
+    #[test]
+    fn an_old_name_of_a_coding_is_its_name_on_both_sides() {
+        for (offer, field) in [
+            ("x-gzip", "gzip"),
+            ("gzip", "x-gzip"),
+            ("X-Compress", "compress"),
+            ("x-gzip", "X-GZIP"),
+        ] {
+            let codings = Codings::new([offer]);
+            let chosen = codings.select(&headers(ACCEPT_ENCODING, field));
+            assert_eq!(chosen.map(|chosen| chosen.name), Some(offer));
+        }
+        assert_eq!(
+            Codings::new(["x-br"]).select(&headers(ACCEPT_ENCODING, "br")),
+            None
+        );
     }
 
     #[test]
@@ -364,7 +453,7 @@ mod tests {
     #[cfg(feature = "cldr")]
     #[test]
     fn a_lookup_by_cldr_takes_what_is_wanted_most() {
-        let chinese = Languages::new(["zh-Hans", "zh-Hant", "en"]);
+        let chinese = Languages::new(["zh-Hans", "zh-Hant", "en", "de"]);
         let chosen = |field| {
             let found = chinese.lookup_cldr(&headers(ACCEPT_LANGUAGE, field));
             found.map(|chosen| (chosen.name, chosen.weight.unwrap().thousandths()))
@@ -372,6 +461,12 @@ mod tests {
         assert_eq!(chosen("en;q=0.5, zh-TW;q=0.8"), Some(("zh-Hant", 800)));
         assert_eq!(chosen("zh-TW;q=0, en-AU;q=0.1"), Some(("en", 100)));
         assert_eq!(chosen("fr, !!"), None);
+        assert_eq!(chosen("de-AT"), Some(("de", 1000)));
+        assert_eq!(
+            chosen("en;q=0, en-AU, de;q=0.1"),
+            Some(("de", 100)),
+            "it is refused"
+        );
         let plain = headers(ACCEPT_LANGUAGE, "zh-TW");
         assert_eq!(chinese.lookup(&plain), None);
     }
@@ -391,6 +486,12 @@ mod tests {
             one.select(&headers(ACCEPT_ENCODING, &many.replace("gzip", "br")))
                 .is_some()
         );
+        for (length, expected) in [(8192, None), (8193, Some("de"))] {
+            let field = format!("fr,{}", " ".repeat(length - 3));
+            let languages = Languages::new(["de"]);
+            let chosen = languages.filter(&headers(ACCEPT_LANGUAGE, &field));
+            assert_eq!(chosen.map(|chosen| chosen.name), expected, "{length}");
+        }
         let long = format!("fr;q=0.{}", "0".repeat(8192));
         assert!(
             Languages::new(["de"])

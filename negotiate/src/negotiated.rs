@@ -81,7 +81,8 @@ impl<F: Formats> Negotiated<F> {
 
     /// The value that a request's body is, by its `Content-Type`.
     ///
-    /// Text may be in UTF-8 or in ISO-8859-1, by the parameter `charset`. Content codings are not undone here: put tower-http's
+    /// Text may be in UTF-8, of which US-ASCII is a part, or in ISO-8859-1, by the parameter `charset`; JSON is in UTF-8 whatever it says
+    /// there (RFC 8259, section 11). It is all of the value: a part is never taken for the whole. Content codings are not undone here: put tower-http's
     /// `RequestDecompressionLayer` outside; what is still coded is refused.
     ///
     /// ```
@@ -130,6 +131,9 @@ impl<F: Formats> Negotiated<F> {
     }
 
     /// A response with this value.
+    ///
+    /// It may be serialised more than once: some formats look at what kind of thing it is before they write it, and tables at all of its
+    /// columns. Of a collection of records, [`rows`](Self::rows) needs one pass, and knows the columns also when it is empty.
     ///
     /// # Errors
     ///
@@ -303,6 +307,7 @@ mod tests {
             ("été", "_t_"),
             ("", "download"),
             ("..", "download"),
+            (".sales.", "sales"),
         ] {
             let found = content_disposition(stem, "csv").unwrap();
             let expected = format!("attachment; filename=\"{expected}.csv\"");

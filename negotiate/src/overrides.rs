@@ -10,11 +10,17 @@ pub(crate) fn in_query<'a>(uri: &'a Uri, name: &str) -> Option<&'a str> {
     named.find(|(key, _)| *key == name).map(|(_, value)| value)
 }
 
-/// What stands behind the last dot of the last segment of a path, if there is something before it.
+/// What stands behind the last dot of the last segment of a path, if there is a name before it: dots alone, escaped ones too, mean another
+/// place (RFC 3986, section 5.2.4).
 pub(crate) fn in_path(uri: &Uri) -> Option<&str> {
     let (_, segment) = uri.path().rsplit_once('/')?;
     let (stem, extension) = segment.rsplit_once('.')?;
-    (!stem.is_empty()).then_some(extension)
+    (!is_dots(stem)).then_some(extension)
+}
+
+fn is_dots(stem: &str) -> bool {
+    let without = stem.to_ascii_lowercase().replace("%2e", ".");
+    without.bytes().all(|byte| byte == b'.')
 }
 
 /// The same without the extension, which [`in_path`] found: the name of the resource.
@@ -44,6 +50,11 @@ mod tests {
             ("/a.b/c", None, None),
             ("/a.b.csv?x=1.xml", None, Some("csv")),
             ("/.csv", None, None),
+            ("/a/..csv", None, None),
+            ("/a/...csv", None, None),
+            ("/a/%2e.csv", None, None),
+            ("/a/%2E%2e.csv", None, None),
+            ("/a/%2e%2ea.csv", None, Some("csv")),
             ("/a.", None, Some("")),
             ("http://a.example/b.csv", None, Some("csv")),
             ("*", None, None),

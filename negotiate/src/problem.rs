@@ -2,12 +2,25 @@
 
 use buttress_wire::{PROBLEM_JSON, Problem};
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
+use http::header::{
+    ACCEPT, ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap,
+    HeaderName, HeaderValue,
+};
 use http::response::Parts;
 use http_body_util::Full;
 use serde_json::Value;
 
 use crate::offers::Offers;
+use crate::xml_text::{escape, is_name};
+
+/// Fields that tell of the bytes that were there.
+const OF_OTHER_BYTES: [HeaderName; 5] = [
+    ETAG,
+    ACCEPT_RANGES,
+    HeaderName::from_static("content-digest"),
+    HeaderName::from_static("repr-digest"),
+    HeaderName::from_static("content-md5"),
+];
 
 const PROBLEM_XML: HeaderValue = HeaderValue::from_static("application/problem+xml");
 
@@ -34,12 +47,17 @@ pub(crate) fn prefers_xml(forms: &Offers<bool>, request: &HeaderMap) -> bool {
 }
 
 /// The problem that a response is, as XML. It may come from any layer, or from the handler: who makes one leaves it in the extensions.
+/// One that a layer between has coded is not what the extensions say any more.
 pub(crate) fn as_xml(head: &mut Parts) -> Option<Full<Bytes>> {
     let problem = head.extensions.get::<Problem>()?;
-    if head.headers.get(CONTENT_TYPE) != Some(&PROBLEM_JSON) {
+    let is_coded = head.headers.contains_key(CONTENT_ENCODING);
+    if is_coded || head.headers.get(CONTENT_TYPE) != Some(&PROBLEM_JSON) {
         return None;
     }
     let xml = to_xml(problem);
+    OF_OTHER_BYTES
+        .iter()
+        .for_each(|name| drop(head.headers.remove(name)));
     head.headers.insert(CONTENT_TYPE, PROBLEM_XML);
     if head.headers.contains_key(CONTENT_LENGTH) {
         head.headers.insert(CONTENT_LENGTH, xml.len().into());
@@ -47,9 +65,11 @@ pub(crate) fn as_xml(head: &mut Parts) -> Option<Full<Bytes>> {
     Some(Full::from(xml))
 }
 
-fn to_xml(problem: &Problem) -> String {
-    let mut xml = String::with_capacity(320);
-    xml.push_str("<?xml version=\"1.0\" encoding=\"UTF-8\"?><problem xmlns=\"urn:ietf:rfc:7807\">");
+fn to_xml(problem: &Problem) -> Vec<u8> {
+    let mut xml = Vec::with_capacity(320);
+    xml.extend_from_slice(
+        b"<?xml version=\"1.0\" encoding=\"UTF-8\"?><problem xmlns=\"urn:ietf:rfc:7807\">",
+    );
     element("type", &problem.kind().into(), &mut xml);
     element("title", &problem.title().into(), &mut xml);
     element("status", &problem.status().as_u16().into(), &mut xml);
@@ -59,42 +79,30 @@ fn to_xml(problem: &Problem) -> String {
     for (name, value) in problem.members() {
         element(name, value, &mut xml);
     }
-    xml.push_str("</problem>");
+    xml.extend_from_slice(b"</problem>");
     xml
 }
 
 /// A member whose name is no name in XML has no place there.
-fn element(name: &str, value: &Value, xml: &mut String) {
-    let mut chars = name.chars();
-    let starts = |c: char| c.is_ascii_alphabetic() || c == '_';
-    let goes_on = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
-    if !chars.next().is_some_and(starts) || !chars.all(goes_on) {
+fn element(name: &str, value: &Value, xml: &mut Vec<u8>) {
+    if !is_name(name) {
         return;
     }
-    xml.extend(["<", name, ">"]);
+    tag(["<", name, ">"], xml);
     match value {
         Value::Null => {}
         Value::String(text) => escape(text, xml),
-        Value::Bool(_) | Value::Number(_) => xml.push_str(&value.to_string()),
+        Value::Bool(_) | Value::Number(_) => xml.extend_from_slice(value.to_string().as_bytes()),
         // Members of an array are called so by the RFC.
         Value::Array(all) => all.iter().for_each(|one| element("i", one, xml)),
         Value::Object(all) => all.iter().for_each(|(name, one)| element(name, one, xml)),
     }
-    xml.extend(["</", name, ">"]);
+    tag(["</", name, ">"], xml);
 }
 
-fn escape(text: &str, xml: &mut String) {
-    for char in text.chars() {
-        match char {
-            '&' => xml.push_str("&amp;"),
-            '<' => xml.push_str("&lt;"),
-            '>' => xml.push_str("&gt;"),
-            '\r' => xml.push_str("&#13;"),
-            '\t' | '\n' | ' '..='\u{fffd}' | '\u{10000}'.. => xml.push(char),
-            // XML 1.0, section 2.2.
-            _ => xml.push('\u{fffd}'),
-        }
-    }
+fn tag(parts: [&str; 3], xml: &mut Vec<u8>) {
+    let parts = parts.into_iter();
+    parts.for_each(|part| xml.extend_from_slice(part.as_bytes()));
 }
 
 #[cfg(test)]
@@ -115,7 +123,7 @@ mod tests {
         .with("balance", 30)
         .with("accounts", json!(["/1", {"type": "x"}]))
         .with("no name", 1);
-        let xml = to_xml(&problem);
+        let xml = String::from_utf8(to_xml(&problem)).unwrap();
         assert_eq!(
             xml,
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?><problem xmlns=\"urn:ietf:rfc:7807\">\

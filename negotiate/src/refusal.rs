@@ -2,7 +2,8 @@
 
 use buttress_wire::Refusal;
 use buttress_wire::grpc::Code;
-use http::{HeaderMap, Response, StatusCode};
+use http::header::{HeaderMap, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use http::{Response, StatusCode};
 
 use crate::body::ReplyBody;
 
@@ -23,12 +24,19 @@ pub(crate) fn broken_off() -> Response<ReplyBody> {
 }
 
 fn internal(kind: &'static str, title: &'static str) -> Response<ReplyBody> {
-    Refusal::new(
+    let response = Refusal::new(
         StatusCode::INTERNAL_SERVER_ERROR,
         kind,
         title,
         Code::Internal,
     )
-    .response(&HeaderMap::new())
-    .map(ReplyBody::from)
+    .response(&HeaderMap::new());
+    no_sniff(response).map(ReplyBody::from)
+}
+
+/// A problem may hold words of the client's. No browser is to guess that they are something else.
+pub(crate) fn no_sniff<B>(mut response: Response<B>) -> Response<B> {
+    let never = HeaderValue::from_static("nosniff");
+    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, never);
+    response
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_TYPE};
+use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{Method, Request, Response};
 use http_body::Body;
 use tower_service::Service;
@@ -77,10 +77,9 @@ impl<S, F: Formats> Negotiate<S, F> {
         chosen.map_err(|NotAcceptable| Box::new(self.shared.refuse(request.headers())))
     }
 
-    /// A request without a `Content-Type` has no body that anybody could mean.
     fn check_readable<A>(&self, request: &Request<A>) -> Result<(), Refused> {
         let headers = request.headers();
-        if !self.shared.only_readable || !headers.contains_key(CONTENT_TYPE) {
+        if !self.shared.only_readable || !means_its_body(request) {
             return Ok(());
         }
         match self.shared.readers.find(headers, self.shared.suffixes) {
@@ -103,6 +102,15 @@ impl<S, F: Formats> Negotiate<S, F> {
         // Of two such layers, the outer one saw what the client sent.
         extensions.get_or_insert_with(|| OriginalAccept(original));
     }
+}
+
+/// Whether a request has a body that anybody could mean: it says what it is, is not empty, and the method has a use for one (RFC 9110,
+/// sections 9.3.1 and 9.3.2).
+fn means_its_body<A>(request: &Request<A>) -> bool {
+    let headers = request.headers();
+    let is_empty = headers.get(CONTENT_LENGTH).is_some_and(|v| v == "0");
+    let has_use = !matches!(*request.method(), Method::GET | Method::HEAD);
+    headers.contains_key(CONTENT_TYPE) && !is_empty && has_use
 }
 
 impl<S: Clone, F> Clone for Negotiate<S, F> {

@@ -13,6 +13,7 @@ use crate::decode::Readers;
 use crate::formats::Formats;
 use crate::layer::Unacceptable;
 use crate::offers::{NotAcceptable, Offers};
+use crate::refusal::no_sniff;
 use crate::weight::QValue;
 use crate::{overrides, problem};
 
@@ -52,8 +53,24 @@ pub(crate) struct Variant {
     pub(crate) name: &'static str,
     pub(crate) is_file: bool,
     pub(crate) content_type: HeaderValue,
-    /// What inner layers see as `Accept`: the type without its parameters.
+    /// What inner layers see as `Accept`: the type, and its parameters where another one differs by them alone.
     pub(crate) accept: HeaderValue,
+}
+
+fn essence(media_type: &'static str) -> &'static str {
+    let essence = media_type.split(';').next();
+    essence.unwrap_or(media_type).trim()
+}
+
+/// Leaves the parameters out where the type alone tells which one is meant.
+fn name_briefly(variants: &mut [Variant], types: &[(&'static str, usize)]) {
+    for (media_type, index) in types {
+        let own = essence(media_type);
+        let same = |(other, _): &&(&'static str, usize)| essence(other).eq_ignore_ascii_case(own);
+        if types.iter().filter(same).count() == 1 {
+            variants[*index].accept = HeaderValue::from_static(own);
+        }
+    }
 }
 
 impl<F: Formats> Shared<F> {
@@ -62,16 +79,15 @@ impl<F: Formats> Shared<F> {
         let (mut types, mut variants) = (Vec::new(), Vec::new());
         formats.each(|place, name, is_file, media_type| {
             types.push((media_type.offered(), variants.len()));
-            let sent = media_type.sent();
-            let essence = sent.split(';').next().unwrap_or(sent).trim();
             variants.push(Variant {
                 place,
                 name,
                 is_file,
-                content_type: HeaderValue::from_static(sent),
-                accept: HeaderValue::from_static(essence),
+                content_type: HeaderValue::from_static(media_type.sent()),
+                accept: HeaderValue::from_static(media_type.offered()),
             });
         });
+        name_briefly(&mut variants, &types);
         Self {
             readers: Readers::new(&formats),
             formats: Arc::new(formats),
@@ -109,9 +125,10 @@ impl<F> Shared<F> {
     /// The format that a request's target asks for: only one that is on offer, by its short name.
     pub(crate) fn named(&self, target: &Uri) -> Option<Override> {
         let query = self.query.as_deref();
-        if let Some(name) = query.and_then(|query| overrides::in_query(target, query)) {
+        let in_query = query.and_then(|query| overrides::in_query(target, query));
+        if let Some(chosen) = in_query.and_then(|name| self.called(name)) {
             let target = None;
-            return self.called(name).map(|chosen| Override { chosen, target });
+            return Some(Override { chosen, target });
         }
         let name = overrides::in_path(target).filter(|_| self.extension)?;
         let chosen = self.called(name)?;
@@ -131,7 +148,7 @@ impl<F> Shared<F> {
             let media_type = String::from_utf8_lossy(variant.accept.as_bytes());
             serde_json::json!({"type": media_type, "format": variant.name})
         });
-        let mut response = Refusal::new(
+        let response = Refusal::new(
             StatusCode::NOT_ACCEPTABLE,
             "urn:buttress:problem:negotiate-not-acceptable",
             "No representation is acceptable",
@@ -140,6 +157,7 @@ impl<F> Shared<F> {
         .detail("the Accept field allows none of the media types that are available")
         .with("available", available.collect::<Vec<_>>())
         .response(request);
+        let mut response = no_sniff(response);
         response.extensions_mut().insert(NotAcceptable);
         response
     }

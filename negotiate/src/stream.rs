@@ -41,7 +41,8 @@ pin_project! {
     ///
     /// # Cancellation
     ///
-    /// Dropping it drops the source. The source is dropped as early as it is done with: at its end, and at an error.
+    /// Dropping it drops the source. The source is dropped as early as it is done with: at its end, and at an error. After a panic that
+    /// was caught, it is dropped at the next poll, and the body breaks off.
     pub(crate) struct Encoding<S, R> {
         #[pin]
         rows: Option<S>,
@@ -50,6 +51,10 @@ pin_project! {
         // Whether a record, or the end, is in the buffer: what stands before the first record is not sent alone.
         is_fresh: bool,
         buffer: Vec<u8>,
+        // How much of the buffer is whole records.
+        whole: usize,
+        // Whether the source or the encoder was called and has not come back: it panicked, if anybody asks.
+        is_away: bool,
         // What is told after the records before it.
         failed: Option<ReplyError>,
     }
@@ -63,6 +68,8 @@ impl<S, R> Encoding<S, R> {
             has_begun: false,
             is_fresh: false,
             buffer: Vec::new(),
+            whole: 0,
+            is_away: false,
             failed: None,
         }
     }
@@ -76,10 +83,24 @@ where
 {
     /// Takes records until there is a batch, the source has none for now, or has none any more. Whoever gets `Pending` is woken by the
     /// source.
-    fn poll_fill(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), StreamError<E>>> {
+    fn poll_fill(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), StreamError<E>>> {
+        *self.as_mut().project().is_away = true;
+        let filled = self.as_mut().poll_records(cx);
+        *self.project().is_away = false;
+        filled
+    }
+
+    fn poll_records(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), StreamError<E>>> {
         let mut this = self.project();
         if !std::mem::replace(this.has_begun, true) {
             this.encoder.begin(this.buffer)?;
+            *this.whole = this.buffer.len();
         }
         while this.buffer.len() < BATCH
             && let Some(rows) = this.rows.as_mut().as_pin_mut()
@@ -88,16 +109,15 @@ where
                 Poll::Pending if *this.is_fresh => break,
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Some(row)) => {
-                    let row = row.map_err(StreamError::Rows)?;
-                    let start = this.buffer.len();
-                    let written = this.encoder.row(&row, this.buffer);
-                    written.inspect_err(|_| this.buffer.truncate(start))?;
+                    this.encoder
+                        .row(&row.map_err(StreamError::Rows)?, this.buffer)?;
                 }
                 Poll::Ready(None) => {
                     this.rows.set(None);
                     this.encoder.end(this.buffer)?;
                 }
             }
+            *this.whole = this.buffer.len();
             *this.is_fresh = true;
         }
         Poll::Ready(Ok(()))
@@ -107,17 +127,27 @@ where
     fn break_off(self: Pin<&mut Self>, error: ReplyError) {
         let mut this = self.project();
         this.rows.set(None);
+        // What an encoder began and could not end is no record.
+        this.buffer.truncate(*this.whole);
         if !this.encoder.break_off(this.buffer) {
             *this.failed = Some(error);
+        }
+    }
+
+    /// What panicked once is not asked again: nobody knows what state it is in.
+    fn break_off_if_away(mut self: Pin<&mut Self>) {
+        if std::mem::take(self.as_mut().project().is_away) {
+            self.break_off(ReplyError::new("a record or its source panicked".into()));
         }
     }
 
     fn take(self: Pin<&mut Self>) -> Bytes {
         let this = self.project();
         *this.is_fresh = false;
+        *this.whole = 0;
         // The next batch is most likely as long as this one: from a fast source full, from a slow one a record.
         let room = if this.rows.is_some() {
-            this.buffer.len()
+            this.buffer.len().min(BATCH)
         } else {
             0
         };
@@ -137,6 +167,7 @@ where
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, ReplyError>>> {
+        self.as_mut().break_off_if_away();
         if self.failed.is_none()
             && let Err(error) = ready!(self.as_mut().poll_fill(cx))
         {

@@ -29,6 +29,12 @@ impl QValue {
         }
     }
 
+    /// So many tenths, at most ten.
+    pub(crate) const fn tenths(tenths: u8) -> Self {
+        debug_assert!(tenths <= 10);
+        Self(tenths as u16 * 100)
+    }
+
     /// The weight in thousandths.
     #[must_use]
     pub const fn thousandths(self) -> u16 {

@@ -32,10 +32,11 @@ pub(crate) async fn sales(
     Extension(negotiated): Extension<Negotiated<Formats>>,
 ) -> Response {
     let rows = shop.catalogue.sales(&tenant);
-    let response = negotiated.attachment("sales").rows(&rows);
-    let mut response = response
-        .unwrap_or_else(|error| error.response())
-        .into_response();
+    let mut response = match negotiated.attachment("sales").rows(&rows) {
+        Ok(response) => response.into_response(),
+        // An error is nobody's report: no cache may keep it.
+        Err(error) => return error.response().into_response(),
+    };
     let fresh = HeaderValue::from_static("public, s-maxage=60, max-age=0");
     response.headers_mut().insert(header::CACHE_CONTROL, fresh);
     response

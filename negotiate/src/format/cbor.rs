@@ -99,6 +99,8 @@ mod tests {
         assert_eq!(at(b"\x81\x01\x02"), Some(Position::Byte(2)));
         assert_eq!(at(b"\x82\x01"), Some(Position::Byte(2)));
         assert!(at(b"\x82\x01\xfc").is_some());
+        // An error of the type's own is where reading came to.
+        assert_eq!(at(b"\x82\x01\x61a"), Some(Position::Byte(3)));
         assert!(at(&[0x81; 10_000]).is_some(), "nested too deep");
     }
 }

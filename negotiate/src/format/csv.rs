@@ -1,12 +1,10 @@
 //! Comma-separated values (RFC 4180), and the same with tabs.
 
-use std::fmt;
-
-use csv_core::{Terminator, Writer, WriterBuilder};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::table::{self, Cell, Columns, Lines, Table};
+use super::csv_write::Separated;
+use super::table::{self, Table};
 use super::{EncodeError, Format, Malformed, MediaType, Record, RowEncoder, csv_read};
 
 /// CSV: `text/csv`, in UTF-8, with a header line, lines ended by CRLF.
@@ -14,12 +12,16 @@ use super::{EncodeError, Format, Malformed, MediaType, Record, RowEncoder, csv_r
 /// It holds records and collections of records; a collection that is sent by [`Negotiated::rows`](crate::Negotiated::rows) or
 /// [`Negotiated::stream`](crate::Negotiated::stream) has its header also when it is empty. Fields of nested structs and maps are columns
 /// called `outer.inner`. `None`, `()` and numbers that are none are empty cells. A list in a cell is an error, and so is a field
-/// without a column.
+/// without a column. An empty collection that is sent by [`Negotiated::reply`](crate::Negotiated::reply) is an empty body: nobody knows its
+/// columns.
 ///
-/// A string that a spreadsheet would take for a formula is led by an apostrophe. Numbers are left as they are.
+/// A string that a spreadsheet would take for a formula is led by an apostrophe; so is what follows a comma, a semicolon, a tab or a line
+/// break in it, where that would be one for a spreadsheet that separates cells by that. Numbers are left as they are.
 ///
-/// What is read is a sequence of records, whose columns are named by the first line. An empty cell is `None` where that is possible;
-/// apostrophes are kept. There are at most 256 columns, and records 16 deep.
+/// What is read is a sequence of records, whose columns are named by the first line; or one record, where a struct or a map is asked for.
+/// An empty cell is `None` where that is possible; apostrophes are kept. There are at most 256 columns, with at most four dots in a name,
+/// and at most 512 fields; read into maps, names and entries may come to 64 times the body and a MiB. A quoted cell that does not end
+/// before the body does is an error, and so are numbers that are none.
 #[derive(Clone, Copy, Debug)]
 #[must_use]
 pub struct Csv {
@@ -117,77 +119,6 @@ impl RowEncoder for CsvRows {
     fn row<T: Record>(&mut self, row: &T, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         self.table.write_record(row, out)
     }
-}
-
-/// Lines of cells with a separator between them.
-struct Separated {
-    core: Writer,
-    defend: bool,
-}
-
-impl Separated {
-    fn new(delimiter: u8, defend: bool) -> Self {
-        let mut builder = WriterBuilder::new();
-        builder.delimiter(delimiter).terminator(Terminator::CRLF);
-        Self {
-            core: builder.build(),
-            defend,
-        }
-    }
-
-    fn write<'a>(&mut self, cells: impl Iterator<Item = &'a str>, out: &mut Vec<u8>) {
-        for (at, text) in cells.enumerate() {
-            if at > 0 {
-                append(out, 4, |room| self.core.delimiter(room).1);
-            }
-            append(out, 2 * text.len() + 2, |room| {
-                self.core.field(text.as_bytes(), room).2
-            });
-        }
-        append(out, 8, |room| self.core.terminator(room).1);
-    }
-}
-
-impl Lines for Separated {
-    fn header(&mut self, columns: &Columns, out: &mut Vec<u8>) {
-        let defended = columns.iter().map(|name| {
-            let mut cell = String::with_capacity(name.len() + 1);
-            self.text(name, &mut cell);
-            cell
-        });
-        let names: Vec<String> = defended.collect();
-        self.write(names.iter().map(String::as_str), out);
-    }
-
-    fn line(&mut self, _columns: &Columns, cells: &[Cell], out: &mut Vec<u8>) {
-        self.write(cells.iter().map(|cell| cell.text.as_str()), out);
-    }
-
-    /// Puts down a string that no spreadsheet takes for a formula.
-    fn text(&self, text: &str, cell: &mut String) {
-        // The last four are the full-width forms of the first four.
-        const FORMULA: [char; 11] = [
-            '=', '+', '-', '@', '\t', '\r', '\n', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}',
-        ];
-        if self.defend && text.starts_with(FORMULA) {
-            cell.push('\'');
-        }
-        cell.push_str(text);
-    }
-}
-
-impl fmt::Debug for Separated {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Separated").finish_non_exhaustive()
-    }
-}
-
-/// Lets `write` fill at most `room` bytes at the end of `out`; it tells how many it filled.
-fn append(out: &mut Vec<u8>, room: usize, write: impl FnOnce(&mut [u8]) -> usize) {
-    let start = out.len();
-    out.resize(start + room, 0);
-    let written = write(&mut out[start..]);
-    out.truncate(start + written);
 }
 
 #[cfg(test)]
@@ -292,7 +223,7 @@ mod tests {
             ("+1", "'+1"),
             ("-1", "'-1"),
             ("@x", "'@x"),
-            ("\tx", "'\tx"),
+            ("\tx", "\"'\tx\""),
             ("\rx", "\"'\rx\""),
             ("＝1", "'＝1"),
             ("a=1", "a=1"),
@@ -308,7 +239,95 @@ mod tests {
     }
 
     #[test]
+    fn every_kind_of_text_is_defused_and_numbers_that_are_none_are_not_there() {
+        #[derive(Serialize)]
+        enum Kind {
+            #[serde(rename = "=Named")]
+            Named,
+        }
+        #[derive(Serialize)]
+        struct Odd {
+            char: char,
+            kind: Kind,
+            some: Option<&'static str>,
+            nan: f64,
+            infinite: f32,
+            unit: (),
+            small: f32,
+        }
+        impl Record for Odd {
+            const COLUMNS: &'static [&'static str] =
+                &["char", "kind", "some", "nan", "infinite", "unit", "small"];
+        }
+        let odd = Odd {
+            char: '@',
+            kind: Kind::Named,
+            some: Some("+"),
+            nan: f64::NAN,
+            infinite: f32::NEG_INFINITY,
+            unit: (),
+            small: 0.5,
+        };
+        let expected = "char,kind,some,nan,infinite,unit,small\r\n'@,'=Named,'+,,,,0.5\r\n";
+        check(&odd, expected);
+        let mut out = Vec::new();
+        let mut rows = Csv::new().rows(Odd::COLUMNS);
+        rows.begin(&mut out).unwrap();
+        rows.row(&odd, &mut out).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_collection_of_which_nothing_is_known_is_nothing() {
+        check::<[Row]>(&[], "");
+        check(&serde_json::json!({}), "");
+    }
+
+    #[test]
+    fn a_record_has_no_two_fields_of_one_name_and_none_without_a_column() {
+        struct Twice(&'static [&'static str]);
+        impl Serialize for Twice {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                use serde::ser::SerializeStruct;
+                let mut fields = serializer.serialize_struct("Twice", 2)?;
+                for name in self.0 {
+                    fields.serialize_field(name, &1)?;
+                }
+                fields.end()
+            }
+        }
+        impl Record for Twice {
+            const COLUMNS: &'static [&'static str] = &["a", "b"];
+        }
+        let written = |names| {
+            let mut out = Vec::new();
+            let written = Csv::new().rows(Twice::COLUMNS).row(&Twice(names), &mut out);
+            written.map(|()| String::from_utf8(out).unwrap()).ok()
+        };
+        assert_eq!(written(&["b", "a"]).as_deref(), Some("1,1\r\n"));
+        assert_eq!(written(&["b"]).as_deref(), Some(",1\r\n"));
+        assert_eq!(written(&["a", "a"]), None);
+        assert_eq!(written(&["c"]), None);
+    }
+
+    #[test]
+    fn many_columns_are_found_by_name() {
+        let keys: std::collections::BTreeMap<String, u32> = (0..20_000)
+            .map(|at| (format!("key{at}.inner"), at))
+            .collect();
+        let line = csv(&keys).unwrap();
+        assert_eq!(line.matches(',').count(), 2 * 19_999);
+    }
+
+    #[test]
     fn what_is_no_table_is_refused() {
+        struct Bytes;
+        impl Serialize for Bytes {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_bytes(b"1")
+            }
+        }
+        assert!(csv(&std::collections::BTreeMap::from([("a", Bytes)])).is_err());
         let refused = |value: serde_json::Value| csv(&value).is_err();
         assert!(refused(serde_json::json!(1)));
         assert!(refused(serde_json::json!([1, 2])));

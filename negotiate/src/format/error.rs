@@ -1,7 +1,7 @@
 //! What cannot be written, and what cannot be read.
 
 use std::error::Error;
-use std::fmt;
+use std::fmt::{self, Write};
 
 use http::Response;
 
@@ -83,9 +83,39 @@ impl Malformed {
     }
 }
 
+/// Says no more than a client needs: a parser may repeat the body.
 impl fmt::Display for Malformed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.reason.fmt(f)
+        let mut start = Start {
+            f,
+            left: LONGEST_REASON,
+        };
+        match write!(start, "{}", self.reason) {
+            Err(_) if start.left == 0 => f.write_str("\u{2026}"),
+            written => written,
+        }
+    }
+}
+
+/// How many bytes of a reason are told.
+const LONGEST_REASON: usize = 200;
+
+/// Writes what there is room for, and stops.
+struct Start<'a, 'f> {
+    f: &'a mut fmt::Formatter<'f>,
+    left: usize,
+}
+
+impl fmt::Write for Start<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        if text.len() <= self.left {
+            self.left -= text.len();
+            return self.f.write_str(text);
+        }
+        let end = text.floor_char_boundary(self.left);
+        self.left = 0;
+        self.f.write_str(&text[..end])?;
+        Err(fmt::Error)
     }
 }
 

@@ -40,14 +40,22 @@ impl Format for Json {
         Some("+json")
     }
 
+    /// The parameter has no effect (RFC 8259, section 11).
+    fn has_charset(&self) -> bool {
+        false
+    }
+
     fn decode<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, Malformed> {
         serde_json::from_slice(body).map_err(|error| malformed(error, 0))
     }
 }
 
-/// An error so many lines further down.
+/// An error so many lines further down. One that comes from outside of a text has no place in it.
 pub(super) fn malformed(error: serde_json::Error, lines: usize) -> Malformed {
-    let (line, column) = (error.line() + lines, error.column());
+    let (line, column) = match error.line() {
+        0 => (lines + 1, 1),
+        line => (lines + line, error.column()),
+    };
     Malformed::new(error).at(Position::Line { line, column })
 }
 

@@ -3,15 +3,14 @@
 use std::io;
 
 use serde::Serialize;
-use serde::de::value::SeqAccessDeserializer;
-use serde::de::{DeserializeOwned, DeserializeSeed, SeqAccess};
+use serde::de::DeserializeOwned;
 use serde_json::ser::Formatter;
 
-use super::json::malformed;
+use super::json_lines_read::{Separator, decode};
 use super::shape::{Shape, shape_of};
 use super::{EncodeError, Format, Json, Malformed, MediaType, Record, RowEncoder};
 
-/// NDJSON: `application/x-ndjson`. A collection is a line of JSON for each member, anything else is one line.
+/// NDJSON: `application/x-ndjson`. A collection is a line of JSON for each member, anything else is one line; so it is read, too.
 ///
 /// As in every format, a stream that fails breaks its body off; with [`error_line`](Self::error_line) it says so in its last line.
 #[derive(Clone, Copy, Debug, Default)]
@@ -21,7 +20,7 @@ pub struct NdJson {
 }
 
 /// JSON text sequences: `application/json-seq`. Before each member there is a record separator (U+001E), so that a reader knows one that was
-/// cut off.
+/// cut off, and refuses it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct JsonSeq;
 
@@ -36,11 +35,16 @@ impl NdJson {
     ///
     /// # Panics
     ///
-    /// `line` has a line break in it.
+    /// `line` has a line break in it, or is blank: readers skip that.
     pub const fn error_line(self, line: &'static str) -> Self {
-        let (bytes, mut at) = (line.as_bytes(), 0);
+        let bytes = line.as_bytes();
+        assert!(!bytes.trim_ascii().is_empty(), "a blank line tells nothing");
+        let mut at = 0;
         while at < bytes.len() {
-            assert!(bytes[at] != b'\n', "a line has no line break in it");
+            assert!(
+                !matches!(bytes[at], b'\n' | b'\r'),
+                "a line has no line break in it"
+            );
             at += 1;
         }
         Self {
@@ -89,8 +93,12 @@ impl Format for NdJson {
         ]
     }
 
+    fn has_charset(&self) -> bool {
+        false
+    }
+
     fn decode<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, Malformed> {
-        decode(body, b'\n')
+        decode(body, Separator::LineFeed)
     }
 }
 
@@ -124,8 +132,12 @@ impl Format for JsonSeq {
         &["application/json-seq"]
     }
 
+    fn has_charset(&self) -> bool {
+        false
+    }
+
     fn decode<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, Malformed> {
-        decode(body, SEPARATOR[0])
+        decode(body, Separator::Record)
     }
 }
 
@@ -214,48 +226,6 @@ impl Formatter for Members {
     }
 }
 
-/// Reads a sequence whose members are the pieces between `separator`s. Empty ones are skipped: there is one after the last line.
-fn decode<T: DeserializeOwned>(body: &[u8], separator: u8) -> Result<T, Malformed> {
-    let mut pieces = Pieces {
-        pieces: body.split(move |byte| *byte == separator),
-        lines_before: 0,
-        lines_in: 0,
-        separator,
-    };
-    T::deserialize(SeqAccessDeserializer::new(&mut pieces))
-        .map_err(|error| malformed(error, pieces.lines_before))
-}
-
-struct Pieces<I> {
-    pieces: I,
-    /// Lines that ended before the piece that is being read.
-    lines_before: usize,
-    lines_in: usize,
-    separator: u8,
-}
-
-impl<'a, 'de, I: Iterator<Item = &'a [u8]>> SeqAccess<'de> for &mut Pieces<I> {
-    type Error = serde_json::Error;
-
-    fn next_element_seed<S>(&mut self, seed: S) -> Result<Option<S::Value>, serde_json::Error>
-    where
-        S: DeserializeSeed<'de>,
-    {
-        for piece in self.pieces.by_ref() {
-            self.lines_before += self.lines_in;
-            let breaks = piece.iter().filter(|byte| **byte == b'\n').count();
-            self.lines_in = breaks + usize::from(self.separator == b'\n');
-            if piece.trim_ascii().is_empty() {
-                continue;
-            }
-            let mut reader = serde_json::Deserializer::from_reader(piece);
-            let value = seed.deserialize(&mut reader)?;
-            return reader.end().map(|()| Some(value));
-        }
-        Ok(None)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
@@ -278,6 +248,32 @@ mod tests {
         assert_eq!(written(&NdJson::new(), &json!([])), "");
         assert_eq!(written(&JsonSeq, &json!([1, [2]])), "\u{1e}1\n\u{1e}[2]\n");
         assert_eq!(written(&JsonSeq, &json!(true)), "\u{1e}true\n");
+    }
+
+    #[test]
+    fn what_is_around_a_sequence_does_not_hide_it() {
+        #[derive(serde::Serialize)]
+        struct New(Option<Vec<u8>>);
+        #[derive(serde::Serialize)]
+        struct Pair(u8, u8);
+        let written = |value: &dyn Fn(&mut Vec<u8>)| {
+            let mut out = Vec::new();
+            value(&mut out);
+            String::from_utf8(out).unwrap()
+        };
+        let lines = NdJson::new();
+        assert_eq!(
+            written(&|out| lines.encode(&New(Some(vec![1, 2])), out).unwrap()),
+            "1\n2\n"
+        );
+        assert_eq!(
+            written(&|out| lines.encode(&New(None), out).unwrap()),
+            "null\n"
+        );
+        assert_eq!(
+            written(&|out| lines.encode(&Pair(1, 2), out).unwrap()),
+            "1\n2\n"
+        );
     }
 
     #[test]
@@ -310,11 +306,19 @@ mod tests {
             Some(Position::Line { line: 1, column: 3 })
         );
         let error = JsonSeq
-            .decode::<Vec<u8>>(b"\x1e1\n\x1e2\n\x1e\n x")
+            .decode::<Vec<u8>>(b"\x1e1\n\x1e2\n\x1e\n x\n")
             .unwrap_err();
         assert_eq!(
             error.position(),
             Some(Position::Line { line: 4, column: 2 })
         );
+    }
+
+    #[test]
+    fn an_error_line_is_one_line_that_is_seen() {
+        for bad in ["", " ", "a\nb", "a\rb"] {
+            let made = std::panic::catch_unwind(|| NdJson::new().error_line(bad));
+            assert!(made.is_err(), "{bad:?}");
+        }
     }
 }

@@ -9,7 +9,8 @@ use super::{EncodeError, Format, MediaType, Record, RowEncoder};
 /// Markdown: `text/markdown`, in UTF-8, which programs that feed language models ask for. Records are a table, and fields of nested structs
 /// columns called `outer.inner`. A string is a document of the server's own, and sent as it is.
 ///
-/// Cells are text: what Markdown or HTML would take for markup is escaped.
+/// Cells are text: what Markdown or HTML would take for markup is escaped. Readers of GitHub's dialect show an address as a link to itself,
+/// wherever it stands; no escape keeps them from it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Markdown;
 
@@ -92,17 +93,20 @@ fn line<'a>(cells: impl Iterator<Item = &'a str>, out: &mut Vec<u8>) {
 
 /// A cell is one line, and a backslash takes its meaning from any punctuation (CommonMark, 2.4).
 fn escape(text: &str, out: &mut Vec<u8>) {
+    let mut last = 0;
     for byte in text.bytes() {
         match byte {
-            b'\n' => out.extend_from_slice(b"<br>"),
-            b'\r' => {}
+            // Of the two that are one line break, the first was written.
+            b'\n' if last == b'\r' => {}
+            b'\n' | b'\r' => out.extend_from_slice(b"<br>"),
             b'<' => out.extend_from_slice(b"&lt;"),
             b'&' => out.extend_from_slice(b"&amp;"),
-            b'\\' | b'`' | b'*' | b'_' | b'[' | b']' | b'|' | b'~' | b'!' => {
+            b'\\' | b'`' | b'*' | b'_' | b'[' | b']' | b'|' | b'~' | b'!' | b'$' => {
                 out.extend_from_slice(&[b'\\', byte]);
             }
             _ => out.push(byte),
         }
+        last = byte;
     }
 }
 
@@ -134,6 +138,10 @@ mod tests {
         check(
             json!({"a": "x|y\r\n<b>&_z_ [l](u) `c` \\"}),
             "| a |\n| --- |\n| x\\|y<br>&lt;b>&amp;\\_z\\_ \\[l\\](u) \\`c\\` \\\\ |\n",
+        );
+        check(
+            json!({"a": "*b* ~~c~~ ![d](e) $f$ \\* g\rh\n\ni"}),
+            "| a |\n| --- |\n| \\*b\\* \\~\\~c\\~\\~ \\!\\[d\\](e) \\$f\\$ \\\\\\* g<br>h<br><br>i |\n",
         );
     }
 }

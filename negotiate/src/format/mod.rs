@@ -5,11 +5,18 @@ mod cbor;
 #[cfg(feature = "csv")]
 mod csv;
 #[cfg(feature = "csv")]
+mod csv_cell;
+#[cfg(feature = "csv")]
+mod csv_columns;
+#[cfg(feature = "csv")]
 mod csv_read;
+#[cfg(feature = "csv")]
+mod csv_write;
 mod error;
 mod html;
 mod json;
 mod json_lines;
+mod json_lines_read;
 mod markdown;
 #[cfg(feature = "msgpack")]
 mod msgpack;
@@ -19,7 +26,13 @@ mod text;
 #[cfg(feature = "xml")]
 mod xml;
 #[cfg(feature = "xml")]
+mod xml_document;
+#[cfg(feature = "xml")]
 mod xml_read;
+#[cfg(feature = "xml")]
+mod xml_root;
+#[cfg(feature = "xml")]
+mod xml_write;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -120,8 +133,14 @@ pub trait Format: Send + Sync + 'static {
         None
     }
 
-    /// Whether it is made of text. If so, what [`decode`](Self::decode) gets is UTF-8, whatever charset the client sent.
+    /// Whether it is made of text. If so, what [`decode`](Self::decode) gets is UTF-8 without a byte order mark, whatever charset the client
+    /// sent.
     fn is_text(&self) -> bool {
+        true
+    }
+
+    /// Whether `charset` means something in its media types. If not, its text is UTF-8 whatever a client says there.
+    fn has_charset(&self) -> bool {
         true
     }
 

@@ -10,7 +10,7 @@ use super::{EncodeError, Format, Malformed, MediaType, Position, Record, RowEnco
 /// MessagePack: `application/vnd.msgpack`, also under the names from before it was registered. Structs are maps with the names of their fields.
 ///
 /// The format has no array whose length is unknown: a collection that is sent record by record is its records, one after the other, which is what
-/// streaming readers of MessagePack read.
+/// streaming readers of MessagePack read; [`decode`](Format::decode) reads one value.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct MsgPack;
 
@@ -90,6 +90,11 @@ mod tests {
         assert_eq!(at(b"\x91\x01\x02"), Some(Position::Byte(2)));
         assert!(at(b"\x92\x01").is_some());
         assert!(at(&[0x91; 10_000]).is_some(), "nested too deep");
+        let nested = |depth| {
+            let body = [vec![0x91; depth], vec![0xc0]].concat();
+            MsgPack.decode::<serde_json::Value>(&body).is_ok()
+        };
+        assert!(nested(100) && !nested(200));
         assert!(at(b"\xdd\xff\xff\xff\xff").is_some(), "a length that lies");
     }
 }

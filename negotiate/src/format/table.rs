@@ -1,6 +1,7 @@
 //! Records as lines of cells.
 
 use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 use std::fmt::{self, Write};
 
 use serde::ser::{self, Impossible, Serialize, Serializer};
@@ -11,6 +12,8 @@ use super::shape::{Shape, shape_of};
 /// A table under way: its columns, and the cells of the line that is being filled. Cells are used again for every line.
 pub(super) struct Table<L> {
     columns: Columns,
+    /// Where each column stands.
+    places: HashMap<Cow<'static, str>, usize>,
     cells: Vec<Cell>,
     /// The column after the one filled last: fields come in the order of the columns, mostly.
     next: usize,
@@ -103,21 +106,16 @@ impl<L: Lines> Table<L> {
         let mut table = Self::with(Vec::new(), Pass::Discover, lines);
         rows.serialize(Field(&mut table, Level::Rows))
             .map_err(EncodeError::new)?;
-        // An absent record was met before one that is there: its fields are the columns.
-        let nested = |name: &str, of: &str| {
-            name.strip_prefix(of)
-                .is_some_and(|rest| rest.starts_with('.'))
-        };
-        let all = table.columns.iter();
-        let columns = all.filter(|c| !table.columns.iter().any(|name| nested(name, c)));
-        let columns = columns.cloned().collect();
+        let columns = without_absent_records(&table.columns);
         Ok(Self::with(columns, Pass::Write, table.lines))
     }
 
     fn with(columns: Columns, pass: Pass, lines: L) -> Self {
+        let places = columns.iter().cloned().zip(0..).collect();
         Self {
             cells: columns.iter().map(|_| Cell::default()).collect(),
             columns,
+            places,
             next: 0,
             path: String::new(),
             pass,
@@ -185,15 +183,11 @@ impl<L: Lines> Table<L> {
         let known = if self.columns.get(self.next).is_some_and(fits) {
             Some(self.next)
         } else {
-            self.columns.iter().position(fits)
+            self.places.get(&*self.path).copied()
         };
         let at = match known {
             Some(at) => at,
-            None if self.pass == Pass::Discover => {
-                self.columns.push(self.path.clone().into());
-                self.cells.push(Cell::default());
-                self.columns.len() - 1
-            }
+            None if self.pass == Pass::Discover => self.add_column(),
             None => return Err(TableError(format!("no column is called {:?}", self.path))),
         };
         self.next = at + 1;
@@ -201,6 +195,14 @@ impl<L: Lines> Table<L> {
             return Err(TableError(format!("two fields are called {:?}", self.path)));
         }
         Ok(at)
+    }
+
+    fn add_column(&mut self) -> usize {
+        let (name, at) = (Cow::<str>::from(self.path.clone()), self.columns.len());
+        self.places.insert(name.clone(), at);
+        self.columns.push(name);
+        self.cells.push(Cell::default());
+        at
     }
 
     /// Runs `write` as the field `name` of the current one.
@@ -214,6 +216,18 @@ impl<L: Lines> Table<L> {
         self.path.truncate(outer);
         result
     }
+}
+
+/// An absent record may be met before one that is there: its fields are the columns.
+fn without_absent_records(columns: &Columns) -> Columns {
+    let dots = |name: &Cow<'static, str>| {
+        let name = name.clone();
+        let dots: Vec<usize> = name.match_indices('.').map(|(at, _)| at).collect();
+        dots.into_iter().map(move |at| name[..at].to_owned())
+    };
+    let records: HashSet<String> = columns.iter().flat_map(dots).collect();
+    let all = columns.iter().filter(|name| !records.contains(&***name));
+    all.cloned().collect()
 }
 
 impl<L> fmt::Debug for Table<L> {

@@ -9,7 +9,7 @@ use super::{EncodeError, Format, MediaType, Record, RowEncoder};
 /// Plain text: `text/plain`, in UTF-8. A record is a line `name: value` for each field that has a value, and an empty line; fields of nested
 /// structs are called `outer.inner`. A single value is its text alone.
 ///
-/// In records, control characters are replaced by U+FFFD, and lines after the first of a value are indented: no value looks like a field, and
+/// In records, control characters and those that turn the direction of text are replaced by U+FFFD, and lines after the first of a value are indented: no value looks like a field, and
 /// none is a command to a terminal.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Text;
@@ -76,12 +76,17 @@ impl Lines for Named {
 fn harmless(text: &str, out: &mut Vec<u8>) {
     for char in text.chars() {
         match char {
-            '\n' => out.extend_from_slice(b"\n  "),
+            '\n' | '\u{2028}' | '\u{2029}' => out.extend_from_slice(b"\n  "),
             '\t' => out.push(b'\t'),
-            _ if char.is_control() => out.extend_from_slice("\u{fffd}".as_bytes()),
+            _ if char.is_control() || turns(char) => out.extend_from_slice("\u{fffd}".as_bytes()),
             _ => out.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes()),
         }
     }
+}
+
+/// Whether what follows is shown in another direction: text could be made to look like other text.
+const fn turns(char: char) -> bool {
+    matches!(char, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
@@ -112,6 +117,10 @@ mod tests {
         check(
             json!({"a": "\u{1b}[2J\u{9b}"}),
             "a: \u{fffd}[2J\u{fffd}\n\n",
+        );
+        check(
+            json!({"a": "1\u{2028}b: 2\u{2029}c\td\u{202e}e\u{2066}"}),
+            "a: 1\n  b: 2\n  c\td\u{fffd}e\u{fffd}\n\n",
         );
     }
 }

@@ -1,24 +1,26 @@
 //! XML 1.0.
 
-use std::fmt::{self, Write};
-
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::ser::{SerializeStruct, Serializer};
 
-use super::shape::{Shape, shape_of};
+use super::xml_write::element;
 use super::{EncodeError, Format, Malformed, MediaType, Record, RowEncoder, xml_read};
 
 const DECLARATION: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>";
 
 /// XML: `application/xml`, also under its other name, `text/xml`.
 ///
-/// There is one root element, whatever the value is; each member of a collection is an element in it. Every string gives a
-/// well-formed document: what XML cannot hold (most control characters, U+FFFE, U+FFFF) is replaced by U+FFFD. A key that is no XML
-/// name is an error.
+/// There is one root element, whatever the value is; each member of a collection is an element in it, and so is each member of a sequence
+/// in a sequence. A field that is a sequence is an element of its name for each member; one that is `None` is none. A variant of an enum is
+/// an element with its content in it, or its name as text where it has none. Every string gives a well-formed document: what XML cannot hold
+/// (most control characters, U+FFFE, U+FFFF) is replaced by U+FFFD.
+///
+/// A key that is no name without a prefix is an error: letters, digits, `_`, `-` and `.`, the first a letter or `_`. Fields of a struct may
+/// also be called `@name`, which is an attribute and has to stand before others, `$text` and, for enums, `$value`.
 ///
 /// A request's root element may have any name. Where a sequence is asked for, it is read from the elements inside, which are called as in
-/// answers. Entities that a document declares are not known, and external ones are never fetched.
+/// answers; attributes of the root are not looked at then. Entities that a document declares are not known, and external ones are never
+/// fetched.
 #[derive(Clone, Copy, Debug)]
 pub struct Xml {
     root: &'static str,
@@ -71,17 +73,7 @@ impl Format for Xml {
         out: &mut Vec<u8>,
     ) -> Result<(), EncodeError> {
         out.extend_from_slice(DECLARATION.as_bytes());
-        match shape_of(value) {
-            Shape::Sequence => element(
-                self.root,
-                &Members {
-                    item: self.item,
-                    value,
-                },
-                out,
-            ),
-            Shape::Record | Shape::Other => element(self.root, value, out),
-        }
+        element(self.root, self.item, value, out)
     }
 
     fn rows(&self, _columns: &'static [&'static str]) -> XmlRows {
@@ -115,57 +107,11 @@ impl RowEncoder for XmlRows {
     }
 
     fn row<T: Record>(&mut self, row: &T, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        element(self.xml.item, row, out)
+        element(self.xml.item, self.xml.item, row, out)
     }
 
     fn end(&mut self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         out.extend_from_slice(format!("</{}>", self.xml.root).as_bytes());
-        Ok(())
-    }
-}
-
-/// Writes `value` as one element.
-fn element<T: Serialize + ?Sized>(
-    name: &str,
-    value: &T,
-    out: &mut Vec<u8>,
-) -> Result<(), EncodeError> {
-    quick_xml::se::to_writer_with_root(Legal(out), name, value).map_err(EncodeError::new)?;
-    Ok(())
-}
-
-/// A sequence as a struct with one field: a field's sequence is written as elements of its name, and a bare one would be many roots.
-struct Members<'a, T: ?Sized> {
-    item: &'static str,
-    value: &'a T,
-}
-
-impl<T: Serialize + ?Sized> Serialize for Members<'_, T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut root = serializer.serialize_struct("root", 1)?;
-        root.serialize_field(self.item, self.value)?;
-        root.end()
-    }
-}
-
-/// Lets through what XML 1.0 can hold (section 2.2, `Char`). Markup is always legal, so that only text is ever changed.
-struct Legal<'a>(&'a mut Vec<u8>);
-
-impl Write for Legal<'_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let mut done = 0;
-        for (at, char) in text.char_indices() {
-            // A parser would read a bare carriage return as a line feed (section 2.11).
-            let instead = match char {
-                '\r' => "&#13;",
-                '\t' | '\n' | ' '..='\u{fffd}' | '\u{10000}'.. => continue,
-                _ => "\u{fffd}",
-            };
-            self.0.extend_from_slice(&text.as_bytes()[done..at]);
-            self.0.extend_from_slice(instead.as_bytes());
-            done = at + char.len_utf8();
-        }
-        self.0.extend_from_slice(&text.as_bytes()[done..]);
         Ok(())
     }
 }
@@ -219,7 +165,7 @@ mod tests {
             xml(&[row(), row()]),
             format!("<all><one>{inside}</one><one>{inside}</one></all>")
         );
-        assert_eq!(xml::<[Row]>(&[]), "<all/>");
+        assert_eq!(xml::<[Row]>(&[]), "<all></all>");
         assert_eq!(
             xml(&Some(vec![1, 2])),
             "<all><one>1</one><one>2</one></all>"
@@ -238,8 +184,25 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_is_no_name_is_an_error() {
-        let map = std::collections::BTreeMap::from([("a><evil", 1)]);
-        assert!(Xml::root("all").encode(&map, &mut Vec::new()).is_err());
+    fn a_collection_is_the_same_however_it_is_sent() {
+        let (mut rows, mut out) = (Xml::root("all").item("one").rows(&[]), Vec::new());
+        rows.begin(&mut out).unwrap();
+        rows.end(&mut out).unwrap();
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            format!("{DECLARATION}<all></all>")
+        );
+    }
+
+    #[test]
+    fn the_elements_that_a_server_names_have_names() {
+        for good in ["a", "_a", "A-1.b"] {
+            assert!(is_name(good), "{good:?}");
+        }
+        for bad in ["", "1a", "-a", ".a", "a b", "a:b", "\u{e9}"] {
+            assert!(!is_name(bad), "{bad:?}");
+            assert!(std::panic::catch_unwind(|| Xml::root(bad)).is_err());
+            assert!(std::panic::catch_unwind(|| Xml::root("a").item(bad)).is_err());
+        }
     }
 }

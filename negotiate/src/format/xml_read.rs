@@ -5,32 +5,35 @@ use std::fmt;
 use quick_xml::de::{Deserializer as Document, SliceReader};
 use quick_xml::errors::serialize::DeError;
 use serde::de::value::{Error as NoMembers, SeqDeserializer};
-use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, Error, MapAccess, Visitor};
+use serde::de::{
+    DeserializeOwned, DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor,
+};
 
+use super::xml_root::up_to_root;
 use super::{Malformed, Position};
 
 /// The value that a document is. A sequence is what is called `item` in its root element.
 pub(super) fn decode<T: DeserializeOwned>(body: &[u8], item: &'static str) -> Result<T, Malformed> {
+    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     let text = std::str::from_utf8(body).map_err(|error| {
         let at = Position::in_text(body, error.valid_up_to());
         Malformed::new("the text is not UTF-8").at(at)
     })?;
-    let mut document = Document::from_str(text);
+    let root = up_to_root(text);
+    let root = root.map_err(|wrong| Malformed::new(wrong.reason).at(place(body, wrong.at)))?;
+    let mut document = Document::from_str(root);
     let read = T::deserialize(Root {
         document: &mut document,
         item,
     });
-    let is_all = document.is_empty();
     let reader = document.get_ref().get_ref();
-    match read {
-        Ok(value) if is_all => Ok(value),
-        Ok(_) => Err(Malformed::new("there is more than one root element")
-            .at(place(body, reader.buffer_position()))),
-        Err(error @ DeError::InvalidXml(_)) => {
-            Err(Malformed::new(error).at(place(body, reader.error_position())))
-        }
-        Err(error) => Err(Malformed::new(error).at(place(body, reader.buffer_position()))),
-    }
+    read.map_err(|error| {
+        let at = match error {
+            DeError::InvalidXml(_) => reader.error_position(),
+            _ => reader.buffer_position(),
+        };
+        Malformed::new(error).at(place(body, at))
+    })
 }
 
 fn place(body: &[u8], offset: u64) -> Position {
@@ -132,22 +135,32 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Members<V> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<V::Value, A::Error> {
-        let named = |key: &str| key == self.item;
         let other = |key: &str| A::Error::custom(format!("no element called {key:?} is expected"));
-        let value = match map.next_key::<String>()? {
+        let value = match next_element(&mut map)? {
             None => {
                 let none: [u8; 0] = [];
                 let none = SeqDeserializer::<_, NoMembers>::new(none.into_iter());
                 return self.visitor.visit_seq(none).map_err(A::Error::custom);
             }
-            Some(key) if named(&key) => map.next_value_seed(Sequence(self.visitor))?,
+            Some(key) if key == self.item => map.next_value_seed(Sequence(self.visitor))?,
             Some(key) => return Err(other(&key)),
         };
-        match map.next_key::<String>()? {
+        match next_element(&mut map)? {
             None => Ok(value),
             Some(key) => Err(other(&key)),
         }
     }
+}
+
+/// The name of the next element; attributes are passed over.
+fn next_element<'de, A: MapAccess<'de>>(map: &mut A) -> Result<Option<String>, A::Error> {
+    while let Some(key) = map.next_key::<String>()? {
+        if !key.starts_with('@') {
+            return Ok(Some(key));
+        }
+        map.next_value::<IgnoredAny>()?;
+    }
+    Ok(None)
 }
 
 /// Asks for a sequence.
@@ -201,6 +214,36 @@ mod tests {
             decode::<(u8, u8)>(b"<all><i>1</i><i>2</i></all>", "i").unwrap(),
             (1, 2)
         );
+    }
+
+    #[test]
+    fn what_stands_around_the_root_and_at_it_does_not_matter() {
+        for (before, after) in [
+            ("", "\n"),
+            ("\u{feff}", ""),
+            ("<!-- c -->\n", "\r\n<!-- c --><?pi x?>\n"),
+        ] {
+            let one = format!("{before}<x><name>a</name></x>{after}");
+            assert_eq!(decode::<Row>(one.as_bytes(), "row").unwrap(), row("a", &[]));
+            let all =
+                format!("{before}<x xmlns=\"urn:y\" v='1'><row><name>a</name></row></x>{after}");
+            assert_eq!(
+                decode::<Vec<Row>>(all.as_bytes(), "row").unwrap(),
+                [row("a", &[])]
+            );
+        }
+        let none = decode::<Vec<Row>>(b"<x v='1'/>\n", "row").unwrap();
+        assert_eq!(none, []);
+    }
+
+    #[test]
+    fn a_part_is_not_taken_for_the_whole() {
+        let two = b"<x><i>1</i><i>2</i></x>";
+        assert!(decode::<(u8, u8)>(two, "i").is_ok());
+        assert!(decode::<(u8,)>(two, "i").is_err());
+        assert!(decode::<(u8, u8, u8)>(two, "i").is_err());
+        assert!(decode::<Vec<u8>>(b"<x><i>1</i>t</x>", "i").is_err());
+        assert!(decode::<Vec<u8>>(b"<x><i>1</i><j>2</j></x>", "i").is_err());
     }
 
     #[test]

@@ -87,3 +87,73 @@ async fn errors_are_problems() {
     }
     assert_eq!(exchange("GET", "/bare", "*/*", "").await.0, 500);
 }
+
+#[tokio::test]
+async fn a_body_is_read_up_to_the_smaller_of_two_limits() {
+    use axum::extract::DefaultBodyLimit;
+
+    async fn status(app: Router, body: &str) -> u16 {
+        let request = Request::post("/order").header("content-type", "application/json");
+        let request = request.body(Body::from(body.to_owned())).unwrap();
+        app.oneshot(request).await.unwrap().status().as_u16()
+    }
+    let body = "{\"units\":3}";
+    assert_eq!(status(app(), body).await, 200);
+    assert_eq!(
+        status(app().layer(DefaultBodyLimit::max(3)), body).await,
+        413
+    );
+    assert_eq!(
+        status(app().layer(DefaultBodyLimit::max(body.len())), body).await,
+        200
+    );
+    let small = NegotiateLayer::new((Json, Csv::new())).body_limit(3);
+    let small = Router::new().route("/order", post(order)).layer(small);
+    assert_eq!(
+        status(small.layer(DefaultBodyLimit::max(100)), body).await,
+        413
+    );
+}
+
+#[tokio::test]
+async fn a_body_without_a_layer_is_a_500() {
+    let bare = Router::new().route(
+        "/order",
+        post(async |Decoded(order, ..): Decoded<Order, Formats>| order.units.to_string()),
+    );
+    let request = Request::post("/order").header("content-type", "application/json");
+    let request = request.body(Body::from("{\"units\":3}")).unwrap();
+    assert_eq!(bare.oneshot(request).await.unwrap().status(), 500);
+}
+
+#[tokio::test]
+async fn an_extension_is_taken_off_around_a_router() {
+    use tower::Layer;
+
+    let layer = NegotiateLayer::new((Json, Csv::new())).override_extension();
+    let service = layer.layer(Router::new().route("/all", get(all)));
+    let request = Request::get("/all.csv").body(Body::empty()).unwrap();
+    let response = service.oneshot(request).await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert_eq!(
+        response.headers()["content-type"],
+        "text/csv;charset=utf-8;header=present"
+    );
+}
+
+/// axum leaves the body out itself, and says that there is none.
+#[tokio::test]
+async fn head_of_a_stream_says_no_length() {
+    use tower::Layer;
+
+    let layer = NegotiateLayer::new((Json, Csv::new()));
+    let pending = async |negotiated: Negotiated<Formats>| {
+        let orders = futures_util::stream::iter([Ok::<_, &str>(Order { units: 1 })]);
+        let orders = futures_util::StreamExt::chain(orders, futures_util::stream::pending());
+        negotiated.stream(orders).await
+    };
+    let service = layer.layer(Router::new().route("/all", get(pending)));
+    let request = Request::head("/all").body(Body::empty()).unwrap();
+    let response = service.oneshot(request).await.unwrap();
+    assert_eq!(response.headers().get("content-length"), None);
+}

@@ -90,6 +90,7 @@ fn nothing_acceptable_is_a_406_that_lists_what_there_is_and_no_call() {
         "application/problem+json"
     );
     assert_eq!(response.headers()["vary"], "accept");
+    assert_eq!(response.headers()["x-content-type-options"], "nosniff");
     assert!(response.extensions().get::<NotAcceptable>().is_some());
     let body = block_on(response.into_body().collect()).unwrap().to_bytes();
     let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
@@ -146,6 +147,47 @@ fn of_two_layers_the_outer_one_keeps_what_the_client_sent() {
 }
 
 #[test]
+fn two_formats_that_differ_by_a_parameter_are_told_apart_inside() {
+    const V1: &[MediaType] = &[MediaType::new("application/json;v=1")];
+    const V2: &[MediaType] = &[MediaType::new("Application/JSON;v=2")];
+    const OTHER: &[MediaType] = &[MediaType::new("text/plain;v=2")];
+    type Three = (Named, Named, Named);
+    let layer = NegotiateLayer::new((Named("v1", V1), Named("v2", V2), Named("txt", OTHER)));
+    for (accept, name, inside) in [
+        ("application/json;v=2", "v2", "Application/JSON;v=2"),
+        ("application/json", "v1", "application/json;v=1"),
+        ("text/*", "txt", "text/plain"),
+    ] {
+        let service = layer.layer(layer.layer(service_fn(async |request: Request<()>| {
+            assert_eq!(request.headers()["accept"], inside);
+            assert_eq!(Negotiated::<Three>::of(&request).unwrap().format(), name);
+            Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
+        })));
+        let response = block_on(service.oneshot(get(&[accept]))).unwrap();
+        assert_eq!(
+            response.extensions().get::<Selected>().unwrap().format(),
+            name
+        );
+    }
+    let service = layer.layer(service_fn(async |_: Request<()>| {
+        Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
+    }));
+    let response = block_on(service.oneshot(get(&["image/png"]))).unwrap();
+    let body = block_on(response.into_body().collect()).unwrap().to_bytes();
+    let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    let types: Vec<_> = body["available"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|a| &a["type"])
+        .collect();
+    assert_eq!(
+        types,
+        ["application/json;v=1", "Application/JSON;v=2", "text/plain"]
+    );
+}
+
+#[test]
 fn every_answer_says_vary_and_is_otherwise_as_the_handler_made_it() {
     for status in [200, 304, 404, 500] {
         let answer = Response::builder()
@@ -191,6 +233,12 @@ fn a_charset_that_clients_ask_for_is_no_reason_to_refuse() {
 fn settings_decide() {
     let default = two().unacceptable(Unacceptable::ServeDefault);
     assert_eq!(format(&default, "image/png"), Some("json"));
+    let other = default.quality("json", QValue::ZERO);
+    assert_eq!(
+        format(&other, "image/png"),
+        Some("txt"),
+        "what is best, and not what is first"
+    );
     let tie = "text/plain, application/json";
     assert_eq!(format(&two(), tie), Some("txt"));
     assert_eq!(
@@ -219,6 +267,13 @@ fn a_field_over_the_limits_counts_as_absent() {
     let many = format!("{}text/plain", "image/png;a=\"1\",".repeat(255));
     assert_eq!(format(&two(), &many), Some("txt"));
     assert_eq!(format(&two(), &format!("a/b,{many}")), Some("json"));
+    // A long field is read as a short one is.
+    let filler = "image/png,".repeat(64);
+    assert_eq!(format(&two(), &format!("{filler}text/*")), Some("txt"));
+    let tie = format!("{filler}text/plain,application/json");
+    assert_eq!(format(&two(), &tie), Some("txt"), "the first is the first");
+    let tie = format!("{}text/plain,application/json", "image/png,".repeat(63));
+    assert_eq!(format(&two(), &tie), Some("txt"));
     let long = format!("text/plain;a=\"{}\"", "x".repeat(8192));
     assert_eq!(format(&two(), &long), Some("json"));
     let seen = handled(&limits(20, 9), &["image/png", "image/gif;q=1"]).unwrap();

@@ -13,6 +13,14 @@ mod readers;
 mod replies;
 #[cfg(all(feature = "cbor", feature = "msgpack", feature = "xml"))]
 mod requests;
+mod server;
 mod streams;
 mod targets;
+#[cfg(all(
+    feature = "cbor",
+    feature = "csv",
+    feature = "msgpack",
+    feature = "xml"
+))]
+mod types;
 mod vectors;

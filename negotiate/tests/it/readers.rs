@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use buttress_negotiate::{Csv, Format, Record, RowEncoder, Tsv, Xml};
+use buttress_negotiate::{Csv, Format, Json, JsonSeq, NdJson, Record, RowEncoder, Tsv, Xml};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -142,14 +142,107 @@ fn pythons_expat_reads_the_elements_that_were_written() {
             .chars()
             .map(|c| if legal(c) { c } else { '\u{fffd}' })
             .collect();
-        let mut fields = vec![
-            json!(["text", text]),
-            json!(["number", row.number.to_string()]),
-        ];
-        if row.place.is_none() {
-            fields.push(json!(["place", ""]));
-        }
-        json!(["one", fields])
+        let number = row.number.to_string();
+        json!(["one", [["text", text], ["number", number]]])
     });
     assert_eq!(found, json!(["all", elements.collect::<Vec<_>>()]));
+}
+
+/// Values of every kind that `serde` knows.
+#[derive(Serialize)]
+enum Kind {
+    Unit,
+    New(Value),
+    Items(Vec<u8>),
+    Pair(u8, char),
+    Record { kind: Option<Box<Kind>> },
+}
+
+#[test]
+fn pythons_expat_finds_one_root_whatever_the_value_is() {
+    fn written<T: Serialize>(value: T) -> Option<String> {
+        let mut out = Vec::new();
+        let encoded = Xml::root("all").item("one").encode(&value, &mut out);
+        encoded.ok().map(|()| String::from_utf8(out).unwrap())
+    }
+    let mut documents = vec![
+        written(Kind::Unit),
+        written(Kind::New(json!({"a": [1, [2], []]}))),
+        written(Kind::Items(vec![1, 2])),
+        written(Kind::Items(vec![])),
+        written(Kind::Pair(1, '&')),
+        written([Kind::Record {
+            kind: Some(Box::new(Kind::New(json!(null)))),
+        }]),
+        written(None::<u8>),
+        written(()),
+        written((1, "a", [f64::NAN])),
+    ];
+    for value in [
+        json!(null),
+        json!("]]>"),
+        json!([[1, 2], [], [3]]),
+        json!({}),
+        json!({"a": {"b": [{}, null]}}),
+    ] {
+        documents.push(written(value));
+    }
+    assert!(documents.iter().all(Option::is_some));
+    // Any character may be a key: it is refused, or it is a name for everyone.
+    let keys = (0..0x3000).chain((0x3000..0x11_0000).step_by(97));
+    let edges = [
+        0x3094, 0x3095, 0x30fa, 0x30fb, 0x9fa5, 0x9fa6, 0xac00, 0xd7a3, 0x10000,
+    ];
+    for key in keys.chain(edges).filter_map(char::from_u32) {
+        for name in [key.to_string(), format!("a{key}")] {
+            documents.push(written(std::collections::BTreeMap::from([(name, 1)])));
+        }
+    }
+    let documents: Vec<String> = documents.into_iter().flatten().collect();
+    assert!(documents.len() > 1000);
+    let program = "import json, sys\n\
+         import xml.etree.ElementTree as tree\n\
+         print(json.dumps([tree.fromstring(text.encode()).tag for text in json.load(sys.stdin.buffer)]))";
+    let input = serde_json::to_vec(&documents).unwrap();
+    let Some(found) = python(program, &input) else {
+        return;
+    };
+    assert_eq!(found, Value::from(vec!["all"; documents.len()]));
+}
+
+/// `NaN` and the like are no JSON, and Python is told so; nor are control characters in strings.
+#[test]
+fn pythons_json_reads_what_was_written_by_the_letter() {
+    let program = "import json, sys\n\
+         def refuse(word): raise ValueError(word)\n\
+         def read(text): return json.loads(text, parse_constant=refuse, strict=True)\n\
+         json_text, lines, sequence, numbers = [bytes(part) for part in json.load(sys.stdin.buffer)]\n\
+         lines = lines.decode().split('\\n')\n\
+         records = sequence.decode().split('\\x1e')\n\
+         assert lines.pop() == '' and records.pop(0) == '' and all(r.endswith('\\n') for r in records)\n\
+         print(json.dumps([read(json_text), [read(l) for l in lines], [read(r) for r in records], read(numbers)]))";
+    let mut numbers = Vec::new();
+    let odd = (
+        f64::NAN,
+        f64::INFINITY,
+        f32::NEG_INFINITY,
+        1e300,
+        -0.5,
+        u64::MAX,
+    );
+    Json.encode(&odd, &mut numbers).unwrap();
+    let parts = [
+        written(&Json),
+        written(&NdJson::new()),
+        written(&JsonSeq),
+        numbers,
+    ];
+    let Some(found) = python(program, &serde_json::to_vec(&parts).unwrap()) else {
+        return;
+    };
+    let all = serde_json::to_value(rows()).unwrap();
+    assert_eq!(found[0], all);
+    assert_eq!(found[1], all);
+    assert_eq!(found[2], all);
+    assert_eq!(found[3], json!([null, null, null, 1e300, -0.5, u64::MAX]));
 }

@@ -106,6 +106,7 @@ fn only_a_file_format_is_an_attachment() {
         "attachment; filename=\"sales.csv\""
     );
     assert_eq!(named("application/json"), None);
+    assert_eq!(named("application/xml"), None);
 }
 
 #[test]
@@ -116,6 +117,7 @@ fn what_cannot_be_written_is_a_500_problem_that_does_not_tell_why() {
     assert_eq!(head.status(), 500);
     assert_eq!(head.headers()["content-type"], "application/problem+json");
     assert_eq!(head.headers()["vary"], "accept");
+    assert_eq!(head.headers()["x-content-type-options"], "nosniff");
     assert!(!body.contains("made of records"));
 }
 

@@ -85,7 +85,8 @@ fn what_is_not_read_is_a_415_that_tells_what_is() {
             "text/csv",
             "application/jsonx",
             "application/problem+json",
-            "application/json;charset=utf-16",
+            "application/xml;charset=utf-16",
+            "application/xml;charset=utf-8;charset=utf-8",
             "application/json;charset",
             "",
         ] {
@@ -110,7 +111,12 @@ fn what_is_not_read_is_a_415_that_tells_what_is() {
 
 #[test]
 fn a_coding_that_is_still_there_is_named_as_the_cause_and_nothing_else_is() {
-    for (coding, refused) in [("gzip", true), ("identity", false), ("identity, br", true)] {
+    for (coding, refused) in [
+        ("gzip", true),
+        ("identity", false),
+        ("Identity", false),
+        ("identity, br", true),
+    ] {
         let mut request = post("application/json", "[1]");
         let coding = http::HeaderValue::from_static(coding);
         request.headers_mut().insert("content-encoding", coding);
@@ -133,8 +139,13 @@ fn a_suffix_is_read_where_the_layer_says_so() {
     for (content_type, body) in [
         ("application/vnd.shop.order+json", "[1]"),
         ("image/x+XML", "<a><one>1</one></a>"),
+        ("application/x+cbor", "\u{1}"),
     ] {
-        assert!(read(&layer(), post(content_type, body)).is_err());
+        let body: Bytes = match body {
+            "\u{1}" => Bytes::from_static(b"\x81\x01"),
+            text => Bytes::from_static(text.as_bytes()),
+        };
+        assert!(read(&layer(), post(content_type, body.clone())).is_err());
         let found = read(&layer().read_suffixes(), post(content_type, body));
         assert_eq!(found.unwrap(), [1], "{content_type}");
     }
@@ -244,6 +255,151 @@ fn a_body_that_breaks_off_is_a_400() {
     assert_eq!(block_on(service.oneshot(request)).unwrap().status(), 400);
 }
 
+/// What `decode` makes of a body that fails with `error`.
+fn broken(error: std::io::Error) -> DecodeError {
+    let request = Request::post("/").header("content-type", "application/json");
+    let frames = futures_util::stream::iter([Err::<http_body::Frame<Bytes>, _>(error)]);
+    let request = request.body(StreamBody::new(frames)).unwrap();
+    let found = std::cell::RefCell::new(None);
+    let service = layer().layer(service_fn(async |request: Request<_>| {
+        let negotiated = Negotiated::<Formats>::of(&request).unwrap();
+        *found.borrow_mut() = Some(negotiated.decode::<Vec<u8>, _>(request).await.unwrap_err());
+        Ok::<_, Infallible>(Response::new(ReplyBody::default()))
+    }));
+    block_on(service.oneshot(request)).unwrap();
+    found.into_inner().unwrap()
+}
+
+#[test]
+fn who_asks_is_told_why_a_body_broke_off() {
+    let error = broken(std::io::Error::other("reset"));
+    let source = std::error::Error::source(&error).unwrap();
+    assert_eq!(source.to_string(), "reset");
+}
+
+#[test]
+fn the_limit_of_another_layer_is_a_413_too_however_it_is_wrapped() {
+    #[derive(Debug)]
+    struct Wrapped(http_body_util::LengthLimitError);
+    impl std::fmt::Display for Wrapped {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("wrapped")
+        }
+    }
+    impl std::error::Error for Wrapped {
+        fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+            Some(&self.0)
+        }
+    }
+    let limited = http_body_util::Limited::new(Full::new(Bytes::from_static(b"[1]")), 2);
+    let error = block_on(limited.collect()).unwrap_err();
+    let error = *error
+        .downcast::<http_body_util::LengthLimitError>()
+        .unwrap();
+    let error = broken(std::io::Error::other(Wrapped(error)));
+    assert_eq!(error.status(), StatusCode::PAYLOAD_TOO_LARGE);
+}
+
+#[test]
+fn the_limit_is_a_mebibyte_where_none_is_said() {
+    let body = |len: usize| format!("{}[1]", " ".repeat(len - 3));
+    assert_eq!(
+        read(&layer(), post("application/json", body(1 << 20))).unwrap(),
+        [1]
+    );
+    let error = read(&layer(), post("application/json", body((1 << 20) + 1))).unwrap_err();
+    assert_eq!(error.status(), StatusCode::PAYLOAD_TOO_LARGE);
+}
+
+/// What a handler finds that reads a text.
+fn text(content_type: &str, body: &'static [u8]) -> Result<String, StatusCode> {
+    let found = std::cell::RefCell::new(None);
+    let service = layer().layer(service_fn(async |request: Request<Full<Bytes>>| {
+        let negotiated = Negotiated::<Formats>::of(&request).unwrap();
+        *found.borrow_mut() = Some(negotiated.decode::<Vec<String>, _>(request).await);
+        Ok::<_, Infallible>(Response::new(ReplyBody::default()))
+    }));
+    block_on(service.oneshot(post(content_type, body))).unwrap();
+    let found = found.into_inner().unwrap();
+    found
+        .map(|texts| texts.concat())
+        .map_err(|error| error.status())
+}
+
+#[test]
+fn text_is_read_in_the_charset_that_is_named_and_json_in_its_own() {
+    let xml: [(&str, &[u8]); 8] = [
+        ("text/xml", b"<x><one>\xc3\xa9</one></x>"),
+        ("text/xml;charset=utf8", b"<x><one>\xc3\xa9</one></x>"),
+        ("text/xml;CHARSET=UTF-8", b"<x><one>\xc3\xa9</one></x>"),
+        ("text/xml;charset=us-ascii", b"<x><one>\xc3\xa9</one></x>"),
+        ("text/xml;charset=iso-8859-1", b"<x><one>\xe9</one></x>"),
+        ("text/xml;Charset=Latin1", b"<x><one>\xe9</one></x>"),
+        // The mark says more than the name.
+        (
+            "text/xml;charset=iso-8859-1",
+            b"\xef\xbb\xbf<x><one>\xc3\xa9</one></x>",
+        ),
+        // What is around the text is a part of it.
+        ("text/xml", b"\n<x><one>\xc3\xa9</one></x>\n"),
+    ];
+    for (content_type, body) in xml {
+        assert_eq!(
+            text(content_type, body).as_deref(),
+            Ok("\u{e9}"),
+            "{content_type}"
+        );
+    }
+    // RFC 8259, section 11: the parameter has no effect.
+    for charset in ["utf-8", "iso-8859-1", "utf-16", "none"] {
+        for content_type in ["application/json", "application/x-ndjson"] {
+            let body: &[u8] = if content_type.ends_with("/json") {
+                b"[\"\xc3\xa9\"]"
+            } else {
+                b"\"\xc3\xa9\"\n"
+            };
+            let content_type = format!("{content_type};charset={charset}");
+            assert_eq!(
+                text(&content_type, body).as_deref(),
+                Ok("\u{e9}"),
+                "{content_type}"
+            );
+        }
+    }
+    assert_eq!(text("application/json", b"[\" \"]").as_deref(), Ok(" "));
+}
+
+#[test]
+fn of_two_content_types_none_counts() {
+    let mut request = post("application/json", "[1]");
+    let other = http::HeaderValue::from_static("application/json");
+    request.headers_mut().append("content-type", other);
+    assert_eq!(read(&layer(), request).unwrap_err().status(), 415);
+}
+
+#[test]
+fn a_problem_repeats_little_of_the_body_and_no_browser_guesses_what_it_is() {
+    let long = format!("[\"{}\"]", "\u{e9}".repeat(100_000));
+    let error = read(&layer(), post("application/json", long)).unwrap_err();
+    let (head, body) = problem(&error);
+    assert_eq!(head.headers()["x-content-type-options"], "nosniff");
+    let detail = body["detail"].as_str().unwrap();
+    assert!(
+        detail.len() <= 203 && detail.ends_with('\u{2026}'),
+        "{detail}"
+    );
+    let error = read(&layer(), post("application/json", "[\"a\"]")).unwrap_err();
+    assert!(
+        error.to_string().ends_with(|c: char| c.is_ascii_digit()),
+        "{error}"
+    );
+    let error = read(&layer(), post("a/b", "")).unwrap_err();
+    assert_eq!(
+        problem(&error).0.headers()["x-content-type-options"],
+        "nosniff"
+    );
+}
+
 #[test]
 fn a_layer_may_refuse_what_is_not_read_before_the_handler_runs() {
     let only = layer().only_readable();
@@ -264,4 +420,20 @@ fn a_layer_may_refuse_what_is_not_read_before_the_handler_runs() {
     assert_eq!((response.status().as_u16(), ran), (200, true));
     let (_, ran) = exchange(Request::new(Full::default()));
     assert!(ran, "there is no body that could be read");
+    for method in ["GET", "HEAD"] {
+        let mut request = post("text/csv", "");
+        *request.method_mut() = method.parse().unwrap();
+        assert!(exchange(request).1, "a {method} has no use for one");
+    }
+    let mut empty = post("text/csv", "");
+    let zero = http::HeaderValue::from_static("0");
+    empty.headers_mut().insert("content-length", zero);
+    assert!(exchange(empty).1, "it says that it is empty");
+    let (response, ran) = exchange(post("application/x+json", "1"));
+    assert_eq!((response.status().as_u16(), ran), (415, false), "a suffix");
+    let (response, ran) = exchange(post("application/grpc", "1"));
+    assert_eq!(
+        (response.headers()["grpc-status"].clone(), ran),
+        ("3".parse().unwrap(), false)
+    );
 }

@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use buttress_negotiate::{
-    EncodeError, Json, NegotiateLayer, Negotiated, Record, ReplyBody, ReplyError, StreamError,
+    EncodeError, Format, Formats, Html, Json, MediaType, NdJson, NegotiateLayer, Negotiated,
+    Record, ReplyBody, ReplyError, RowEncoder, StreamError,
 };
 use bytes::Bytes;
 use futures_util::stream::{self, Stream, StreamExt};
@@ -257,4 +258,256 @@ fn a_future_that_is_done_is_not_polled_again() {
     let mut cx = Context::from_waker(std::task::Waker::noop());
     assert!(reply.as_mut().poll(&mut cx).is_ready());
     let _ = reply.as_mut().poll(&mut cx);
+}
+
+/// Where a [`Fussy`] collection fails.
+#[derive(Clone, Copy, PartialEq)]
+enum Fails {
+    AtBegin,
+    AtEnd,
+}
+
+/// A format that has no way to begin, or to end, a collection.
+struct Fussy(Fails);
+
+impl Format for Fussy {
+    type Rows = Fussy;
+
+    fn name(&self) -> &'static str {
+        "fussy"
+    }
+    fn media_types(&self) -> &'static [MediaType] {
+        const { &[MediaType::new("a/fussy")] }
+    }
+    fn encode<T: Serialize + ?Sized>(&self, _: &T, _: &mut Vec<u8>) -> Result<(), EncodeError> {
+        Ok(())
+    }
+    fn rows(&self, _: &'static [&'static str]) -> Fussy {
+        Fussy(self.0)
+    }
+}
+
+impl RowEncoder for Fussy {
+    fn begin(&mut self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        out.push(b'(');
+        match self.0 {
+            Fails::AtBegin => Err(EncodeError::new("no begin")),
+            Fails::AtEnd => Ok(()),
+        }
+    }
+    fn row<T: Record>(&mut self, _: &T, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        out.push(b'.');
+        Ok(())
+    }
+    fn end(&mut self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        out.push(b')');
+        Err(EncodeError::new("no end"))
+    }
+}
+
+/// What a handler gets from a layer with these formats.
+fn chosen_of<F: Formats>(formats: F, accept: &str) -> Negotiated<F> {
+    let found = RefCell::new(None);
+    let service = NegotiateLayer::new(formats).layer(service_fn(async |request: Request<()>| {
+        *found.borrow_mut() = Negotiated::of(&request);
+        Ok::<_, io::Error>(Response::new(ReplyBody::default()))
+    }));
+    let request = Request::builder().header("accept", accept).body(());
+    block_on(service.oneshot(request.unwrap())).unwrap();
+    found.into_inner().unwrap()
+}
+
+#[test]
+fn a_collection_that_has_no_begin_or_end_is_none() {
+    for (fails, told) in [(Fails::AtBegin, "no begin"), (Fails::AtEnd, "no end")] {
+        let fussy = chosen_of((Fussy(fails),), "*/*");
+        let error = block_on(fussy.stream(source(&[Step::Row(1)]))).unwrap_err();
+        let reason = std::error::Error::source(&error).unwrap();
+        assert_eq!(reason.to_string(), told);
+        assert!(fussy.rows(&[Row(Ok(1))]).is_err());
+    }
+    let fussy = chosen_of((Fussy(Fails::AtEnd),), "*/*");
+    let response = block_on(fussy.stream(source(&[Step::Row(1), Pending]))).unwrap();
+    let (sent, end) = polls(response.into_body());
+    assert_eq!(sent, [Some("(.".into())], "what an end began is not sent");
+    assert!(end.is_err());
+}
+
+#[test]
+fn an_error_line_ends_the_body_and_nothing_follows_it() {
+    let lines = chosen_of((NdJson::new().error_line("{\"error\":true}"),), "*/*");
+    for last in [Error, Unwritable] {
+        let steps = [
+            Step::Row(1),
+            Pending,
+            Step::Row(2),
+            Pending,
+            last,
+            Step::Row(3),
+        ];
+        let response = block_on(lines.stream(source(&steps))).unwrap();
+        let (sent, end) = polls(response.into_body());
+        assert_eq!(
+            sent,
+            [
+                Some("1\n2\n".to_owned()),
+                Some("{\"error\":true}\n".to_owned())
+            ]
+        );
+        assert!(end.is_ok());
+    }
+    let early = block_on(lines.stream(source(&[Error]))).unwrap_err();
+    assert_eq!(
+        early.response().status(),
+        500,
+        "there is no need for a line yet"
+    );
+    let plain = chosen_of((NdJson::new(),), "*/*");
+    let response = block_on(plain.stream(source(&[Step::Row(1), Pending, Error]))).unwrap();
+    assert!(polls(response.into_body()).1.is_err());
+}
+
+#[test]
+fn what_stands_before_the_first_record_is_not_sent_alone() {
+    let html = chosen_of((Html::title("All"),), "*/*");
+    #[derive(Serialize)]
+    struct Cell {
+        n: u8,
+    }
+    impl Record for Cell {
+        const COLUMNS: &'static [&'static str] = &["n"];
+    }
+    let (sender, receiver) = std::sync::mpsc::channel::<u8>();
+    let rows = stream::poll_fn(move |_| match receiver.try_recv() {
+        Ok(n) => Poll::Ready(Some(Ok::<_, io::Error>(Cell { n }))),
+        Err(std::sync::mpsc::TryRecvError::Empty) => Poll::Pending,
+        Err(std::sync::mpsc::TryRecvError::Disconnected) => Poll::Ready(None),
+    });
+    let mut reply = task::spawn(html.stream(rows));
+    assert_pending!(reply.poll());
+    sender.send(1).unwrap();
+    let mut body = assert_ready!(reply.poll()).unwrap().into_body();
+    drop(sender);
+    let mut cx = Context::from_waker(std::task::Waker::noop());
+    let Poll::Ready(Some(Ok(first))) = Pin::new(&mut body).poll_frame(&mut cx) else {
+        panic!("the end is there")
+    };
+    let page = String::from_utf8(first.into_data().unwrap().to_vec()).unwrap();
+    assert!(page.starts_with("<!DOCTYPE html>") && page.contains("<td>1</td>"));
+    assert!(page.ends_with("</tbody></table></body></html>\n"));
+}
+
+#[test]
+fn whatever_is_whole_has_a_length() {
+    let rows: Vec<Row> = (0..10_000).map(|n| Row(Ok(n))).collect();
+    for response in [
+        negotiated().rows(&rows).unwrap(),
+        negotiated().reply(&rows).unwrap(),
+    ] {
+        let length = response.body().size_hint().exact().unwrap();
+        assert!(length > 16 * 1024);
+        assert_eq!(response.headers()["content-length"], length.to_string());
+    }
+}
+
+/// Panics when it is written.
+struct Bad;
+
+impl Serialize for Bad {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeStruct;
+        let mut fields = serializer.serialize_struct("Bad", 1)?;
+        fields.serialize_field("n", &1)?;
+        panic!("a record panics");
+    }
+}
+
+/// A record that is written, or that panics.
+enum Row3 {
+    Good(u8),
+    Bad,
+}
+
+impl Serialize for Row3 {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Good(n) => std::collections::BTreeMap::from([("n", n)]).serialize(serializer),
+            Self::Bad => Bad.serialize(serializer),
+        }
+    }
+}
+
+impl Record for Row3 {
+    const COLUMNS: &'static [&'static str] = &["n"];
+}
+
+/// Polls through panics, and tells what was sent and how it ended.
+fn through_panics(mut body: ReplyBody) -> (String, Option<bool>) {
+    let mut cx = Context::from_waker(std::task::Waker::noop());
+    let mut sent = String::new();
+    for _ in 0..20 {
+        let polled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            Pin::new(&mut body).poll_frame(&mut cx)
+        }));
+        match polled {
+            Err(_) | Ok(Poll::Pending) => {}
+            Ok(Poll::Ready(None)) => return (sent, Some(true)),
+            Ok(Poll::Ready(Some(Err(_)))) => return (sent, Some(false)),
+            Ok(Poll::Ready(Some(Ok(frame)))) => {
+                sent += std::str::from_utf8(&frame.into_data().unwrap()).unwrap();
+            }
+        }
+    }
+    (sent, None)
+}
+
+#[test]
+fn after_a_panic_that_was_caught_nothing_ends_well() {
+    fn panicking(at: usize, in_source: bool) -> impl Stream<Item = Result<Row3, io::Error>> + Send {
+        let mut polls = 0;
+        stream::poll_fn(move |_| {
+            polls += 1;
+            match polls {
+                2 => Poll::Pending,
+                n if n == at && in_source => panic!("a source panics"),
+                n if n == at => Poll::Ready(Some(Ok(Row3::Bad))),
+                n if n > 6 => Poll::Ready(None),
+                n => Poll::Ready(Some(Ok(Row3::Good(n as u8)))),
+            }
+        })
+    }
+    let mut ends = vec![];
+    for in_source in [false, true] {
+        for at in 3..6 {
+            let rows = || panicking(at, in_source);
+            let json = chosen_of((Json,), "*/*");
+            ends.push((block_on(json.stream(rows())).unwrap(), "[{\"n\":1}"));
+            let html = chosen_of((Html::title("All"),), "*/*");
+            ends.push((block_on(html.stream(rows())).unwrap(), "<!DOCTYPE html>"));
+            #[cfg(feature = "csv")]
+            {
+                let csv = chosen_of((buttress_negotiate::Csv::new(),), "*/*");
+                ends.push((block_on(csv.stream(rows())).unwrap(), ""));
+            }
+        }
+    }
+    let ends: Vec<_> = ends
+        .into_iter()
+        .map(|(response, start)| (through_panics(response.into_body()), start))
+        .collect();
+    let line = chosen_of((NdJson::new().error_line("\"broken\""),), "*/*");
+    let line = block_on(line.stream(panicking(4, false))).unwrap();
+    let line = through_panics(line.into_body());
+    for ((sent, end), start) in ends {
+        assert_eq!(end, Some(false), "{sent}");
+        assert!(sent.starts_with(start) || sent.is_empty(), "{sent}");
+        assert!(
+            !sent.contains(",{,") && !sent.ends_with("{\"n\":1"),
+            "{sent}"
+        );
+    }
+    assert_eq!(
+        line,
+        ("{\"n\":1}\n{\"n\":3}\n\"broken\"\n".to_owned(), Some(true))
+    );
 }

@@ -81,9 +81,23 @@ fn an_extension_chooses_and_is_taken_off_only_when_it_names_what_is_on_offer() {
         chosen(&self::layer(), "/sales.txt", "text/html").1,
         "/sales.txt"
     );
+    let never = layer.clone().quality("txt", QValue::ZERO);
+    assert_eq!(chosen(&never, "/sales.txt", "text/html").1, "/sales.txt");
+    for dots in ["/a/...txt", "/a/%2e%2e.txt", "/a/.%2E.txt"] {
+        assert_eq!(found(dots), ("html", dots.into()), "that is another place");
+    }
     let both = layer.override_query("format");
-    let found = chosen(&both, "/sales.txt?format=json", "text/html");
-    assert_eq!(found, ("json", "/sales.txt?format=json".into()));
+    let found = |uri| chosen(&both, uri, "text/html");
+    assert_eq!(
+        found("/sales.txt?format=json"),
+        ("json", "/sales.txt?format=json".into())
+    );
+    let unknown = "/sales.txt?format=exe";
+    assert_eq!(
+        found(unknown),
+        ("txt", "/sales?format=exe".into()),
+        "an unknown name changes nothing"
+    );
 }
 
 /// A handler that answers in every way there is, by the path.
@@ -105,7 +119,11 @@ async fn answer(request: Request<()>) -> Result<Response<ReplyBody>, Infallible>
         "/own" => Response::new(Bytes::from_static(b"own").into()),
         "/304" => Response::builder()
             .status(304)
-            .body(ReplyBody::default())
+            .body(Bytes::from_static(b"not sent").into())
+            .unwrap(),
+        "/204" => Response::builder()
+            .status(204)
+            .body(Bytes::from_static(b"not sent").into())
             .unwrap(),
         _ => unreachable!(),
     })
@@ -143,9 +161,120 @@ fn head_is_get_without_the_body() {
             assert!(!body.is_empty() && none.is_empty());
         }
     }
-    let (head, _) = exchange(request("HEAD", "/304", "*/*"));
-    assert!(!head.headers().contains_key("content-length"));
-    assert_eq!(head.headers()["vary"], "accept");
+    for path in ["/304", "/204"] {
+        let (head, _) = exchange(request("HEAD", path, "*/*"));
+        assert!(!head.headers().contains_key("content-length"));
+        assert_eq!(head.headers()["vary"], "accept");
+    }
+}
+
+#[test]
+fn head_says_no_length_that_get_would_not() {
+    let length = |answer: fn(&mut Response<Full<Bytes>>)| {
+        let service = layer().layer(service_fn(async |_: Request<()>| {
+            let mut response = Response::new(Full::from("[1]"));
+            answer(&mut response);
+            Ok::<_, Infallible>(response)
+        }));
+        let response = block_on(service.oneshot(request("HEAD", "/", "*/*"))).unwrap();
+        assert!(response.body().is_end_stream());
+        let length = response.headers().get("content-length").cloned();
+        length.map(|length| length.to_str().unwrap().to_owned())
+    };
+    assert_eq!(length(|_| ()).as_deref(), Some("3"));
+    // It left the body out itself: nobody knows how long it would be.
+    assert_eq!(
+        length(|response| *response.body_mut() = Full::default()),
+        None
+    );
+    let stated = length(|response| {
+        *response.body_mut() = Full::default();
+        response
+            .headers_mut()
+            .insert("content-length", http::HeaderValue::from_static("0"));
+    });
+    assert_eq!(stated.as_deref(), Some("0"), "it is the service's word");
+    // What comes after the body is a part of the answer.
+    assert_eq!(
+        length(|r| drop(
+            r.headers_mut()
+                .insert("trailer", http::HeaderValue::from_static("x"))
+        )),
+        None
+    );
+    assert_eq!(
+        length(|r| drop(r.headers_mut().insert(
+            "content-type",
+            http::HeaderValue::from_static("application/grpc")
+        ))),
+        None
+    );
+}
+
+/// A problem that goes through something on its way out.
+fn problem_after(method: &str, change: fn(&mut Response<Full<Bytes>>)) -> (Response<()>, Bytes) {
+    let service = layer().layer(service_fn(async |_: Request<()>| {
+        let problem = buttress_wire::Problem::new(
+            http::StatusCode::CONFLICT,
+            "about:blank",
+            "A > \r \u{fffe}",
+        );
+        let mut response = Response::new(Full::new(problem.to_json()));
+        *response.status_mut() = http::StatusCode::CONFLICT;
+        let json = http::HeaderValue::from_static("application/problem+json");
+        response.headers_mut().insert("content-type", json);
+        response
+            .headers_mut()
+            .insert("content-length", problem.to_json().len().into());
+        response.extensions_mut().insert(problem);
+        change(&mut response);
+        Ok::<_, Infallible>(response)
+    }));
+    let mut request = request(method, "/", "application/json;q=0.1");
+    let xml = http::HeaderValue::from_static("application/xml");
+    request.headers_mut().append("accept", xml);
+    let (head, body) = block_on(service.oneshot(request)).unwrap().into_parts();
+    let body = block_on(body.collect()).unwrap().to_bytes();
+    (Response::from_parts(head, ()), body)
+}
+
+#[test]
+fn a_problem_in_xml_says_nothing_of_the_bytes_that_were_there() {
+    let (get, body) = problem_after("GET", |response| {
+        for name in [
+            "etag",
+            "content-digest",
+            "repr-digest",
+            "accept-ranges",
+            "content-md5",
+        ] {
+            let value = http::HeaderValue::from_static("of the JSON");
+            response.headers_mut().insert(name, value);
+        }
+    });
+    let text = String::from_utf8(body.to_vec()).unwrap();
+    assert!(
+        text.contains("<title>A &gt; &#13; \u{fffd}</title>"),
+        "{text}"
+    );
+    assert_eq!(get.headers()["content-length"], text.len().to_string());
+    let mut names: Vec<_> = get.headers().keys().map(http::HeaderName::as_str).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["content-length", "content-type", "vary"]);
+    let (head, none) = problem_after("HEAD", |_| ());
+    assert_eq!(head.headers(), get.headers());
+    assert!(none.is_empty());
+}
+
+#[test]
+fn a_problem_that_was_coded_on_its_way_stays_as_it_is() {
+    let (head, body) = problem_after("GET", |response| {
+        let gzip = http::HeaderValue::from_static("gzip");
+        response.headers_mut().insert("content-encoding", gzip);
+        *response.body_mut() = Full::from("coded");
+    });
+    assert_eq!(head.headers()["content-type"], "application/problem+json");
+    assert_eq!(body, "coded");
 }
 
 #[test]

@@ -142,6 +142,20 @@ proptest! {
         }
     }
 
+    /// Long ones are read in another way, and many ranges have places far from each other.
+    #[test]
+    fn of_a_long_field_too(
+        ranges in vec(range(), 1..4), filler in 60_usize..130, at in 0_usize..130, types in subsequence(OFFERS.to_vec(), 1..13)
+    ) {
+        let mut all = vec!["z/not-offered;q=0.5".to_owned(); filler];
+        for (place, range) in ranges.into_iter().enumerate() {
+            all.insert((at + 64 * place) % (all.len() + 1), range);
+        }
+        let field = all.join(",");
+        let found = of(&types, &field);
+        prop_assert_eq!(found, reference::choose(field.as_bytes(), &types));
+    }
+
     #[test]
     fn no_bytes_panic(field: Vec<u8>) {
         let found = offers(&OFFERS).select_field(&field).ok().map(|found| found.index());

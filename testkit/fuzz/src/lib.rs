@@ -7,7 +7,7 @@ use buttress_circuit::feed::Trip;
 use buttress_idempotency::{Record, Syntax};
 use buttress_negotiate::{
     Cbor, Charsets, Codings, Csv, Format, Html, Json, JsonSeq, Languages, Markdown, MsgPack,
-    NdJson, Offers, Text, Xml,
+    NdJson, Offers, Text, Tsv, Xml,
 };
 use buttress_trace_ctx::{
     B3, Baggage, ClientIp, Extracted, FastIds, Head, Hosts, Jaeger, PeerAddr, Propagator,
@@ -151,7 +151,11 @@ fn bodies(bytes: &[u8]) {
         let _ = Json.decode::<serde_json::Value>(&json);
         let mut out = Vec::new();
         let _ = Csv::new().encode(&value, &mut out);
-        let _ = Xml::root("all").encode(&value, &mut out);
+        let (all, mut xml) = (Xml::root("all"), Vec::new());
+        if all.encode(&value, &mut xml).is_ok() {
+            let read = all.decode::<serde::de::IgnoredAny>(&xml);
+            read.expect("a document has one root");
+        }
         let _ = Html::title("All").encode(&value, &mut out);
         let _ = Markdown.encode(&value, &mut out);
         let _ = Text.encode(&value, &mut out);
@@ -167,7 +171,12 @@ fn bodies(bytes: &[u8]) {
     read(&Xml::root("all"), bytes);
     read(&Cbor, bytes);
     read(&MsgPack, bytes);
+    read(&Tsv::new(), bytes);
+    // Not as a list, but as one value.
+    type One = std::collections::BTreeMap<String, Option<String>>;
     let _ = Xml::root("all").decode::<Vec<String>>(bytes);
+    let _ = NdJson::new().decode::<One>(bytes);
+    let _ = Csv::new().decode::<One>(bytes);
 }
 
 fn circuit_trip(bytes: &[u8]) {
