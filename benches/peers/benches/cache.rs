@@ -166,10 +166,12 @@ fn get_or_set(criterion: &mut Criterion) {
 
     let foyer: foyer::Cache<String, Value> = foyer::CacheBuilder::new(ROOM).build();
     let runtime = peers::runtime();
-    let fill = |key: &str| {
-        runtime.block_on(foyer.get_or_fetch(key, || async { Ok::<_, Infallible>(value()) }))
+    // It is called inside of a runtime, too.
+    let fill = async |key: &str| {
+        let call = foyer.get_or_fetch(key, || async { Ok::<_, Infallible>(value()) });
+        call.await
     };
-    (0..KEYS).for_each(|n| drop(fill(&key(n))));
+    (0..KEYS).for_each(|n| drop(runtime.block_on(fill(&key(n)))));
     both_ways(criterion, "cache/get-or-set/foyer", || {
         in_turn(|key| poll(foyer.get_or_fetch(key, || async { Ok::<_, Infallible>(value()) })))
     });
