@@ -164,6 +164,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => Just(Fault::None),
         1 => Just(Fault::LostQuestions),
         1 => Just(Fault::LostAnswers),
+        2 => Just(Fault::Slow),
     ];
     prop_oneof![
         6 => (node.clone(), key.clone()).prop_map(|(node, key)| Step::Fill { node, key }),
@@ -271,7 +272,8 @@ impl World {
 
     /// Something is, or was until now, not as it should be.
     fn disturb(&mut self) {
-        let heals = self.faults.iter().all(|fault| *fault == Fault::None);
+        let heals = |fault: &Fault| matches!(fault, Fault::None | Fault::Slow);
+        let heals = self.faults.iter().all(heals);
         self.healthy = heals.then(Instant::now);
     }
 

@@ -106,18 +106,17 @@ impl Mirror {
 
     /// News. The slots first, and then the step: who takes a stamp in between takes it for the step before.
     pub(super) fn hear(&mut self, moved: &Moved, clock: &InvalidationClock) -> Heard {
-        let Some(known) = self.known else {
-            return Heard::Gap;
-        };
-        if moved.head == known {
+        if self.known == Some(moved.head) {
             return Heard::Known;
         }
-        if moved.head.epoch != known.epoch {
-            return Heard::Gap;
-        }
+        // In any case, and of whatever epoch: it may be the next one here, by what was read of it before this step.
         clock.invalidate_at(moved.slots.iter().copied(), moved.depth, moved.head.seq);
-        let next = moved.previous == known.tip && moved.head.seq == known.seq + 1;
-        if !next {
+        let is_next = |known: Head| {
+            moved.previous == known.tip
+                && moved.head.seq == known.seq + 1
+                && moved.head.epoch == known.epoch
+        };
+        if !self.known.is_some_and(is_next) {
             return Heard::Gap;
         }
         clock.follow(moved.head.seq);
@@ -129,10 +128,8 @@ impl Mirror {
     /// A step that this node asked for, and that was taken. It is raised here in any case; false if others came in between that are not known yet.
     pub(super) fn taken(&mut self, moved: &Moved, clock: &InvalidationClock) -> bool {
         let heard = self.hear(moved, clock);
-        if self.is_of(moved.head.epoch) {
-            // The server said so itself: it may not forget it.
-            self.seen = self.seen.max(moved.head.seq);
-        }
+        // The server said so itself: it may not forget it.
+        self.seen = self.seen.max(moved.head.seq);
         heard != Heard::Gap
     }
 

@@ -151,16 +151,16 @@ impl Node {
         let mut told = told;
         while let Some(step) = first_step(&mut told) {
             // Whatever comes after it waits with it, if it is dropped or fails.
-            let rest = Untold::new(self, told, true);
-            Untold::new(self, step, true).send().await?;
+            let rest = Untold::new(self, told);
+            Untold::new(self, step).send().await?;
             told = rest.into_told();
         }
-        Untold::new(self, told, true).send().await
+        Untold::new(self, told).send().await
     }
 
     /// Whoever follows tells the others.
     pub(crate) fn tell_others_later(&self, told: Told) {
-        drop(Untold::new(self, told, true));
+        drop(Untold::new(self, told));
     }
 
     /// Asks where the shared clock stands now, and follows it there.
@@ -204,7 +204,7 @@ impl Node {
         let Some((head, slots)) = read.map_err(|_| L2Error::Slow)?? else {
             return Ok(false);
         };
-        let adopted = self.state().mirror.adopt(head, &slots, seen, &self.clock);
+        let adopted = self.follow(|mirror, clock| mirror.adopt(head, &slots, seen, clock));
         match adopted {
             Adopted::InStep => (self.tell)(Happened::Resynced),
             Adopted::OtherEpoch => (self.tell)(Happened::OtherEpoch),
@@ -235,20 +235,51 @@ impl Node {
 
     /// Tells what waits in the outbox.
     async fn flush(&self) -> Result<(), L2Error> {
-        while let Some(untold) = self.next_untold() {
-            untold.send().await?;
+        loop {
+            let Some(told) = self.state().outbox.next() else {
+                return Ok(());
+            };
+            self.send(&told).await?;
+            self.state().outbox.told(&told);
+        }
+    }
+
+    async fn send(&self, told: &Told) -> Result<(), L2Error> {
+        match told {
+            Told::Slots(depth, slots) => {
+                let begin = self.state().mirror.after(None);
+                let bump = Bump {
+                    slots: slots.clone(),
+                    depth: *depth,
+                    begin,
+                };
+                let moved = self.in_time(self.l2.bump(bump)).await?;
+                let followed = self.follow(|mirror, clock| mirror.taken(&moved, clock));
+                if !followed {
+                    self.behind.notify_one();
+                }
+            }
+            Told::All => {
+                self.begin_anyhow().await?;
+                self.behind.notify_one();
+            }
         }
         Ok(())
     }
 
-    fn next_untold(&self) -> Option<Untold<'_>> {
-        let told = self.state().outbox.take()?;
-        Some(Untold::new(self, told, false))
+    /// Whatever this node learns of others' steps, what it could not tell them yet goes on to hold here.
+    fn follow<T>(&self, learn: impl FnOnce(&mut Mirror, &InvalidationClock) -> T) -> T {
+        let mut state = self.state();
+        let learnt = learn(&mut state.mirror, &self.clock);
+        if !state.outbox.hold(&self.clock) {
+            state.outbox.push(Told::All);
+        }
+        learnt
     }
 
     fn hear(&self, news: &News) -> Heard {
         match news {
-            News::Moved(moved) => self.state().mirror.hear(moved, &self.clock),
+            News::Moved(moved) => self.follow(|mirror, clock| mirror.hear(moved, clock)),
             News::Unclear => Heard::Gap,
         }
     }
@@ -297,8 +328,6 @@ const FAILURES: u32 = 5;
 struct Untold<'a> {
     node: &'a Node,
     told: Option<Told>,
-    /// Whether whoever follows is to try again at once. Not if it is he himself who failed: he tries at his next beat.
-    calls: bool,
 }
 
 /// Takes as much as goes in one step, if that is not all.
@@ -314,9 +343,9 @@ fn first_step(told: &mut Told) -> Option<Told> {
 }
 
 impl<'a> Untold<'a> {
-    fn new(node: &'a Node, told: Told, calls: bool) -> Self {
+    fn new(node: &'a Node, told: Told) -> Self {
         let told = Some(told);
-        Self { node, told, calls }
+        Self { node, told }
     }
 
     fn into_told(mut self) -> Told {
@@ -324,25 +353,8 @@ impl<'a> Untold<'a> {
     }
 
     async fn send(mut self) -> Result<(), L2Error> {
-        let node = self.node;
-        match &self.told {
-            Some(Told::Slots(depth, slots)) => {
-                let begin = node.state().mirror.after(None);
-                let bump = Bump {
-                    slots: slots.clone(),
-                    depth: *depth,
-                    begin,
-                };
-                let moved = node.in_time(node.l2.bump(bump)).await?;
-                if !node.state().mirror.taken(&moved, &node.clock) {
-                    node.behind.notify_one();
-                }
-            }
-            Some(Told::All) => {
-                node.begin_anyhow().await?;
-                node.behind.notify_one();
-            }
-            None => {}
+        if let Some(told) = &self.told {
+            self.node.send(told).await?;
         }
         self.told = None;
         Ok(())
@@ -353,9 +365,9 @@ impl Drop for Untold<'_> {
     fn drop(&mut self) {
         if let Some(told) = self.told.take() {
             self.node.state().outbox.push(told);
-            if self.calls {
-                self.node.behind.notify_one();
-            }
+            // Other steps may have become known while it was on its way.
+            self.node.follow(|_, _| ());
+            self.node.behind.notify_one();
         }
     }
 }

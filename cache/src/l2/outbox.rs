@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::clock::{Depth, Slot};
+use crate::clock::{Depth, InvalidationClock, Slot};
 use crate::told::Told;
 
 /// Bounded: what is one slot is one entry, and if there are too many, it is everything.
@@ -34,18 +34,39 @@ impl Outbox {
         }
     }
 
-    /// What is to be told next. It is out of the box: whoever cannot tell it puts it back.
-    pub(super) fn take(&mut self) -> Option<Told> {
-        if std::mem::take(&mut self.all) {
+    /// What is to be told next. It stays in the box until it [was told](Self::told).
+    pub(super) fn next(&self) -> Option<Told> {
+        if self.all {
             return Some(Told::All);
         }
         let (depth, _) = *self.slots.first()?;
         let same = self.slots.iter().take_while(|(of, _)| *of == depth);
-        let slots: Vec<_> = same.map(|(_, slot)| *slot).take(MAX_STEP).collect();
-        slots.iter().for_each(|slot| {
-            self.slots.remove(&(depth, *slot));
-        });
+        let slots = same.map(|(_, slot)| *slot).take(MAX_STEP).collect();
         Some(Told::Slots(depth, slots))
+    }
+
+    /// It was told.
+    pub(super) fn told(&mut self, told: &Told) {
+        match told {
+            Told::All => self.all = false,
+            Told::Slots(depth, slots) => slots.iter().for_each(|slot| {
+                self.slots.remove(&(*depth, *slot));
+            }),
+        }
+    }
+
+    /// Lets what is in the box hold here once more: this node has learnt of steps that others took, and values that were born at these could be taken for younger. False if all has to
+    /// be told.
+    pub(super) fn hold(&self, clock: &InvalidationClock) -> bool {
+        if self.all {
+            clock.clear();
+            return true;
+        }
+        [Depth::Expire, Depth::Remove].into_iter().all(|depth| {
+            let same = self.slots.iter().filter(|(of, _)| *of == depth);
+            let mut slots = same.map(|(_, slot)| *slot).peekable();
+            slots.peek().is_none() || clock.invalidate(slots, depth)
+        })
     }
 
     /// How many slots wait; all of them count as one.
@@ -58,6 +79,12 @@ impl Outbox {
 mod tests {
     use super::*;
 
+    fn take(outbox: &mut Outbox) -> Option<Told> {
+        let told = outbox.next()?;
+        outbox.told(&told);
+        Some(told)
+    }
+
     #[test]
     fn what_is_said_twice_is_told_once() {
         let mut outbox = Outbox::default();
@@ -65,11 +92,11 @@ mod tests {
         outbox.push(Told::Slots(Depth::Expire, vec![2, 3]));
         outbox.push(Told::Slots(Depth::Remove, vec![2]));
         assert_eq!(
-            outbox.take(),
+            take(&mut outbox),
             Some(Told::Slots(Depth::Expire, vec![1, 2, 3]))
         );
-        assert_eq!(outbox.take(), Some(Told::Slots(Depth::Remove, vec![2])));
-        assert_eq!(outbox.take(), None);
+        assert_eq!(take(&mut outbox), Some(Told::Slots(Depth::Remove, vec![2])));
+        assert_eq!(take(&mut outbox), None);
         assert_eq!(outbox.len(), 0);
     }
 
@@ -79,8 +106,9 @@ mod tests {
         let all: Vec<_> = (0..=MAX_WAITING as u32).collect();
         outbox.push(Told::Slots(Depth::Expire, all));
         outbox.push(Told::Slots(Depth::Remove, vec![7]));
-        assert_eq!((outbox.len(), outbox.take()), (1, Some(Told::All)));
-        assert_eq!(outbox.take(), None);
+        assert_eq!(outbox.len(), 1);
+        assert_eq!(take(&mut outbox), Some(Told::All));
+        assert_eq!(take(&mut outbox), None);
     }
 
     #[test]
@@ -90,7 +118,7 @@ mod tests {
             Depth::Expire,
             (0..MAX_STEP as u32 + 1).collect(),
         ));
-        let lengths: Vec<_> = std::iter::from_fn(|| outbox.take())
+        let lengths: Vec<_> = std::iter::from_fn(|| take(&mut outbox))
             .map(|told| match told {
                 Told::Slots(_, slots) => slots.len(),
                 Told::All => 0,

@@ -36,6 +36,7 @@ struct Server {
     said: Vec<VecDeque<News>>,
     ears: Vec<Option<mpsc::Sender<News>>>,
     faults: Vec<Fault>,
+    asked: u32,
     /// Whether what is said is delivered at once.
     talkative: bool,
 }
@@ -50,7 +51,12 @@ pub enum Fault {
     LostQuestions,
     /// They arrive, and the answers do not.
     LostAnswers,
+    /// They arrive at once, and the answers take one to three times [`SLOW`], and so overtake each other.
+    Slow,
 }
+
+/// How long a slow answer takes.
+pub const SLOW: Duration = Duration::from_millis(30);
 
 /// A node's link to the server.
 pub struct Link {
@@ -164,7 +170,7 @@ impl Link {
     fn ask<T: Send + 'static>(&self, answer: impl FnOnce(&mut Server) -> T) -> Asking<'_, T> {
         let mut server = self.server.lock();
         let answer = match server.faults[self.node] {
-            Fault::None => Some(answer(&mut server)),
+            Fault::None | Fault::Slow => Some(answer(&mut server)),
             Fault::LostQuestions => None,
             Fault::LostAnswers => {
                 answer(&mut server);
@@ -173,7 +179,17 @@ impl Link {
         };
         let lost = || L2Error::Unavailable("the link is down".into());
         let answer = answer.ok_or_else(lost);
-        Box::pin(async { answer })
+        server.asked += 1;
+        let slow = match server.faults[self.node] {
+            Fault::Slow => Some(SLOW * (3 - server.asked % 3)),
+            _ => None,
+        };
+        Box::pin(async move {
+            if let Some(slow) = slow {
+                tokio::time::sleep(slow).await;
+            }
+            answer
+        })
     }
 }
 

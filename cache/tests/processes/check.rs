@@ -91,25 +91,29 @@ impl Checker {
             let counts = name.starts_with('k');
             self.told.reads += usize::from(counts);
             self.told.hits += usize::from(counts && *hit);
-            let floor = self.floor(process, name, *at);
-            if *version < floor {
+            let Some(floor) = self.floor(process, name, *at) else {
+                continue;
+            };
+            if *version < floor.version {
                 return Err(format!(
-                    "process {process} was served version {version} of {name} at {at}, though {floor} was invalidated before"
+                    "process {process} was served version {version} of {name} (a hit: {hit}), though {} was invalidated {} us before by process {}",
+                    floor.version,
+                    at - floor.at,
+                    floor.process,
                 ));
             }
         }
         Ok(())
     }
 
-    /// The oldest version that may be served to a call of this process that begins then.
-    fn floor(&self, process: u32, name: &str, at: u64) -> u64 {
+    /// What was invalidated last of what may not be served to a call of this process that begins then.
+    fn floor(&self, process: u32, name: &str, at: u64) -> Option<&Done> {
         let done = self.by_name.get(name).map_or(&[][..], Vec::as_slice);
         let binds = |done: &&Done| {
             let others = done.told && done.at + MAX_LAG + SLACK <= at;
             others || (done.process == process && done.at <= at)
         };
-        let versions = done.iter().filter(binds).map(|done| done.version);
-        versions.max().unwrap_or(0)
+        done.iter().filter(binds).max_by_key(|done| done.version)
     }
 }
 
