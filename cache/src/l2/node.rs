@@ -236,11 +236,11 @@ impl Node {
     /// Tells what waits in the outbox.
     async fn flush(&self) -> Result<(), L2Error> {
         loop {
-            let Some(told) = self.state().outbox.next() else {
+            let Some((told, until)) = self.state().outbox.next() else {
                 return Ok(());
             };
             self.send(&told).await?;
-            self.state().outbox.told(&told);
+            self.state().outbox.told(&told, until);
         }
     }
 

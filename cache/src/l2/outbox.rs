@@ -1,6 +1,6 @@
 //! What could not be told to the other nodes yet.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use crate::clock::{Depth, InvalidationClock, Slot};
 use crate::told::Told;
@@ -9,9 +9,14 @@ use crate::told::Told;
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     /// Everything is to be invalidated: the rest says nothing any more.
-    all: bool,
-    slots: BTreeSet<(Depth, Slot)>,
+    all: Option<Pushed>,
+    slots: BTreeMap<(Depth, Slot), Pushed>,
+    last: Pushed,
 }
+
+/// Counts what was put into the box: what is put there once more while it is being told has to be told once more.
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) struct Pushed(u64);
 
 /// More than that is everything.
 pub(super) const MAX_WAITING: usize = 1 << 14;
@@ -20,50 +25,58 @@ pub(super) const MAX_STEP: usize = 1 << 10;
 
 impl Outbox {
     pub(super) fn push(&mut self, told: Told) {
+        self.last.0 += 1;
+        let now = self.last;
         match told {
-            Told::All => self.all = true,
-            Told::Slots(depth, slots) if !self.all => {
-                self.slots
-                    .extend(slots.into_iter().map(|slot| (depth, slot)));
-                self.all = self.slots.len() > MAX_WAITING;
+            Told::All => self.all = Some(now),
+            Told::Slots(depth, slots) => {
+                let slots = slots.into_iter().map(|slot| ((depth, slot), now));
+                self.slots.extend(slots);
+                if self.all.is_some() || self.slots.len() > MAX_WAITING {
+                    self.all = Some(now);
+                }
             }
-            Told::Slots(..) => {}
         }
-        if self.all {
+        if self.all.is_some() {
             self.slots.clear();
         }
     }
 
-    /// What is to be told next. It stays in the box until it [was told](Self::told).
-    pub(super) fn next(&self) -> Option<Told> {
-        if self.all {
-            return Some(Told::All);
+    /// What is to be told next, up to what was put there last. It stays in the box until it [was told](Self::told).
+    pub(super) fn next(&self) -> Option<(Told, Pushed)> {
+        if self.all.is_some() {
+            return Some((Told::All, self.last));
         }
-        let (depth, _) = *self.slots.first()?;
-        let same = self.slots.iter().take_while(|(of, _)| *of == depth);
+        let ((depth, _), _) = self.slots.first_key_value()?;
+        let same = self.slots.keys().take_while(|(of, _)| of == depth);
         let slots = same.map(|(_, slot)| *slot).take(MAX_STEP).collect();
-        Some(Told::Slots(depth, slots))
+        Some((Told::Slots(*depth, slots), self.last))
     }
 
-    /// It was told.
-    pub(super) fn told(&mut self, told: &Told) {
+    /// It was told; but not what was put there since.
+    pub(super) fn told(&mut self, told: &Told, until: Pushed) {
+        let is_told = |pushed: &Pushed| *pushed <= until;
         match told {
-            Told::All => self.all = false,
-            Told::Slots(depth, slots) => slots.iter().for_each(|slot| {
-                self.slots.remove(&(*depth, *slot));
-            }),
+            Told::All => self.all = self.all.filter(|pushed| !is_told(pushed)),
+            Told::Slots(depth, slots) => {
+                for slot in slots {
+                    if self.slots.get(&(*depth, *slot)).is_some_and(is_told) {
+                        self.slots.remove(&(*depth, *slot));
+                    }
+                }
+            }
         }
     }
 
     /// Lets what is in the box hold here once more: this node has learnt of steps that others took, and values that were born at these could be taken for younger. False if all has to
     /// be told.
     pub(super) fn hold(&self, clock: &InvalidationClock) -> bool {
-        if self.all {
+        if self.all.is_some() {
             clock.clear();
             return true;
         }
         [Depth::Expire, Depth::Remove].into_iter().all(|depth| {
-            let same = self.slots.iter().filter(|(of, _)| *of == depth);
+            let same = self.slots.keys().filter(|(of, _)| *of == depth);
             let mut slots = same.map(|(_, slot)| *slot).peekable();
             slots.peek().is_none() || clock.invalidate(slots, depth)
         })
@@ -71,7 +84,7 @@ impl Outbox {
 
     /// How many slots wait; all of them count as one.
     pub(super) fn len(&self) -> usize {
-        self.slots.len() + usize::from(self.all)
+        self.slots.len() + usize::from(self.all.is_some())
     }
 }
 
@@ -80,8 +93,8 @@ mod tests {
     use super::*;
 
     fn take(outbox: &mut Outbox) -> Option<Told> {
-        let told = outbox.next()?;
-        outbox.told(&told);
+        let (told, until) = outbox.next()?;
+        outbox.told(&told, until);
         Some(told)
     }
 
@@ -98,6 +111,19 @@ mod tests {
         assert_eq!(take(&mut outbox), Some(Told::Slots(Depth::Remove, vec![2])));
         assert_eq!(take(&mut outbox), None);
         assert_eq!(outbox.len(), 0);
+    }
+
+    #[test]
+    fn what_is_put_there_while_it_is_told_is_told_once_more() {
+        let mut outbox = Outbox::default();
+        for again in [Told::Slots(Depth::Expire, vec![1]), Told::All] {
+            outbox.push(Told::Slots(Depth::Expire, vec![1, 2]));
+            let (told, until) = outbox.next().unwrap();
+            outbox.push(again);
+            outbox.told(&told, until);
+            assert_eq!(outbox.len(), 1);
+            take(&mut outbox);
+        }
     }
 
     #[test]
