@@ -184,8 +184,9 @@ impl InvalidationClock {
         if self.epoch.load(Ordering::Acquire) != stamp.epoch {
             return Validity::Removed;
         }
-        // An invalidation that is done has moved this on.
-        if self.seq.load(Ordering::Acquire) <= stamp.born {
+        // An invalidation that is done has moved this on. Not where steps are shared: slots are raised at those of others before this clock follows.
+        let is_alone = self.own == u64::MAX;
+        if is_alone && self.seq.load(Ordering::Acquire) <= stamp.born {
             return Validity::Valid;
         }
         let mut validity = Validity::Valid;
@@ -413,6 +414,22 @@ mod tests {
         assert_eq!(clock.check(clock.stamp(), &slots), Validity::Valid);
         assert!(clock.invalidate([slots[0]], Depth::Remove));
         assert_eq!(clock.check(before, &slots), Validity::Removed);
+    }
+
+    #[cfg(feature = "l2")]
+    #[test]
+    fn a_step_that_is_not_followed_yet_holds_for_what_is_born_at_the_last_one() {
+        let clock = InvalidationClock::shared(SlotBits::DEFAULT, 7);
+        let slots = [tag(&clock, "a")];
+        clock.follow(10);
+        let now = clock.stamp();
+        assert_eq!(clock.check(now, &slots), Validity::Valid);
+        clock.invalidate_at(slots, Depth::Expire, 12);
+        assert_eq!(clock.check(now, &slots), Validity::Expired);
+        clock.follow(11);
+        assert_eq!(clock.check(clock.stamp(), &slots), Validity::Expired);
+        clock.follow(12);
+        assert_eq!(clock.check(clock.stamp(), &slots), Validity::Valid);
     }
 
     #[test]
