@@ -20,6 +20,8 @@ pub(super) struct Mirror {
     known: Option<Head>,
     /// The last step that is known to have happened, whether those before are known or not: the shared clock may not stand before it.
     seen: u64,
+    /// A step of this node began another epoch, which is not known here yet: nothing of this one is valid.
+    left: bool,
 }
 
 /// What to make of a head that was asked for.
@@ -99,6 +101,8 @@ impl Mirror {
         match head {
             None => Compared::Lost,
             Some(head) if self.has_gone_back(head, seen) => Compared::Lost,
+            // It was left, and is there again.
+            Some(head) if self.left && self.is_of(head.epoch) => Compared::Lost,
             Some(head) if self.known == Some(head) => Compared::InStep,
             Some(_) => Compared::Behind,
         }
@@ -130,6 +134,11 @@ impl Mirror {
         let heard = self.hear(moved, clock);
         // The server said so itself: it may not forget it.
         self.seen = self.seen.max(moved.head.seq);
+        if self.known.is_some() && !self.is_of(moved.head.epoch) {
+            // Steps of the epoch before may have higher numbers, and still be on their way to us: by these, what was born then would be younger than this step.
+            self.left = true;
+            clock.clear();
+        }
         heard != Heard::Gap
     }
 
@@ -143,7 +152,7 @@ impl Mirror {
     ) -> Adopted {
         let same_epoch = self.is_of(head.epoch);
         let strayed = || !self.is_before(head, slots) || has_lost(slots, seen, clock);
-        if self.has_gone_back(head, seen) || (same_epoch && strayed()) {
+        if self.has_gone_back(head, seen) || (same_epoch && (self.left || strayed())) {
             return Adopted::Lost;
         }
         for (depth, slot, seq) in slots.raised(clock.slots()) {
@@ -160,6 +169,7 @@ impl Mirror {
             return Adopted::InStep;
         }
         clock.adopt(head.epoch);
+        self.left = false;
         Adopted::OtherEpoch
     }
 }
@@ -206,4 +216,49 @@ fn number(bytes: &[u8]) -> u64 {
     bytes
         .iter()
         .fold(0, |number, byte| number << 8 | u64::from(*byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::{Name, SlotBits, Validity};
+    use crate::l2::Written;
+
+    fn head(epoch: u64, seq: u64, tip: u64) -> Head {
+        let epoch = epoch << 32;
+        Head { epoch, seq, tip }
+    }
+
+    fn moved(head: Head, previous: u64, slots: &[u32]) -> Moved {
+        Moved {
+            head,
+            previous,
+            slots: slots.to_vec(),
+            depth: Depth::Expire,
+        }
+    }
+
+    #[test]
+    fn late_steps_of_an_epoch_that_was_left_make_nothing_of_it_valid() {
+        let clock = InvalidationClock::shared(SlotBits::at_least(1024), 1);
+        let mut mirror = Mirror::default();
+        mirror.adopt(head(1, 5, 50), &Slots::default(), 0, &clock);
+        let slot = clock.slot(Name::Key(b"k"));
+        // The clock was lost at a step that this node does not know of, and begins anew with what it does.
+        assert!(!mirror.taken(&moved(head(2, 6, 60), 0, &[slot]), &clock));
+        for (seq, previous) in [(6, 50), (7, 51)] {
+            let step = moved(head(1, seq, previous + 1), previous, &[]);
+            assert_eq!(mirror.hear(&step, &clock), Heard::Followed);
+        }
+        let written = Written {
+            epoch: 1 << 32,
+            born: 7,
+        };
+        let judged = clock.check(clock.stamp_of(written), &[slot]);
+        assert_eq!(judged, Validity::Removed);
+        // There is no way back to it.
+        let seen = mirror.seen();
+        assert_eq!(mirror.compare(Some(head(1, 7, 52)), seen), Compared::Lost);
+        assert_eq!(mirror.compare(Some(head(2, 8, 61)), seen), Compared::Behind);
+    }
 }
