@@ -8,7 +8,7 @@ use bytes::Bytes;
 /// Makes bytes of values, and values of bytes.
 ///
 /// Whatever `decode` is given, it answers with a value or an error: the bytes may be of an older version of the type, or of
-/// anybody who can write to the second level. An error is a miss.
+/// anybody who can write to the second level. An error is a miss. A panic is that of the call which asks.
 pub trait Codec<V>: Send + Sync + 'static {
     /// Tells encodings apart: what was written by a codec of another number is a miss. Give a type whose meaning changes, and whose bytes do not
     /// show it, another one.

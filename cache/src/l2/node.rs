@@ -14,6 +14,7 @@ use super::frame::Frame;
 use super::mirror::{Adopted, Compared, Heard, Mirror};
 use super::outbox::{MAX_STEP, Outbox};
 use super::{Bump, CodecError, Compression, EntryKey, Head, L2, L2Error, News};
+use crate::caught::caught;
 use crate::clock::InvalidationClock;
 use crate::told::Told;
 
@@ -94,7 +95,10 @@ impl Node {
 
     /// Whether what is held here may be served: no invalidation that is older than [`max_lag`](NodeSettings::max_lag) can be unknown.
     pub(crate) fn is_trusted(&self, now: Instant) -> bool {
-        let limit = self.settings.max_lag + self.settings.serve_for;
+        let NodeSettings {
+            max_lag, serve_for, ..
+        } = self.settings;
+        let limit = max_lag.saturating_add(serve_for);
         self.lag(now).is_some_and(|lag| lag <= limit)
     }
 
@@ -405,7 +409,8 @@ async fn follow(node: Arc<Node>) {
             () = node.behind.notified() => {}
             _ = beat.tick() => {}
         }
-        let _ = node.catch_up().await;
+        // An observer that panics must not take away what keeps us in step.
+        let _ = caught(node.catch_up()).await;
     }
 }
 

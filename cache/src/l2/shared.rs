@@ -107,8 +107,8 @@ impl<V: 'static> Shared<V> {
         let payload = payload.transpose().map_err(|error| self.node.failed(error));
         Some(Frame {
             written: entry.stamp.written(),
-            ttl: lifetime.ttl,
-            grace: lifetime.grace,
+            ttl: lifetime.ttl.min(LONGEST),
+            grace: lifetime.grace.min(LONGEST),
             slots: entry.slots.as_slice().to_vec(),
             codec: self.codec.version(),
             payload: payload.ok()?,
@@ -234,6 +234,9 @@ impl<V: Send + Sync + 'static> Place<V> {
         }
     }
 }
+
+/// Some thirty years. The age of an entry is what its store has left of its lifetime: a store that cannot keep it for so long would make it older than it is.
+const LONGEST: Duration = Duration::from_millis(1 << 40);
 
 fn tell(counters: &Counters, happened: Happened<'_>) {
     match happened {

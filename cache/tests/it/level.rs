@@ -368,3 +368,40 @@ async fn nobody_joins_a_fill_that_may_be_older_than_what_others_invalidated() {
     assert_eq!(old.await.unwrap(), Some(1), "it began before");
     assert_eq!(new.await.unwrap(), Some(2));
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_lives_for_ever_and_is_served_for_ever_is_shared() {
+    let world = World::with(|level| level.on_partition(OnPartition::ServeFor(Duration::MAX))).await;
+    world.caches[0]
+        .set("k", 1)
+        .ttl(Duration::MAX)
+        .grace(Duration::MAX)
+        .await;
+    pass(10 * SECOND).await;
+    let found = world.caches[1].get("k").await.unwrap();
+    assert_eq!((*found, found.age()), (1, 10 * SECOND));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_observer_that_panics_does_not_keep_a_process_from_following() {
+    let server = Simulated::talkative();
+    let cache = Cache::<u32>::builder()
+        .slots(1024)
+        .l2(SecondLevel::new(server.link(), Numbers).max_lag(3 * SECOND))
+        .observer(|event: &Event<'_>| {
+            assert!(
+                !matches!(event, Event::NewEpoch | Event::L2Failed { .. }),
+                "on purpose"
+            );
+        })
+        .build();
+    settle().await;
+    server.fault(0, Fault::LostQuestions);
+    pass(5 * SECOND).await;
+    server.fault(0, Fault::None);
+    pass(2 * SECOND).await;
+    assert!(
+        cache.snapshot().lag.unwrap() <= 2 * SECOND,
+        "it looks at the clock"
+    );
+}
