@@ -14,7 +14,6 @@ macro_rules! documents {
 
 documents! {
     RootReadme = "../../README.md",
-    Architecture = "../../ARCHITECTURE.md",
     Compare = "../../COMPARE.md",
     Contributing = "../../CONTRIBUTING.md",
     Security = "../../SECURITY.md",
@@ -26,3 +25,22 @@ documents! {
     TraceAcrossServices = "../../docs/trace-across-services.md",
     FromExpressToAxum = "../../docs/from-express-to-axum.md",
 }
+
+/// What COMPARE.md says we do is shown by a test: each of its links that has a title leads to a file with a test of that name.
+///
+/// ```
+/// use std::fs::read_to_string;
+///
+/// let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+/// let compared = read_to_string(format!("{root}/COMPARE.md")).unwrap();
+/// let links = compared.split("](").skip(1).filter_map(|link| link.split_once(')'));
+/// let tests: Vec<_> = links.filter_map(|(link, _)| link.split_once(" \"")).collect();
+/// for (path, title) in &tests {
+///     let source = read_to_string(format!("{root}/{path}")).unwrap_or_default();
+///     let test = format!("fn {}(", title.trim_end_matches('"'));
+///     assert!(source.contains(&test), "{path} has no `{test}`");
+/// }
+/// assert!(tests.len() > 150, "{}", tests.len());
+/// ```
+#[cfg(doctest)]
+pub struct WhatIsCompared;
