@@ -22,6 +22,8 @@ pub struct TraceContext {
     pub(crate) sampling: Sampling,
     pub(crate) random: bool,
     pub(crate) origin: Origin,
+    /// Whether a sink is to be told of this very span: of others no notes are kept.
+    pub(crate) is_told: bool,
     pub(crate) request_id: RequestId,
     rare: Option<Arc<Rare>>,
 }
@@ -123,6 +125,7 @@ impl TraceContext {
             sampling: Sampling::Defer,
             random: ids.is_random(),
             origin: Origin::New,
+            is_told: false,
             request_id: RequestId::of(request_id, ids),
             rare: None,
         }
@@ -143,6 +146,7 @@ impl TraceContext {
             sampling,
             random: remote.parent.flags.is_random(),
             origin: Origin::Continued,
+            is_told: false,
             request_id: RequestId::of(request_id, ids),
             rare: Rare::with(&mut remote.state),
         }
@@ -168,6 +172,7 @@ impl TraceContext {
         self.parent_id = Some(self.span_id);
         self.span_id = ids.span_id();
         self.origin = Origin::Local;
+        self.is_told = false;
     }
 
     /// The same context with this decision.

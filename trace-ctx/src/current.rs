@@ -20,10 +20,10 @@ thread_local! {
 #[must_use]
 pub fn current() -> Option<TraceContext> {
     // Fails only while the thread is torn down: there is no current context any more.
-    CURRENT
-        .try_with(|current| current.borrow().clone())
-        .ok()
-        .flatten()
+    let current = CURRENT.try_with(|current| current.borrow().clone());
+    let mut copy = current.ok().flatten()?;
+    copy.is_told = false;
+    Some(copy)
 }
 
 /// Lends the current context. `look` must not call code of the user: no context could be entered meanwhile.
@@ -39,11 +39,11 @@ pub(crate) fn with<R>(look: impl FnOnce(Option<&TraceContext>) -> R) -> R {
     lent.unwrap_or_else(|_| look.take().expect("not called")(None))
 }
 
-/// Adds a note to the current context, if there is one. Made only then.
+/// Adds a note to the current context, if a sink is to be told of it. Made only then.
 pub(crate) fn note(make: impl FnOnce() -> Note) {
     // Fails only while the thread is torn down: there is no current context any more.
     let _ = CURRENT.try_with(|current| {
-        let is_wanted = current.borrow().is_some();
+        let is_wanted = (current.borrow().as_ref()).is_some_and(|context| context.is_told);
         // Made while nothing is borrowed: words of an error are code of the user.
         let note = is_wanted.then(make);
         if let (Some(current), Some(note)) = (&mut *current.borrow_mut(), note) {

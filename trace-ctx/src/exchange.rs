@@ -43,7 +43,7 @@ struct Record<P> {
 impl<K: Sink> Exchange<K> {
     pub(crate) fn begin<B>(
         shared: &Arc<Shared<K>>,
-        context: TraceContext,
+        mut context: TraceContext,
         request: &Request<B>,
     ) -> Self {
         let head = Head::of(request);
@@ -53,6 +53,7 @@ impl<K: Sink> Exchange<K> {
             let started_at = shared.clock.now();
             Box::new(Record::new(span, head, started.into_route(), started_at))
         });
+        context.is_told = record.is_some();
         let is_needed = record.is_some() || shared.answer.says_something;
         Self {
             shared: is_needed.then(|| shared.clone()),
@@ -91,20 +92,23 @@ impl<K: Sink> Exchange<K> {
                 shared.answer(context, response);
             }
         }
-        self.on_progress(response.body().is_end_stream());
+        self.on_progress(response.body());
     }
 
     /// A frame is being passed on.
-    pub(crate) fn on_frame<D: Buf>(&mut self, frame: &Frame<D>, was_last: bool) {
+    pub(crate) fn on_frame<B: Body>(&mut self, frame: &Frame<B::Data>, body: &B) {
         if let Some(record) = &mut self.record {
             record.on_frame(frame);
         }
-        self.on_progress(was_last);
+        self.on_progress(body);
     }
 
     /// Servers do not ask a body for its end if it said that there is nothing more.
-    fn on_progress(&mut self, is_over: bool) {
-        if is_over {
+    fn on_progress<B: Body>(&mut self, body: &B) {
+        let Some(record) = &mut self.record else {
+            return;
+        };
+        if record.watch(|| body.is_end_stream()) {
             self.finish(Outcome::Complete);
         }
     }
@@ -120,7 +124,9 @@ impl<K: Sink> Exchange<K> {
         let (Some(shared), Some(context)) = (&self.shared, &self.context) else {
             return;
         };
-        let mut inside = Some(context.clone());
+        let mut inside = context.clone();
+        inside.is_told = false;
+        let mut inside = Some(inside);
         let _entered = Entered::new(&mut inside);
         let finished = Finished {
             context,
@@ -174,7 +180,17 @@ impl<P> Record<P> {
         output
     }
 
+    /// Runs a small piece of what is not ours, in no scope.
+    fn watch<R>(&mut self, run: impl FnOnce() -> R) -> R {
+        let on_drop = mem::replace(&mut self.on_drop, Outcome::Panic);
+        let output = run();
+        self.on_drop = on_drop;
+        output
+    }
+
     fn on_head<K, B: Body>(&mut self, shared: &Shared<K>, response: &Response<B>) {
+        // Until we are through with what is not ours.
+        self.on_drop = Outcome::Panic;
         self.time_to_head = Some(shared.clock.now().saturating_sub(self.started));
         let (status, extensions) = (response.status(), response.extensions());
         let route = shared.route.of_response(status, extensions);

@@ -15,7 +15,10 @@ use tracing_subscriber::{
     registry::{LookupSpan, Scope, SpanRef},
 };
 
-use crate::{TraceContext, current, sink::json::Shown};
+use crate::{
+    TraceContext, current,
+    sink::json::{Ascii, Id, Shown},
+};
 
 /// Log lines as JSON, with the ids of the request they belong to at the top level:
 ///
@@ -118,9 +121,9 @@ impl<T: FormatTime> JsonFormat<T> {
 const MESSAGE: &str = "message";
 
 fn ids<M: SerializeMap>(line: &mut M, context: &TraceContext) -> Result<(), M::Error> {
-    line.serialize_entry("trace_id", &Shown(context.trace_id()))?;
-    line.serialize_entry("span_id", &Shown(context.span_id()))?;
-    line.serialize_entry("request_id", &Shown(context.request_id()))
+    line.serialize_entry("trace_id", &Ascii(context.trace_id().to_hex()))?;
+    line.serialize_entry("span_id", &Ascii(context.span_id().to_hex()))?;
+    line.serialize_entry("request_id", &Id(context.request_id()))
 }
 
 fn message<M: SerializeMap>(line: &mut M, event: &Event<'_>) -> Result<(), M::Error> {

@@ -14,8 +14,11 @@ use crate::{Clock, Head, Note, Route, RouteName, TraceContext};
 #[cfg(feature = "json")]
 pub(crate) mod common;
 mod compose;
+mod failure;
 #[cfg(feature = "json")]
 pub(crate) mod json;
+#[cfg(feature = "json")]
+mod lines;
 #[cfg(feature = "metrics")]
 pub(crate) mod metrics;
 #[cfg(feature = "otel")]
@@ -151,6 +154,11 @@ impl<'a> Started<'a> {
             .as_ref()
     }
 
+    /// The same request, as a sink inside of another one is to see it.
+    fn in_context<'b>(&'b self, context: &'b TraceContext) -> Started<'b> {
+        Started::new(context, self.kind, self.head, self.find_route)
+    }
+
     pub(crate) fn into_route(self) -> Option<RouteName> {
         self.route
             .into_inner()
@@ -242,6 +250,15 @@ pub(crate) fn span_name(method: &'static str, route: Option<&str>) -> Cow<'stati
 }
 
 impl Finished<'_> {
+    /// The same request, as a sink inside of another one is to see it.
+    fn in_context<'b>(&'b self, context: &'b TraceContext) -> Finished<'b> {
+        Finished {
+            context,
+            ended_at: self.ended_at().into(),
+            ..*self
+        }
+    }
+
     /// When it ended: the same for all who ask. The clock is read when the first one does.
     #[must_use]
     pub fn ended_at(&self) -> SystemTime {

@@ -4,8 +4,8 @@ use std::hint::black_box;
 
 use buttress_trace_ctx::{
     Always, B3, Baggage, ClientIp, Extracted, FastIds, Finished, Head, Hosts, Jaeger, Never,
-    PeerAddr, Policy, Propagator, ResponseFuture, Sampler, TraceBody, TraceContext, TraceLayer,
-    TraceState, W3c, XRay,
+    PeerAddr, Policy, Propagator, ResponseFuture, SampledOnly, Sampler, TraceBody, TraceContext,
+    TraceLayer, TraceState, W3c, XRay,
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response};
@@ -138,6 +138,31 @@ fn a_sink_that_listens_costs_one_allocation() {
         allocations(|| drive(heard.call(Request::new(())))) - silent,
         1
     );
+}
+
+#[test]
+fn what_is_said_of_a_request_that_nobody_is_told_of_is_not_kept() {
+    let says = || {
+        service_fn(|request: Request<()>| {
+            drop(request);
+            buttress_trace_ctx::attribute("cart.items", 3);
+            buttress_trace_ctx::event("cart loaded");
+            buttress_trace_ctx::error(&std::fmt::Error);
+            std::future::ready(Ok::<_, &str>(Response::new(Full::new(Bytes::new()))))
+        })
+    };
+    let silent = service_fn(|request: Request<()>| {
+        drop(request);
+        std::future::ready(Ok::<_, &str>(Response::new(Full::new(Bytes::new()))))
+    });
+    let sampled = |_: &Finished<'_>| {};
+    let layer = TraceLayer::server()
+        .sampler(Never)
+        .sink(SampledOnly(sampled));
+    let (mut says, mut silent) = (layer.layer(says()), layer.layer(silent));
+    let request = || Request::new(());
+    let said = allocations(|| drive(says.call(request())));
+    assert_eq!(said, allocations(|| drive(silent.call(request()))));
 }
 
 #[test]

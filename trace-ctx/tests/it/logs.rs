@@ -7,6 +7,7 @@ use buttress_trace_ctx::{InTrace, JsonFormat, RouteName, TraceContext, TraceLaye
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
+use proptest::prelude::*;
 use serde_json::{Value, json};
 use tower::{Layer, ServiceExt, service_fn};
 use tracing_subscriber::fmt::{
@@ -236,4 +237,29 @@ fn lines_of_a_spawned_task_carry_the_ids_when_it_was_asked_to() {
     assert_eq!(of("kept")["span_id"], span_id);
     assert_eq!(of("kept")["request_id"], "req-1");
     assert!(of("bare").get("trace_id").is_none());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn whatever_ids_and_words_come_a_line_is_one_line_of_json(
+        id in prop::collection::vec(any::<u8>(), 0..140), said in any::<String>(),
+    ) {
+        let mut request = Request::new(());
+        if let Ok(id) = http::HeaderValue::from_bytes(&id) {
+            request.headers_mut().insert("x-request-id", id);
+        }
+        let cx = buttress_trace_ctx::Policy::default().accept(&mut request);
+        let lines = logged(|| {
+            cx.scope(|| {
+                let _span = tracing::info_span!("s", said = &*said).entered();
+                tracing::info!(said = &*said, "{said}");
+            });
+        });
+        prop_assert_eq!(lines.len(), 1);
+        prop_assert_eq!(lines[0]["message"].as_str(), Some(&*said));
+        let id = lines[0]["request_id"].as_str().unwrap();
+        prop_assert!(id.bytes().all(|b| b.is_ascii_alphanumeric() || b"._~+/=:-".contains(&b)));
+    }
 }

@@ -2,17 +2,19 @@
 
 use std::borrow::Cow;
 
-use http::{Uri, Version};
+use http::{Uri, Version, uri::Authority};
 use opentelemetry::{KeyValue, Value as OtelValue, trace::Event};
+use percent_encoding::percent_decode_str;
 
 use super::OtelHead;
 use crate::{
-    Finished, Kind, Note, Outcome, Value,
-    sink::{known_method, span_name},
+    Finished, Kind, Note, Value,
+    sink::{failure::grpc_name, known_method, span_name},
 };
 
-/// Credentials of signed addresses: their values are never recorded.
-const SECRETS: [&str; 7] = [
+/// Credentials, of signed addresses (as the semantic conventions name them) and of whoever puts a token into a query: their values are never
+/// recorded.
+const SECRETS: [&str; 15] = [
     "AWSAccessKeyId",
     "Signature",
     "sig",
@@ -20,6 +22,14 @@ const SECRETS: [&str; 7] = [
     "X-Amz-Signature",
     "X-Amz-Credential",
     "X-Amz-Security-Token",
+    "access_token",
+    "refresh_token",
+    "id_token",
+    "token",
+    "client_secret",
+    "api_key",
+    "apikey",
+    "password",
 ];
 
 pub(super) fn name(finished: &Finished<'_>) -> Cow<'static, str> {
@@ -27,7 +37,12 @@ pub(super) fn name(finished: &Finished<'_>) -> Cow<'static, str> {
     span_name(known_method(finished.method), route)
 }
 
-pub(super) fn of(head: &OtelHead, finished: &Finished<'_>, scheme: &'static str) -> Vec<KeyValue> {
+pub(super) fn of(
+    head: &OtelHead,
+    finished: &Finished<'_>,
+    scheme: &'static str,
+    secrets: &[String],
+) -> Vec<KeyValue> {
     let mut all = Vec::with_capacity(16);
     let mut say = |key: &'static str, value: OtelValue| all.push(KeyValue::new(key, value));
     let method = known_method(finished.method);
@@ -48,11 +63,11 @@ pub(super) fn of(head: &OtelHead, finished: &Finished<'_>, scheme: &'static str)
         Kind::Server => {
             say("url.path", finished.uri.path().to_owned().into());
             if let Some(query) = finished.uri.query() {
-                say("url.query", redacted(query).into());
+                say("url.query", redacted(query, secrets).into());
             }
             say("url.scheme", scheme.into());
         }
-        Kind::Client => say("url.full", full(finished.uri, scheme).into()),
+        Kind::Client => say("url.full", full(finished.uri, scheme, secrets).into()),
     }
     let (address, port) = authority(head, finished.uri);
     if let Some(address) = address {
@@ -86,21 +101,19 @@ pub(super) fn of(head: &OtelHead, finished: &Finished<'_>, scheme: &'static str)
     if let Some(code) = finished.grpc_status {
         say("rpc.response.status_code", grpc_name(code).into());
     }
-    if let Some(error) = error_type(finished) {
+    if let Some(error) = finished.error_type() {
         say("error.type", error.into());
     }
     say("buttress.outcome", finished.outcome.as_str().into());
+    let request_id = finished.context.request_id();
     say(
         "buttress.request_id",
-        finished.context.request_id().to_string().into(),
+        request_id.with_str(ToOwned::to_owned).into(),
     );
-    for (name, value) in &head.headers {
-        let key = format!("http.request.header.{name}");
-        all.push(KeyValue::new(
-            key,
-            String::from_utf8_lossy(value.as_bytes()).into_owned(),
-        ));
-    }
+    all.extend(head.headers.iter().map(|(key, value)| {
+        let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+        KeyValue::new(key.clone(), value)
+    }));
     all.extend(finished.notes().iter().filter_map(attribute));
     all
 }
@@ -130,44 +143,6 @@ pub(super) fn events(finished: &Finished<'_>) -> Vec<Event> {
     finished.notes().iter().filter_map(event).collect()
 }
 
-/// What [failed](Finished::is_failure): a failure without a status, or the status.
-pub(super) fn error_type(finished: &Finished<'_>) -> Option<Cow<'static, str>> {
-    if matches!(
-        finished.outcome,
-        Outcome::Error | Outcome::BodyError | Outcome::Panic
-    ) {
-        return Some(finished.outcome.as_str().into());
-    }
-    let grpc = finished.grpc_failure().map(grpc_name);
-    grpc.or_else(|| Some(finished.failed_status()?.as_str().to_owned().into()))
-}
-
-fn grpc_name(code: u32) -> Cow<'static, str> {
-    const NAMES: [&str; 17] = [
-        "OK",
-        "CANCELLED",
-        "UNKNOWN",
-        "INVALID_ARGUMENT",
-        "DEADLINE_EXCEEDED",
-        "NOT_FOUND",
-        "ALREADY_EXISTS",
-        "PERMISSION_DENIED",
-        "RESOURCE_EXHAUSTED",
-        "FAILED_PRECONDITION",
-        "ABORTED",
-        "OUT_OF_RANGE",
-        "UNIMPLEMENTED",
-        "INTERNAL",
-        "UNAVAILABLE",
-        "DATA_LOSS",
-        "UNAUTHENTICATED",
-    ];
-    match NAMES.get(code as usize) {
-        Some(name) => (*name).into(),
-        None => code.to_string().into(),
-    }
-}
-
 fn version(version: Version) -> Option<&'static str> {
     match version {
         Version::HTTP_10 => Some("1.0"),
@@ -180,14 +155,15 @@ fn version(version: Version) -> Option<&'static str> {
 
 fn authority(head: &OtelHead, uri: &Uri) -> (Option<String>, Option<u16>) {
     let sent = || head.host.as_ref()?.to_str().ok()?.parse().ok();
-    match uri.authority().cloned().or_else(sent) {
-        Some(authority) => (Some(authority.host().to_owned()), authority.port_u16()),
-        None => (None, None),
+    let parts = |authority: &Authority| (Some(authority.host().to_owned()), authority.port_u16());
+    match uri.authority() {
+        Some(authority) => parts(authority),
+        None => sent().as_ref().map_or((None, None), parts),
     }
 }
 
 /// Without user and password, and with a redacted query.
-fn full(uri: &Uri, scheme: &str) -> String {
+fn full(uri: &Uri, scheme: &str, secrets: &[String]) -> String {
     let mut full = String::new();
     if let Some(authority) = uri.authority() {
         let host = authority.as_str().rsplit('@').next().unwrap_or_default();
@@ -196,16 +172,16 @@ fn full(uri: &Uri, scheme: &str) -> String {
     full.push_str(uri.path());
     if let Some(query) = uri.query() {
         full.push('?');
-        full.push_str(&redacted(query));
+        full.push_str(&redacted(query, secrets));
     }
     full
 }
 
-fn redacted(query: &str) -> String {
+fn redacted(query: &str, secrets: &[String]) -> String {
     let mut redacted = String::with_capacity(query.len());
     for pair in query.split_inclusive('&') {
         match pair.split_once('=') {
-            Some((key, value)) if is_secret(key) => {
+            Some((key, value)) if is_secret(key, secrets) => {
                 redacted.push_str(key);
                 redacted.push_str("=REDACTED");
                 redacted.push_str(if value.ends_with('&') { "&" } else { "" });
@@ -216,10 +192,17 @@ fn redacted(query: &str) -> String {
     redacted
 }
 
-fn is_secret(key: &str) -> bool {
-    SECRETS
-        .iter()
-        .any(|secret| secret.eq_ignore_ascii_case(key))
+/// As its reader would read it: `X%2DAmz-Signature` is the same key.
+fn is_secret(key: &str, named: &[String]) -> bool {
+    let is_one = |key: &[u8]| {
+        let mut secrets = SECRETS.into_iter().chain(named.iter().map(String::as_str));
+        secrets.any(|secret| secret.as_bytes().eq_ignore_ascii_case(key))
+    };
+    if key.contains('%') {
+        is_one(&Cow::from(percent_decode_str(key)))
+    } else {
+        is_one(key.as_bytes())
+    }
 }
 
 #[cfg(test)]
@@ -229,24 +212,30 @@ mod tests {
     #[test]
     fn credentials_are_redacted() {
         assert_eq!(
-            redacted("a=1&sig=x&b&SIGNATURE=y%26"),
+            redacted("a=1&sig=x&b&SIGNATURE=y%26", &[]),
             "a=1&sig=REDACTED&b&SIGNATURE=REDACTED"
         );
         for (query, expected) in [
             ("", ""),
+            ("card=4242&cards=2", "card=REDACTED&cards=2"),
             ("&&", "&&"),
             ("sig", "sig"),
             ("sig=", "sig=REDACTED"),
             ("sig=x=y&&a", "sig=REDACTED&&a"),
             ("a&sig=x&", "a&sig=REDACTED&"),
+            (
+                "x%2Damz-signature=x&%zz=1",
+                "x%2Damz-signature=REDACTED&%zz=1",
+            ),
+            ("access_token=x&tokens=2", "access_token=REDACTED&tokens=2"),
         ] {
-            assert_eq!(redacted(query), expected);
+            assert_eq!(redacted(query, &["Card".to_owned()]), expected);
         }
         let uri = "https://user:pass@host:1/p?X-Amz-Signature=x&q"
             .parse()
             .unwrap();
         assert_eq!(
-            full(&uri, "https"),
+            full(&uri, "https", &[]),
             "https://host:1/p?X-Amz-Signature=REDACTED&q"
         );
     }
