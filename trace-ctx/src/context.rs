@@ -12,7 +12,7 @@ use crate::{
 /// The layers put it into the extensions of the request, and it is [`current()`](crate::current) while they
 /// poll. Cloning allocates nothing.
 ///
-/// It is small, since it moves in and out of its thread's slot at every poll. What few requests have beside their ids is behind one shared
+/// It is small, since a request has two of them, and calls made for it more. What few requests have beside their ids is behind one shared
 /// allocation.
 #[derive(Clone, Debug)]
 pub struct TraceContext {
@@ -260,6 +260,11 @@ impl TraceContext {
         if notes.len() < MAX_NOTES {
             notes.push(note);
         }
+    }
+
+    /// Gives back what is behind the shared allocation.
+    pub(crate) fn forget_rare(&mut self) {
+        self.rare = None;
     }
 
     fn rare_mut(&mut self) -> &mut Rare {

@@ -6,7 +6,7 @@ use http_body::{Body, Frame};
 
 use crate::{
     Finished, Head, Outcome, RouteName, Sink, Started, TraceContext, current::Entered,
-    shared::Shared,
+    place::Place, shared::Shared,
 };
 
 /// One request and its response, from the call to the end of the body: its context, and what is told when it ends.
@@ -16,8 +16,8 @@ use crate::{
 pub(crate) struct Exchange<K: Sink> {
     /// `None` where there is nobody to tell and nothing to answer: counting references costs as much as the rest of a poll.
     shared: Option<Arc<Shared<K>>>,
-    /// `None` only while [`Entered`].
-    context: Option<TraceContext>,
+    /// Empty only while [`Entered`].
+    context: Place,
     /// `None` if no sink wants the request, or it has been told.
     ///
     /// Boxed, so that futures and bodies stay small where nobody listens.
@@ -57,7 +57,7 @@ impl<K: Sink> Exchange<K> {
         let is_needed = record.is_some() || shared.answer.says_something;
         Self {
             shared: is_needed.then(|| shared.clone()),
-            context: Some(context),
+            context: Place::of(context),
             record,
         }
     }
@@ -88,7 +88,7 @@ impl<K: Sink> Exchange<K> {
             if let Some(record) = &mut self.record {
                 record.on_head(shared, response);
             }
-            if let Some(context) = &self.context {
+            if let Some(context) = self.context.get() {
                 shared.answer(context, response);
             }
         }
@@ -120,14 +120,14 @@ impl<K: Sink> Exchange<K> {
         }
     }
 
-    fn tell(&self, record: Record<K::Span>, outcome: Outcome) {
-        let (Some(shared), Some(context)) = (&self.shared, &self.context) else {
+    fn tell(&mut self, record: Record<K::Span>, outcome: Outcome) {
+        let (Some(shared), Some(current)) = (&self.shared, self.context.get_mut()) else {
             return;
         };
-        let mut inside = context.clone();
-        inside.is_told = false;
-        let mut inside = Some(inside);
-        let _entered = Entered::new(&mut inside);
+        let context = &current.clone();
+        // What is said from now on is told to nobody.
+        current.is_told = false;
+        let _entered = Entered::new(&mut self.context);
         let finished = Finished {
             context,
             kind: shared.kind,
@@ -246,7 +246,7 @@ fn grpc_status(headers: &HeaderMap) -> Option<u32> {
 impl<K: Sink> fmt::Debug for Exchange<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Exchange")
-            .field("context", &self.context)
+            .field("context", &self.context.get())
             .field("is_recorded", &self.record.is_some())
             .finish_non_exhaustive()
     }

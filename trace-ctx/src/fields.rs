@@ -67,6 +67,12 @@ pub(crate) fn overwrite(headers: &mut HeaderMap, name: &HeaderName, value: Heade
     headers.insert(name, value);
 }
 
+/// Whether none of these is there. Among many fields it does not look: they may be.
+#[inline]
+pub(crate) fn has_none<const N: usize>(headers: &HeaderMap, names: [&HeaderName; N]) -> bool {
+    headers.len() <= FEW && headers.keys().all(|there| !names.contains(&there))
+}
+
 /// Removes a field. Most often there is none.
 #[inline]
 pub(crate) fn remove(headers: &mut HeaderMap, name: &HeaderName) {

@@ -148,18 +148,18 @@ impl Propagator for W3c {
     }
 
     fn inject(&self, context: &TraceContext, headers: &mut HeaderMap) {
-        let there = fields::find(headers, [&TRACEPARENT, &TRACESTATE]);
-        let [is_again, has_state] = there.map(|field| field != Field::Absent);
+        // As a call is most often: nothing to write over.
+        let is_new = fields::has_none(headers, [&TRACEPARENT, &TRACESTATE]);
         let parent = context.traceparent().to_header_value();
-        if is_again {
-            fields::overwrite(headers, &TRACEPARENT, parent);
-        } else {
+        if is_new {
             headers.insert(&TRACEPARENT, parent);
+        } else {
+            fields::overwrite(headers, &TRACEPARENT, parent);
         }
         match Self::sent_state(context.state()) {
             Some(state) => drop(headers.insert(&TRACESTATE, state)),
-            None if has_state => drop(headers.remove(&TRACESTATE)),
-            None => {}
+            None if is_new => {}
+            None => fields::remove(headers, &TRACESTATE),
         }
     }
 

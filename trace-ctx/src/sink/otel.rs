@@ -153,7 +153,11 @@ impl OtelHead {
         });
         Self {
             version: head.version,
-            host: sent.get(header::HOST).cloned(),
+            // Where the target has its own, nobody asks for it.
+            host: match head.uri.authority() {
+                Some(_) => None,
+                None => sent.get(header::HOST).cloned(),
+            },
             user_agent: sent.get(header::USER_AGENT).cloned(),
             headers: listed.collect(),
         }

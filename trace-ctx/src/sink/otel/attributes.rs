@@ -69,12 +69,11 @@ pub(super) fn of(
         }
         Kind::Client => say("url.full", full(finished.uri, scheme, secrets).into()),
     }
-    let (address, port) = authority(head, finished.uri);
-    if let Some(address) = address {
-        say("server.address", address.into());
-    }
-    if let Some(port) = port {
-        say("server.port", i64::from(port).into());
+    if let Some((address, port)) = authority(head, finished.uri) {
+        say("server.address", address.to_owned().into());
+        if let Some(port) = port {
+            say("server.port", i64::from(port).into());
+        }
     }
     if let (Kind::Server, Some(client)) = (finished.kind, finished.context.client_ip()) {
         say("client.address", client.to_string().into());
@@ -153,12 +152,34 @@ fn version(version: Version) -> Option<&'static str> {
     }
 }
 
-fn authority(head: &OtelHead, uri: &Uri) -> (Option<String>, Option<u16>) {
-    let sent = || head.host.as_ref()?.to_str().ok()?.parse().ok();
-    let parts = |authority: &Authority| (Some(authority.host().to_owned()), authority.port_u16());
-    match uri.authority() {
-        Some(authority) => parts(authority),
-        None => sent().as_ref().map_or((None, None), parts),
+fn authority<'a>(head: &'a OtelHead, uri: &'a Uri) -> Option<(&'a str, Option<u16>)> {
+    let sent = || {
+        head.host
+            .as_ref()?
+            .to_str()
+            .ok()
+            .filter(|host| is_host(host))
+    };
+    let authority = uri.authority().map(Authority::as_str).or_else(sent)?;
+    Some(host_and_port(without_user(authority)))
+}
+
+/// Whether it looks like a host and a port: it may be any text.
+fn is_host(text: &str) -> bool {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b".-_~%:[]".contains(&byte);
+    !text.is_empty() && text.bytes().all(is_part)
+}
+
+/// By hand: these are on the way of every span, and a search by pattern takes longer than what is searched.
+fn without_user(authority: &str) -> &str {
+    let at = authority.bytes().rposition(|byte| byte == b'@');
+    at.map_or(authority, |at| &authority[at + 1..])
+}
+
+fn host_and_port(text: &str) -> (&str, Option<u16>) {
+    match text.bytes().rposition(|byte| matches!(byte, b':' | b']')) {
+        Some(at) if text.as_bytes()[at] == b':' => (&text[..at], text[at + 1..].parse().ok()),
+        _ => (text, None),
     }
 }
 
@@ -166,7 +187,7 @@ fn authority(head: &OtelHead, uri: &Uri) -> (Option<String>, Option<u16>) {
 fn full(uri: &Uri, scheme: &str, secrets: &[String]) -> String {
     let mut full = String::new();
     if let Some(authority) = uri.authority() {
-        let host = authority.as_str().rsplit('@').next().unwrap_or_default();
+        let host = without_user(authority.as_str());
         full = format!("{scheme}://{host}");
     }
     full.push_str(uri.path());
@@ -179,15 +200,20 @@ fn full(uri: &Uri, scheme: &str, secrets: &[String]) -> String {
 
 fn redacted(query: &str, secrets: &[String]) -> String {
     let mut redacted = String::with_capacity(query.len());
-    for pair in query.split_inclusive('&') {
-        match pair.split_once('=') {
-            Some((key, value)) if is_secret(key, secrets) => {
-                redacted.push_str(key);
+    let mut rest = query;
+    while !rest.is_empty() {
+        let end = rest.bytes().position(|byte| byte == b'&');
+        let (pair, after) = rest.split_at(end.unwrap_or(rest.len()));
+        let equals = pair.bytes().position(|byte| byte == b'=');
+        match equals.filter(|at| is_secret(&pair[..*at], secrets)) {
+            Some(at) => {
+                redacted.push_str(&pair[..at]);
                 redacted.push_str("=REDACTED");
-                redacted.push_str(if value.ends_with('&') { "&" } else { "" });
             }
-            _ => redacted.push_str(pair),
+            None => redacted.push_str(pair),
         }
+        rest = after.strip_prefix('&').unwrap_or_default();
+        redacted.push_str(if end.is_some() { "&" } else { "" });
     }
     redacted
 }
@@ -195,8 +221,8 @@ fn redacted(query: &str, secrets: &[String]) -> String {
 /// As its reader would read it: `X%2DAmz-Signature` is the same key.
 fn is_secret(key: &str, named: &[String]) -> bool {
     let is_one = |key: &[u8]| {
-        let mut secrets = SECRETS.into_iter().chain(named.iter().map(String::as_str));
-        secrets.any(|secret| secret.as_bytes().eq_ignore_ascii_case(key))
+        let is = |secret: &str| secret.as_bytes().eq_ignore_ascii_case(key);
+        SECRETS.iter().any(|secret| is(secret)) || named.iter().any(|secret| is(secret))
     };
     if key.contains('%') {
         is_one(&Cow::from(percent_decode_str(key)))
@@ -208,6 +234,25 @@ fn is_secret(key: &str, named: &[String]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_is_a_host_and_perhaps_a_port() {
+        for (text, expected) in [
+            ("a.example", ("a.example", None)),
+            ("a.example:80", ("a.example", Some(80))),
+            ("[::1]:80", ("[::1]", Some(80))),
+            ("[::1]", ("[::1]", None)),
+            ("a:", ("a", None)),
+            ("a:65536", ("a", None)),
+            ("user:pass@a:1", ("a", Some(1))),
+            ("user@a", ("a", None)),
+        ] {
+            assert_eq!(host_and_port(without_user(text)), expected);
+        }
+        for text in ["", "user@a", "a b", "a/b", "<a>", "a\"", "\u{e9}"] {
+            assert!(!is_host(text), "{text}");
+        }
+    }
 
     #[test]
     fn credentials_are_redacted() {
