@@ -70,9 +70,6 @@ pub trait L2: Send + Sync + 'static {
         time: Duration,
     ) -> Asking<'a, bool>;
 
-    /// Gives memory back; what was removed is invalid without it.
-    fn forget<'a>(&'a self, key: &'a EntryKey) -> Asking<'a, ()>;
-
     /// Where the clock stands, if there is one.
     fn head(&self) -> Asking<'_, Option<Head>>;
 

@@ -248,14 +248,6 @@ impl<C: Subscribe> L2 for RedisL2<C> {
         })
     }
 
-    fn forget<'a>(&'a self, key: &'a EntryKey) -> Asking<'a, ()> {
-        Box::pin(async move {
-            let mut unlink = redis::cmd("UNLINK");
-            unlink.arg(self.names.entry(key));
-            self.command(&unlink).await
-        })
-    }
-
     fn head(&self) -> Asking<'_, Option<Head>> {
         Box::pin(async move {
             self.subscribed().await?;
