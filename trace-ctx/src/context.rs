@@ -172,7 +172,6 @@ impl TraceContext {
         self.parent_id = Some(self.span_id);
         self.span_id = ids.span_id();
         self.origin = Origin::Local;
-        self.is_told = false;
     }
 
     /// The same context with this decision.

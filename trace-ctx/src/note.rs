@@ -128,3 +128,31 @@ impl From<bool> for Value {
         Self::Bool(is)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fmt;
+
+    use super::*;
+
+    #[derive(Debug)]
+    struct Ring;
+
+    impl fmt::Display for Ring {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("ring")
+        }
+    }
+
+    impl Error for Ring {
+        fn source(&self) -> Option<&(dyn Error + 'static)> {
+            Some(self)
+        }
+    }
+
+    #[test]
+    fn an_error_is_told_with_its_sources_and_a_ring_has_an_end() {
+        assert_eq!(in_words(&Ring), ["ring"; 17].join(": "));
+        assert_eq!(in_words(&std::fmt::Error), std::fmt::Error.to_string());
+    }
+}

@@ -13,6 +13,10 @@ pub(crate) struct Place(Option<Box<TraceContext>>);
 const SPARES: usize = 64;
 
 thread_local! {
+    #[expect(
+        clippy::vec_box,
+        reason = "what is kept is the memory, and not what was in it"
+    )]
     static SPARE: RefCell<Vec<Box<TraceContext>>> = const { RefCell::new(Vec::new()) };
 }
 

@@ -112,7 +112,7 @@ impl<'a> FromTheEnd<'a> {
     fn split_at(&self, list: &[u8]) -> Option<usize> {
         let mut is_quoted = false;
         (0..list.len()).rev().find(|&at| {
-            if self.quotes && list[at] == b'"' && !(is_quoted && is_escaped(&list[..at])) {
+            if self.quotes && list[at] == b'"' && !is_escaped(&list[..at]) {
                 is_quoted = !is_quoted;
             }
             list[at] == self.separator && !is_quoted

@@ -166,6 +166,26 @@ fn what_is_said_of_a_request_that_nobody_is_told_of_is_not_kept() {
 }
 
 #[test]
+fn what_a_copy_says_or_who_comes_too_late_is_not_kept() {
+    use buttress_trace_ctx::{attribute, current};
+
+    let late = |_: &Finished<'_>| {
+        assert_eq!(count(|| attribute("late", 1)).0.count, 0);
+    };
+    let mut service = TraceLayer::server()
+        .sink(late)
+        .layer(service_fn(|_: Request<()>| {
+            attribute("first", 1);
+            let copy = current().unwrap();
+            copy.clone().scope(|| ());
+            let says = || copy.clone().scope(|| attribute("copy", 1));
+            assert_eq!(count(says).0.count, 0);
+            std::future::ready(Ok::<_, &str>(Response::new(Full::new(Bytes::new()))))
+        }));
+    drive(service.call(Request::new(())));
+}
+
+#[test]
 fn futures_and_bodies_stay_small() {
     // Where the context is, what is shared, and the record; and whether what is inside is still there.
     assert_eq!(size_of::<TraceBody<(), ()>>(), 32);

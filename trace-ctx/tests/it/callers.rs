@@ -131,6 +131,7 @@ fn a_client_is_where_the_first_stranger_from_the_right_is() {
         ("for=6.6.6.6;host=\"x\\, for=1.1.1.1", "1.1.1.1"),
         ("for=1.1.1.1;host=\"a\\\\\"", "1.1.1.1"),
         ("for=1.1.1.1, for=\"6.6.6.6", "10.0.0.1"),
+        ("for=1.1.1.1;host=\"a,for=6.6.6.6\\\"b\"", "1.1.1.1"),
         ("host=\"for=6.6.6.6;x\";for=1.1.1.1", "1.1.1.1"),
     ] {
         let mut request = from("10.0.0.1:1");

@@ -172,6 +172,15 @@ fn trailers_tell_the_grpc_status_and_the_head_where_there_are_none() {
             .body(body)
             .unwrap()
     };
+    let mut both = exchange(Method::POST, in_head);
+    let mut trailers = HeaderMap::new();
+    trailers.insert("grpc-status", "0".parse().unwrap());
+    both.hand.trailers(trailers).end();
+    while both.seen.records().is_empty() {
+        assert_ready!(poll(&mut both.body));
+    }
+    assert_eq!(both.seen.only().grpc_status, Some(0), "the last word");
+
     let trailers_only = exchange(Method::POST, in_head);
     drop(trailers_only.body);
     assert_eq!(trailers_only.seen.only().grpc_status, Some(5));
