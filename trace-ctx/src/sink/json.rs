@@ -71,7 +71,13 @@ impl<W: Write> Sink for JsonLines<W> {
     }
 
     fn end(&self, head: JsonHead, finished: &Finished<'_>) {
-        with_line(&Line::new(&head, finished), |line| self.0.write(line));
+        with_room(|line| {
+            // Writing plain fields to memory cannot fail.
+            if serde_json::to_writer(&mut *line, &Line::new(&head, finished)).is_ok() {
+                line.push(b'\n');
+                self.0.write(line);
+            }
+        });
     }
 }
 
@@ -79,16 +85,13 @@ thread_local! {
     static LINE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Lends the record as a line. The buffer is taken out of its place meanwhile: the writer may come back here.
-fn with_line(record: &Line<'_>, write: impl FnOnce(&[u8])) {
+/// Lends room for a line. It is taken out of its place meanwhile: whoever fills it, or writes it, may come back here.
+pub(crate) fn with_room<R>(fill: impl FnOnce(&mut Vec<u8>) -> R) -> R {
     let mut line = LINE.try_with(RefCell::take).unwrap_or_default();
     line.clear();
-    // Writing plain fields to memory cannot fail.
-    if serde_json::to_writer(&mut line, record).is_ok() {
-        line.push(b'\n');
-        write(&line);
-    }
+    let output = fill(&mut line);
     let _ = LINE.try_with(|place| place.replace(line));
+    output
 }
 
 #[derive(Serialize)]

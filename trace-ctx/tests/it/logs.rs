@@ -130,6 +130,33 @@ fn whatever_is_logged_a_line_is_one_line_of_json() {
 }
 
 #[test]
+fn an_event_that_is_below_no_span_and_spans_without_fields_are_lines_too() {
+    let lines = logged(|| {
+        let _outer = tracing::info_span!("outer").entered();
+        let _inner = tracing::info_span!("inner", a = 1).entered();
+        tracing::info!(parent: None, "alone");
+        tracing::info!("below");
+    });
+    assert_eq!(lines[0]["spans"], json!([]));
+    let both = json!([{"name": "outer", "fields": {}}, {"name": "inner", "fields": {"a": 1}}]);
+    assert_eq!(lines[1]["spans"], both);
+}
+
+#[test]
+fn what_an_event_says_may_log_itself() {
+    struct Talks;
+    impl std::fmt::Display for Talks {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            tracing::warn!("inside");
+            f.write_str("talks")
+        }
+    }
+    let lines = logged(|| tracing::info!(who = %Talks, "outside"));
+    let outside = lines.iter().find(|line| line["message"] == "outside");
+    assert_eq!(outside.unwrap()["fields"]["who"], "talks");
+}
+
+#[test]
 fn with_another_field_format_span_fields_are_a_string() {
     let log = Log::default();
     let subscriber = tracing_subscriber::fmt()
