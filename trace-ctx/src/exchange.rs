@@ -188,10 +188,10 @@ impl<P> Record<P> {
         output
     }
 
-    fn on_head<K, B: Body>(&mut self, shared: &Shared<K>, response: &Response<B>) {
+    fn on_head<K: Sink, B: Body>(&mut self, shared: &Shared<K>, response: &Response<B>) {
         // Until we are through with what is not ours.
         self.on_drop = Outcome::Panic;
-        self.time_to_head = Some(shared.clock.now().saturating_sub(self.started));
+        self.time_to_head = K::TIMES_HEAD.then(|| shared.clock.now().saturating_sub(self.started));
         let (status, extensions) = (response.status(), response.extensions());
         let route = shared.route.of_response(status, extensions);
         self.route = route.or(self.route.take());

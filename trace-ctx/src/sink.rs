@@ -45,6 +45,9 @@ pub trait Sink {
     /// What the sink keeps for one request; `()` if all it needs is in [`Finished`].
     type Span;
 
+    /// Whether it asks for [`Finished::time_to_head`]. Where no sink does, no clock is read for it.
+    const TIMES_HEAD: bool = true;
+
     /// A request has come in, or is about to go out. `None`: not interested.
     ///
     /// Called before the service is. Should be quick, like everything here: it runs on the task of the request.
@@ -105,7 +108,7 @@ pub struct Finished<'a> {
     pub grpc_status: Option<u32>,
     /// How many bytes of the response body were passed on.
     pub bytes: u64,
-    /// From the call to the head of the response.
+    /// From the call to the head of the response, where a sink [asks for it](Sink::TIMES_HEAD).
     pub time_to_head: Option<Duration>,
     /// From the call to the end.
     pub total: Duration,
@@ -286,6 +289,8 @@ impl<F: Fn(&Finished<'_>)> Sink for F {
 
 impl<S: Sink> Sink for Arc<S> {
     type Span = S::Span;
+
+    const TIMES_HEAD: bool = S::TIMES_HEAD;
 
     fn begin(&self, started: &Started<'_>) -> Option<S::Span> {
         (**self).begin(started)

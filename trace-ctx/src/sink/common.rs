@@ -52,6 +52,8 @@ impl<W: Write> CommonLog<W> {
 impl<W: Write> Sink for CommonLog<W> {
     type Span = CommonHead;
 
+    const TIMES_HEAD: bool = false;
+
     fn begin(&self, started: &Started<'_>) -> Option<CommonHead> {
         let known = started.context.client_ip();
         Some(CommonHead {

@@ -86,6 +86,7 @@ thread_local! {
 }
 
 /// Lends room for a line. It is taken out of its place meanwhile: whoever fills it, or writes it, may come back here.
+#[inline]
 pub(crate) fn with_room<R>(fill: impl FnOnce(&mut Vec<u8>) -> R) -> R {
     let mut line = LINE.try_with(RefCell::take).unwrap_or_default();
     line.clear();

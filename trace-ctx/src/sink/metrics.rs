@@ -40,6 +40,8 @@ impl MetricsSink {
 impl Sink for MetricsSink {
     type Span = Active;
 
+    const TIMES_HEAD: bool = false;
+
     fn begin(&self, started: &Started<'_>) -> Option<Active> {
         let method = known_method(started.head.method);
         let name = match started.kind {

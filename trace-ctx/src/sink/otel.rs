@@ -179,6 +179,8 @@ where
 {
     type Span = OtelSpan;
 
+    const TIMES_HEAD: bool = false;
+
     fn begin(&self, started: &Started<'_>) -> Option<OtelSpan> {
         let head = self
             .may_record(started.context.sampling())

@@ -65,6 +65,8 @@ impl<S> SampledOr<S> {
 impl<S: Sink> Sink for SampledOr<S> {
     type Span = S::Span;
 
+    const TIMES_HEAD: bool = S::TIMES_HEAD;
+
     fn begin(&self, started: &Started<'_>) -> Option<S::Span> {
         match started.context.sampling() {
             Sampling::Deny => None,

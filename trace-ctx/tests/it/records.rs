@@ -407,6 +407,35 @@ fn every_sink_of_a_tuple_hears_only_of_what_it_wanted() {
 }
 
 #[test]
+fn the_time_to_the_head_is_known_where_one_of_the_sinks_asks_for_it() {
+    use std::sync::{Arc, Mutex};
+
+    #[derive(Clone, Default)]
+    struct Careless(Arc<Mutex<Option<bool>>>);
+    impl Sink for Careless {
+        type Span = ();
+        const TIMES_HEAD: bool = false;
+        fn begin(&self, _: &buttress_trace_ctx::Started<'_>) -> Option<()> {
+            Some(())
+        }
+        fn end(&self, (): (), finished: &Finished<'_>) {
+            *self.0.lock().unwrap() = Some(finished.time_to_head.is_some());
+        }
+    }
+    let told = Careless::default();
+    let is_timed = || told.0.lock().unwrap().take().unwrap();
+    run(told.clone(), Sampling::Accept);
+    assert!(!is_timed());
+    run((told.clone(), SampledOnly(told.clone())), Sampling::Accept);
+    assert!(!is_timed());
+    run(
+        Some(Arc::new((told.clone(), Seen::default()))),
+        Sampling::Accept,
+    );
+    assert!(is_timed());
+}
+
+#[test]
 fn scopes_surround_polls_and_drops_in_the_order_of_the_tuple() {
     use std::sync::{Arc, Mutex};
 
