@@ -93,6 +93,9 @@ impl<'a, K: Write> KeyBuilder<'a, K> {
     }
 
     fn lower_case(&mut self, part: &[u8]) -> &mut Self {
+        if !part.iter().any(u8::is_ascii_uppercase) {
+            return self.part(part);
+        }
         self.length(part.len());
         for chunk in part.chunks(64) {
             let mut lower = [0; 64];

@@ -19,6 +19,10 @@ use tower::{Layer, Service, service_fn};
 mod choosing;
 mod collapse;
 mod range;
+#[cfg(feature = "redis")]
+mod redis;
+#[cfg(feature = "test-util")]
+mod shared;
 mod stale;
 mod taking;
 mod validation;
