@@ -94,7 +94,12 @@ impl Stored {
         let is_only_teller = !recorded.headers().contains_key(CACHE_STATUS);
         let trailers = recorded.trailers().cloned();
         Self {
-            recorded: Recorded::new(recorded.status(), headers, body, trailers),
+            recorded: Recorded::new(
+                recorded.status(),
+                headers,
+                recorded.body().clone(),
+                trailers,
+            ),
             policy: made.policy,
             variant: None,
             said: None,
