@@ -385,7 +385,7 @@ async fn who_may_purges_targets_and_tags_hard_and_softly() {
         gateway.send(&(request + body))
     };
     for (line, fields, body) in [
-        ("PURGE /x", format!("{token}"), ""),
+        ("PURGE /x", token.to_owned(), ""),
         ("PURGE /", format!("{token}Surrogate-Key: b\r\n"), ""),
         ("", String::new(), r#"{"tags": ["a"]}"#),
         ("", String::new(), r#"{"urls": ["http://h/x"]}"#),
