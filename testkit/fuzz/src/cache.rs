@@ -106,13 +106,16 @@ pub(super) fn response(bytes: &[u8]) {
         )
     });
     let said = fields(bytes, &NAMES);
-    let forbids = |name: &str| {
-        let lines = said.get_all(header::CACHE_CONTROL).iter();
-        lines.clone().any(|line| line.as_bytes().eq_ignore_ascii_case(name.as_bytes()))
-            && !said.contains_key("cdn-cache-control")
-            // Who understands it does not listen to the other.
-            && !lines.clone().any(|line| line.as_bytes().to_ascii_lowercase().windows(15).any(|w| w == b"must-understand"))
-    };
+    let lines = said.get_all(header::CACHE_CONTROL).iter();
+    let all = lines.map(|line| line.as_bytes().to_ascii_lowercase());
+    let all: Vec<_> = all.collect();
+    // Who understands it does not listen to `no-store`; and a targeted field goes before both.
+    let is_plain = !said.contains_key("cdn-cache-control")
+        && !all
+            .concat()
+            .windows(15)
+            .any(|word| word == b"must-understand");
+    let forbids = |name: &str| is_plain && all.iter().any(|line| line == name.as_bytes());
     let (layer, origin) = (layer(), Origin(said.clone()));
     for _ in 0..2 {
         let outcome = ask(&layer, &origin, &HeaderMap::new());
