@@ -194,6 +194,7 @@ impl Errand {
 }
 
 /// The answer from the store; else how the request is forwarded.
+#[inline]
 fn decide<B>(
     shared: &Shared,
     parts: &request::Parts,
@@ -285,6 +286,7 @@ impl Miss {
 }
 
 /// The answer from the store, if what it has will do.
+#[inline]
 fn look<B>(
     shared: &Shared,
     request: &Glance<'_>,
@@ -309,7 +311,7 @@ fn look<B>(
         Reuse::Validate(Why::Response) | Reuse::WhileRevalidating => Forwarded::Stale,
     };
     Err(Miss {
-        stale: Some(stored),
+        stale: Some(stored.into_stored()),
         is_usable: reuse == Reuse::WhileRevalidating,
         ..Miss::of(why, variants)
     })

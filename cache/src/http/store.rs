@@ -1,5 +1,6 @@
 //! Stored responses on the data cache: finding them, and taking them out.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -12,14 +13,55 @@ use super::query::SearchRule;
 use super::stored::{CachedResponse, Kind, Stored};
 use super::variants::{Normalize, Variants, is_variant, says, write_variant};
 use crate::clock::Validity;
-use crate::{Cache, Depth, Event, Failure, Stale, Stamp, Tier};
+use crate::{Cache, Depth, Event, Failure, Hit, Stale, Stamp, Tier};
 
 /// What was found for a request.
 pub(super) enum Found {
     Nothing,
     /// For other values of the selecting fields.
     OtherVariant(Arc<Variants>),
-    Response(Arc<Stored>, Option<Arc<Variants>>),
+    Response(Held, Option<Arc<Variants>>),
+}
+
+/// A response that is held where it was found: a hit counts no reference more than it has to.
+pub(super) enum Held {
+    Here(Hit<CachedResponse>),
+    #[cfg(feature = "l2")]
+    Own(Arc<Stored>),
+}
+
+impl Held {
+    /// `None` if it is something else.
+    fn new(hit: Hit<CachedResponse>) -> Option<Self> {
+        matches!(hit.0, Kind::Response(_)).then_some(Self::Here(hit))
+    }
+
+    pub(super) fn into_stored(self) -> Arc<Stored> {
+        match self {
+            Self::Here(hit) => Arc::clone(response_of(&hit)),
+            #[cfg(feature = "l2")]
+            Self::Own(stored) => stored,
+        }
+    }
+}
+
+impl Deref for Held {
+    type Target = Stored;
+
+    fn deref(&self) -> &Stored {
+        match self {
+            Self::Here(hit) => response_of(hit),
+            #[cfg(feature = "l2")]
+            Self::Own(stored) => stored,
+        }
+    }
+}
+
+fn response_of(hit: &Hit<CachedResponse>) -> &Arc<Stored> {
+    match &hit.0 {
+        Kind::Response(stored) => stored,
+        Kind::Search(_) | Kind::Variants(_) => unreachable!("it was looked at"),
+    }
 }
 
 /// Looks for what a request selects. Tells nobody.
@@ -35,14 +77,17 @@ pub(super) fn find(
         return Found::Nothing;
     };
     let variants = match &hit.0 {
-        Kind::Response(stored) => return alone(stored, primary, request, normalize),
+        Kind::Response(stored) => match other_than(stored, primary, request, normalize) {
+            Some(known) => return Found::OtherVariant(known),
+            None => return Found::Response(Held::Here(hit), None),
+        },
         Kind::Search(_) => return Found::Nothing,
         Kind::Variants(variants) => variants,
     };
     let found = variants.sets.iter().filter_map(|selecting| {
         with_buffer(|key| {
             write_variant(key, primary, selecting, request, normalize);
-            peek(cache, key, now)
+            cache.peek(key, now).and_then(Held::new)
         })
     });
     // Of several that are suitable, the most recent one (RFC 9111, 4).
@@ -52,27 +97,19 @@ pub(super) fn find(
     }
 }
 
-/// The only response of a target stands in its place, and is found by one look.
-pub(super) fn alone(
-    stored: &Arc<Stored>,
+/// The only response of a target stands in its place, and is found by one look. `None` if it is for the request; else what is known of the target's variants.
+pub(super) fn other_than(
+    stored: &Stored,
     primary: &[u8],
     request: &HeaderMap,
     normalize: Option<&Normalize>,
-) -> Found {
-    match &stored.variant {
-        Some((selecting, key)) => {
-            // Most say it in the same words.
-            let said = stored.said.as_ref().filter(|_| normalize.is_none());
-            if said.is_some_and(|said| says(said, selecting, request))
-                || is_variant(key, primary, selecting, request, normalize)
-            {
-                Found::Response(Arc::clone(stored), None)
-            } else {
-                Found::OtherVariant(Arc::new(Variants::one(selecting, primary)))
-            }
-        }
-        None => Found::Response(Arc::clone(stored), None),
-    }
+) -> Option<Arc<Variants>> {
+    let (selecting, key) = stored.variant.as_ref()?;
+    // Most say it in the same words.
+    let said = stored.said.as_ref().filter(|_| normalize.is_none());
+    let is_same = said.is_some_and(|said| says(said, selecting, request))
+        || is_variant(key, primary, selecting, request, normalize);
+    (!is_same).then(|| Arc::new(Variants::one(selecting, primary)))
 }
 
 /// The response under a full key.

@@ -117,3 +117,28 @@ async fn a_refresh_is_waited_for_at_shutdown() {
         assert_eq!(ended.code(), Some(code), "with {grace} seconds for it");
     }
 }
+
+/// How many URLs: more of them in a soak.
+fn urls() -> usize {
+    let urls = std::env::var("HTTP_URLS").ok();
+    urls.and_then(|urls| urls.parse().ok()).unwrap_or(1000)
+}
+
+#[tokio::test]
+async fn what_is_kept_stays_inside_its_bound() {
+    let (mut origin, gateway) = start(&["--cache-size", "1"]).await;
+    let answer = ok("Cache-Control: max-age=600\r\n", &"x".repeat(4096));
+    for n in 0..urls() {
+        let line = format!("GET /{n}");
+        let (seen, _) = gateway.through(&mut origin, &line, "", &answer).await;
+        assert!(seen.contains("; stored"), "{n}");
+    }
+    let snapshot = gateway.ask("GET /-/snapshot", "").await;
+    let figure = |name: &str| -> u64 {
+        let (_, rest) = snapshot.split_once(&format!("\"{name}\":")).unwrap();
+        rest.split([',', '}']).next().unwrap().parse().unwrap()
+    };
+    let bytes = figure("bytes");
+    assert!((512 << 10..=1 << 20).contains(&bytes), "{snapshot}");
+    assert!(figure("entries") < 250, "{snapshot}");
+}

@@ -64,7 +64,7 @@ impl Errand {
                     _ if self.why != Forwarded::Request => self.why = Forwarded::Stale,
                     _ => {}
                 }
-                self.stale = Some(stored);
+                self.stale = Some(stored.into_stored());
                 self.variants = known;
             }
         }
@@ -102,7 +102,7 @@ mod look {
     use crate::Cache;
     use crate::entry::Usable;
     use crate::http::settings::Shared;
-    use crate::http::store::{Found, alone};
+    use crate::http::store::{Found, Held, other_than};
     use crate::http::stored::{CachedResponse, Kind};
     use crate::http::variants::write_variant;
     use crate::place::Place;
@@ -128,7 +128,12 @@ mod look {
     async fn find(shared: &Shared, parts: &request::Parts, primary: &[u8]) -> Found {
         let (request, normalize) = (&parts.headers, shared.normalize.as_deref());
         let variants = match fetch(&shared.cache, primary).await.map(|found| found.0) {
-            Some(Kind::Response(stored)) => return alone(&stored, primary, request, normalize),
+            Some(Kind::Response(stored)) => {
+                return match other_than(&stored, primary, request, normalize) {
+                    Some(known) => Found::OtherVariant(known),
+                    None => Found::Response(Held::Own(stored), None),
+                };
+            }
             Some(Kind::Variants(variants)) => variants,
             Some(Kind::Search(_)) | None => return Found::Nothing,
         };
@@ -136,7 +141,7 @@ mod look {
             let mut key = Vec::new();
             write_variant(&mut key, primary, selecting, request, normalize);
             if let Some(CachedResponse(Kind::Response(stored))) = fetch(&shared.cache, &key).await {
-                return Found::Response(stored, Some(variants));
+                return Found::Response(Held::Own(stored), Some(variants));
             }
         }
         Found::OtherVariant(variants)
