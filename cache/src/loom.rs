@@ -53,7 +53,7 @@ fn loom_what_was_read_before_a_change_is_invalid_after_it() {
             (stamp, theirs.source.load(Ordering::Acquire))
         });
         world.source.store(1, Ordering::Release);
-        world.clock.invalidate(world.slots, Depth::Expire);
+        let _ = world.clock.invalidate(world.slots, Depth::Expire);
         let (stamp, read) = fill.join().unwrap();
         let valid = world.clock.check(stamp, &world.slots) == Validity::Valid;
         assert!(read == 1 || !valid, "it is resurrected");
@@ -75,7 +75,7 @@ fn loom_who_knows_that_an_invalidation_is_done_sees_it_in_each_slot() {
                 }
             }
         });
-        world.clock.invalidate(world.slots, Depth::Remove);
+        let _ = world.clock.invalidate(world.slots, Depth::Remove);
         done.store(true, Ordering::Release);
         reader.join().unwrap();
     });
@@ -88,9 +88,9 @@ fn loom_an_invalidation_beside_another_holds_for_what_began_between_them() {
         let theirs = Arc::clone(&world);
         let change = thread::spawn(move || {
             theirs.source.store(1, Ordering::Release);
-            theirs.clock.invalidate([theirs.slots[0]], Depth::Expire);
+            let _ = theirs.clock.invalidate([theirs.slots[0]], Depth::Expire);
         });
-        world.clock.invalidate([world.slots[1]], Depth::Expire);
+        let _ = world.clock.invalidate([world.slots[1]], Depth::Expire);
         let stamp = world.clock.stamp();
         let read = world.source.load(Ordering::Acquire);
         change.join().unwrap();
@@ -106,7 +106,7 @@ fn loom_a_late_invalidation_does_not_undo_a_later_one() {
         let theirs = Arc::clone(&world);
         let late = thread::spawn(move || theirs.clock.invalidate(theirs.slots, Depth::Expire));
         let before = world.clock.stamp();
-        world.clock.invalidate(world.slots, Depth::Expire);
+        let _ = world.clock.invalidate(world.slots, Depth::Expire);
         late.join().unwrap();
         for slot in world.slots {
             assert_eq!(world.clock.check(before, &[slot]), Validity::Expired);
@@ -126,7 +126,7 @@ fn loom_a_clear_takes_what_was_read_before_it() {
             (stamp, theirs.source.load(Ordering::Acquire))
         });
         world.source.store(1, Ordering::Release);
-        world.clock.clear();
+        let _ = world.clock.clear();
         let (stamp, read) = fill.join().unwrap();
         assert!(read == 1 || world.clock.check(stamp, &[]) == Validity::Removed);
     });
@@ -144,10 +144,10 @@ fn loom_nothing_that_was_read_under_a_guard_is_stored_and_valid() {
             let stored = !theirs.clock.is_guarded(stamp, &theirs.slots[..1]);
             (stamp, read, stored)
         });
-        world.clock.guard(&world.slots[..1]);
-        world.clock.invalidate([world.slots[0]], Depth::Expire);
+        let _ = world.clock.guard(&world.slots[..1]);
+        let _ = world.clock.invalidate([world.slots[0]], Depth::Expire);
         world.source.store(1, Ordering::Release);
-        world.clock.unguard(&world.slots[..1]);
+        let _ = world.clock.unguard(&world.slots[..1]);
         let (stamp, read, stored) = fill.join().unwrap();
         let valid = world.clock.check(stamp, &world.slots[..1]) == Validity::Valid;
         assert!(read == 1 || !stored || !valid, "it is resurrected");

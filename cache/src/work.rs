@@ -51,18 +51,14 @@ where
     ) -> Answer<V, E> {
         let Self { at, said, fill, .. } = self;
         #[cfg(feature = "l2")]
-        let lease = match at.reader().await {
+        let lease = match at.reader(stale.as_deref(), keep).await {
             Reader::Us(lease) => lease,
-            Reader::Other(frame) => match at.received(frame) {
-                Some(found) => {
-                    if let Some(leader) = leader {
-                        leader.complete(Filled::Entry(Arc::clone(&found.entry)));
-                    }
-                    return Ok(at.hit_below(found));
+            Reader::Other(found) => {
+                if let Some(leader) = leader {
+                    leader.complete(Filled::Entry(Arc::clone(&found.entry)));
                 }
-                // Invalidated on its way.
-                None => None,
-            },
+                return Ok(at.hit_below(found));
+            }
         };
         // Before the source is read: this is what makes a late fill harmless.
         let stamp = at.cache.stamp();

@@ -1,6 +1,71 @@
-//! Runnable apps that compose the crates; this library holds nothing but the code in the project's README, which is compiled with the
-//! documentation tests.
+//! Runnable apps that compose the crates. This library holds what they share, and the code in the project's documents, which is compiled, and run, with
+//! the documentation tests. (The crates' own READMEs are in their `lib.rs`.)
 
-#[doc = include_str!("../../README.md")]
+/// Waits for Ctrl-C, or SIGTERM where there is one.
+pub async fn told_to_stop() {
+    let interrupt = async {
+        // Without a handler for it the signal ends the process anyway.
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! { () = interrupt => {}, () = terminated() => {} }
+}
+
+#[cfg(unix)]
+async fn terminated() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::terminate()) {
+        Ok(mut signal) => drop(signal.recv().await),
+        Err(_) => std::future::pending().await,
+    }
+}
+
+#[cfg(not(unix))]
+async fn terminated() {
+    std::future::pending().await
+}
+
+/// Compiles the Rust in documents of the project, each under a name of its own.
+macro_rules! documents {
+    ($($name:ident = $path:literal),* $(,)?) => {
+        $(
+            #[doc = include_str!($path)]
+            #[cfg(doctest)]
+            pub struct $name;
+        )*
+    };
+}
+
+documents! {
+    RootReadme = "../../README.md",
+    Compare = "../../COMPARE.md",
+    Contributing = "../../CONTRIBUTING.md",
+    Security = "../../SECURITY.md",
+    ExamplesReadme = "../README.md",
+    ProtectAnUpstream = "../../docs/protect-an-upstream.md",
+    MakePostSafeToRetry = "../../docs/make-post-safe-to-retry.md",
+    CacheAndInvalidate = "../../docs/cache-and-invalidate.md",
+    ServeJsonAndCsv = "../../docs/serve-json-and-csv.md",
+    TraceAcrossServices = "../../docs/trace-across-services.md",
+    FromExpressToAxum = "../../docs/from-express-to-axum.md",
+}
+
+/// What COMPARE.md says we do is shown by a test: each of its links that has a title leads to a file with a test of that name.
+///
+/// ```
+/// use std::fs::read_to_string;
+///
+/// let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+/// let compared = read_to_string(format!("{root}/COMPARE.md")).unwrap();
+/// let links = compared.split("](").skip(1).filter_map(|link| link.split_once(')'));
+/// let tests: Vec<_> = links.filter_map(|(link, _)| link.split_once(" \"")).collect();
+/// for (path, title) in &tests {
+///     let source = read_to_string(format!("{root}/{path}")).unwrap_or_default();
+///     let test = format!("fn {}(", title.trim_end_matches('"'));
+///     assert!(source.contains(&test), "{path} has no `{test}`");
+/// }
+/// assert!(tests.len() > 150, "{}", tests.len());
+/// ```
 #[cfg(doctest)]
-pub struct RootReadme;
+pub struct WhatIsCompared;

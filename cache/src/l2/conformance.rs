@@ -51,9 +51,6 @@ async fn an_entry_is_kept_as_it_is(l2: &impl L2) {
         assert!(left > HOUR / 2 && left <= HOUR, "{left:?}");
     }
     assert_eq!(l2.get(&EntryKey([2; 16])).await.unwrap(), None);
-    l2.forget(&key).await.unwrap();
-    assert_eq!(l2.get(&key).await.unwrap(), None);
-    l2.forget(&key).await.unwrap();
 }
 
 async fn an_entry_gives_way_to_a_younger_one_only(l2: &impl L2) {

@@ -58,10 +58,6 @@ impl L2 for Flawed {
         self.link.set(key, frame, written, time)
     }
 
-    fn forget<'a>(&'a self, key: &'a EntryKey) -> Asking<'a, ()> {
-        self.link.forget(key)
-    }
-
     fn head(&self) -> Asking<'_, Option<Head>> {
         let head = self.link.head();
         Box::pin(async move {

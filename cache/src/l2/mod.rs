@@ -35,6 +35,8 @@ pub use self::codec::Postcard;
 pub use self::codec::{Codec, CodecError, Raw};
 pub use self::compress::Compression;
 pub use self::level::{OnPartition, SecondLevel};
+#[cfg(feature = "redis-sentinel")]
+pub use self::redis::SentinelConnection;
 #[cfg(feature = "redis")]
 pub use self::redis::{RedisL2, RedisL2Builder};
 pub(crate) use self::shared::{Reader, Shared};
@@ -69,9 +71,6 @@ pub trait L2: Send + Sync + 'static {
         written: Written,
         time: Duration,
     ) -> Asking<'a, bool>;
-
-    /// Gives memory back; what was removed is invalid without it.
-    fn forget<'a>(&'a self, key: &'a EntryKey) -> Asking<'a, ()>;
 
     /// Where the clock stands, if there is one.
     fn head(&self) -> Asking<'_, Option<Head>>;

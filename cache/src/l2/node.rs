@@ -109,6 +109,11 @@ impl Node {
         Some(since.saturating_sub(Duration::from_nanos(verified)))
     }
 
+    /// How much longer than its source took a value may need to get to the second level.
+    pub(crate) fn patience(&self) -> Duration {
+        self.settings.patience
+    }
+
     /// How many slots could not be told to the others yet.
     pub(crate) fn untold(&self) -> usize {
         self.state().outbox.len()

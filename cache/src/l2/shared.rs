@@ -29,11 +29,11 @@ pub(crate) struct Shared<V> {
 }
 
 /// Who reads the source.
-pub(crate) enum Reader {
+pub(crate) enum Reader<V> {
     /// This process, for all, or for itself.
     Us(Option<Box<dyn Lease>>),
-    /// Another one did.
-    Other(Bytes),
+    /// Another one did, and this is what it read.
+    Other(Found<V>),
 }
 
 impl<V> Shared<V> {
@@ -115,6 +115,11 @@ impl<V: 'static> Shared<V> {
         })
     }
 
+    /// Whether `found` was read after `held`, and is not `held` itself: that one got there somewhat later than it was read.
+    fn is_younger(&self, found: &Entry<V>, held: &Entry<V>) -> bool {
+        found.stored.saturating_duration_since(held.stored) > self.node.patience()
+    }
+
     fn read(&self, frame: Frame, age: Duration, now: Instant) -> Option<Entry<V>> {
         if frame.codec != self.codec.version() {
             return None;
@@ -192,30 +197,48 @@ impl<V: Send + Sync + 'static> Place<V> {
         Some(found.hit(State::Fresh)?.at_tier(tier))
     }
 
-    /// Who is to read the source.
-    pub(crate) async fn reader(&self) -> Reader {
+    /// Who is to read the source, where `held` is what this process has. What another process has read is in memory then, if it is to be kept.
+    pub(crate) async fn reader(&self, held: Option<&Entry<V>>, keep: bool) -> Reader<V> {
         let Some(below) = self.cache.below() else {
             return Reader::Us(None);
         };
-        let Some(coordinator) = &below.coordinator else {
-            return Reader::Us(None);
+        let lease = match self.lease(below).await {
+            Seat::Lead(lease) => Some(lease),
+            Seat::Local(_) => None,
+            Seat::Received(frame) => match self.received(below, frame, keep) {
+                Some(found) => return Reader::Other(found),
+                // Invalidated on its way.
+                None => return Reader::Us(None),
+            },
         };
-        match coordinator.join(&self.full, None).await {
-            Seat::Lead(lease) => Reader::Us(Some(lease)),
-            Seat::Local(_) => Reader::Us(None),
-            Seat::Received(frame) => Reader::Other(frame),
+        let held =
+            held.filter(|held| held.usable(self.cache.clock(), Instant::now()) == Usable::Fresh);
+        // Others may have read it since this process looked: before it had the lease, or since it keeps what is to be refreshed.
+        if (lease.is_some() || held.is_some())
+            && let Some(found) = self.look_below(keep).await
+            && found.usable == Usable::Fresh
+            && held.is_none_or(|held| below.is_younger(&found.entry, held))
+        {
+            return Reader::Other(found);
+        }
+        Reader::Us(lease)
+    }
+
+    async fn lease(&self, below: &Shared<V>) -> Seat {
+        match &below.coordinator {
+            Some(coordinator) => coordinator.join(&self.full, None).await,
+            None => Seat::Local(None),
         }
     }
 
     /// What another process read just now.
-    pub(crate) fn received(&self, frame: Bytes) -> Option<Found<V>> {
-        let below = self.cache.below()?;
+    fn received(&self, below: &Shared<V>, frame: Bytes, keep: bool) -> Option<Found<V>> {
         let frame = Frame::decode(frame, &self.full)?;
-        let found = self.found_below(below, frame, Duration::ZERO, true)?;
+        let found = self.found_below(below, frame, Duration::ZERO, keep)?;
         (found.usable == Usable::Fresh).then_some(found)
     }
 
-    /// Gives an entry to the other processes: those who wait for it at once, and all the second level.
+    /// Gives an entry to the other processes: all by the second level, and then those who wait for it. In this order, so that who gets the lease next finds it there.
     pub(crate) async fn give_below(&self, entry: &Entry<V>, lease: Option<Box<dyn Lease>>) {
         let Some(below) = self.cache.below() else {
             return;
@@ -224,13 +247,13 @@ impl<V: Send + Sync + 'static> Place<V> {
         let bytes = frame
             .as_ref()
             .and_then(|frame| below.node.encode(&self.full, frame));
-        match (lease, &bytes) {
-            (Some(lease), Some(bytes)) => lease.publish(bytes.clone()),
+        if let (Some(frame), Some(bytes)) = (&frame, bytes.clone()) {
+            below.node.set(&self.full, frame, bytes).await;
+        }
+        match (lease, bytes) {
+            (Some(lease), Some(bytes)) => lease.publish(bytes),
             (Some(lease), None) => lease.decline(),
             (None, _) => {}
-        }
-        if let (Some(frame), Some(bytes)) = (&frame, bytes) {
-            below.node.set(&self.full, frame, bytes).await;
         }
     }
 }

@@ -228,10 +228,6 @@ impl L2 for Link {
         })
     }
 
-    fn forget<'a>(&'a self, key: &'a EntryKey) -> Asking<'a, ()> {
-        self.ask(|server| drop(server.memory.entries.remove(key)))
-    }
-
     fn head(&self) -> Asking<'_, Option<Head>> {
         self.ask(|server| server.memory.clock)
     }

@@ -1,13 +1,16 @@
 //! Two processes that share a second level, which can be made to fail; in virtual time.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use buttress_cache::l2::simulated::{Fault, Simulated};
 use buttress_cache::l2::{Codec, CodecError, OnPartition, SecondLevel};
 use buttress_cache::{Cache, Depth, Event, Hit, L2Failure, State, Tier};
+use buttress_dedup::{Asking, Coordinator, Lease, Seat};
 use bytes::Bytes;
+use tokio::sync::oneshot;
 use tokio::time::advance;
 
 use crate::kit::SECOND;
@@ -404,4 +407,116 @@ async fn an_observer_that_panics_does_not_keep_a_process_from_following() {
         cache.snapshot().lag.unwrap() <= 2 * SECOND,
         "it looks at the clock"
     );
+}
+
+/// Gives a lease to who has waited longest, when the test says so, and counts those that were published.
+#[derive(Clone, Default)]
+struct Leases {
+    waiting: Arc<Mutex<VecDeque<oneshot::Sender<Seat>>>>,
+    published: Arc<AtomicU32>,
+}
+
+impl Leases {
+    fn give(&self) {
+        let next = self.waiting.lock().unwrap().pop_front();
+        let lease = Counted(Arc::clone(&self.published));
+        let _ = next
+            .expect("somebody asks")
+            .send(Seat::Lead(Box::new(lease)));
+    }
+
+    fn published(&self) -> u32 {
+        self.published.load(Ordering::Relaxed)
+    }
+}
+
+impl Coordinator for Leases {
+    fn join(&self, _: &[u8], _: Option<Duration>) -> Asking {
+        let (send, receive) = oneshot::channel();
+        self.waiting.lock().unwrap().push_back(send);
+        Box::pin(async move { receive.await.expect("the test gives a lease") })
+    }
+}
+
+struct Counted(Arc<AtomicU32>);
+
+impl Lease for Counted {
+    fn decline(self: Box<Self>) {}
+
+    fn publish(self: Box<Self>, _: Bytes) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn publish_within(&mut self, _: Duration) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_gets_the_lease_after_another_finds_what_that_one_read() {
+    let leases = Leases::default();
+    let world = Arc::new(World::with(|level| level.leases(leases.clone())).await);
+    let fill = |cache, value| {
+        let world = Arc::clone(&world);
+        tokio::spawn(async move { world.fill(cache, "k", value).await })
+    };
+    let first = fill(0, 1);
+    let second = fill(1, 2);
+    settle().await;
+    leases.give();
+    assert_eq!(*first.await.unwrap(), 1);
+    leases.give();
+    let found = second.await.unwrap();
+    assert_eq!((*found, found.tier()), (1, Tier::Redis));
+    assert_eq!(world.reads(), 1);
+    assert_eq!(leases.published(), 1, "the other has nothing to tell");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_is_held_until_the_second_level_has_what_was_read() {
+    let leases = Leases::default();
+    let world = World::with(|level| level.leases(leases.clone())).await;
+    let (cache, server) = (world.caches[0].clone(), world.server.clone());
+    let filling = tokio::spawn(async move {
+        let fill = |_| async move {
+            server.fault(0, Fault::Slow);
+            Ok::<_, &str>(Some(1))
+        };
+        cache.get_or_set("k", fill).await.unwrap().unwrap()
+    });
+    settle().await;
+    leases.give();
+    settle().await;
+    assert_eq!(leases.published(), 0, "it is on its way");
+    pass(SECOND).await;
+    assert_eq!(leases.published(), 1, "nobody waits for long");
+    assert_eq!(*filling.await.unwrap(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_one_process_has_refreshed_the_other_takes_from_below() {
+    let server = Simulated::talkative();
+    let cache = || {
+        let level = SecondLevel::new(server.link(), Numbers).max_lag(3 * SECOND);
+        let built = Cache::builder().ttl(10 * SECOND).eager(0.5);
+        built.slots(1024).l2(level).build()
+    };
+    let caches = [cache(), cache()];
+    settle().await;
+    let reads = Arc::new(AtomicU32::new(0));
+    let get = async |cache: usize| {
+        let reads = Arc::clone(&reads);
+        let fill =
+            move |_| async move { Ok::<_, &str>(Some(reads.fetch_add(1, Ordering::Relaxed) + 1)) };
+        let value = *caches[cache].get_or_set("k", fill).await.unwrap().unwrap();
+        settle().await;
+        value
+    };
+    assert_eq!((get(0).await, get(1).await), (1, 1));
+    pass(6 * SECOND).await;
+    assert_eq!(
+        (get(0).await, get(0).await),
+        (1, 2),
+        "its own value below is no news"
+    );
+    assert_eq!((get(1).await, get(1).await), (1, 2));
+    assert_eq!(reads.load(Ordering::Relaxed), 2);
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::routing::post;
 use buttress_idempotency::{IdempotencyLayer, OnConflict, Purge};
+use examples::told_to_stop;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 
 use crate::args::Args;
@@ -87,16 +87,6 @@ async fn shop<D>(args: &Args, database: D) -> Result<Shop<D>, Error> {
         subscriber: Remote::new(subscriber.unwrap_or_default()),
         placed: Arc::default(),
     })
-}
-
-async fn told_to_stop() {
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
-    }
 }
 
 /// A line on standard output. Whoever reads it may have gone.

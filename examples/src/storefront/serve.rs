@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::{fmt, io};
 
+use examples::told_to_stop;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -116,26 +117,6 @@ fn flatten(ended: Result<io::Result<()>, tokio::task::JoinError>) -> Result<(), 
     ended
         .unwrap_or_else(|panic| Err(io::Error::other(panic)))
         .map_err(Failure::Serve)
-}
-
-/// SIGTERM, or Ctrl-C.
-async fn told_to_stop() {
-    let interrupt = async {
-        // Without a handler for it the signal ends the process anyway.
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    };
-    #[cfg(unix)]
-    let terminate = async {
-        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-            Ok(mut signal) => drop(signal.recv().await),
-            Err(_) => std::future::pending().await,
-        }
-    };
-    #[cfg(not(unix))]
-    let terminate = std::future::pending::<()>();
-    tokio::select! { () = interrupt => {}, () = terminate => {} }
 }
 
 /// The address, and a line to paste for each pattern.
