@@ -93,7 +93,9 @@ impl<'a, K: Write> KeyBuilder<'a, K> {
     }
 
     fn lower_case(&mut self, part: &[u8]) -> &mut Self {
-        if !part.iter().any(u8::is_ascii_uppercase) {
+        // Without stopping at the first: so it is looked at in wide steps.
+        let upper = |any, byte: &u8| any | byte.is_ascii_uppercase();
+        if !part.iter().fold(false, upper) {
             return self.part(part);
         }
         self.length(part.len());

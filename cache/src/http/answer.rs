@@ -1,9 +1,10 @@
 //! A stored response, made into what one request gets of it.
 
+use std::time::Duration;
+
 use buttress_wire::{Refusal, grpc::Code};
 use http::header::{self, AGE, HeaderMap, HeaderValue};
 use http::{Method, Response, StatusCode, request};
-use tokio::time::Instant;
 
 use super::age::age_value;
 use super::body::CacheBody;
@@ -14,17 +15,17 @@ use super::settings::Shared;
 use super::status::{CACHE_STATUS, CacheOutcome, Told, X_CACHE, replace_own};
 use super::stored::Stored;
 
-/// What a request gets of a stored response: all of it, a part, its head, or the news that it has it already.
+/// What a request gets of a stored response of this age: all of it, a part, its head, or the news that it has it already.
+#[inline]
 pub(super) fn answer<B>(
     shared: &Shared,
     request: &Glance<'_>,
     stored: &Stored,
-    now: Instant,
+    age: Duration,
     outcome: CacheOutcome,
     told: Told<'_>,
 ) -> Response<CacheBody<B>> {
     let mut response = selected(request, stored);
-    let age = stored.age(now);
     let headers = response.headers_mut();
     if outcome == CacheOutcome::Hit && !shared.tell_key && told.detail.is_none() {
         let words = stored.words(&shared.marks.name, age);
@@ -71,6 +72,7 @@ fn tell(headers: &mut HeaderMap, is_only_teller: bool, age: HeaderValue, line: H
 }
 
 /// By the order of RFC 9110, 13.2.2.
+#[inline]
 fn selected<B>(request: &Glance<'_>, stored: &Stored) -> Response<CacheBody<B>> {
     let recorded = &stored.recorded;
     let mut response = Response::new(CacheBody::hit(recorded.replay_body()));

@@ -5,6 +5,7 @@ use std::fmt;
 use std::slice::from_ref;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use buttress_dedup::Role;
 use http::{Method, Request, Response, request};
@@ -301,11 +302,12 @@ fn look<B>(
         Found::OtherVariant(known) => return Err(Miss::of(Forwarded::VaryMiss, Some(known))),
         Found::Response(stored, variants) => (stored, variants),
     };
-    let reuse = wish.reuse(&stored.policy, stored.age(now));
+    let age = stored.age(now);
+    let reuse = wish.reuse(&stored.policy, age);
     let why = match reuse {
         Reuse::Fresh | Reuse::Stale => {
             tell(&shared.cache, primary, Heard::Hit);
-            return Ok(hit(shared, request, &stored, now, reuse));
+            return Ok(hit(shared, request, &stored, age, reuse));
         }
         Reuse::Validate(Why::Request) => Forwarded::Request,
         Reuse::Validate(Why::Response) | Reuse::WhileRevalidating => Forwarded::Stale,
@@ -331,11 +333,12 @@ fn from_parts<B>(
     let Found::Response(stored, _) = found else {
         return None;
     };
-    let reuse = wish.reuse(&stored.policy, stored.age(now));
+    let age = stored.age(now);
+    let reuse = wish.reuse(&stored.policy, age);
     match reuse {
         Reuse::Fresh | Reuse::Stale if has_parts(request.parts, &stored) => {
             tell(&shared.cache, primary, Heard::Hit);
-            Some(Ok(hit(shared, request, &stored, now, reuse)))
+            Some(Ok(hit(shared, request, &stored, age, reuse)))
         }
         Reuse::Fresh | Reuse::Stale => Some(Err(Forwarded::Partial)),
         _ => Some(Err(Forwarded::Stale)),
@@ -348,18 +351,19 @@ fn is_shareable(request: &Glance<'_>, wish: &Wish, is_known: bool) -> bool {
     request.parts.method == Method::GET && wish.is_plain() && (is_whole || is_known)
 }
 
+#[inline]
 fn hit<B>(
     shared: &Shared,
     request: &Glance<'_>,
     stored: &Stored,
-    now: Instant,
+    age: Duration,
     reuse: Reuse,
 ) -> Response<CacheBody<B>> {
     let told = Told {
         detail: (reuse == Reuse::Stale).then_some("max-stale"),
         ..Told::default()
     };
-    answer(shared, request, stored, now, CacheOutcome::Hit, told)
+    answer(shared, request, stored, age, CacheOutcome::Hit, told)
 }
 
 /// What a request gets that does not wait for the refresh.
@@ -370,9 +374,9 @@ fn stale_answer<B>(errand: &Errand) -> Response<CacheBody<B>> {
         detail: Some("stale-while-revalidate"),
         ..Told::default()
     };
-    let (now, outcome) = (Instant::now(), CacheOutcome::Stale);
+    let (age, outcome) = (stale.age(Instant::now()), CacheOutcome::Stale);
     let request = Glance::at(&errand.parts);
-    answer(&errand.shared, &request, stale, now, outcome, told)
+    answer(&errand.shared, &request, stale, age, outcome, told)
 }
 
 /// The answer from the store, if there is one by now.
@@ -381,7 +385,8 @@ pub(super) fn look_again<B>(errand: &Errand) -> Option<Response<CacheBody<B>>> {
     let Found::Response(stored, _) = errand.find(now) else {
         return None;
     };
-    let reuse = errand.wish.reuse(&stored.policy, stored.age(now));
+    let age = stored.age(now);
+    let reuse = errand.wish.reuse(&stored.policy, age);
     if reuse != Reuse::Fresh {
         return None;
     }
@@ -393,7 +398,7 @@ pub(super) fn look_again<B>(errand: &Errand) -> Option<Response<CacheBody<B>>> {
     };
     let outcome = CacheOutcome::Collapsed(errand.why);
     let request = Glance::at(&errand.parts);
-    Some(answer(shared, &request, &stored, now, outcome, told))
+    Some(answer(shared, &request, &stored, age, outcome, told))
 }
 
 /// Why a request is not answered from the store, whatever is in it.

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 #[cfg(feature = "l2")]
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::Response;
 use tokio::time::Instant;
@@ -58,9 +59,9 @@ impl Errand {
             }
             Found::OtherVariant(_) => {}
             Found::Response(stored, known) => {
-                let now = Instant::now();
-                match self.wish.reuse(&stored.policy, stored.age(now)) {
-                    Reuse::Fresh | Reuse::Stale => return Some(self.hit_below(&stored, now)),
+                let age = stored.age(Instant::now());
+                match self.wish.reuse(&stored.policy, age) {
+                    Reuse::Fresh | Reuse::Stale => return Some(self.hit_below(&stored, age)),
                     _ if self.why != Forwarded::Request => self.why = Forwarded::Stale,
                     _ => {}
                 }
@@ -73,7 +74,7 @@ impl Errand {
         is_enough.then(|| only_if_cached(&self.parts.headers))
     }
 
-    fn hit_below<B>(&mut self, stored: &Stored, now: Instant) -> Response<CacheBody<B>> {
+    fn hit_below<B>(&mut self, stored: &Stored, age: Duration) -> Response<CacheBody<B>> {
         self.shared.cache.emit(Event::Hit {
             key: &self.primary,
             tier: Tier::Redis,
@@ -87,7 +88,7 @@ impl Errand {
         };
         let request = Glance::at(&self.parts);
         let outcome = CacheOutcome::HitRedis;
-        answer(&self.shared, &request, stored, now, outcome, told)
+        answer(&self.shared, &request, stored, age, outcome, told)
     }
 }
 

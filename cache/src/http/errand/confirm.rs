@@ -47,9 +47,9 @@ impl Errand {
             stored: is_stored,
             ..Told::default()
         };
-        let (now, outcome) = (Instant::now(), CacheOutcome::Revalidated);
+        let (age, outcome) = (stored.age(Instant::now()), CacheOutcome::Revalidated);
         let request = Glance::at(&self.parts);
-        answer(&self.shared, &request, &stored, now, outcome, told)
+        answer(&self.shared, &request, &stored, age, outcome, told)
     }
 
     /// Tells those who wait whether there is something for them in the store. What is not fresh even now is to be asked about by each for itself.
@@ -128,7 +128,8 @@ impl Errand {
         let Found::Response(stored, _) = self.find(now) else {
             return None;
         };
-        if !self.wish.takes_if_error(&stored.policy, stored.age(now)) {
+        let age = stored.age(now);
+        if !self.wish.takes_if_error(&stored.policy, age) {
             return None;
         }
         tell(&self.shared.cache, &self.primary, Heard::ServedStale);
@@ -139,7 +140,7 @@ impl Errand {
             ..Told::default()
         };
         let (request, outcome) = (Glance::at(&self.parts), CacheOutcome::Stale);
-        let answer = answer(&self.shared, &request, &stored, now, outcome, told);
+        let answer = answer(&self.shared, &request, &stored, age, outcome, told);
         Some(answer)
     }
 }
