@@ -109,6 +109,7 @@ async fn an_origin_that_does_not_answer_is_a_504_and_one_that_hangs_up_a_502() {
         response.contains("urn:gateway:problem:upstream"),
         "{response}"
     );
+    let gateway = Gateway::start(&origin).await;
     let (client, request) = tokio::join!(gateway.get("/gone"), origin.request());
     drop(request);
     assert!(client.read().await.starts_with("HTTP/1.1 502"));
@@ -190,6 +191,8 @@ async fn a_tunnel_that_is_not_opened_in_time_is_a_504_and_one_that_is_refused_sa
     let head = client.until("\r\n\r\n").await;
     assert!(head.starts_with("HTTP/1.1 504"), "{head}");
     drop(request);
+    // Here nobody is in a hurry.
+    let gateway = Gateway::start(&origin).await;
     let (mut client, request) = tokio::join!(gateway.send(upgrade), origin.request());
     drop(request);
     let head = client.until("\r\n\r\n").await;
