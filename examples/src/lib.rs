@@ -1,6 +1,10 @@
 //! Runnable apps that compose the crates. This library holds what they share, and the code in the project's documents, which is compiled, and run, with
 //! the documentation tests. (The crates' own READMEs are in their `lib.rs`.)
 
+use std::fmt;
+use std::io::{self, Write};
+use std::time::Duration;
+
 /// Waits for Ctrl-C, or SIGTERM where there is one.
 pub async fn told_to_stop() {
     let interrupt = async {
@@ -24,6 +28,36 @@ async fn terminated() {
 #[cfg(not(unix))]
 async fn terminated() {
     std::future::pending().await
+}
+
+/// What a test waits for, unless it takes longer than anything may: no verdict but this one depends on time.
+///
+/// # Panics
+///
+/// After a minute.
+pub async fn within_reason<F: Future>(future: F) -> F::Output {
+    tokio::time::timeout(Duration::from_secs(60), future)
+        .await
+        .expect("it takes longer than is reasonable")
+}
+
+/// Says something to whoever started the program.
+#[expect(
+    clippy::print_stdout,
+    reason = "these are programs, and this is their voice"
+)]
+pub fn say(words: fmt::Arguments<'_>) {
+    println!("{words}");
+    let _ = io::stdout().flush();
+}
+
+/// Says why the program ends.
+#[expect(
+    clippy::print_stderr,
+    reason = "these are programs, and this is their voice"
+)]
+pub fn complain(program: &str, error: &dyn fmt::Display) {
+    eprintln!("{program}: {error}");
 }
 
 /// Compiles the Rust in documents of the project, each under a name of its own.
