@@ -2,14 +2,11 @@
 //!
 //! Criterion's estimate is the time per call over all clients, that is the throughput; beside it stand the latencies that one client sees.
 #![allow(clippy::unwrap_used)]
-#![expect(
-    clippy::print_stdout,
-    reason = "latencies belong beside what criterion prints"
-)]
 
-use std::future::Future;
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+#[path = "support/clients.rs"]
+mod clients;
+
+use std::time::Duration;
 
 use buttress_idempotency::{
     Begin, BeginRequest, Fingerprint, MemoryStore, Origin, PostgresStore, Record, RecordKey,
@@ -18,7 +15,6 @@ use buttress_idempotency::{
 use criterion::Criterion;
 use tokio::runtime::{Builder, Runtime};
 
-const CLIENTS: [usize; 3] = [1, 16, 64];
 const LONG: Duration = Duration::from_secs(3600);
 /// How long a first request is remembered: millions of them must not fill the memory.
 const MOMENT: Duration = Duration::from_millis(10);
@@ -55,9 +51,9 @@ fn main() {
 fn bench<St: Store + Clone>(criterion: &mut Criterion, runtime: &Runtime, name: &str, store: &St) {
     let done = key();
     runtime.block_on(first(store, done, LONG));
-    for clients in CLIENTS {
+    for clients in clients::COUNTS {
         let id = format!("idempotency/first/{name}/{clients}");
-        one(
+        clients::bench(
             criterion,
             runtime,
             &id,
@@ -68,7 +64,7 @@ fn bench<St: Store + Clone>(criterion: &mut Criterion, runtime: &Runtime, name: 
             },
         );
         let id = format!("idempotency/replay-store/{name}/{clients}");
-        one(
+        clients::bench(
             criterion,
             runtime,
             &id,
@@ -80,59 +76,6 @@ fn bench<St: Store + Clone>(criterion: &mut Criterion, runtime: &Runtime, name: 
             },
         );
     }
-}
-
-fn one<St, F, Fut>(
-    criterion: &mut Criterion,
-    runtime: &Runtime,
-    id: &str,
-    clients: usize,
-    store: &St,
-    call: F,
-) where
-    St: Store + Clone,
-    F: Fn(St) -> Fut + Copy + Send + 'static,
-    Fut: Future<Output = ()> + Send + 'static,
-{
-    let seen = Arc::new(Mutex::new(Vec::new()));
-    criterion.bench_function(id, |bencher| {
-        bencher.iter_custom(|times| {
-            runtime.block_on(async {
-                let started = now();
-                let clients: Vec<_> = (0..clients as u64)
-                    .map(|n| {
-                        let times = times / clients as u64 + u64::from(n < times % clients as u64);
-                        tokio::spawn(client(times, store.clone(), call, Arc::clone(&seen)))
-                    })
-                    .collect();
-                for client in clients {
-                    client.await.unwrap();
-                }
-                started.elapsed()
-            })
-        });
-    });
-    let mut seen = seen.lock().unwrap();
-    seen.sort_unstable();
-    if let Some(last) = seen.len().checked_sub(1) {
-        let at = |percent: usize| seen[last * percent / 100];
-        println!("{id:<40} p50 {:?}, p99 {:?}\n", at(50), at(99));
-    }
-}
-
-async fn client<St, F, Fut>(times: u64, store: St, call: F, seen: Arc<Mutex<Vec<Duration>>>)
-where
-    St: Clone,
-    F: Fn(St) -> Fut,
-    Fut: Future<Output = ()>,
-{
-    let mut mine = Vec::new();
-    for _ in 0..times {
-        let began = now();
-        call(store.clone()).await;
-        mine.push(began.elapsed());
-    }
-    seen.lock().unwrap().extend(mine);
 }
 
 async fn first<St: Store>(store: &St, key: RecordKey, ttl: Duration) {
@@ -169,9 +112,4 @@ fn key() -> RecordKey {
     RecordKey::from_bytes(std::array::from_fn(|n| {
         if n < 16 { high[n] } else { low[n - 16] }
     }))
-}
-
-#[expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
-fn now() -> Instant {
-    Instant::now()
 }

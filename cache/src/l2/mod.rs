@@ -35,6 +35,8 @@ pub use self::codec::Postcard;
 pub use self::codec::{Codec, CodecError, Raw};
 pub use self::compress::Compression;
 pub use self::level::{OnPartition, SecondLevel};
+#[cfg(feature = "redis-sentinel")]
+pub use self::redis::SentinelConnection;
 #[cfg(feature = "redis")]
 pub use self::redis::{RedisL2, RedisL2Builder};
 pub(crate) use self::shared::{Reader, Shared};

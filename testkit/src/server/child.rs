@@ -75,11 +75,17 @@ pub(super) fn unprivileged(program: impl AsRef<OsStr>) -> Command {
 /// An empty folder that [`unprivileged`] commands may write to.
 pub(super) fn folder() -> io::Result<TempDir> {
     let folder = tempfile::Builder::new().prefix("testkit-").tempdir()?;
+    give(folder.path())?;
+    Ok(folder)
+}
+
+/// Lets [`unprivileged`] commands write to it.
+pub(super) fn give(path: &Path) -> io::Result<()> {
     #[cfg(unix)]
     if is_root() {
-        std::os::unix::fs::chown(folder.path(), Some(NOBODY), Some(NOBODY))?;
+        std::os::unix::fs::chown(path, Some(NOBODY), Some(NOBODY))?;
     }
-    Ok(folder)
+    Ok(())
 }
 
 #[cfg(unix)]

@@ -8,4 +8,4 @@ mod postgres;
 mod redis;
 
 pub use self::postgres::Postgres;
-pub use self::redis::{Redis, RedisCluster};
+pub use self::redis::{Redis, RedisCluster, RedisSentinel};

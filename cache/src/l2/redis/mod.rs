@@ -1,6 +1,8 @@
 //! The second level in Redis.
 
 mod script;
+#[cfg(feature = "redis-sentinel")]
+mod sentinel;
 mod wire;
 
 use std::fmt;
@@ -18,13 +20,16 @@ use redis::{
 };
 use tokio::sync::{OnceCell, mpsc};
 
+#[cfg(feature = "redis-sentinel")]
+pub use self::sentinel::SentinelConnection;
+
 use self::script::{HEADER, SLOTS_AT, Scripts};
 use self::wire::{head, moved, news};
 use super::frame::WRITTEN_AT;
 use super::{Asking, Bump, EntryKey, Head, L2, L2Error, Moved, News, SLOT_BYTES, Slots, Written};
 use crate::clock::Depth;
 
-/// A second level in Redis (7 or later) or Valkey, alone or a cluster.
+/// A second level in Redis (7 or later) or Valkey: alone, behind sentinels, or a cluster.
 ///
 /// # Guarantees
 ///
@@ -145,6 +150,25 @@ impl RedisL2Builder {
             .push_sender(move |push| hear(&hears, push))
             .build()?;
         let connection = client.get_async_connection().await?;
+        Ok(self.on(connection, news))
+    }
+
+    /// A second level in whatever Redis is the master of this name just now, as these sentinels say. It connects when it is first asked. A failover is what the
+    /// [guarantees](RedisL2#guarantees) say of a clock that goes back.
+    ///
+    /// # Errors
+    ///
+    /// When a URL is none. That nobody can be reached is no error.
+    #[cfg(feature = "redis-sentinel")]
+    pub fn open_sentinel<T: IntoConnectionInfo>(
+        self,
+        sentinels: impl IntoIterator<Item = T>,
+        master: impl Into<String>,
+    ) -> RedisResult<RedisL2<SentinelConnection>> {
+        let sentinels = sentinels.into_iter().map(T::into_connection_info);
+        let sentinels = sentinels.collect::<RedisResult<_>>()?;
+        let (hears, news) = mpsc::channel(NEWS);
+        let connection = SentinelConnection::new(sentinels, master.into(), self.timeout, hears);
         Ok(self.on(connection, news))
     }
 
@@ -361,7 +385,8 @@ mod tests {
     use testkit::server::{Redis, RedisCluster};
 
     use super::*;
-    use crate::l2::conformance;
+    use crate::Cache;
+    use crate::l2::{Raw, SecondLevel, conformance};
 
     fn builder(namespace: &str) -> RedisL2Builder {
         RedisL2::builder(namespace)
@@ -389,6 +414,59 @@ mod tests {
             },
         };
         assert!(matches!(other.bump(bump).await, Err(L2Error::Corrupt(_))));
+    }
+
+    /// How often scripts were called, and how often they were sent.
+    fn calls(redis: &Redis) -> [u64; 2] {
+        let stats = redis.ask("INFO commandstats").unwrap();
+        let of = |command: &str| {
+            let (_, stat) = stats.split_once(&format!("cmdstat_{command}:calls="))?;
+            stat.split(',').next()?.parse().ok()
+        };
+        let sent: Option<u64> = of("script|load").or(of("eval"));
+        [of("evalsha").unwrap_or(0), sent.unwrap_or(0)]
+    }
+
+    #[tokio::test]
+    async fn a_get_a_set_and_an_invalidation_are_one_round_trip_each() {
+        let redis = Redis::start().unwrap();
+        let l2 = RedisL2::open(&redis.url(), "trips").unwrap();
+        let level = SecondLevel::new(l2, Raw).timeout(Duration::from_secs(20));
+        let cache = Cache::builder().l2(level).build();
+        let use_it = async || {
+            cache.set("k", Bytes::from_static(b"value")).await;
+            let fill = |_| async { Err::<Option<Bytes>, _>("it is there") };
+            cache.get_or_set("k", fill).skip_memory().await.unwrap();
+            cache.invalidate(["one", "two", "three"]).await.unwrap();
+        };
+        while cache.snapshot().lag.is_none() {
+            tokio::task::yield_now().await;
+        }
+        use_it().await;
+        let [before, sent] = calls(&redis);
+        use_it().await;
+        assert_eq!(calls(&redis), [before + 3, sent]);
+    }
+
+    #[cfg(feature = "redis-sentinel")]
+    #[tokio::test]
+    async fn who_sentinels_name_is_a_second_level_and_so_is_who_follows_it() {
+        let mut servers = testkit::server::RedisSentinel::start().unwrap();
+        let open = |namespace| {
+            builder(namespace)
+                .open_sentinel([servers.url()], "main")
+                .unwrap()
+        };
+        let (before, after) = (open("before"), open("after"));
+        conformance::check(&before).await;
+        assert_eq!(after.head().await.unwrap(), None);
+        servers.kill_master().unwrap();
+        assert!(before.head().await.is_err(), "its connection is broken");
+        // The sentinel takes a moment to know its new master well.
+        while after.head().await.is_err() {}
+        conformance::check(&after).await;
+        let head = before.head().await.unwrap();
+        assert!(head.is_some(), "the replica had it");
     }
 
     #[cfg(feature = "redis-cluster")]
