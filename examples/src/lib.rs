@@ -1,6 +1,9 @@
 //! Runnable apps that compose the crates. This library holds what they share, and the code in the project's documents, which is compiled, and run, with
 //! the documentation tests. (The crates' own READMEs are in their `lib.rs`.)
 
+pub mod conditions;
+pub mod retry;
+
 use std::fmt;
 use std::io::{self, Write};
 use std::time::Duration;
