@@ -30,6 +30,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     grace: u64,
 
+    /// Ask for a token before anything is written, or a tenant is chosen. Without this, `x-tenant` alone is believed, and a token is checked if
+    /// there is one.
+    #[arg(long)]
+    pub(crate) strict: bool,
+
     /// Do not write a line for each request.
     #[arg(long)]
     pub(crate) quiet: bool,

@@ -4,6 +4,7 @@
 //! shop calls, on a port of their own, so that they can be broken and healed. The page at `/` shows what happens.
 
 mod args;
+mod caller;
 mod catalogue;
 mod client;
 mod events;
@@ -18,6 +19,7 @@ mod serve;
 mod shop;
 mod stats;
 mod tenant;
+mod tokens;
 mod upstream;
 
 use std::process::ExitCode;

@@ -202,7 +202,7 @@ pub(crate) async fn burst(shop: Arc<Shop>, app: axum::Router, headers: HeaderMap
     let reads_before = shop.catalogue.reads();
     let request = || {
         let mut request = Request::get(&path).body(Body::empty())?;
-        for name in ["host", "x-tenant"] {
+        for name in ["host", "x-tenant", "authorization"] {
             if let Some(value) = headers.get(name) {
                 request.headers_mut().insert(name, value.clone());
             }

@@ -134,6 +134,7 @@ Paste a line, and look at what it shows:
   idempotency  for i in 1 2; do curl -si -XPOST {url}/orders -H 'idempotency-key: order-'$$ -H 'content-type: application/json' -d '{{\"product\":\"lamp\",\"quantity\":1}}' | grep -iE '^(HTTP|idempotency-replayed|\\{{)'; done
   circuit      curl -s -XPOST {url}/demo/payments/break; for i in 1 2 3 4 5 6 7; do curl -si -XPOST {url}/orders -H 'content-type: application/json' -d '{{\"product\":\"lamp\",\"quantity\":1}}' | grep -iE '^(HTTP|retry-after)'; done; curl -s -XPOST {url}/demo/payments/heal
   negotiate    for t in text/csv application/xml image/png; do curl -s {url}/reports/sales -H \"accept: $t\" | head -c 300; echo; done
+  tokens       t=$(curl -s '{url}/demo/token?tenant=acme&scope=orders'); for t in $t ${{t}}x; do curl -si {url}/orders -H \"authorization: Bearer $t\" | grep -iE '^(HTTP|www-authenticate)'; done
   trace        curl -si {url}/recommendations/lamp -H 'traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01' | grep -iE '^(x-request-id|x-trace-id|\\{{)'
 "
     ));

@@ -30,6 +30,14 @@ async fn each_printed_line_shows_its_pattern() {
             ],
         ),
         (
+            "tokens",
+            &[
+                "200 OK",
+                "401 Unauthorized",
+                "www-authenticate: Bearer realm=\"storefront\", error=\"invalid_token\"",
+            ],
+        ),
+        (
             "circuit",
             &[
                 "502 Bad Gateway",

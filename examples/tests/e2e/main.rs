@@ -15,4 +15,5 @@ mod process;
 mod sse;
 mod storefront;
 mod tenants;
+mod tokens;
 mod trace;
