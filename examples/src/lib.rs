@@ -8,23 +8,45 @@ use std::fmt;
 use std::io::{self, Write};
 use std::time::Duration;
 
-/// Waits for Ctrl-C, or SIGTERM where there is one.
-pub async fn told_to_stop() {
-    let interrupt = async {
-        // Without a handler for it the signal ends the process anyway.
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    };
-    tokio::select! { () = interrupt => {}, () = terminated() => {} }
+/// Waits for Ctrl-C, or SIGTERM where there is one. It listens from the call on, and not only when it is awaited: call it before anybody knows
+/// that the program is there.
+///
+/// # Panics
+///
+/// Outside of a tokio runtime.
+pub fn told_to_stop() -> impl Future<Output = ()> {
+    let (interrupted, terminated) = (interrupted(), terminated());
+    async move {
+        tokio::select! { () = interrupted => {}, () = terminated => {} }
+    }
 }
 
 #[cfg(unix)]
-async fn terminated() {
-    use tokio::signal::unix::{SignalKind, signal};
-    match signal(SignalKind::terminate()) {
-        Ok(mut signal) => drop(signal.recv().await),
-        Err(_) => std::future::pending().await,
+fn interrupted() -> impl Future<Output = ()> {
+    signalled(tokio::signal::unix::SignalKind::interrupt())
+}
+
+#[cfg(unix)]
+fn terminated() -> impl Future<Output = ()> {
+    signalled(tokio::signal::unix::SignalKind::terminate())
+}
+
+#[cfg(unix)]
+fn signalled(kind: tokio::signal::unix::SignalKind) -> impl Future<Output = ()> {
+    let signal = tokio::signal::unix::signal(kind);
+    async move {
+        match signal {
+            Ok(mut signal) => drop(signal.recv().await),
+            // Without a handler for it the signal ends the process anyway.
+            Err(_) => std::future::pending().await,
+        }
+    }
+}
+
+#[cfg(not(unix))]
+async fn interrupted() {
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
     }
 }
 

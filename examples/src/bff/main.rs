@@ -40,8 +40,9 @@ async fn main() -> ExitCode {
 
 async fn run(args: &Args) -> io::Result<()> {
     let running = Running::start(args, Arc::default()).await?;
+    let told = told_to_stop();
     greet(&running);
-    told_to_stop().await;
+    told.await;
     running.stop().await
 }
 

@@ -47,9 +47,10 @@ async fn main() -> ExitCode {
 }
 
 async fn serve(listen: SocketAddr) -> io::Result<()> {
+    let told = told_to_stop();
     let services = Services::start(listen, &Records::written()).await?;
     say(format_args!("orders: http://{}", services.orders_address));
     say(format_args!("stock:  http://{}", services.stock_address));
-    told_to_stop().await;
+    told.await;
     services.stop().await
 }

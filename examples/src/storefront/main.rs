@@ -9,6 +9,7 @@ mod catalogue;
 mod client;
 mod events;
 mod health;
+mod limits;
 mod observe;
 mod orders;
 mod page;

@@ -61,7 +61,11 @@ fn goods(shop: &Arc<Shop>) -> Router {
         );
     reports
         .merge(goods)
-        .layer(from_fn_with_state(Arc::clone(shop), caller::check))
+        .layer(
+            ServiceBuilder::new()
+                .layer(from_fn_with_state(Arc::clone(shop), caller::check))
+                .layer(shop.limits.layer()),
+        )
         .with_state(Arc::clone(shop))
 }
 

@@ -16,6 +16,7 @@ use crate::caller;
 use crate::catalogue::Catalogue;
 use crate::client::Remote;
 use crate::events::Feed;
+use crate::limits::Limits;
 use crate::observe;
 use crate::stats::Stats;
 use crate::tokens::Keys;
@@ -32,6 +33,7 @@ pub(crate) struct Shop {
     pub(crate) feed: Feed,
     pub(crate) stats: Arc<Stats>,
     pub(crate) keys: Keys,
+    pub(crate) limits: Limits,
     /// Whether whoever has no token is nobody.
     pub(crate) strict: bool,
     /// Ends the streams that would otherwise never end.
@@ -74,6 +76,7 @@ impl Shop {
             feed: Feed::new(),
             stats,
             keys: Keys::new(),
+            limits: Limits::new(args),
             strict: args.strict,
             stopping,
         }

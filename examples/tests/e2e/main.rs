@@ -9,6 +9,7 @@ mod circuit;
 mod curl;
 mod dedup;
 mod idempotency;
+mod limits;
 mod negotiate;
 mod page;
 mod process;

@@ -65,9 +65,13 @@ impl Storefront {
     }
 
     pub(crate) async fn start_with(args: &[&str]) -> Self {
+        // A test asks more often than anybody.
+        let unlimited = ["--rate", "1000000", "--burst", "1000000"];
+        let unlimited = &unlimited[..if args.contains(&"--rate") { 0 } else { 4 }];
         let mut child = program()
             .args(["--listen", "127.0.0.1:0", "--timeout", "60"])
             .args(args)
+            .args(unlimited)
             .stdout(Stdio::piped())
             .spawn()
             .expect("the storefront starts");

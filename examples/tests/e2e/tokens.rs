@@ -8,13 +8,13 @@ use crate::storefront::{Answer, LAMP, Storefront};
 const ALL: &str = "orders%20prices%20reports";
 
 impl Storefront {
-    async fn token(&self, wanted: &str) -> String {
+    pub(crate) async fn token(&self, wanted: &str) -> String {
         let answer = self.get(&format!("/demo/token?{wanted}")).await;
         assert_eq!(answer.status, 200);
         String::from_utf8(answer.body.to_vec()).unwrap()
     }
 
-    async fn get_with(&self, token: &str, path: &str) -> Answer {
+    pub(crate) async fn get_with(&self, token: &str, path: &str) -> Answer {
         let request = self.request("GET", path);
         self.send(with(token, request), "").await
     }
