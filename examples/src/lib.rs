@@ -128,3 +128,29 @@ documents! {
 /// ```
 #[cfg(doctest)]
 pub struct WhatIsCompared;
+
+/// Each reason that ARCHITECTURE.md gives for the order of layers names a test that there is, and each test of the order is named there.
+///
+/// ```
+/// use std::fs::read_to_string;
+///
+/// let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+/// let reasons = read_to_string(format!("{root}/ARCHITECTURE.md")).unwrap();
+/// let mut tests = 0;
+/// for side in ["server", "client"] {
+///     let path = format!("examples/tests/order/{side}.rs");
+///     let source = read_to_string(format!("{root}/{path}")).unwrap();
+///     let named = reasons.split("[`").filter_map(|link| link.split_once(&format!("`]({path})")));
+///     for (name, _) in named {
+///         assert!(source.contains(&format!("async fn {name}(")), "{path} has no `{name}`");
+///     }
+///     for test in source.split("#[tokio::test").skip(1) {
+///         let name = test.split("async fn ").nth(1).and_then(|test| test.split('(').next()).unwrap();
+///         assert!(reasons.contains(&format!("`{name}`]({path})")), "`{name}` is not named");
+///         tests += 1;
+///     }
+/// }
+/// assert!(tests > 15, "{tests}");
+/// ```
+#[cfg(doctest)]
+pub struct ReasonsForTheOrder;
