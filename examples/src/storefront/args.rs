@@ -1,7 +1,7 @@
 //! The command line.
 
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
 use clap::Parser;
@@ -29,6 +29,19 @@ pub(crate) struct Args {
     /// How many seconds what is under way may take at shutdown.
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     grace: u64,
+
+    /// How many requests a caller may send in a second,
+    #[arg(long, value_name = "NUMBER", default_value = "50")]
+    pub(crate) rate: NonZeroU32,
+
+    /// and how many at once.
+    #[arg(long, value_name = "NUMBER", default_value = "300")]
+    pub(crate) burst: NonZeroU32,
+
+    /// Ask for a token before anything is written, or a tenant is chosen. Without this, `x-tenant` alone is believed, and a token is checked if
+    /// there is one.
+    #[arg(long)]
+    pub(crate) strict: bool,
 
     /// Do not write a line for each request.
     #[arg(long)]

@@ -7,18 +7,15 @@ use std::time::Duration;
 
 use axum::body::Body;
 use buttress_cache::http::{CachedResponse, HttpCacheLayer};
-use buttress_circuit::{
-    Backoff, Breaker, CircuitLayer, Probes, Rejected, Window, consecutive, failure_rate,
-};
+use buttress_circuit::{Backoff, Breaker, CircuitLayer, Probes, Window, consecutive, failure_rate};
 use buttress_dedup::DedupLayer;
 use buttress_trace_ctx::{Head, TraceLayer};
 use bytes::Bytes;
-use http::{Method, Request, Response};
+use examples::retry::SafeRetries;
+use http::{Request, Response};
 use http_body_util::Full;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
-use tower::retry::Policy;
-use tower::retry::budget::{Budget, TpsBudget};
 use tower::util::BoxCloneSyncService;
 use tower::{BoxError, ServiceBuilder, ServiceExt};
 
@@ -52,7 +49,7 @@ impl Remote {
                 HttpCacheLayer::new(CachedResponse::cache().build()).partition(tenant::partition),
             )
             .layer(DedupLayer::http().key(|parts, key| Some(key.with(tenant::partition(parts)))))
-            .retry(SafeRetries::new())
+            .retry(SafeRetries::default())
             .layer(
                 TraceLayer::client()
                     .route(move |_: &Head<'_>| Some(name.into()))
@@ -112,47 +109,4 @@ fn breaker(name: &'static str, stats: &Arc<Stats>) -> Breaker {
         .observer(observe::breaker(stats))
         .build()
         .expect("these settings are in range")
-}
-
-/// Retries safe requests once, within a budget. What the breaker refused is not retried: it would be refused again.
-#[derive(Clone)]
-struct SafeRetries {
-    budget: Arc<TpsBudget>,
-    tries_left: usize,
-}
-
-impl SafeRetries {
-    fn new() -> Self {
-        Self {
-            budget: Arc::default(),
-            tries_left: 1,
-        }
-    }
-}
-
-impl<B, E> Policy<Outgoing, Response<B>, E> for SafeRetries {
-    type Future = std::future::Ready<()>;
-
-    fn retry(
-        &mut self,
-        request: &mut Outgoing,
-        result: &mut Result<Response<B>, E>,
-    ) -> Option<Self::Future> {
-        let failed = match result {
-            Ok(response) if response.extensions().get::<Rejected>().is_some() => false,
-            Ok(response) => response.status().is_server_error(),
-            Err(_) => true,
-        };
-        if !failed {
-            self.budget.deposit();
-            return None;
-        }
-        let may = self.tries_left > 0 && request.method() == Method::GET && self.budget.withdraw();
-        self.tries_left = self.tries_left.saturating_sub(1);
-        may.then(|| std::future::ready(()))
-    }
-
-    fn clone_request(&mut self, request: &Outgoing) -> Option<Outgoing> {
-        Some(request.clone())
-    }
 }

@@ -4,10 +4,12 @@
 //! shop calls, on a port of their own, so that they can be broken and healed. The page at `/` shows what happens.
 
 mod args;
+mod caller;
 mod catalogue;
 mod client;
 mod events;
 mod health;
+mod limits;
 mod observe;
 mod orders;
 mod page;
@@ -18,6 +20,7 @@ mod serve;
 mod shop;
 mod stats;
 mod tenant;
+mod tokens;
 mod upstream;
 
 use std::process::ExitCode;

@@ -12,6 +12,7 @@ use axum::routing::MethodRouter;
 use buttress_cache::http::CacheOutcome;
 use buttress_circuit::{Breaker, State as BreakerState};
 use buttress_dedup::http::Flight;
+use examples::conditions::Conditions;
 use futures_util::stream::{self, FuturesUnordered, StreamExt};
 use http::StatusCode;
 use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap};
@@ -22,7 +23,6 @@ use tower::ServiceExt;
 
 use crate::events::stream_response;
 use crate::shop::Shop;
-use crate::upstream::Conditions;
 
 /// The page and its files, which are part of the program.
 pub(crate) fn files() -> impl Iterator<Item = (String, MethodRouter)> {
@@ -206,7 +206,7 @@ pub(crate) async fn burst(shop: Arc<Shop>, app: axum::Router, headers: HeaderMap
     let reads_before = shop.catalogue.reads();
     let request = || {
         let mut request = Request::get(&path).body(Body::empty())?;
-        for name in ["host", "x-tenant"] {
+        for name in ["host", "x-tenant", "authorization"] {
             if let Some(value) = headers.get(name) {
                 request.headers_mut().insert(name, value.clone());
             }

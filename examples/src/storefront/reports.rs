@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Extension, Request, State};
+use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use buttress_cache::http::CacheTags;
@@ -29,13 +29,13 @@ impl Record for Sale {
 pub(crate) async fn sales(
     State(shop): State<Arc<Shop>>,
     tenant: Tenant,
-    Extension(negotiated): Extension<Negotiated<Formats>>,
+    negotiated: Negotiated<Formats>,
 ) -> Response {
     let rows = shop.catalogue.sales(&tenant);
     let mut response = match negotiated.attachment("sales").rows(&rows) {
         Ok(response) => response.into_response(),
         // An error is nobody's report: no cache may keep it.
-        Err(error) => return error.response().into_response(),
+        Err(error) => return error.into_response(),
     };
     let fresh = HeaderValue::from_static("public, s-maxage=60, max-age=0");
     response.headers_mut().insert(header::CACHE_CONTROL, fresh);

@@ -4,18 +4,17 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::MatchedPath;
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use buttress_circuit::Rejected;
-use buttress_trace_ctx::{Head, JsonLines, TraceLayer};
+use buttress_trace_ctx::{JsonLines, MatchedPath, TraceLayer};
 use buttress_wire::{Refusal, grpc::Code};
 use http::{HeaderMap, HeaderName, StatusCode};
 use tower::ServiceBuilder;
 
 use crate::shop::Shop;
-use crate::{events, health, observe, orders, page, products, reports, tenant};
+use crate::{caller, events, health, observe, orders, page, products, reports};
 
 /// The whole application. Layers stand in the order that ARCHITECTURE.md gives, the outermost first.
 pub(crate) fn router(shop: &Arc<Shop>, quiet: bool) -> Router {
@@ -62,7 +61,11 @@ fn goods(shop: &Arc<Shop>) -> Router {
         );
     reports
         .merge(goods)
-        .layer(from_fn(tenant::check))
+        .layer(
+            ServiceBuilder::new()
+                .layer(from_fn_with_state(Arc::clone(shop), caller::check))
+                .layer(shop.limits.layer()),
+        )
         .with_state(Arc::clone(shop))
 }
 
@@ -72,6 +75,9 @@ fn operations(shop: &Arc<Shop>) -> Router {
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
         .route("/favicon.ico", get(page::favicon))
+        .route("/.well-known/jwks.json", get(caller::public_keys))
+        .route("/demo/token", get(caller::mint))
+        .route("/demo/keys/rotate", post(caller::rotate))
         .route("/demo/stream", get(page::stream))
         .route("/demo/snapshot", get(page::snapshot_now))
         .route("/demo/catalogue/{what}", post(page::hold))
@@ -81,18 +87,13 @@ fn operations(shop: &Arc<Shop>) -> Router {
 
 /// Outermost: it sees every answer, also refusals of the layers below.
 fn traced(app: Router, shop: &Arc<Shop>, quiet: bool) -> Router {
-    let route = |head: &Head<'_>| {
-        head.extensions
-            .get::<MatchedPath>()
-            .map(|matched| matched.as_str().into())
-    };
     let lines = (!quiet).then(JsonLines::stdout);
     app.layer(
         TraceLayer::server()
             .echo_request_id()
             .server_timing()
             .echo_trace_id(HeaderName::from_static("x-trace-id"))
-            .route(route)
+            .route(MatchedPath)
             .sink((lines, observe::traces(&shop.stats))),
     )
 }

@@ -64,16 +64,19 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
         stopping.clone(),
     ));
     let app = router::router(&shop, args.quiet);
+    let told = told_to_stop();
     greet(address, upstream_address);
 
+    let forgetting = tokio::spawn(shop.limits.clone().forget_the_idle());
     let mut server = tokio::spawn(serve_until(shop_listener, app, stopping.clone()));
     tokio::select! {
-        () = told_to_stop() => {}
+        () = told => {}
         ended = &mut server => return flatten(ended),
     }
     say(format_args!("stopping: finishing what is under way"));
     stopping.cancel();
     finish(&shop, server, args.grace()).await?;
+    forgetting.abort();
     upstream_stopping.cancel();
     let _ = upstream_server.await;
     say(format_args!("stopped"));
@@ -102,6 +105,7 @@ async fn serve_until(
     app: axum::Router,
     stopping: CancellationToken,
 ) -> io::Result<()> {
+    let app = app.into_make_service_with_connect_info::<SocketAddr>();
     axum::serve(listener, app)
         .with_graceful_shutdown(stopping.cancelled_owned())
         .await
@@ -134,6 +138,8 @@ Paste a line, and look at what it shows:
   idempotency  for i in 1 2; do curl -si -XPOST {url}/orders -H 'idempotency-key: order-'$$ -H 'content-type: application/json' -d '{{\"product\":\"lamp\",\"quantity\":1}}' | grep -iE '^(HTTP|idempotency-replayed|\\{{)'; done
   circuit      curl -s -XPOST {url}/demo/payments/break; for i in 1 2 3 4 5 6 7; do curl -si -XPOST {url}/orders -H 'content-type: application/json' -d '{{\"product\":\"lamp\",\"quantity\":1}}' | grep -iE '^(HTTP|retry-after)'; done; curl -s -XPOST {url}/demo/payments/heal
   negotiate    for t in text/csv application/xml image/png; do curl -s {url}/reports/sales -H \"accept: $t\" | head -c 300; echo; done
+  tokens       t=$(curl -s '{url}/demo/token?tenant=acme&scope=orders'); for t in $t ${{t}}x; do curl -si {url}/orders -H \"authorization: Bearer $t\" | grep -iE '^(HTTP|www-authenticate)'; done
+  limits       curl -s -H \"authorization: Bearer $(curl -s '{url}/demo/token?sub=eager')\" -o /dev/null -w '%{{http_code}}\\n' '{url}/products/lamp#[1-500]' | sort | uniq -c
   trace        curl -si {url}/recommendations/lamp -H 'traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01' | grep -iE '^(x-request-id|x-trace-id|\\{{)'
 "
     ));

@@ -12,12 +12,14 @@ use buttress_idempotency::{IdempotencyLayer, MemoryStore, Scoped};
 use tokio_util::sync::CancellationToken;
 
 use crate::args::Args;
+use crate::caller;
 use crate::catalogue::Catalogue;
 use crate::client::Remote;
 use crate::events::Feed;
+use crate::limits::Limits;
 use crate::observe;
 use crate::stats::Stats;
-use crate::tenant;
+use crate::tokens::Keys;
 use crate::upstream::Upstream;
 
 pub(crate) struct Shop {
@@ -30,6 +32,10 @@ pub(crate) struct Shop {
     pub(crate) dedup: DedupLayer<Body>,
     pub(crate) feed: Feed,
     pub(crate) stats: Arc<Stats>,
+    pub(crate) keys: Keys,
+    pub(crate) limits: Limits,
+    /// Whether whoever has no token is nobody.
+    pub(crate) strict: bool,
     /// Ends the streams that would otherwise never end.
     pub(crate) stopping: CancellationToken,
 }
@@ -69,6 +75,9 @@ impl Shop {
             dedup: flights(&stats),
             feed: Feed::new(),
             stats,
+            keys: Keys::new(),
+            limits: Limits::new(args),
+            strict: args.strict,
             stopping,
         }
     }
@@ -86,7 +95,7 @@ impl Pages {
             .response_extension()
             // Single flight, inside, shows how that is done by itself.
             .collapse(false)
-            .partition(tenant::partition);
+            .partition(caller::partition);
         Self { stored, layer }
     }
 }
@@ -98,7 +107,7 @@ impl Orders {
             .max_bytes(64 << 20)
             .build();
         let layer = IdempotencyLayer::new(store.clone())
-            .scope(tenant::partition)
+            .scope(caller::principal)
             .lease(Duration::from_secs(30))
             .observer(observe::idempotency(stats));
         Self { store, layer }
@@ -107,7 +116,7 @@ impl Orders {
 
 fn flights(stats: &Arc<Stats>) -> DedupLayer<Body> {
     DedupLayer::http()
-        .key(|parts, key| Some(key.with(tenant::partition(parts))))
+        .key(|parts, key| Some(key.with(caller::principal(parts))))
         .wait_timeout(Duration::from_secs(10))
         .observer(observe::dedup(stats))
 }

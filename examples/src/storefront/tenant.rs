@@ -1,10 +1,7 @@
-//! Whom a request is for: the `x-tenant` header.
+//! A tenant's name, and where it stands.
 
 use std::borrow::Cow;
 
-use axum::extract::{FromRequestParts, Request};
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
 use buttress_wire::{Refusal, grpc::Code};
 use http::request::Parts;
 use http::{HeaderMap, StatusCode};
@@ -13,7 +10,20 @@ use http::{HeaderMap, StatusCode};
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub(crate) struct Tenant(String);
 
+/// The one of whoever names none.
+impl Default for Tenant {
+    fn default() -> Self {
+        Self("main".to_owned())
+    }
+}
+
 impl Tenant {
+    pub(crate) fn parse(name: &str) -> Option<Self> {
+        let allowed = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
+        let is_name = (1..=32).contains(&name.len()) && name.bytes().all(allowed);
+        is_name.then(|| Self(name.to_owned()))
+    }
+
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
@@ -24,18 +34,24 @@ impl Tenant {
     }
 }
 
-/// The partition that a request's cache entries, flights and idempotency records are kept in.
-pub(crate) fn partition(parts: &Parts) -> Cow<'_, [u8]> {
-    Cow::Borrowed(name(&parts.headers).as_bytes())
+pub(crate) const HEADER: &str = "x-tenant";
+
+/// The header is there, and is not one name.
+#[derive(Debug)]
+pub(crate) struct Unreadable;
+
+/// The tenant that the header names.
+pub(crate) fn named(headers: &HeaderMap) -> Result<Option<Tenant>, Unreadable> {
+    let mut fields = headers.get_all(HEADER).iter();
+    let Some(name) = fields.next() else {
+        return Ok(None);
+    };
+    let name = name.to_str().ok().and_then(Tenant::parse);
+    let once = fields.next().is_none();
+    name.filter(|_| once).map(Some).ok_or(Unreadable)
 }
 
-/// Lets only requests with a tenant's name pass, before anything is keyed by it.
-pub(crate) async fn check(request: Request, next: Next) -> Response {
-    let headers = request.headers();
-    let once = headers.get_all(HEADER).iter().count() <= 1;
-    if once && is_name(name(headers)) {
-        return next.run(request).await;
-    }
+pub(crate) fn unreadable() -> Refusal {
     Refusal::new(
         StatusCode::BAD_REQUEST,
         "urn:storefront:problem:tenant",
@@ -43,29 +59,10 @@ pub(crate) async fn check(request: Request, next: Next) -> Response {
         Code::InvalidArgument,
     )
     .detail("x-tenant is one name of up to 32 lower-case letters, digits and hyphens")
-    .response(request.headers())
-    .into_response()
 }
 
-impl<S: Sync> FromRequestParts<S> for Tenant {
-    type Rejection = std::convert::Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
-        Ok(Self(name(&parts.headers).to_owned()))
-    }
-}
-
-pub(crate) const HEADER: &str = "x-tenant";
-
-fn name(headers: &HeaderMap) -> &str {
-    match headers.get(HEADER) {
-        None => "main",
-        // What is no text is no name either.
-        Some(name) => name.to_str().unwrap_or_default(),
-    }
-}
-
-fn is_name(name: &str) -> bool {
-    let allowed = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
-    (1..=32).contains(&name.len()) && name.bytes().all(allowed)
+/// The partition of a call that is made for a tenant, who stands in its header.
+pub(crate) fn partition(parts: &Parts) -> Cow<'_, [u8]> {
+    let name = parts.headers.get(HEADER);
+    name.map_or_else(Cow::default, |name| name.as_bytes().into())
 }

@@ -2,52 +2,21 @@
 //! slowness can be set over HTTP.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use http::{HeaderMap, StatusCode};
-use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
+use examples::conditions::{self, Service};
+use http::HeaderMap;
+use serde::Serialize;
 
 #[derive(Debug, Default)]
 pub(crate) struct Upstream {
-    pub(crate) payments: Service,
-    pub(crate) recommendations: Service,
+    pub(crate) payments: Arc<Service>,
+    pub(crate) recommendations: Arc<Service>,
     receipts: Mutex<Receipts>,
-}
-
-#[derive(Debug)]
-pub(crate) struct Service {
-    conditions: watch::Sender<Conditions>,
-    calls: AtomicU64,
-}
-
-/// How a service is doing.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Conditions {
-    /// The share of calls that fail, from 0 to 1.
-    pub(crate) failure_rate: f64,
-    /// How long a call takes, at most a minute.
-    pub(crate) latency_ms: u64,
-    /// Calls wait while it is true, so that it can be seen what happens meanwhile.
-    #[serde(default)]
-    pub(crate) held: bool,
-}
-
-impl Default for Conditions {
-    fn default() -> Self {
-        Self {
-            failure_rate: 0.0,
-            latency_ms: 15,
-            held: false,
-        }
-    }
 }
 
 /// Payments by their idempotency key: a charge that is sent twice is made once.
@@ -74,47 +43,6 @@ impl Upstream {
     }
 }
 
-impl Service {
-    pub(crate) fn conditions(&self) -> Conditions {
-        *self.conditions.borrow()
-    }
-
-    pub(crate) fn set(&self, conditions: Conditions) {
-        let failure_rate = conditions.failure_rate.clamp(0.0, 1.0);
-        let latency_ms = conditions.latency_ms.min(60_000);
-        self.conditions.send_replace(Conditions {
-            failure_rate,
-            latency_ms,
-            ..conditions
-        });
-    }
-
-    pub(crate) fn calls(&self) -> u64 {
-        self.calls.load(Ordering::Relaxed)
-    }
-
-    /// Takes as long as it does, and fails as often as it does.
-    async fn work(&self) -> Result<(), Response> {
-        self.calls.fetch_add(1, Ordering::Relaxed);
-        tokio::time::sleep(Duration::from_millis(self.conditions().latency_ms)).await;
-        // The sender lives as long as we do.
-        let _ = self.conditions.subscribe().wait_for(|now| !now.held).await;
-        if fastrand::f64() < self.conditions().failure_rate {
-            return Err((StatusCode::INTERNAL_SERVER_ERROR, "broken on purpose\n").into_response());
-        }
-        Ok(())
-    }
-}
-
-impl Default for Service {
-    fn default() -> Self {
-        Self {
-            conditions: watch::Sender::new(Conditions::default()),
-            calls: AtomicU64::new(0),
-        }
-    }
-}
-
 impl Receipts {
     fn charge(&mut self, key: &str) -> u64 {
         if let Some(receipt) = self.by_key.get(key) {
@@ -136,8 +64,11 @@ pub(crate) fn router(upstream: Arc<Upstream>) -> Router {
     Router::new()
         .route("/payments", post(pay))
         .route("/recommendations/{product}", get(recommend))
-        .route("/conditions/{service}", get(conditions).put(set_conditions))
-        .with_state(upstream)
+        .with_state(Arc::clone(&upstream))
+        .merge(conditions::router([
+            ("payments", Arc::clone(&upstream.payments)),
+            ("recommendations", Arc::clone(&upstream.recommendations)),
+        ]))
 }
 
 #[derive(Serialize)]
@@ -187,30 +118,6 @@ async fn recommend(
         traceparent,
     })
     .into_response()
-}
-
-async fn conditions(
-    State(upstream): State<Arc<Upstream>>,
-    Path(service): Path<String>,
-) -> Result<Json<Conditions>, StatusCode> {
-    upstream
-        .service(&service)
-        .map(|s| Json(s.conditions()))
-        .ok_or(StatusCode::NOT_FOUND)
-}
-
-async fn set_conditions(
-    State(upstream): State<Arc<Upstream>>,
-    Path(service): Path<String>,
-    Json(conditions): Json<Conditions>,
-) -> StatusCode {
-    match upstream.service(&service) {
-        Some(service) => {
-            service.set(conditions);
-            StatusCode::NO_CONTENT
-        }
-        None => StatusCode::NOT_FOUND,
-    }
 }
 
 fn text(headers: &HeaderMap, name: &str) -> Option<String> {

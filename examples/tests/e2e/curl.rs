@@ -5,7 +5,8 @@ use crate::storefront::{Storefront, within_reason};
 /// What a newcomer pastes shows what it promises.
 #[tokio::test]
 async fn each_printed_line_shows_its_pattern() {
-    let shop = Storefront::start().await;
+    // However slow the machine is, five hundred requests are too many.
+    let shop = Storefront::start_with(&["--rate", "1", "--burst", "400"]).await;
     for (pattern, shown) in [
         (
             "cache",
@@ -29,6 +30,15 @@ async fn each_printed_line_shows_its_pattern() {
                 "traceparent",
             ],
         ),
+        (
+            "tokens",
+            &[
+                "200 OK",
+                "401 Unauthorized",
+                "www-authenticate: Bearer realm=\"storefront\", error=\"invalid_token\"",
+            ],
+        ),
+        ("limits", &[" 200", " 429"]),
         (
             "circuit",
             &[

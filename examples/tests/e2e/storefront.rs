@@ -15,6 +15,8 @@ use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::sync::watch;
 
+pub(crate) use examples::within_reason;
+
 /// The program itself, on free ports. It is killed when this is dropped.
 pub(crate) struct Storefront {
     pub(crate) child: Child,
@@ -63,9 +65,13 @@ impl Storefront {
     }
 
     pub(crate) async fn start_with(args: &[&str]) -> Self {
+        // A test asks more often than anybody.
+        let unlimited = ["--rate", "1000000", "--burst", "1000000"];
+        let unlimited = &unlimited[..if args.contains(&"--rate") { 0 } else { 4 }];
         let mut child = program()
             .args(["--listen", "127.0.0.1:0", "--timeout", "60"])
             .args(args)
+            .args(unlimited)
             .stdout(Stdio::piped())
             .spawn()
             .expect("the storefront starts");
@@ -225,14 +231,8 @@ impl Storefront {
     }
 }
 
-/// How long anything may take before a test gives up: no verdict but this one depends on it.
+/// How long the shop may take to be as a test wants it: no other verdict depends on it.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-pub(crate) async fn within_reason<F: Future>(future: F) -> F::Output {
-    tokio::time::timeout(PATIENCE, future)
-        .await
-        .expect("it takes longer than is reasonable")
-}
 
 pub(crate) const LAMP: &str = r#"{"product":"lamp","quantity":1}"#;
 

@@ -1,0 +1,80 @@
+//! Both services, each on a port of its own.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use axum::Router;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::orders::{self, Orders};
+use crate::records::Records;
+use crate::stack::{self, Once};
+use crate::stock::{self, Stock};
+
+pub(crate) struct Services {
+    pub(crate) orders_address: SocketAddr,
+    pub(crate) stock_address: SocketAddr,
+    pub(crate) stock: Arc<Stock>,
+    once: [Once; 2],
+    servers: [JoinHandle<io::Result<()>>; 2],
+    stopping: CancellationToken,
+}
+
+impl Services {
+    pub(crate) async fn start(listen: SocketAddr, records: &Records) -> io::Result<Self> {
+        let orders_listener = TcpListener::bind(listen).await?;
+        let stock_listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let (orders_address, stock_address) =
+            (orders_listener.local_addr()?, stock_listener.local_addr()?);
+        let stopping = CancellationToken::new();
+        let once = [stack::once(), stack::once()];
+
+        let stock = Arc::new(Stock::default());
+        let stock_methods = stack::served(stock::methods(&stock), &once[1], records);
+        let to_stock = stack::remote(stack::breaker("stock", 3), stock_address, records);
+        let orders = Arc::new(Orders::new(to_stock, stopping.clone()));
+        let orders_methods = stack::served(orders::methods(&orders), &once[0], records);
+        let servers = [
+            serve(orders_listener, orders_methods, &stopping),
+            serve(stock_listener, stock_methods, &stopping),
+        ];
+        Ok(Self {
+            orders_address,
+            stock_address,
+            stock,
+            once,
+            servers,
+            stopping,
+        })
+    }
+
+    /// Waits for the end of work that has lost its caller.
+    pub(crate) async fn settled(&self) {
+        for once in &self.once {
+            once.tasks().drain().await;
+        }
+    }
+
+    /// Lets calls end, and then what outlives its call.
+    pub(crate) async fn stop(self) -> io::Result<()> {
+        self.stopping.cancel();
+        self.settled().await;
+        for server in self.servers {
+            server.await??;
+        }
+        Ok(())
+    }
+}
+
+fn serve(
+    listener: TcpListener,
+    methods: Router,
+    stopping: &CancellationToken,
+) -> JoinHandle<io::Result<()>> {
+    let stopping = stopping.clone().cancelled_owned();
+    let server = axum::serve(listener, methods).with_graceful_shutdown(stopping);
+    tokio::spawn(server.into_future())
+}

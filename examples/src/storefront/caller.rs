@@ -1,0 +1,249 @@
+//! Who is calling, and for which tenant: by a bearer token, or, where that is allowed, by the `x-tenant` header alone.
+//!
+//! This stands outside of the cache, idempotency and single flight, which keep apart what they know by what is found out here.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{FromRequestParts, Query, Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use buttress_wire::{Refusal, grpc::Code};
+use http::header::{AUTHORIZATION, CACHE_CONTROL, WWW_AUTHENTICATE};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use jsonwebtoken::jwk::JwkSet;
+
+use crate::shop::Shop;
+use crate::tenant::{self, Tenant};
+use crate::tokens::{Claims, Wanted};
+
+#[derive(Clone, Debug)]
+pub(crate) struct Caller {
+    tenant: Tenant,
+    /// The tenant's name, and the principal's behind a slash, which no tenant's name has. Without a token nobody's.
+    key: String,
+    /// `None` for whoever needs none.
+    scope: Option<String>,
+}
+
+/// Why somebody may not pass.
+#[derive(Clone, Copy, Debug)]
+enum Refused {
+    /// No token, where one is needed.
+    Missing,
+    /// One that is not good.
+    Invalid,
+    /// A good one that does not say this.
+    Scope(&'static str),
+    /// The header names another tenant than the token.
+    OtherTenant,
+    /// The header cannot be read.
+    Tenant,
+}
+
+/// Lets only those pass who may, and says to all that stands inside who they are.
+pub(crate) async fn check(
+    State(shop): State<Arc<Shop>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let needed = needed(request.method(), request.uri().path());
+    let caller = Caller::of(&shop, request.headers());
+    match caller.and_then(|caller| caller.may(needed)) {
+        Ok(caller) => {
+            if !caller.is_anonymous() {
+                buttress_trace_ctx::user(caller.key());
+            }
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
+        Err(refused) => refused.response(request.headers()),
+    }
+}
+
+/// What a token has to say for a request. What is shown to everybody needs nothing.
+fn needed(method: &Method, path: &str) -> Option<&'static str> {
+    match (method, path) {
+        (&Method::PUT, _) => Some("prices"),
+        (_, "/orders") => Some("orders"),
+        (_, "/reports/sales") => Some("reports"),
+        _ => None,
+    }
+}
+
+impl Caller {
+    fn of(shop: &Shop, headers: &HeaderMap) -> Result<Self, Refused> {
+        let named = tenant::named(headers).map_err(|_| Refused::Tenant)?;
+        let Some(token) = bearer(headers)? else {
+            return Self::without_token(shop, named);
+        };
+        let claims = shop.keys.verify(token).map_err(|_| Refused::Invalid)?;
+        let caller = Self::with(claims)?;
+        match named {
+            Some(named) if named != caller.tenant => Err(Refused::OtherTenant),
+            _ => Ok(caller),
+        }
+    }
+
+    fn with(claims: Claims) -> Result<Self, Refused> {
+        let tenant = Tenant::parse(&claims.tenant).ok_or(Refused::Invalid)?;
+        if claims.sub.is_empty() {
+            return Err(Refused::Invalid);
+        }
+        Ok(Self {
+            key: format!("{}/{}", tenant.as_str(), claims.sub),
+            tenant,
+            scope: Some(claims.scope),
+        })
+    }
+
+    /// In a strict shop these see what is shown to everybody, and choose no tenant.
+    fn without_token(shop: &Shop, named: Option<Tenant>) -> Result<Self, Refused> {
+        if shop.strict && named.is_some() {
+            return Err(Refused::Missing);
+        }
+        let tenant = named.unwrap_or_default();
+        Ok(Self {
+            key: format!("{}/", tenant.as_str()),
+            tenant,
+            scope: shop.strict.then(String::new),
+        })
+    }
+
+    fn may(self, needed: Option<&'static str>) -> Result<Self, Refused> {
+        let Some((needed, scope)) = needed.zip(self.scope.as_deref()) else {
+            return Ok(self);
+        };
+        if scope.split(' ').any(|name| name == needed) {
+            return Ok(self);
+        }
+        Err(if self.is_anonymous() {
+            Refused::Missing
+        } else {
+            Refused::Scope(needed)
+        })
+    }
+
+    /// Who it is, for whoever counts by it.
+    pub(crate) fn key(&self) -> &str {
+        &self.key
+    }
+
+    pub(crate) fn is_anonymous(&self) -> bool {
+        self.key.ends_with('/')
+    }
+}
+
+/// The token of `Authorization: Bearer` (RFC 6750, 2.1). Any other way to say who one is, is none of ours.
+fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Refused> {
+    let mut fields = headers.get_all(AUTHORIZATION).iter();
+    let Some(field) = fields.next() else {
+        return Ok(None);
+    };
+    let token = field.to_str().ok().and_then(|field| field.split_once(' '));
+    match token {
+        Some((scheme, token))
+            if scheme.eq_ignore_ascii_case("bearer") && fields.next().is_none() =>
+        {
+            Ok(Some(token.trim()))
+        }
+        _ => Err(Refused::Invalid),
+    }
+}
+
+/// The tenant's partition of what is stored. What is stored is for all of a tenant's; what is one principal's own is `private`, or has no word for it,
+/// and is not stored.
+pub(crate) fn partition(parts: &Parts) -> Cow<'_, [u8]> {
+    let caller = parts.extensions.get::<Caller>();
+    caller.map_or_else(Cow::default, |caller| {
+        caller.tenant.as_str().as_bytes().into()
+    })
+}
+
+/// Whose flights and idempotency keys these are: a principal's, of a tenant.
+pub(crate) fn principal(parts: &Parts) -> Cow<'_, [u8]> {
+    let caller = parts.extensions.get::<Caller>();
+    caller.map_or_else(Cow::default, |caller| caller.key.as_bytes().into())
+}
+
+impl<S: Sync> FromRequestParts<S> for Tenant {
+    type Rejection = StatusCode;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, StatusCode> {
+        let caller = parts.extensions.get::<Caller>();
+        // Without `check` around it nobody is anybody.
+        caller
+            .map(|caller| caller.tenant.clone())
+            .ok_or(StatusCode::UNAUTHORIZED)
+    }
+}
+
+impl Refused {
+    fn response(self, headers: &HeaderMap) -> Response {
+        let mut response = self.refusal().response(headers).into_response();
+        let challenge = match self {
+            // RFC 6750, 3.1: who has sent no token is not told of an error.
+            Self::Missing => "Bearer realm=\"storefront\"".to_owned(),
+            Self::Invalid => "Bearer realm=\"storefront\", error=\"invalid_token\"".to_owned(),
+            Self::Scope(needed) => format!(
+                "Bearer realm=\"storefront\", error=\"insufficient_scope\", scope=\"{needed}\""
+            ),
+            Self::OtherTenant | Self::Tenant => return response,
+        };
+        if let Ok(challenge) = HeaderValue::try_from(challenge) {
+            response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+        }
+        response
+    }
+
+    fn refusal(self) -> Refusal {
+        let refusal = |status, kind, title, code| Refusal::new(status, kind, title, code);
+        match self {
+            Self::Missing => refusal(
+                StatusCode::UNAUTHORIZED,
+                "urn:storefront:problem:token-missing",
+                "This needs a token",
+                Code::Unauthenticated,
+            ),
+            Self::Invalid => refusal(
+                StatusCode::UNAUTHORIZED,
+                "urn:storefront:problem:token-invalid",
+                "The token is not good, or no longer",
+                Code::Unauthenticated,
+            ),
+            Self::Scope(needed) => refusal(
+                StatusCode::FORBIDDEN,
+                "urn:storefront:problem:scope",
+                "The token does not say that this is allowed",
+                Code::PermissionDenied,
+            )
+            .with("scope", needed),
+            Self::OtherTenant => refusal(
+                StatusCode::FORBIDDEN,
+                "urn:storefront:problem:other-tenant",
+                "The token is another tenant's",
+                Code::PermissionDenied,
+            ),
+            Self::Tenant => tenant::unreadable(),
+        }
+    }
+}
+
+/// Mints a token, with what the query says: for people with curl, and for tests.
+pub(crate) async fn mint(State(shop): State<Arc<Shop>>, Query(wanted): Query<Wanted>) -> Response {
+    match shop.keys.mint(wanted) {
+        Ok(token) => ([(CACHE_CONTROL, "no-store")], token).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+pub(crate) async fn rotate(State(shop): State<Arc<Shop>>) -> StatusCode {
+    shop.keys.rotate();
+    StatusCode::NO_CONTENT
+}
+
+pub(crate) async fn public_keys(State(shop): State<Arc<Shop>>) -> Json<JwkSet> {
+    Json(shop.keys.public())
+}

@@ -1,0 +1,264 @@
+//! Bearer tokens: which are good, what they allow, and that what they keep apart never meets.
+
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use serde_json::{Value, json};
+
+use crate::storefront::{Answer, LAMP, Storefront};
+
+const ALL: &str = "orders%20prices%20reports";
+
+impl Storefront {
+    pub(crate) async fn token(&self, wanted: &str) -> String {
+        let answer = self.get(&format!("/demo/token?{wanted}")).await;
+        assert_eq!(answer.status, 200);
+        String::from_utf8(answer.body.to_vec()).unwrap()
+    }
+
+    pub(crate) async fn get_with(&self, token: &str, path: &str) -> Answer {
+        let request = self.request("GET", path);
+        self.send(with(token, request), "").await
+    }
+}
+
+fn with(token: &str, request: http::request::Builder) -> http::request::Builder {
+    request.header("authorization", format!("Bearer {token}"))
+}
+
+/// Why a request was refused: the error of the challenge.
+fn error(answer: &Answer) -> &str {
+    let challenge = answer.field("www-authenticate");
+    assert!(challenge.starts_with("Bearer realm="), "{challenge:?}");
+    assert_eq!(answer.field("content-type"), "application/problem+json");
+    let error = challenge.split("error=\"").nth(1).unwrap_or_default();
+    error.split('"').next().unwrap()
+}
+
+#[tokio::test]
+async fn a_token_that_is_expired_or_for_others_is_refused() {
+    let shop = Storefront::start().await;
+    for bad in ["expires_in=-3600", "aud=bakery", "tenant=No%20Name", "sub="] {
+        let token = shop.token(&format!("scope={ALL}&{bad}")).await;
+        let refused = shop.get_with(&token, "/products/lamp").await;
+        assert_eq!(
+            (refused.status.as_u16(), error(&refused)),
+            (401, "invalid_token"),
+            "{bad}"
+        );
+    }
+    let good = shop.token("").await;
+    assert_eq!(shop.get_with(&good, "/products/lamp").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_forged_token_is_refused_however_it_is_forged() {
+    let shop = Storefront::start().await;
+    let good = shop.token(&format!("scope={ALL}")).await;
+    let jwks = shop.get("/.well-known/jwks.json").await.json();
+    let key = &jwks["keys"][0];
+    for (how, forged) in forgeries(&good, key) {
+        let refused = shop.get_with(&forged, "/orders").await;
+        assert_eq!(
+            (refused.status.as_u16(), error(&refused)),
+            (401, "invalid_token"),
+            "{how}"
+        );
+    }
+    assert_eq!(shop.get_with(&good, "/orders").await.status, 200);
+}
+
+fn forgeries(good: &str, key: &Value) -> Vec<(&'static str, String)> {
+    let parts: Vec<_> = good.split('.').collect();
+    let (payload, signature) = (parts[1], parts[2]);
+    let kid = key["kid"].as_str().unwrap();
+    let claims = json!({
+        "iss": "urn:storefront:issuer", "aud": "storefront", "exp": 4_000_000_000_u64,
+        "sub": "demo", "tenant": "main", "scope": "orders",
+    });
+    let signed = |algorithm, key: &EncodingKey, kid: Option<&str>| {
+        let mut header = Header::new(algorithm);
+        header.kid = kid.map(str::to_owned);
+        encode(&header, &claims, key).unwrap()
+    };
+    // RFC 8410: another key than the shop's.
+    let mut der = vec![
+        0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20,
+    ];
+    der.extend([7; 32]);
+    let ours = EncodingKey::from_ed_der(&der);
+    // A public key taken for a shared secret.
+    let public = EncodingKey::from_secret(key["x"].as_str().unwrap().as_bytes());
+    let others = signed(Algorithm::EdDSA, &ours, Some(kid));
+    let other_payload = others.split('.').nth(1).unwrap();
+    vec![
+        ("another's signature", others.clone()),
+        ("no key named", signed(Algorithm::EdDSA, &ours, None)),
+        (
+            "a key that is not ours",
+            signed(Algorithm::EdDSA, &ours, Some("mine")),
+        ),
+        (
+            "another algorithm",
+            signed(Algorithm::HS256, &public, Some(kid)),
+        ),
+        (
+            "another payload",
+            format!("{}.{other_payload}.{signature}", parts[0]),
+        ),
+        // {"alg":"none"} and {"alg":"none","typ":"JWT"}
+        ("no algorithm", format!("eyJhbGciOiJub25lIn0.{payload}.")),
+        (
+            "no algorithm, but a signature",
+            format!("eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.{payload}.{signature}"),
+        ),
+        ("no signature", format!("{}.{payload}.", parts[0])),
+        ("no token", "nothing".to_owned()),
+        ("nothing", String::new()),
+    ]
+}
+
+#[tokio::test]
+async fn who_is_not_a_bearer_or_says_it_twice_is_refused() {
+    let shop = Storefront::start().await;
+    let token = shop.token("").await;
+    let basic = shop
+        .request("GET", "/products/lamp")
+        .header("authorization", "Basic ZGVtbw==");
+    let twice = with(&token, with(&token, shop.request("GET", "/products/lamp")));
+    for request in [basic, twice] {
+        assert_eq!(error(&shop.send(request, "").await), "invalid_token");
+    }
+}
+
+#[tokio::test]
+async fn a_scope_that_is_missing_is_named() {
+    let shop = Storefront::start().await;
+    let token = shop.token("scope=reports%20ordersandmore").await;
+    let order = with(&token, shop.order_request("k"));
+    let refused = shop.send(order, LAMP).await;
+    assert_eq!(
+        (refused.status.as_u16(), error(&refused)),
+        (403, "insufficient_scope")
+    );
+    assert!(
+        refused
+            .field("www-authenticate")
+            .ends_with("scope=\"orders\"")
+    );
+    assert_eq!(refused.json()["scope"], "orders");
+    assert_eq!(shop.get_with(&token, "/reports/sales").await.status, 200);
+    assert_eq!(shop.snapshot().await["orders"], 0);
+}
+
+#[tokio::test]
+async fn a_token_is_good_for_its_own_tenant_only() {
+    let shop = Storefront::start().await;
+    let token = shop.token(&format!("tenant=acme&scope={ALL}")).await;
+    for (named, status) in [("acme", 200), ("bob", 403), ("No Name", 400)] {
+        let request = shop
+            .request("GET", "/products/lamp")
+            .header("x-tenant", named);
+        assert_eq!(
+            shop.send(with(&token, request), "").await.status,
+            status,
+            "{named}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn keys_rotate_and_the_last_ones_tokens_are_good_until_the_next_time() {
+    let shop = Storefront::start().await;
+    let old = shop.token("").await;
+    shop.post("/demo/keys/rotate").await;
+    let new = shop.token("").await;
+    assert_ne!(
+        old.split('.').next(),
+        new.split('.').next(),
+        "another key's id"
+    );
+    assert_eq!(shop.get_with(&old, "/products/lamp").await.status, 200);
+    shop.post("/demo/keys/rotate").await;
+    assert_eq!(
+        error(&shop.get_with(&old, "/products/lamp").await),
+        "invalid_token"
+    );
+    assert_eq!(shop.get_with(&new, "/products/lamp").await.status, 200);
+}
+
+#[tokio::test]
+async fn two_tenants_by_token_share_no_page_and_one_tenants_principals_do() {
+    let shop = Storefront::start().await;
+    let see = async |who: &str| {
+        let token = shop.token(who).await;
+        shop.get_with(&token, "/products/lamp").await
+    };
+    assert!(!see("tenant=acme&sub=ann").await.is_hit());
+    assert!(!see("tenant=globex&sub=ann").await.is_hit());
+    assert!(
+        see("tenant=acme&sub=bob").await.is_hit(),
+        "it is the tenant's"
+    );
+}
+
+#[tokio::test]
+async fn two_tenants_by_token_join_no_flight_of_each_others() {
+    let shop = &Storefront::start().await;
+    let (acme, globex) = (
+        shop.token("tenant=acme").await,
+        shop.token("tenant=globex").await,
+    );
+    shop.post("/demo/catalogue/hold").await;
+    let release = async {
+        shop.until("both wait for the catalogue", |now| {
+            now["dedup"]["led"] == 2
+        })
+        .await;
+        shop.post("/demo/catalogue/release").await;
+    };
+    let path = "/products/lamp";
+    let (one, other, ()) = tokio::join!(
+        shop.get_with(&acme, path),
+        shop.get_with(&globex, path),
+        release
+    );
+    assert!(one.status == 200 && other.status == 200);
+    assert_eq!(shop.snapshot().await["catalogue"]["reads"], 2);
+}
+
+#[tokio::test]
+async fn a_key_is_one_principals_of_one_tenant() {
+    let shop = Storefront::start().await;
+    for who in [
+        "tenant=acme&sub=ann",
+        "tenant=acme&sub=bob",
+        "tenant=globex&sub=ann",
+    ] {
+        let token = shop.token(&format!("{who}&scope=orders")).await;
+        for replayed in ["", "true"] {
+            let order = shop.send(with(&token, shop.order_request("k")), LAMP).await;
+            assert_eq!(order.field("idempotency-replayed"), replayed, "{who}");
+        }
+    }
+    assert_eq!(shop.snapshot().await["orders"], 3);
+}
+
+#[tokio::test]
+async fn a_strict_shop_shows_and_believes_only_what_is_for_everybody() {
+    let shop = Storefront::start_with(&["--strict"]).await;
+    assert_eq!(shop.get("/products/lamp").await.status, 200);
+    let named = shop
+        .request("GET", "/products/lamp")
+        .header("x-tenant", "acme");
+    let private = [
+        shop.send(named, "").await,
+        shop.order("k", LAMP).await,
+        shop.get("/orders").await,
+        shop.get("/reports/sales").await,
+    ];
+    for refused in private {
+        assert_eq!((refused.status.as_u16(), error(&refused)), (401, ""));
+    }
+    let token = shop.token("tenant=acme&scope=orders").await;
+    let order = shop.send(with(&token, shop.order_request("k")), LAMP).await;
+    assert_eq!(order.status, 201);
+}
