@@ -16,9 +16,18 @@ pub(crate) struct Args {
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     pub(crate) listen: SocketAddr,
 
-    /// Where all requests go that no route is for.
-    #[arg(long, value_name = "URL", required_unless_present = "routes")]
-    pub(crate) upstream: Option<Uri>,
+    /// Where all requests go that no route is for; to several in turn.
+    #[arg(
+        long,
+        value_name = "URLS",
+        value_delimiter = ',',
+        required_unless_present = "routes"
+    )]
+    pub(crate) upstream: Vec<Uri>,
+
+    /// A path at which each upstream says with its status whether it takes requests; it is asked four times a second. Without this, its breaker alone decides.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) health: Option<Uri>,
 
     /// A file of routes: see examples/gateway.toml.
     #[arg(long, value_name = "FILE")]

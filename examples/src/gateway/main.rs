@@ -9,6 +9,7 @@
 mod admin;
 mod args;
 mod head;
+mod health;
 mod interim;
 mod proxy;
 mod routes;

@@ -3,25 +3,31 @@
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use http::Uri;
 use http::uri::{Authority, PathAndQuery};
 use serde::Deserialize;
 
 /// Prefixes of paths and their upstreams. The longest prefix counts, whole segments of it: `/shop` is for `/shop` and `/shop/1`, and not for `/shopping`.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Routes(Vec<Route>);
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Route {
     prefix: String,
-    pub(crate) upstream: Arc<Upstream>,
+    upstreams: Vec<Arc<Upstream>>,
+    /// Counts, so that each has its turn.
+    turns: AtomicUsize,
 }
 
 /// A server that requests are passed on to.
-#[derive(Debug, Eq, PartialEq)]
+#[derive(Debug)]
 pub(crate) struct Upstream {
     pub(crate) authority: Authority,
+    /// It was asked how it is.
+    watched: AtomicBool,
+    serving: AtomicBool,
 }
 
 #[derive(Deserialize)]
@@ -34,6 +40,7 @@ struct File {
 #[serde(deny_unknown_fields)]
 struct Line {
     prefix: String,
+    /// One, or several with commas between.
     upstream: String,
 }
 
@@ -48,24 +55,24 @@ impl fmt::Display for Wrong {
 }
 
 impl Routes {
-    pub(crate) fn read(path: &Path, rest: Option<&Uri>) -> Result<Self, Wrong> {
+    pub(crate) fn read(path: &Path, rest: &[Uri]) -> Result<Self, Wrong> {
         let wrong = |what: &dyn fmt::Display| Wrong(format!("{}: {what}", path.display()));
         let text = std::fs::read_to_string(path).map_err(|error| wrong(&error))?;
         let mut routes = Self::parse(&text).map_err(|error| wrong(&error))?;
-        if let Some(upstream) = rest {
-            routes.0.push(Route::all(upstream)?);
+        if !rest.is_empty() {
+            routes.0.push(Route::all(rest)?);
         }
         Ok(routes)
     }
 
-    /// One upstream for everything.
-    pub(crate) fn all(upstream: &Uri) -> Result<Self, Wrong> {
-        Ok(Self(vec![Route::all(upstream)?]))
+    /// These upstreams for everything.
+    pub(crate) fn all(upstreams: &[Uri]) -> Result<Self, Wrong> {
+        Ok(Self(vec![Route::all(upstreams)?]))
     }
 
     fn parse(text: &str) -> Result<Self, Wrong> {
         let file: File = toml::from_str(text).map_err(|error| Wrong(error.to_string()))?;
-        let mut routes = Vec::new();
+        let mut routes: Vec<Route> = Vec::new();
         for line in file.route {
             if !line.prefix.starts_with('/') {
                 let prefix = line.prefix;
@@ -73,17 +80,16 @@ impl Routes {
                     "the prefix {prefix:?} does not begin with a slash"
                 )));
             }
-            let upstream = Upstream::parse(&line.upstream)?;
             let prefix = line.prefix.trim_end_matches('/').to_owned();
-            // Two routes to one server share its breaker.
-            let known = routes
-                .iter()
-                .find(|route: &&Route| *route.upstream == upstream);
-            let upstream = match known {
-                Some(known) => Arc::clone(&known.upstream),
-                None => Arc::new(upstream),
-            };
-            routes.push(Route { prefix, upstream });
+            let mut upstreams = Vec::new();
+            for url in line.upstream.split(',') {
+                let upstream = Upstream::parse(url.trim())?;
+                // Two routes to one server share its breaker.
+                let mut known = routes.iter().flat_map(|route| &route.upstreams);
+                let known = known.find(|known| ***known == upstream).cloned();
+                upstreams.push(known.unwrap_or_else(|| Arc::new(upstream)));
+            }
+            routes.push(Route::new(prefix, upstreams));
         }
         Ok(Self(routes))
     }
@@ -95,25 +101,56 @@ impl Routes {
 
     /// Each upstream once.
     pub(crate) fn upstreams(&self) -> impl Iterator<Item = &Arc<Upstream>> {
-        let routes = self.0.iter().enumerate();
-        routes
-            .filter(|(at, route)| self.0[..*at].iter().all(|r| r.upstream != route.upstream))
-            .map(|(_, route)| &route.upstream)
+        let all = || self.0.iter().flat_map(|route| &route.upstreams);
+        let is_first =
+            move |(at, one): &(usize, &Arc<Upstream>)| all().take(*at).all(|before| before != *one);
+        all().enumerate().filter(is_first).map(|(_, one)| one)
     }
 }
 
 impl Route {
-    fn all(upstream: &Uri) -> Result<Self, Wrong> {
-        Ok(Self {
-            prefix: String::new(),
-            upstream: Arc::new(Upstream::new(upstream)?),
-        })
+    fn new(prefix: String, upstreams: Vec<Arc<Upstream>>) -> Self {
+        Self {
+            prefix,
+            upstreams,
+            turns: AtomicUsize::new(0),
+        }
+    }
+
+    fn all(upstreams: &[Uri]) -> Result<Self, Wrong> {
+        let upstreams = upstreams.iter().map(|url| Upstream::new(url).map(Arc::new));
+        Ok(Self::new(
+            String::new(),
+            upstreams.collect::<Result<_, _>>()?,
+        ))
+    }
+
+    /// The upstream whose turn it is, of those that are usable; if none is, of all.
+    pub(crate) fn next(&self, is_usable: impl Fn(&Upstream) -> bool) -> &Arc<Upstream> {
+        if let [only] = &*self.upstreams {
+            return only;
+        }
+        let turn = self.turns.fetch_add(1, Ordering::Relaxed);
+        let usable = || self.upstreams.iter().filter(|upstream| is_usable(upstream));
+        let found = match usable().count() {
+            0 => None,
+            // It may have become unusable since it was counted.
+            count => usable().nth(turn % count),
+        };
+        found.unwrap_or(&self.upstreams[turn % self.upstreams.len()])
     }
 
     fn fits(&self, path: &str) -> bool {
         let rest = path.strip_prefix(&*self.prefix);
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?']))
             || (self.prefix.is_empty() && path == "*")
+    }
+}
+
+/// Of the same server.
+impl PartialEq for Upstream {
+    fn eq(&self, other: &Self) -> bool {
+        self.authority == other.authority
     }
 }
 
@@ -130,11 +167,27 @@ impl Upstream {
         match url.authority() {
             Some(authority) if plain && url.query().is_none() => Ok(Self {
                 authority: authority.clone(),
+                watched: AtomicBool::new(false),
+                serving: AtomicBool::new(true),
             }),
             _ => Err(Wrong(format!(
                 "the upstream {url} is not of the form http://host:port"
             ))),
         }
+    }
+
+    /// What it has said last, if it was asked.
+    pub(crate) fn is_serving(&self) -> bool {
+        self.serving.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_watched(&self) -> bool {
+        self.watched.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_serving(&self, serving: bool) {
+        self.serving.store(serving, Ordering::Relaxed);
+        self.watched.store(true, Ordering::Relaxed);
     }
 
     /// The target there.
@@ -170,7 +223,7 @@ mod tests {
         let to = |path| {
             routes
                 .find(path)
-                .map(|route| route.upstream.authority.as_str())
+                .map(|route| route.next(|_| true).authority.as_str())
         };
         for (path, upstream) in [
             ("/", "old:80"),
@@ -182,6 +235,23 @@ mod tests {
             assert_eq!(to(path), Some(upstream), "{path}");
         }
         assert_eq!(routes.upstreams().count(), 2);
+    }
+
+    #[test]
+    fn several_take_turns_and_who_is_not_usable_is_left_out() {
+        let file = "[[route]]\nprefix = '/'\nupstream = 'http://a, http://b,http://c'";
+        let routes = Routes::parse(file).unwrap();
+        let route = routes.find("/").unwrap();
+        let turns = |usable: &[&str]| {
+            let next = || route.next(|of| usable.contains(&of.authority.as_str()));
+            let mut turns: Vec<_> = (0..6).map(|_| next().authority.to_string()).collect();
+            turns.sort();
+            turns
+        };
+        assert_eq!(turns(&["a", "b", "c"]), ["a", "a", "b", "b", "c", "c"]);
+        assert_eq!(turns(&["a", "c"]), ["a", "a", "a", "c", "c", "c"]);
+        assert_eq!(turns(&["b"]), ["b"; 6]);
+        assert_eq!(turns(&[]), ["a", "a", "b", "b", "c", "c"]);
     }
 
     #[test]

@@ -21,16 +21,15 @@ use tower::{BoxError, ServiceExt};
 use crate::args::Args;
 use crate::interim::{Connection, Interim};
 use crate::proxy::Body;
-use crate::routes::Routes;
+use crate::routes::{Routes, Upstream};
 use crate::stack::Gateway;
 use crate::{admin, head, tunnel};
 
 /// Serves until the process is told to stop, and then lets what is under way come to its end.
 pub(crate) async fn run(args: Args) -> Result<(), BoxError> {
-    let routes = match (&args.routes, &args.upstream) {
-        (Some(file), rest) => Routes::read(file, rest.as_ref()),
-        (None, Some(upstream)) => Routes::all(upstream),
-        (None, None) => return Err("say where to: --upstream or --routes".into()),
+    let routes = match &args.routes {
+        Some(file) => Routes::read(file, &args.upstream),
+        None => Routes::all(&args.upstream),
     };
     let routes = routes.map_err(|wrong| wrong.to_string())?;
     let listener = TcpListener::bind(args.listen)
@@ -38,6 +37,7 @@ pub(crate) async fn run(args: Args) -> Result<(), BoxError> {
         .map_err(|error| format!("cannot listen on {} (--listen): {error}", args.listen))?;
     let gateway = Gateway::new(&args, routes)?;
     say(format_args!("gateway: http://{}", listener.local_addr()?));
+    let _watches = args.health.as_ref().map(|path| gateway.watch(path));
     let graceful = GracefulShutdown::new();
     let token: Option<Arc<str>> = args.purge_token.as_deref().map(Into::into);
     let mut stop = std::pin::pin!(told_to_stop());
@@ -122,7 +122,8 @@ async fn answer(
         && let Some(route) = gateway.routes.find(request.uri().path())
     {
         let (pool, timeout) = (&gateway.pool, gateway.timeout);
-        return Ok(tunnel::open(pool, &route.upstream, timeout, request).await);
+        let upstream = route.next(Upstream::is_serving);
+        return Ok(tunnel::open(pool, upstream, timeout, request).await);
     }
     let until = interim.until();
     if request.version() == http::Version::HTTP_11 {

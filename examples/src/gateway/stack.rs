@@ -8,19 +8,23 @@ use std::time::Duration;
 use buttress_cache::Cache;
 use buttress_cache::http::{CachedResponse, Detached, HttpCacheLayer, ResponseCodec};
 use buttress_cache::l2::{RedisL2, SecondLevel};
-use buttress_circuit::{Backoff, Breaker, CircuitLayer, Probes, Window, consecutive, failure_rate};
+use buttress_circuit::{
+    Backoff, Breaker, CircuitLayer, Probes, State, Window, consecutive, failure_rate,
+};
 use buttress_dedup::http::DedupLayer;
 use buttress_idempotency::{IdempotencyLayer, MemoryStore, RequestBody};
 use buttress_trace_ctx::{JsonLines, TraceLayer};
 use buttress_wire::tasks::Tasks;
 use buttress_wire::{Refusal, grpc::Code};
 use bytes::Bytes;
-use http::{Request, Response, StatusCode, header};
+use http::{Request, Response, StatusCode, Uri, header};
+use tokio::task::JoinSet;
 use tower::util::{BoxCloneSyncService, MapErr, MapRequest, MapResponse};
 use tower::{BoxError, Layer, Service, service_fn};
 
 use crate::admin::is_authorized;
 use crate::args::{Args, Part};
+use crate::health;
 use crate::proxy::{self, Body, Pool, boxed};
 use crate::routes::{Routes, Upstream};
 
@@ -42,6 +46,7 @@ pub(crate) struct Parts {
     pub(crate) cache: Option<Cached>,
     pub(crate) dedup: Option<DedupLayer<Body>>,
     pub(crate) idempotency: Option<Tasks>,
+    /// Of each upstream.
     pub(crate) breakers: Vec<Breaker>,
 }
 
@@ -70,6 +75,18 @@ impl Gateway {
             timeout: args.timeout(),
             parts: Arc::new(parts),
         })
+    }
+
+    /// Asks the upstreams how they are, until what this gives is dropped.
+    pub(crate) fn watch(&self, path: &Uri) -> JoinSet<()> {
+        let breaker = |upstream: &Upstream| {
+            let name = upstream.authority.as_str();
+            let mut breakers = self.parts.breakers.iter();
+            breakers.find(|breaker| &**breaker.name() == name).cloned()
+        };
+        let upstreams = self.routes.upstreams();
+        let watched = upstreams.map(|upstream| (Arc::clone(upstream), breaker(upstream)));
+        health::watch(&self.pool, watched, path)
     }
 }
 
@@ -211,12 +228,27 @@ where
     BoxCloneSyncService::new(MapResponse::new(service, boxed))
 }
 
-/// To the upstream of the request's route.
+impl ToUpstreams {
+    /// It says that it serves, if it is asked; and its breaker lets requests pass, where a probe is a request like others if it is not asked.
+    fn is_usable(&self) -> bool {
+        let upstream = &self.upstream;
+        let passes = self.breaker.as_ref().is_none_or(|breaker| {
+            let state = breaker.state();
+            let waits_for_probe = state == State::HalfOpen && upstream.is_watched();
+            !waits_for_probe && !matches!(state, State::Open | State::ForcedOpen)
+        });
+        passes && upstream.is_serving()
+    }
+}
+
+/// To an upstream of the request's route.
 fn route(routes: &Arc<Routes>, upstreams: Vec<ToUpstreams>) -> ToUpstream {
     let (routes, upstreams) = (Arc::clone(routes), Arc::new(upstreams));
     BoxCloneSyncService::new(service_fn(move |request: Request<Body>| {
         let route = routes.find(request.uri().path());
-        let to = route.and_then(|route| upstreams.iter().find(|to| to.upstream == route.upstream));
+        let find = |upstream: &Upstream| upstreams.iter().find(|to| *to.upstream == *upstream);
+        let usable = |upstream: &Upstream| find(upstream).is_some_and(ToUpstreams::is_usable);
+        let to = route.and_then(|route| find(route.next(usable)));
         let service = to.map(|to| to.service.clone());
         async move {
             match service {

@@ -18,6 +18,27 @@ pub(crate) struct Args {
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
     pub(crate) upstream: SocketAddr,
 
+    /// Where these services are already: several shops call the same ones. None are started then.
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "upstream")]
+    pub(crate) services: Option<SocketAddr>,
+
+    /// A Redis over which several shops share their pages and the trips of their breakers.
+    #[arg(long, value_name = "URL", requires = "postgres")]
+    redis: Option<String>,
+
+    /// The Postgres database in which several shops have their prices, orders and the keys of orders.
+    #[arg(long, value_name = "URL", requires = "redis")]
+    postgres: Option<String>,
+
+    /// For how many milliseconds an order that is under way is its process's, after that was last heard of.
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 30_000)]
+    lease: u64,
+
+    /// How many milliseconds it serves on when it is told to stop, after it has begun to say so at `/health/serving`: whoever balances between
+    /// several shops turns to another one meanwhile.
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 0)]
+    linger: u64,
+
     /// How many seconds a call of another service may take.
     #[arg(long, value_name = "SECONDS", default_value_t = 3)]
     timeout: u64,
@@ -51,6 +72,19 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) fn timeout(&self) -> Duration {
         Duration::from_secs(self.timeout)
+    }
+
+    /// The URLs of what several processes share: Redis', and Postgres'.
+    pub(crate) fn shared(&self) -> Option<(&str, &str)> {
+        self.redis.as_deref().zip(self.postgres.as_deref())
+    }
+
+    pub(crate) fn lease(&self) -> Duration {
+        Duration::from_millis(self.lease)
+    }
+
+    pub(crate) fn linger(&self) -> Duration {
+        Duration::from_millis(self.linger)
     }
 
     pub(crate) fn grace(&self) -> Duration {

@@ -1,13 +1,24 @@
 //! The source of truth: what each tenant sells, and what was ordered. Slow to read, on purpose.
 
-use std::collections::HashMap;
+mod database;
+mod memory;
+
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use buttress_idempotency::Idempotency;
+use buttress_wire::{Refusal, grpc::Code};
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use http_body_util::Full;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+pub(crate) use self::database::Database;
+use self::memory::Memory;
 use crate::tenant::Tenant;
 
 #[derive(Clone, Debug, Serialize)]
@@ -44,110 +55,151 @@ pub(crate) struct Sale {
 
 #[derive(Debug)]
 pub(crate) struct Catalogue {
-    tenants: Mutex<HashMap<String, Stock>>,
+    stock: Stock,
     /// Reads wait while it is true: so that a burst can be seen to wait for one read.
     held: watch::Sender<bool>,
     reads: AtomicU64,
     reports: AtomicU64,
+    booked: AtomicU64,
 }
 
+/// Where it is.
 #[derive(Debug)]
-struct Stock {
-    products: Vec<Product>,
-    orders: Vec<Order>,
+enum Stock {
+    Memory(Memory),
+    /// Of all processes.
+    Database(Database),
 }
 
-/// A new tenant gets a shop of its own; over this many, they share an empty one.
-const MAX_TENANTS: usize = 1000;
-/// What is kept of orders, for the report.
+/// What is kept of orders in memory, and told of them from anywhere.
 const MAX_ORDERS: usize = 100_000;
 const READ_TIME: Duration = Duration::from_millis(120);
 
+/// The source cannot be asked. Nothing has changed there.
+#[derive(Debug)]
+pub(crate) struct Unavailable(Box<dyn std::error::Error + Send + Sync>);
+
 impl Catalogue {
-    pub(crate) fn new() -> Self {
+    /// In the database that several processes share, or else in memory.
+    pub(crate) fn new(shared: Option<Database>) -> Self {
         Self {
-            tenants: Mutex::default(),
+            stock: shared.map_or_else(|| Stock::Memory(Memory::default()), Stock::Database),
             held: watch::Sender::new(false),
             reads: AtomicU64::new(0),
             reports: AtomicU64::new(0),
+            booked: AtomicU64::new(0),
         }
     }
 
     /// One product, read slowly.
-    pub(crate) async fn product(&self, tenant: &Tenant, id: &str) -> Option<Product> {
+    pub(crate) async fn product(
+        &self,
+        tenant: &Tenant,
+        id: &str,
+    ) -> Result<Option<Product>, Unavailable> {
         self.read().await;
-        self.stock(tenant, |stock| {
-            stock.products.iter().find(|p| p.id == id).cloned()
-        })
+        let products = self.products(tenant).await?;
+        Ok(products.into_iter().find(|product| product.id == id))
     }
 
     /// The products whose name or category has `words` in it, read slowly.
-    pub(crate) async fn search(&self, tenant: &Tenant, words: &str) -> Vec<Product> {
+    pub(crate) async fn search(
+        &self,
+        tenant: &Tenant,
+        words: &str,
+    ) -> Result<Vec<Product>, Unavailable> {
         self.read().await;
         let words = words.to_lowercase();
-        let matches = |product: &&Product| {
+        let mut products = self.products(tenant).await?;
+        products.retain(|product| {
             product.name.to_lowercase().contains(&words) || product.category.contains(&words)
-        };
-        self.stock(tenant, |stock| {
-            stock.products.iter().filter(matches).cloned().collect()
-        })
+        });
+        Ok(products)
     }
 
     /// The price of a product, at once: for the till.
-    pub(crate) fn price(&self, tenant: &Tenant, id: &str) -> Option<u64> {
-        self.stock(tenant, |stock| {
-            stock
-                .products
-                .iter()
-                .find(|p| p.id == id)
-                .map(|p| p.price_cents)
-        })
+    pub(crate) async fn price(
+        &self,
+        tenant: &Tenant,
+        id: &str,
+    ) -> Result<Option<u64>, Unavailable> {
+        let products = self.products(tenant).await?;
+        let product = products.into_iter().find(|product| product.id == id);
+        Ok(product.map(|product| product.price_cents))
     }
 
     /// Sets a price. Tells whether there is such a product.
-    pub(crate) fn set_price(&self, tenant: &Tenant, id: &str, cents: u64) -> bool {
-        self.stock(tenant, |stock| {
-            let product = stock.products.iter_mut().find(|product| product.id == id);
-            product.map(|product| product.price_cents = cents).is_some()
-        })
+    ///
+    /// In a database, `changed`, the tag of the pages that show it, is committed with the price, to be invalidated by whoever finds it there.
+    pub(crate) async fn set_price(
+        &self,
+        tenant: &Tenant,
+        id: &str,
+        cents: u64,
+        changed: &str,
+    ) -> Result<bool, Unavailable> {
+        if !PRODUCTS.iter().any(|product| product.id == id) {
+            return Ok(false);
+        }
+        match &self.stock {
+            Stock::Memory(memory) => Ok(memory.set_price(tenant, id, cents)),
+            Stock::Database(database) => {
+                database.set_price(tenant, id, cents, changed).await?;
+                Ok(true)
+            }
+        }
     }
 
-    pub(crate) fn add_order(
+    /// Books an order, and makes the response that tells of it with `created`.
+    ///
+    /// In a database, both are committed together under `claim`, and `changed` beside them: the tag of what shows the order.
+    pub(crate) async fn book(
         &self,
         tenant: &Tenant,
         new: &NewOrder,
-        total: u64,
-        payment: String,
-    ) -> Order {
-        self.stock(tenant, |stock| {
-            let order = Order {
-                id: stock.orders.len() as u64 + 1,
-                product: new.product.clone(),
-                quantity: new.quantity,
-                total_cents: total,
-                payment,
-            };
-            if stock.orders.len() < MAX_ORDERS {
-                stock.orders.push(order.clone());
+        (total, payment): (u64, String),
+        changed: &str,
+        claim: Option<&Idempotency>,
+        created: fn(&Order) -> http::Response<Full<Bytes>>,
+    ) -> Result<(Order, Response), Unavailable> {
+        let booked = match &self.stock {
+            Stock::Memory(memory) => {
+                let order = memory.add_order(tenant, new, total, payment);
+                let response = created(&order).map(Body::new);
+                (order, response)
             }
-            order
-        })
+            Stock::Database(database) => {
+                let mut order = Order {
+                    id: 0,
+                    product: new.product.clone(),
+                    quantity: new.quantity,
+                    total_cents: total,
+                    payment,
+                };
+                let response = database
+                    .book(tenant, &mut order, changed, claim, created)
+                    .await?;
+                (order, response)
+            }
+        };
+        self.booked.fetch_add(1, Ordering::Relaxed);
+        Ok(booked)
     }
 
-    pub(crate) fn orders(&self, tenant: &Tenant) -> Vec<Order> {
-        self.stock(tenant, |stock| stock.orders.clone())
+    pub(crate) async fn orders(&self, tenant: &Tenant) -> Result<Vec<Order>, Unavailable> {
+        match &self.stock {
+            Stock::Memory(memory) => Ok(memory.orders(tenant)),
+            Stock::Database(database) => database.orders(tenant).await,
+        }
     }
 
     /// What was sold, product by product.
-    pub(crate) fn sales(&self, tenant: &Tenant) -> Vec<Sale> {
+    pub(crate) async fn sales(&self, tenant: &Tenant) -> Result<Vec<Sale>, Unavailable> {
         self.reports.fetch_add(1, Ordering::Relaxed);
-        self.stock(tenant, |stock| {
-            stock
-                .products
-                .iter()
-                .map(|p| sale(p, &stock.orders))
-                .collect()
-        })
+        match &self.stock {
+            Stock::Memory(memory) => Ok(memory.sales(tenant)),
+            Stock::Database(database) => database.sales(tenant).await,
+        }
     }
 
     /// Makes readers wait, or lets them go.
@@ -169,8 +221,9 @@ impl Catalogue {
         self.reports.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn order_count(&self) -> usize {
-        self.lock().values().map(|stock| stock.orders.len()).sum()
+    /// How many orders this process has booked.
+    pub(crate) fn booked(&self) -> u64 {
+        self.booked.load(Ordering::Relaxed)
     }
 
     async fn read(&self) {
@@ -180,58 +233,61 @@ impl Catalogue {
         let _ = self.held.subscribe().wait_for(|held| !held).await;
     }
 
-    fn stock<T>(&self, tenant: &Tenant, f: impl FnOnce(&mut Stock) -> T) -> T {
-        let mut tenants = self.lock();
-        let name = if tenants.len() < MAX_TENANTS || tenants.contains_key(tenant.as_str()) {
-            tenant.as_str()
-        } else {
-            ""
-        };
-        f(tenants
-            .entry(name.to_owned())
-            .or_insert_with(|| Stock::new(name)))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Stock>> {
-        self.tenants.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Stock {
-    fn new(tenant: &str) -> Self {
-        let product = |&(id, name, category, price_cents)| Product {
-            id,
-            name,
-            category,
-            price_cents,
-        };
-        let products = if tenant.is_empty() {
-            Vec::new()
-        } else {
-            PRODUCTS.iter().map(product).collect()
-        };
-        Self {
-            products,
-            orders: Vec::new(),
+    async fn products(&self, tenant: &Tenant) -> Result<Vec<Product>, Unavailable> {
+        match &self.stock {
+            Stock::Memory(memory) => Ok(memory.products(tenant)),
+            Stock::Database(database) => database.products(tenant).await,
         }
     }
 }
 
-fn sale(product: &Product, orders: &[Order]) -> Sale {
-    let of_it = || orders.iter().filter(|order| order.product == product.id);
-    Sale {
-        product: product.id,
-        name: product.name,
-        units: of_it().map(|order| u64::from(order.quantity)).sum(),
-        revenue_cents: of_it().map(|order| order.total_cents).sum(),
+impl<E: std::error::Error + Send + Sync + 'static> From<E> for Unavailable {
+    fn from(error: E) -> Self {
+        Self(Box::new(error))
     }
 }
 
-const PRODUCTS: [(&str, &str, &str, u64); 6] = [
-    ("lamp", "Desk lamp", "light", 3900),
-    ("bulb", "Light bulb", "light", 700),
-    ("chair", "Oak chair", "seating", 12900),
-    ("stool", "Bar stool", "seating", 6900),
-    ("shelf", "Wall shelf", "storage", 4900),
-    ("box", "Storage box", "storage", 1500),
+impl fmt::Display for Unavailable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl IntoResponse for Unavailable {
+    fn into_response(self) -> Response {
+        Refusal::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "urn:storefront:problem:catalogue",
+            "The catalogue cannot be read or changed at the moment",
+            Code::Unavailable,
+        )
+        .retry_after(Duration::from_secs(1))
+        .detail(self.to_string())
+        .response(&HeaderMap::new())
+        .into_response()
+    }
+}
+
+const fn product(
+    id: &'static str,
+    name: &'static str,
+    category: &'static str,
+    price_cents: u64,
+) -> Product {
+    Product {
+        id,
+        name,
+        category,
+        price_cents,
+    }
+}
+
+/// What there is, at the price it has until somebody sets another.
+const PRODUCTS: [Product; 6] = [
+    product("lamp", "Desk lamp", "light", 3900),
+    product("bulb", "Light bulb", "light", 700),
+    product("chair", "Oak chair", "seating", 12900),
+    product("stool", "Bar stool", "seating", 6900),
+    product("shelf", "Wall shelf", "storage", 4900),
+    product("box", "Storage box", "storage", 1500),
 ];

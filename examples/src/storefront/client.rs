@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use buttress_cache::http::{CachedResponse, HttpCacheLayer};
+use buttress_circuit::feed::Trips;
 use buttress_circuit::{Backoff, Breaker, CircuitLayer, Probes, Window, consecutive, failure_rate};
 use buttress_dedup::DedupLayer;
 use buttress_trace_ctx::{Head, TraceLayer};
@@ -40,8 +41,9 @@ impl Remote {
         address: SocketAddr,
         timeout: Duration,
         stats: &Arc<Stats>,
+        trips: Option<Trips>,
     ) -> Self {
-        let breaker = breaker(name, stats);
+        let breaker = breaker(name, stats, trips);
         let connection = Client::builder(TokioExecutor::new()).build_http();
         let stack = ServiceBuilder::new()
             .map_response(|response: Response<_>| response.map(Body::new))
@@ -95,9 +97,11 @@ trait BoxedCloneSync<R>: tower::Service<R> + Sized {
 impl<S: tower::Service<R>, R> BoxedCloneSync<R> for S {}
 
 /// Opens after five failures in a row, or when half of ten calls within ten seconds fail.
-fn breaker(name: &'static str, stats: &Arc<Stats>) -> Breaker {
+///
+/// It tells `trips` when it does, for those who call the same service from other processes.
+fn breaker(name: &'static str, stats: &Arc<Stats>, trips: Option<Trips>) -> Breaker {
     let seconds = Duration::from_secs;
-    Breaker::builder(name)
+    let breaker = Breaker::builder(name)
         .trip(
             failure_rate(0.5)
                 .over(Window::time(seconds(10)))
@@ -106,7 +110,10 @@ fn breaker(name: &'static str, stats: &Arc<Stats>) -> Breaker {
         )
         .open_for(Backoff::constant(seconds(5)))
         .half_open(Probes::new(1).max_wait(seconds(5)))
-        .observer(observe::breaker(stats))
-        .build()
-        .expect("these settings are in range")
+        .observer(observe::breaker(stats));
+    let breaker = match trips {
+        Some(trips) => breaker.observer(trips),
+        None => breaker,
+    };
+    breaker.build().expect("these settings are in range")
 }

@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use buttress_circuit::State as BreakerState;
 use buttress_idempotency::{
-    Begin, BeginRequest, Fingerprint, MemoryStore, RecordKey, Recovery, Store, StoreError, Token,
+    Begin, BeginRequest, Fingerprint, RecordKey, Recovery, Store, StoreError, Token,
 };
 use http::StatusCode;
 use serde_json::json;
@@ -30,7 +30,7 @@ pub(crate) async fn ready(State(shop): State<Arc<Shop>>) -> Response {
     if let Err(error) = try_store(&shop.orders.store).await {
         reasons.push(format!("the store of order keys: {error}"));
     }
-    if shop.stopping.is_cancelled() {
+    if shop.leaving.is_cancelled() {
         reasons.push("the shop is stopping".to_owned());
     }
     if reasons.is_empty() {
@@ -40,8 +40,18 @@ pub(crate) async fn ready(State(shop): State<Arc<Shop>>) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, body).into_response()
 }
 
+/// 503 once the shop has been told to stop, for whoever balances between several. What all of them share is not looked at: that it is down is no
+/// reason to prefer one to another.
+pub(crate) async fn serving(State(shop): State<Arc<Shop>>) -> StatusCode {
+    if shop.leaving.is_cancelled() {
+        StatusCode::SERVICE_UNAVAILABLE
+    } else {
+        StatusCode::NO_CONTENT
+    }
+}
+
 /// Claims a key that nobody else has, and gives it back.
-async fn try_store(store: &MemoryStore) -> Result<(), StoreError> {
+async fn try_store(store: &impl Store) -> Result<(), StoreError> {
     let request = BeginRequest {
         key: RecordKey::from_bytes(std::array::from_fn(|_| fastrand::u8(..))),
         fingerprint: Fingerprint::from_bytes([0; 32]),

@@ -2,6 +2,8 @@
 //!
 //! `cargo demo` runs it, without a server, an environment variable or a flag. Beside the shop it starts the two services that the
 //! shop calls, on a port of their own, so that they can be broken and healed. The page at `/` shows what happens.
+//!
+//! `--redis` and `--postgres` make one shop of several such processes.
 
 mod args;
 mod caller;
@@ -9,14 +11,17 @@ mod catalogue;
 mod client;
 mod events;
 mod health;
+mod key_store;
 mod limits;
 mod observe;
 mod orders;
 mod page;
 mod products;
+mod relay;
 mod reports;
 mod router;
 mod serve;
+mod shared;
 mod shop;
 mod stats;
 mod tenant;

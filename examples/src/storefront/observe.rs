@@ -20,6 +20,9 @@ pub(crate) fn breaker(stats: &Arc<Stats>) -> impl buttress_circuit::Observer + u
                 "The {name} service failed too often, so its breaker opened. For {} s nobody calls it or waits for it: who asks gets a 503 that says when to come back.",
                 transition.open_for.unwrap_or_default().as_secs()
             ),
+            (State::Open, Cause::Adopted) => format!(
+                "Another process has found that the {name} service fails: its breaker is open here too, before anybody had to wait."
+            ),
             (State::Open, _) => {
                 format!("The probe of the {name} service failed: its breaker stays open.")
             }

@@ -8,11 +8,12 @@ use axum::response::{IntoResponse, Response};
 use buttress_circuit::Rejected;
 use buttress_idempotency::{Idempotency, NoEffect};
 use buttress_wire::{Refusal, grpc::Code};
+use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Full};
 use serde::Deserialize;
 
-use crate::catalogue::NewOrder;
+use crate::catalogue::{NewOrder, Order, Unavailable};
 use crate::events::Happening;
 use crate::products::bad_gateway;
 use crate::router::note_rejection;
@@ -34,43 +35,67 @@ pub(crate) async fn place(
     claim: Option<Extension<Idempotency>>,
     Json(new): Json<NewOrder>,
 ) -> Response {
-    let price = shop.catalogue.price(&tenant, &new.product);
-    let (Some(price), 1..=100) = (price, new.quantity) else {
-        return unprocessable();
+    let placed = try_place(&shop, &tenant, claim.as_deref(), &new).await;
+    placed.unwrap_or_else(|refused| *refused)
+}
+
+async fn try_place(
+    shop: &Shop,
+    tenant: &Tenant,
+    claim: Option<&Idempotency>,
+    new: &NewOrder,
+) -> Result<Response, Box<Response>> {
+    let unavailable = |error: Unavailable| nothing_done(error.into_response());
+    let price = shop.catalogue.price(tenant, &new.product).await;
+    let (Some(price), 1..=100) = (price.map_err(unavailable)?, new.quantity) else {
+        return Err(unprocessable());
     };
     let total = price * u64::from(new.quantity);
-    let payment = match pay(&shop, &tenant, claim, total).await {
-        Ok(payment) => payment,
-        Err(refused) => return *refused,
-    };
-    let order = shop.catalogue.add_order(&tenant, &new, total, payment);
+    let payment = pay(shop, tenant, claim, total).await?;
+    let changed = tenant.tag("sales");
+    let booked = shop
+        .catalogue
+        .book(tenant, new, (total, payment), &changed, claim, created);
+    let (order, response) = booked.await.map_err(unavailable)?;
     shop.feed.publish(
-        &tenant,
+        tenant,
         Happening::Order {
             id: order.id,
             product: order.product.clone(),
         },
     );
     // Here and not by an extension of the response: the client may have gone, and the response with it.
-    shop.pages.stored.invalidate([tenant.tag("sales")]).now();
-    let location = [(header::LOCATION, format!("/orders/{}", order.id))];
-    (StatusCode::CREATED, location, Json(order)).into_response()
+    shop.pages.stored.invalidate([changed]).now();
+    Ok(response)
+}
+
+fn created(order: &Order) -> http::Response<Full<Bytes>> {
+    // An order is a plain struct: it always has a JSON form.
+    let body = serde_json::to_vec(order).unwrap_or_default();
+    let response = http::Response::builder()
+        .status(StatusCode::CREATED)
+        .header(header::CONTENT_TYPE, "application/json")
+        .header(header::LOCATION, format!("/orders/{}", order.id));
+    response
+        .body(Full::from(body))
+        .expect("a number fits into a header field")
 }
 
 pub(crate) async fn list(State(shop): State<Arc<Shop>>, tenant: Tenant) -> Response {
-    Json(shop.catalogue.orders(&tenant)).into_response()
+    match shop.catalogue.orders(&tenant).await {
+        Ok(orders) => Json(orders).into_response(),
+        Err(unavailable) => unavailable.into_response(),
+    }
 }
 
 /// The number of the payment, or the response that says why there is none.
 async fn pay(
     shop: &Shop,
     tenant: &Tenant,
-    claim: Option<Extension<Idempotency>>,
+    claim: Option<&Idempotency>,
     cents: u64,
 ) -> Result<String, Box<Response>> {
-    let key = claim.map_or_else(random_key, |Extension(claim)| {
-        claim.downstream_key("payment")
-    });
+    let key = claim.map_or_else(random_key, |claim| claim.downstream_key("payment"));
     let request = http::Request::builder()
         .method(http::Method::POST)
         .header("idempotency-key", key);
@@ -106,8 +131,8 @@ fn nothing_done(mut response: Response) -> Box<Response> {
     Box::new(response)
 }
 
-fn unprocessable() -> Response {
-    let mut response = Refusal::new(
+fn unprocessable() -> Box<Response> {
+    let response = Refusal::new(
         StatusCode::UNPROCESSABLE_ENTITY,
         "urn:storefront:problem:order",
         "An order is for one of our products, and for 1 to 100 of it",
@@ -115,6 +140,5 @@ fn unprocessable() -> Response {
     )
     .response(&HeaderMap::new())
     .into_response();
-    response.extensions_mut().insert(NoEffect);
-    response
+    nothing_done(response)
 }

@@ -104,7 +104,7 @@ fn snapshot(shop: &Shop) -> Value {
     dedup["flights"] = flights.flights.into();
     dedup["waiters"] = flights.waiters.into();
     let mut idempotency = json!(state.idempotency);
-    idempotency["keys"] = shop.orders.store.snapshot().keys.into();
+    idempotency["keys"] = shop.orders.store.count().into();
     idempotency["running"] = shop.orders.layer.tasks().running().into();
     let breaker = |breaker: &Breaker| {
         let rejected = state.rejected_by(&breaker.name().to_string());
@@ -126,7 +126,7 @@ fn snapshot(shop: &Shop) -> Value {
             "reads": shop.catalogue.reads(), "reports": shop.catalogue.reports(),
             "held": shop.catalogue.is_held(),
         },
-        "orders": shop.catalogue.order_count(),
+        "orders": shop.catalogue.booked(),
         "subscribers": shop.feed.listeners(),
         "story": state.story,
     })
@@ -151,7 +151,7 @@ fn describe(breaker: &Breaker, rejected: u64) -> Value {
 }
 
 fn upstream(shop: &Shop, name: &str) -> Value {
-    shop.upstream.service(name).map_or(Value::Null, |service| {
+    shop.service(name).map_or(Value::Null, |service| {
         let Conditions {
             failure_rate,
             latency_ms,
@@ -169,7 +169,7 @@ pub(crate) async fn treat(
     State(shop): State<Arc<Shop>>,
     Path((service, treatment)): Path<(String, String)>,
 ) -> StatusCode {
-    let Some(service) = shop.upstream.service(&service) else {
+    let Some(service) = shop.service(&service) else {
         return StatusCode::NOT_FOUND;
     };
     let now = service.conditions();

@@ -24,8 +24,10 @@ pub(crate) async fn product(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Response {
-    let Some(product) = shop.catalogue.product(&tenant, &id).await else {
-        return not_found(&headers);
+    let product = match shop.catalogue.product(&tenant, &id).await {
+        Ok(Some(product)) => product,
+        Ok(None) => return not_found(&headers),
+        Err(unavailable) => return unavailable.into_response(),
     };
     let mut response = ([FRESH], Json(&product)).into_response();
     response
@@ -45,7 +47,10 @@ pub(crate) async fn search(
     tenant: Tenant,
     Query(search): Query<Search>,
 ) -> Response {
-    let found = shop.catalogue.search(&tenant, &search.q).await;
+    let found = match shop.catalogue.search(&tenant, &search.q).await {
+        Ok(found) => found,
+        Err(unavailable) => return unavailable.into_response(),
+    };
     let tags = CacheTags::from_iter(found.iter().map(|product| tag(&tenant, product.id)));
     let mut response = ([FRESH], Json(&found)).into_response();
     response.extensions_mut().insert(tags);
@@ -65,8 +70,14 @@ pub(crate) async fn set_price(
     headers: HeaderMap,
     Json(new): Json<NewPrice>,
 ) -> Response {
-    if !shop.catalogue.set_price(&tenant, &id, new.price_cents) {
-        return not_found(&headers);
+    let changed = tag(&tenant, &id);
+    let set = shop
+        .catalogue
+        .set_price(&tenant, &id, new.price_cents, &changed);
+    match set.await {
+        Ok(true) => {}
+        Ok(false) => return not_found(&headers),
+        Err(unavailable) => return unavailable.into_response(),
     }
     shop.feed.publish(
         &tenant,
@@ -79,7 +90,7 @@ pub(crate) async fn set_price(
         Json(serde_json::json!({ "product": id, "price_cents": new.price_cents })).into_response();
     response
         .extensions_mut()
-        .insert(CacheInvalidate::from_iter([tag(&tenant, &id)]));
+        .insert(CacheInvalidate::from_iter([changed]));
     response
 }
 

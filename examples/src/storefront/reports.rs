@@ -31,7 +31,10 @@ pub(crate) async fn sales(
     tenant: Tenant,
     negotiated: Negotiated<Formats>,
 ) -> Response {
-    let rows = shop.catalogue.sales(&tenant);
+    let rows = match shop.catalogue.sales(&tenant).await {
+        Ok(rows) => rows,
+        Err(unavailable) => return unavailable.into_response(),
+    };
     let mut response = match negotiated.attachment("sales").rows(&rows) {
         Ok(response) => response.into_response(),
         // An error is nobody's report: no cache may keep it.

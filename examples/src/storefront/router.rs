@@ -74,6 +74,7 @@ fn operations(shop: &Arc<Shop>) -> Router {
     Router::new()
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
+        .route("/health/serving", get(health::serving))
         .route("/favicon.ico", get(page::favicon))
         .route("/.well-known/jwks.json", get(caller::public_keys))
         .route("/demo/token", get(caller::mint))

@@ -6,18 +6,23 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::{fmt, io};
 
+use buttress_idempotency::Purge;
 use examples::told_to_stop;
 use tokio::net::TcpListener;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::args::Args;
+use crate::shared::{BadUrl, Shared};
 use crate::shop::Shop;
-use crate::{router, upstream};
+use crate::upstream::Upstream;
+use crate::{relay, router, upstream};
 
 /// Why the storefront could not run.
 #[derive(Debug)]
 pub(crate) enum Failure {
     GaveUp(Duration),
+    Flag(BadUrl),
     Listen(&'static str, SocketAddr, io::Error),
     Serve(io::Error),
 }
@@ -37,6 +42,7 @@ impl fmt::Display for Failure {
             Self::GaveUp(grace) => {
                 write!(f, "gave up on what was still under way after {grace:?}")
             }
+            Self::Flag(BadUrl(flag, error)) => write!(f, "{flag} says nothing to us: {error}"),
             Self::Serve(error) => write!(f, "the server broke: {error}"),
         }
     }
@@ -44,54 +50,105 @@ impl fmt::Display for Failure {
 
 /// Serves until the process is told to stop, and then lets what is under way come to its end.
 pub(crate) async fn run(args: Args) -> Result<(), Failure> {
-    let shop_listener = listen("--listen", args.listen).await?;
-    let upstream_listener = listen("--upstream", args.upstream).await?;
-    let upstream_address = upstream_listener.local_addr().map_err(Failure::Serve)?;
-    let address = shop_listener.local_addr().map_err(Failure::Serve)?;
-    let stopping = CancellationToken::new();
-    let upstream_stopping = CancellationToken::new();
-
-    let upstream = upstream::Upstream::new();
-    let upstream_server = tokio::spawn(serve_until(
-        upstream_listener,
-        upstream::router(Arc::clone(&upstream)),
-        upstream_stopping.clone(),
-    ));
-    let shop = Arc::new(Shop::new(
-        upstream,
-        upstream_address,
-        &args,
-        stopping.clone(),
-    ));
+    let shared = args
+        .shared()
+        .map(|(redis, postgres)| Shared::open(redis, postgres));
+    let (shared, pages) = shared.transpose().map_err(Failure::Flag)?.unzip();
+    let listener = listen("--listen", args.listen).await?;
+    let address = listener.local_addr().map_err(Failure::Serve)?;
+    let services = Services::start(&args).await?;
+    let upstream = services.own.as_ref().map(|own| Arc::clone(&own.upstream));
+    let shop = Shop::new(upstream, services.address, &args, shared.as_ref(), pages);
+    let shop = Arc::new(shop);
     let app = router::router(&shop, args.quiet);
     let told = told_to_stop();
-    greet(address, upstream_address);
+    greet(address, services.address);
 
-    let forgetting = tokio::spawn(shop.limits.clone().forget_the_idle());
-    let mut server = tokio::spawn(serve_until(shop_listener, app, stopping.clone()));
+    let background = background(&shop, shared);
+    let mut server = tokio::spawn(serve_until(listener, app, shop.stopping.clone()));
     tokio::select! {
         () = told => {}
         ended = &mut server => return flatten(ended),
     }
     say(format_args!("stopping: finishing what is under way"));
-    stopping.cancel();
+    shop.leaving.cancel();
+    tokio::time::sleep(args.linger()).await;
+    shop.stopping.cancel();
     finish(&shop, server, args.grace()).await?;
-    forgetting.abort();
-    upstream_stopping.cancel();
-    let _ = upstream_server.await;
+    drop(background);
+    services.stop().await;
     say(format_args!("stopped"));
     Ok(())
+}
+
+/// The services that the shop calls, where they are.
+struct Services {
+    address: SocketAddr,
+    own: Option<OwnServices>,
+}
+
+/// Those that were started with it.
+struct OwnServices {
+    upstream: Arc<Upstream>,
+    stopping: CancellationToken,
+    server: JoinHandle<io::Result<()>>,
+}
+
+impl Services {
+    async fn start(args: &Args) -> Result<Self, Failure> {
+        if let Some(address) = args.services {
+            return Ok(Self { address, own: None });
+        }
+        let listener = listen("--upstream", args.upstream).await?;
+        let address = listener.local_addr().map_err(Failure::Serve)?;
+        let (upstream, stopping) = (Upstream::new(), CancellationToken::new());
+        let app = upstream::router(Arc::clone(&upstream));
+        let server = tokio::spawn(serve_until(listener, app, stopping.clone()));
+        let own = OwnServices {
+            upstream,
+            stopping,
+            server,
+        };
+        Ok(Self {
+            address,
+            own: Some(own),
+        })
+    }
+
+    async fn stop(self) {
+        if let Some(own) = self.own {
+            own.stopping.cancel();
+            let _ = own.server.await;
+        }
+    }
+}
+
+/// What goes on beside the requests, until it is dropped.
+fn background(shop: &Shop, shared: Option<Shared>) -> JoinSet<()> {
+    let mut tasks = JoinSet::new();
+    tasks.spawn(shop.limits.clone().forget_the_idle());
+    if let Some(shared) = shared {
+        let purge = Purge::new(shop.orders.store.clone());
+        tasks.spawn(async { match purge.run().await {} });
+        let (pages, database) = (shop.pages.stored.clone(), shared.database.clone());
+        tasks.spawn(relay::run(pages, database));
+        let breakers = [&shop.payments, &shop.recommendations].map(|to| to.breaker.clone());
+        tasks.spawn(shared.share_trips(breakers.to_vec()));
+    }
+    tasks
 }
 
 /// Lets requests end, then what outlives its request.
 async fn finish(
     shop: &Shop,
-    server: tokio::task::JoinHandle<io::Result<()>>,
+    server: JoinHandle<io::Result<()>>,
     grace: Duration,
 ) -> Result<(), Failure> {
     let all = async {
         let served = flatten(server.await);
         shop.orders.layer.tasks().drain().await;
+        // What is on its way to the other processes.
+        shop.pages.stored.drain(grace).await;
         served
     };
     match tokio::time::timeout(grace, all).await {
@@ -159,6 +216,6 @@ pub(crate) fn say(words: fmt::Arguments<'_>) {
     clippy::print_stderr,
     reason = "this is a program, and this is its voice"
 )]
-pub(crate) fn complain(error: &Failure) {
+pub(crate) fn complain(error: &dyn fmt::Display) {
     eprintln!("storefront: {error}");
 }

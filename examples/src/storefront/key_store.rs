@@ -1,0 +1,92 @@
+//! Where the keys of orders are: in this process, or in the Postgres that several share.
+
+use std::any::Any;
+use std::time::Duration;
+
+use buttress_idempotency::{
+    Begin, BeginRequest, Claim, MemoryStore, PostgresStore, Record, RecordKey, Standing, Store,
+    StoreError, Token,
+};
+
+#[derive(Clone, Debug)]
+pub(crate) enum KeyStore {
+    Memory(MemoryStore),
+    Postgres(PostgresStore),
+}
+
+/// The same call to whichever it is.
+macro_rules! either {
+    ($store:expr, $inside:ident => $call:expr) => {
+        match $store {
+            KeyStore::Memory($inside) => $call,
+            KeyStore::Postgres($inside) => $call,
+        }
+    };
+}
+
+impl KeyStore {
+    /// How many keys are kept; of those in Postgres nobody keeps count.
+    pub(crate) fn count(&self) -> Option<usize> {
+        match self {
+            Self::Memory(store) => Some(store.snapshot().keys),
+            Self::Postgres(_) => None,
+        }
+    }
+}
+
+impl Store for KeyStore {
+    async fn begin(&self, request: BeginRequest) -> Result<Begin, StoreError> {
+        either!(self, store => store.begin(request).await)
+    }
+
+    async fn look(&self, request: &BeginRequest) -> Result<Option<Begin>, StoreError> {
+        either!(self, store => store.look(request).await)
+    }
+
+    async fn renew(&self, claim: &Claim, lease: Duration) -> Result<(), StoreError> {
+        either!(self, store => store.renew(claim, lease).await)
+    }
+
+    async fn seize(
+        &self,
+        claim: &Claim,
+        token: Token,
+        lease: Duration,
+    ) -> Result<Claim, StoreError> {
+        either!(self, store => store.seize(claim, token, lease).await)
+    }
+
+    async fn complete(
+        &self,
+        claim: &Claim,
+        record: Record,
+        ttl: Duration,
+    ) -> Result<(), StoreError> {
+        either!(self, store => store.complete(claim, record, ttl).await)
+    }
+
+    async fn abandon(&self, claim: &Claim) -> Result<(), StoreError> {
+        either!(self, store => store.abandon(claim).await)
+    }
+
+    async fn purge(&self, limit: usize) -> Result<usize, StoreError> {
+        either!(self, store => store.purge(limit).await)
+    }
+
+    async fn confirm(&self, claim: &Claim) -> Result<Standing, StoreError> {
+        either!(self, store => store.confirm(claim).await)
+    }
+
+    async fn unknown(&self, limit: usize) -> Result<Vec<Claim>, StoreError> {
+        either!(self, store => store.unknown(limit).await)
+    }
+
+    async fn changed(&self, key: &RecordKey) {
+        either!(self, store => store.changed(key).await);
+    }
+
+    /// The one inside, of whose database a handler's transaction is.
+    fn as_any(&self) -> &dyn Any {
+        either!(self, store => store.as_any())
+    }
+}

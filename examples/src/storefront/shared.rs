@@ -1,0 +1,57 @@
+//! What several processes share: stock and the keys of orders in Postgres, pages and the trips of breakers over Redis.
+
+use std::future::Future;
+use std::time::Duration;
+
+use buttress_cache::http::{CachedResponse, ResponseCodec};
+use buttress_cache::l2::{RedisL2, SecondLevel};
+use buttress_circuit::Breaker;
+use buttress_circuit::feed::{Policy, RedisFeed, Sharing, Trips};
+
+use crate::catalogue::Database;
+
+pub(crate) struct Shared {
+    pub(crate) database: Database,
+    trips: RedisFeed,
+    sharing: Sharing,
+}
+
+/// How late a process may know of a page that another one has changed.
+const MAX_LAG: Duration = Duration::from_secs(1);
+
+/// A URL that says nothing to us, and the flag it came with.
+#[derive(Debug)]
+pub(crate) struct BadUrl(pub(crate) &'static str, pub(crate) String);
+
+impl Shared {
+    /// All of it, and the second level of the pages. It connects later, and again when a connection is lost: neither server has to be there now.
+    pub(crate) fn open(
+        redis: &str,
+        postgres: &str,
+    ) -> Result<(Self, SecondLevel<CachedResponse>), BadUrl> {
+        let bad = |error: redis::RedisError| BadUrl("--redis", error.to_string());
+        let database = Database::open(postgres);
+        let pages = RedisL2::open(redis, "storefront:pages:v1").map_err(bad)?;
+        let shared = Self {
+            database: database.map_err(|error| BadUrl("--postgres", error.to_string()))?,
+            trips: RedisFeed::new(redis::Client::open(redis).map_err(bad)?, "storefront:trips"),
+            sharing: Sharing::new(Policy::Adopt),
+        };
+        let pages = SecondLevel::new(pages, ResponseCodec).max_lag(MAX_LAG);
+        Ok((shared, pages))
+    }
+
+    /// What hears of the trips of this process.
+    pub(crate) fn trips(&self) -> Trips {
+        self.sharing.trips()
+    }
+
+    /// Tells the others of trips, and `breakers` of theirs, for as long as it is polled.
+    pub(crate) fn share_trips(self, breakers: Vec<Breaker>) -> impl Future<Output = ()> {
+        let find = move |name: &str| {
+            let found = breakers.iter().find(|breaker| &**breaker.name() == name);
+            found.cloned()
+        };
+        async move { match self.sharing.run(self.trips, find).await {} }
+    }
+}

@@ -1,0 +1,254 @@
+//! Orders, price changes and reads through three shops, while shops, Redis and Postgres are killed at random.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::ledger::{BOUND, Ledger};
+use crate::process::{Answer, Process, pace};
+use crate::world::World;
+
+/// `PROCESSES_ROUNDS` makes it longer.
+const ROUNDS: usize = 6;
+const ORDERS: usize = 12;
+const CHANGES: u64 = 4;
+const PRODUCTS: [&str; 3] = ["lamp", "chair", "shelf"];
+
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    Shop(usize),
+    Redis,
+    Postgres,
+}
+
+impl Fault {
+    /// Each kind in its turn, and a shop at random.
+    fn of(round: usize) -> Self {
+        match round % 3 {
+            0 => Self::Shop(fastrand::usize(..3)),
+            1 => Self::Redis,
+            _ => Self::Postgres,
+        }
+    }
+}
+
+/// What those who ask know of each other.
+#[derive(Clone)]
+struct Story {
+    gateway: Process,
+    shops: Vec<Process>,
+    ledger: Arc<Ledger>,
+    /// The body of each order's response, by its key.
+    placed: Arc<Mutex<HashMap<String, Value>>>,
+    /// How many requests have come to an end.
+    asked: watch::Sender<usize>,
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_is_killed_orders_are_placed_once_and_prices_are_seen_in_time() {
+    let rounds = std::env::var("PROCESSES_ROUNDS").map_or(ROUNDS, |rounds| rounds.parse().unwrap());
+    let mut world = World::with(3).await;
+    let gateway = world.gateway().await;
+    let story = Story {
+        gateway: gateway.clone(),
+        shops: world.shops.clone(),
+        ledger: Arc::default(),
+        placed: Arc::default(),
+        asked: watch::Sender::new(0),
+    };
+    for round in 0..rounds {
+        let fault = Fault::of(round);
+        let (reads, work) = (story.read_on(), story.work(round));
+        story.inject(fault, &mut world).await;
+        // Whoever fails ends the test here.
+        work.join_all().await;
+        story.settle().await;
+        world.until_passed_on(&gateway).await;
+        reads.shutdown_and_check().await;
+    }
+    story.check(&world).await;
+}
+
+impl Story {
+    /// Orders and changes of prices, each of them asked for until it is done.
+    fn work(&self, round: usize) -> JoinSet<()> {
+        let mut work = JoinSet::new();
+        for n in 0..ORDERS {
+            let (story, key) = (self.clone(), format!("order {round} {n}"));
+            work.spawn(async move { story.order(key, n).await });
+        }
+        for product in PRODUCTS {
+            let story = self.clone();
+            work.spawn(async move { story.change_prices(product, round).await });
+        }
+        work
+    }
+
+    async fn order(&self, key: String, n: usize) {
+        let product = PRODUCTS[n % PRODUCTS.len()];
+        let order = json!({ "product": product, "quantity": 1 + n }).to_string();
+        let first = self.insist("POST", "/orders", &key, &order, 201).await;
+        // Some clients have not heard, and ask again.
+        if n.is_multiple_of(3) {
+            let again = self.insist("POST", "/orders", &key, &order, 201).await;
+            assert_eq!(again.body, first.body, "a replay, to the byte");
+        }
+        let known = self.placed.lock().unwrap().insert(key, first.json());
+        assert!(known.is_none());
+    }
+
+    async fn change_prices(&self, product: &'static str, round: usize) {
+        for n in 1..=CHANGES {
+            let cents = 100_000 + round as u64 * CHANGES + n;
+            let (path, body) = (
+                format!("/products/{product}"),
+                json!({ "price_cents": cents }).to_string(),
+            );
+            self.insist("PUT", &path, "", &body, 200).await;
+            self.ledger.committed(product, cents);
+        }
+    }
+
+    /// Asks until it is answered so. What says that nothing was done, or that nobody knows, is asked again.
+    async fn insist(&self, method: &str, path: &str, key: &str, body: &str, wanted: u16) -> Answer {
+        let insist = async {
+            loop {
+                let answer = self.gateway.send(method, path, key, body).await;
+                self.asked.send_modify(|asked| *asked += 1);
+                match answer {
+                    Some(answer) if answer.status == wanted => return answer,
+                    Some(answer) if !matches!(answer.status.as_u16(), 409 | 502..=504) => {
+                        panic!("{method} {path}: {answer:?}")
+                    }
+                    _ => pace().await,
+                }
+            }
+        };
+        examples::within_reason(insist).await
+    }
+
+    /// Reads prices through the gateway and at each shop, until it is told to end.
+    fn read_on(&self) -> Readers {
+        let (ending, _) = watch::channel(false);
+        let mut tasks = JoinSet::new();
+        let whom = self.shops.iter().chain([&self.gateway]);
+        for (n, whom) in whom.cloned().enumerate() {
+            let (story, ending) = (self.clone(), ending.subscribe());
+            tasks.spawn(async move {
+                let mut shown = 0;
+                while !*ending.borrow() {
+                    for product in PRODUCTS {
+                        shown += usize::from(story.read(&whom, product).await);
+                    }
+                    pace().await;
+                }
+                assert!(shown > 0, "nothing was ever shown by {n}");
+            });
+        }
+        Readers { ending, tasks }
+    }
+
+    /// Whether it was shown; if so, it is not too old.
+    async fn read(&self, whom: &Process, product: &str) -> bool {
+        let lowest = self.ledger.lowest(product);
+        let page = whom.get(&format!("/products/{product}")).await;
+        self.asked.send_modify(|asked| *asked += 1);
+        match page.filter(|page| page.status == 200) {
+            Some(page) => {
+                let shown = page.json()["price_cents"].as_u64().unwrap();
+                assert!(
+                    shown >= lowest,
+                    "{product} for {shown}, which is below {lowest}: {page:?}"
+                );
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Kills and heals in the midst of the requests, each when some more of them have come to an end.
+    async fn inject(&self, fault: Fault, world: &mut World) {
+        self.after(fastrand::usize(10..40)).await;
+        match fault {
+            Fault::Shop(n) => self.shops[n].kill().await,
+            Fault::Redis => {
+                world.redis.kill();
+                self.ledger.disturb(false);
+            }
+            Fault::Postgres => {
+                self.ledger.disturb(true);
+                world.postgres.kill();
+            }
+        }
+        self.after(fastrand::usize(30..80)).await;
+        match fault {
+            Fault::Shop(n) => self.shops[n].restart().await,
+            Fault::Redis => world.redis.restart().unwrap(),
+            Fault::Postgres => world.postgres.restart().unwrap(),
+        }
+        if !matches!(fault, Fault::Shop(_)) {
+            self.ledger.disturb(false);
+        }
+    }
+
+    async fn after(&self, requests: usize) {
+        let until = *self.asked.borrow() + requests;
+        let mut asked = self.asked.subscribe();
+        let reached = asked.wait_for(|asked| *asked >= until);
+        drop(examples::within_reason(reached).await.unwrap());
+    }
+
+    /// All shops are well, and show what is current no later than is promised.
+    async fn settle(&self) {
+        for shop in &self.shops {
+            shop.until_ready().await;
+        }
+        let current = async {
+            for shop in &self.shops {
+                for product in PRODUCTS {
+                    let cents = self.ledger.current(product);
+                    let path = format!("/products/{product}");
+                    let is_current = |page: &Answer| {
+                        page.status == 200 && page.json()["price_cents"].as_u64() == cents
+                    };
+                    shop.until(&path, is_current).await;
+                }
+            }
+        };
+        let current = tokio::time::timeout(BOUND, current).await;
+        current.expect("every shop shows every price in time");
+    }
+
+    /// One order for each key, as it was answered, and one charge for each order.
+    async fn check(&self, world: &World) {
+        let placed = self.placed.lock().unwrap().clone();
+        let charges = world.payments.charges();
+        for shop in &self.shops {
+            let orders = shop.get("/orders").await.unwrap().json();
+            let orders = orders.as_array().unwrap();
+            assert_eq!(orders.len(), placed.len(), "one order for each key");
+            for (key, order) in &placed {
+                assert!(orders.contains(order), "{key} is lost: {order}");
+                let payment = order["payment"].as_str().unwrap();
+                assert!(charges.contains_key(payment), "{key} is not paid for");
+            }
+        }
+        assert_eq!(charges.len(), placed.len(), "one charge for each order");
+    }
+}
+
+struct Readers {
+    ending: watch::Sender<bool>,
+    tasks: JoinSet<()>,
+}
+
+impl Readers {
+    /// Ends the readers, and fails if one has seen what it may not.
+    async fn shutdown_and_check(self) {
+        self.ending.send_replace(true);
+        self.tasks.join_all().await;
+    }
+}

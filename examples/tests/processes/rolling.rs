@@ -1,0 +1,63 @@
+//! A rolling restart under load: no request is lost.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use serde_json::json;
+use tokio::task::JoinSet;
+
+use crate::process::Process;
+use crate::world::World;
+
+const CLIENTS: usize = 6;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rolling_restart_under_load_loses_no_request() {
+    let world = World::with(3).await;
+    let gateway = world.gateway().await;
+    let (ending, placed) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicUsize::new(0)),
+    );
+    let mut clients = JoinSet::new();
+    for n in 0..CLIENTS {
+        let (gateway, ending, placed) = (gateway.clone(), Arc::clone(&ending), Arc::clone(&placed));
+        clients.spawn(async move {
+            for turn in 0.. {
+                if ending.load(Ordering::Relaxed) {
+                    return;
+                }
+                ask(&gateway, n, turn).await;
+                placed.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+    }
+    for shop in &world.shops {
+        assert_eq!(shop.stop().await, Some(0), "it finishes what is under way");
+        shop.restart().await;
+        shop.until_ready().await;
+        world.until_passed_on(&gateway).await;
+    }
+    ending.store(true, Ordering::Relaxed);
+    clients.join_all().await;
+    let orders = gateway.get("/orders").await.unwrap().json();
+    let placed = placed.load(Ordering::Relaxed);
+    assert_eq!(orders.as_array().unwrap().len(), placed, "one for each");
+    assert!(placed > 3 * CLIENTS, "{placed} orders are no load");
+}
+
+/// Three requests, of which none is asked twice: each is answered, and well.
+async fn ask(gateway: &Process, client: usize, turn: usize) {
+    let key = format!("order {client} {turn}");
+    let order = json!({ "product": "lamp", "quantity": 1 }).to_string();
+    let requests = [
+        ("POST", "/orders", &*key, &*order, 201),
+        ("GET", "/products/lamp", "", "", 200),
+        ("PUT", "/products/box", "", r#"{"price_cents":1}"#, 200),
+    ];
+    for (method, path, key, body, wanted) in requests {
+        let answer = gateway.send(method, path, key, body).await;
+        let answer = answer.unwrap_or_else(|| panic!("{method} {path} was lost"));
+        assert_eq!(answer.status, wanted, "{method} {path}: {answer:?}");
+    }
+}
