@@ -56,10 +56,15 @@ impl<B: Body, K: Sink> Body for TraceBody<B, K> {
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let this = self.project();
         let mut inner = this.inner.as_pin_mut().expect("present until dropped");
-        let polled = this.exchange.enter(|| inner.as_mut().poll_frame(cx));
+        let polled;
+        if let Some(_entered) = this.exchange.enter_silently() {
+            polled = inner.as_mut().poll_frame(cx);
+        } else {
+            polled = this.exchange.enter(|| inner.as_mut().poll_frame(cx));
+        }
         match &polled {
             Poll::Pending => {}
-            Poll::Ready(Some(Ok(frame))) => this.exchange.on_frame(frame, inner.is_end_stream()),
+            Poll::Ready(Some(Ok(frame))) => this.exchange.on_frame(frame, &*inner),
             Poll::Ready(Some(Err(_))) => this.exchange.finish(Outcome::BodyError),
             Poll::Ready(None) => this.exchange.finish(Outcome::Complete),
         }

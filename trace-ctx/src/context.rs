@@ -12,7 +12,7 @@ use crate::{
 /// The layers put it into the extensions of the request, and it is [`current()`](crate::current) while they
 /// poll. Cloning allocates nothing.
 ///
-/// It is small, since it moves in and out of its thread's slot at every poll. What few requests have beside their ids is behind one shared
+/// It is small, since a request has two of them, and calls made for it more. What few requests have beside their ids is behind one shared
 /// allocation.
 #[derive(Clone, Debug)]
 pub struct TraceContext {
@@ -22,6 +22,8 @@ pub struct TraceContext {
     pub(crate) sampling: Sampling,
     pub(crate) random: bool,
     pub(crate) origin: Origin,
+    /// Whether a sink is to be told of this very span: of others no notes are kept.
+    pub(crate) is_told: bool,
     pub(crate) request_id: RequestId,
     rare: Option<Arc<Rare>>,
 }
@@ -123,6 +125,7 @@ impl TraceContext {
             sampling: Sampling::Defer,
             random: ids.is_random(),
             origin: Origin::New,
+            is_told: false,
             request_id: RequestId::of(request_id, ids),
             rare: None,
         }
@@ -143,6 +146,7 @@ impl TraceContext {
             sampling,
             random: remote.parent.flags.is_random(),
             origin: Origin::Continued,
+            is_told: false,
             request_id: RequestId::of(request_id, ids),
             rare: Rare::with(&mut remote.state),
         }
@@ -255,6 +259,11 @@ impl TraceContext {
         if notes.len() < MAX_NOTES {
             notes.push(note);
         }
+    }
+
+    /// Gives back what is behind the shared allocation.
+    pub(crate) fn forget_rare(&mut self) {
+        self.rare = None;
     }
 
     fn rare_mut(&mut self) -> &mut Rare {

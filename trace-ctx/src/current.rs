@@ -7,10 +7,10 @@ use std::{
 
 use pin_project_lite::pin_project;
 
-use crate::{Note, TraceContext};
+use crate::{Note, TraceContext, place::Place};
 
 thread_local! {
-    static CURRENT: RefCell<Option<TraceContext>> = const { RefCell::new(None) };
+    static CURRENT: RefCell<Place> = const { RefCell::new(Place::EMPTY) };
 }
 
 /// The context of whatever is being polled on this thread.
@@ -20,10 +20,10 @@ thread_local! {
 #[must_use]
 pub fn current() -> Option<TraceContext> {
     // Fails only while the thread is torn down: there is no current context any more.
-    CURRENT
-        .try_with(|current| current.borrow().clone())
-        .ok()
-        .flatten()
+    let current = CURRENT.try_with(|current| current.borrow().get().cloned());
+    let mut copy = current.ok().flatten()?;
+    copy.is_told = false;
+    Some(copy)
 }
 
 /// Lends the current context. `look` must not call code of the user: no context could be entered meanwhile.
@@ -33,20 +33,23 @@ pub(crate) fn with<R>(look: impl FnOnce(Option<&TraceContext>) -> R) -> R {
     let lent = CURRENT.try_with(|current| {
         let current = current.try_borrow();
         let look = look.take().expect("called once");
-        look(current.as_deref().ok().and_then(Option::as_ref))
+        look(current.as_deref().ok().and_then(Place::get))
     });
     // The thread is being torn down: there is no current context any more.
     lent.unwrap_or_else(|_| look.take().expect("not called")(None))
 }
 
-/// Adds a note to the current context, if there is one. Made only then.
+/// Adds a note to the current context, if a sink is to be told of it. Made only then.
 pub(crate) fn note(make: impl FnOnce() -> Note) {
     // Fails only while the thread is torn down: there is no current context any more.
     let _ = CURRENT.try_with(|current| {
-        let is_wanted = current.borrow().is_some();
+        let is_wanted = current
+            .borrow()
+            .get()
+            .is_some_and(|context| context.is_told);
         // Made while nothing is borrowed: words of an error are code of the user.
         let note = is_wanted.then(make);
-        if let (Some(current), Some(note)) = (&mut *current.borrow_mut(), note) {
+        if let (Some(current), Some(note)) = (current.borrow_mut().get_mut(), note) {
             current.note(note);
         }
     });
@@ -55,20 +58,19 @@ pub(crate) fn note(make: impl FnOnce() -> Note) {
 /// Changes the current context, if there is one. `change` must not call code of the user.
 pub(crate) fn change(change: impl FnOnce(&mut TraceContext)) {
     // Fails only while the thread is torn down: there is no current context any more.
-    let _ = CURRENT.try_with(|current| current.borrow_mut().as_mut().map(change));
+    let _ = CURRENT.try_with(|current| current.borrow_mut().get_mut().map(change));
 }
 
-/// Makes a context current until dropped, also by a panic.
+/// Makes a context current until dropped, also by a panic. What is moved is where it is, and not the context.
 pub(crate) struct Entered<'a> {
     /// While we live: what was current before.
-    slot: &'a mut Option<TraceContext>,
+    slot: &'a mut Place,
 }
 
 impl<'a> Entered<'a> {
     #[inline(always)]
-    pub(crate) fn new(slot: &'a mut Option<TraceContext>) -> Self {
-        // Fails only while the thread is torn down, and then for both exchanges of a pair.
-        let _ = CURRENT.try_with(|current| exchange(&mut current.borrow_mut(), slot));
+    pub(crate) fn new(slot: &'a mut Place) -> Self {
+        swap(slot);
         Self { slot }
     }
 }
@@ -76,25 +78,14 @@ impl<'a> Entered<'a> {
 impl Drop for Entered<'_> {
     #[inline(always)]
     fn drop(&mut self) {
-        let _ = CURRENT.try_with(|current| exchange(self.slot, &mut current.borrow_mut()));
+        swap(self.slot);
     }
 }
 
-/// A swap that moves one context, not two, in the common case that `to` has none.
 #[inline(always)]
-fn exchange(to: &mut Option<TraceContext>, from: &mut Option<TraceContext>) {
-    if to.is_none() {
-        *to = from.take();
-    } else {
-        swap(to, from);
-    }
-}
-
-/// Apart, so that the common case is small enough to stand where it is used.
-#[cold]
-#[inline(never)]
-fn swap(one: &mut Option<TraceContext>, other: &mut Option<TraceContext>) {
-    mem::swap(one, other);
+fn swap(slot: &mut Place) {
+    // Fails only while the thread is torn down, and then for both swaps of a pair.
+    let _ = CURRENT.try_with(|current| mem::swap(&mut *current.borrow_mut(), slot));
 }
 
 /// Gives futures a context of their own.
@@ -103,7 +94,7 @@ pub trait InTrace: Future + Sized {
     fn in_trace(self, context: TraceContext) -> Traced<Self> {
         Traced {
             inner: Some(self),
-            context: Some(context),
+            context: Place::of(context),
         }
     }
 
@@ -120,7 +111,7 @@ pub trait InTrace: Future + Sized {
     fn in_current_trace(self) -> Traced<Self> {
         Traced {
             inner: Some(self),
-            context: current(),
+            context: current().map(Place::of).unwrap_or_default(),
         }
     }
 }
@@ -137,7 +128,7 @@ impl TraceContext {
     /// # assert!(work.join().unwrap());
     /// ```
     pub fn scope<R>(self, run: impl FnOnce() -> R) -> R {
-        let mut slot = Some(self);
+        let mut slot = Place::of(self);
         let _entered = Entered::new(&mut slot);
         run()
     }
@@ -174,7 +165,7 @@ pin_project! {
     pub struct Traced<F> {
         #[pin]
         inner: Option<F>,
-        context: Option<TraceContext>,
+        context: Place,
     }
 
     impl<F> PinnedDrop for Traced<F> {
@@ -202,7 +193,7 @@ impl<F: Future> Future for Traced<F> {
 impl<F: fmt::Debug> fmt::Debug for Traced<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Traced")
-            .field("context", &self.context)
+            .field("context", &self.context.get())
             .finish_non_exhaustive()
     }
 }

@@ -6,7 +6,7 @@ use http_body::{Body, Frame};
 
 use crate::{
     Finished, Head, Outcome, RouteName, Sink, Started, TraceContext, current::Entered,
-    shared::Shared,
+    place::Place, shared::Shared,
 };
 
 /// One request and its response, from the call to the end of the body: its context, and what is told when it ends.
@@ -16,8 +16,8 @@ use crate::{
 pub(crate) struct Exchange<K: Sink> {
     /// `None` where there is nobody to tell and nothing to answer: counting references costs as much as the rest of a poll.
     shared: Option<Arc<Shared<K>>>,
-    /// `None` only while [`Entered`].
-    context: Option<TraceContext>,
+    /// Empty only while [`Entered`].
+    context: Place,
     /// `None` if no sink wants the request, or it has been told.
     ///
     /// Boxed, so that futures and bodies stay small where nobody listens.
@@ -43,7 +43,7 @@ struct Record<P> {
 impl<K: Sink> Exchange<K> {
     pub(crate) fn begin<B>(
         shared: &Arc<Shared<K>>,
-        context: TraceContext,
+        mut context: TraceContext,
         request: &Request<B>,
     ) -> Self {
         let head = Head::of(request);
@@ -53,10 +53,11 @@ impl<K: Sink> Exchange<K> {
             let started_at = shared.clock.now();
             Box::new(Record::new(span, head, started.into_route(), started_at))
         });
+        context.is_told = record.is_some();
         let is_needed = record.is_some() || shared.answer.says_something;
         Self {
             shared: is_needed.then(|| shared.clone()),
-            context: Some(context),
+            context: Place::of(context),
             record,
         }
     }
@@ -87,24 +88,27 @@ impl<K: Sink> Exchange<K> {
             if let Some(record) = &mut self.record {
                 record.on_head(shared, response);
             }
-            if let Some(context) = &self.context {
+            if let Some(context) = self.context.get() {
                 shared.answer(context, response);
             }
         }
-        self.on_progress(response.body().is_end_stream());
+        self.on_progress(response.body());
     }
 
     /// A frame is being passed on.
-    pub(crate) fn on_frame<D: Buf>(&mut self, frame: &Frame<D>, was_last: bool) {
+    pub(crate) fn on_frame<B: Body>(&mut self, frame: &Frame<B::Data>, body: &B) {
         if let Some(record) = &mut self.record {
             record.on_frame(frame);
         }
-        self.on_progress(was_last);
+        self.on_progress(body);
     }
 
     /// Servers do not ask a body for its end if it said that there is nothing more.
-    fn on_progress(&mut self, is_over: bool) {
-        if is_over {
+    fn on_progress<B: Body>(&mut self, body: &B) {
+        let Some(record) = &mut self.record else {
+            return;
+        };
+        if record.watch(|| body.is_end_stream()) {
             self.finish(Outcome::Complete);
         }
     }
@@ -116,12 +120,14 @@ impl<K: Sink> Exchange<K> {
         }
     }
 
-    fn tell(&self, record: Record<K::Span>, outcome: Outcome) {
-        let (Some(shared), Some(context)) = (&self.shared, &self.context) else {
+    fn tell(&mut self, record: Record<K::Span>, outcome: Outcome) {
+        let (Some(shared), Some(current)) = (&self.shared, self.context.get_mut()) else {
             return;
         };
-        let mut inside = Some(context.clone());
-        let _entered = Entered::new(&mut inside);
+        let context = &current.clone();
+        // What is said from now on is told to nobody.
+        current.is_told = false;
+        let _entered = Entered::new(&mut self.context);
         let finished = Finished {
             context,
             kind: shared.kind,
@@ -174,8 +180,18 @@ impl<P> Record<P> {
         output
     }
 
-    fn on_head<K, B: Body>(&mut self, shared: &Shared<K>, response: &Response<B>) {
-        self.time_to_head = Some(shared.clock.now().saturating_sub(self.started));
+    /// Runs a small piece of what is not ours, in no scope.
+    fn watch<R>(&mut self, run: impl FnOnce() -> R) -> R {
+        let on_drop = mem::replace(&mut self.on_drop, Outcome::Panic);
+        let output = run();
+        self.on_drop = on_drop;
+        output
+    }
+
+    fn on_head<K: Sink, B: Body>(&mut self, shared: &Shared<K>, response: &Response<B>) {
+        // Until we are through with what is not ours.
+        self.on_drop = Outcome::Panic;
+        self.time_to_head = K::TIMES_HEAD.then(|| shared.clock.now().saturating_sub(self.started));
         let (status, extensions) = (response.status(), response.extensions());
         let route = shared.route.of_response(status, extensions);
         self.route = route.or(self.route.take());
@@ -230,7 +246,7 @@ fn grpc_status(headers: &HeaderMap) -> Option<u32> {
 impl<K: Sink> fmt::Debug for Exchange<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Exchange")
-            .field("context", &self.context)
+            .field("context", &self.context.get())
             .field("is_recorded", &self.record.is_some())
             .finish_non_exhaustive()
     }

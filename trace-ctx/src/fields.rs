@@ -67,6 +67,21 @@ pub(crate) fn overwrite(headers: &mut HeaderMap, name: &HeaderName, value: Heade
     headers.insert(name, value);
 }
 
+/// Whether none of these is there. Among many fields it does not look: they may be.
+#[inline]
+pub(crate) fn has_none<const N: usize>(headers: &HeaderMap, names: [&HeaderName; N]) -> bool {
+    headers.len() <= FEW && headers.keys().all(|there| !names.contains(&there))
+}
+
+/// Removes a field. Most often there is none.
+#[inline]
+pub(crate) fn remove(headers: &mut HeaderMap, name: &HeaderName) {
+    let is_absent = headers.len() <= FEW && headers.keys().all(|there| there != name);
+    if !is_absent {
+        headers.remove(name);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,6 +126,9 @@ mod tests {
                 let all: Vec<_> = headers.get_all(&NAMES[0]).iter().collect();
                 assert_eq!(all, [&value], "{before:?}");
                 assert_eq!(headers.len(), others + 1);
+                remove(&mut headers, &NAMES[0]);
+                remove(&mut headers, &NAMES[1]);
+                assert_eq!(headers.len(), others);
             }
         }
     }

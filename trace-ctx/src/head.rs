@@ -1,7 +1,9 @@
+use std::fmt;
+
 use http::{Extensions, HeaderMap, Method, Request, Uri, Version};
 
-/// A request without its body, borrowed: what policies look at.
-#[derive(Clone, Copy, Debug)]
+/// A request without its body, borrowed: what policies look at. `Debug` shows neither a value of a field nor a query.
+#[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct Head<'a> {
     /// The method.
@@ -26,5 +28,33 @@ impl<'a> Head<'a> {
             headers: request.headers(),
             extensions: request.extensions(),
         }
+    }
+}
+
+impl fmt::Debug for Head<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Head")
+            .field("method", &self.method)
+            .field("path", &self.uri.path())
+            .field("version", &self.version)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_secret_is_shown() {
+        let request = Request::get("http://u:secret@a.example/p?sig=secret")
+            .header("authorization", "secret")
+            .body(())
+            .unwrap();
+        let shown = format!("{:?}", Head::of(&request));
+        assert!(
+            shown.contains("\"/p\"") && !shown.contains("secret"),
+            "{shown}"
+        );
     }
 }

@@ -20,6 +20,7 @@ mod layer;
 #[cfg(feature = "tracing")]
 mod log;
 mod note;
+mod place;
 mod policy;
 mod propagate;
 mod request_id;

@@ -1,7 +1,9 @@
-use std::{fmt, io, marker::PhantomData};
+use std::{any::TypeId, fmt};
 
-use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
-use serde_json::value::RawValue;
+use serde::{
+    de::IgnoredAny,
+    ser::{Serialize, SerializeMap, Serializer},
+};
 use tracing::{
     Event, Subscriber,
     field::{Field, Visit},
@@ -9,13 +11,16 @@ use tracing::{
 use tracing_subscriber::{
     fmt::{
         FmtContext, FormatEvent, FormatFields, FormattedFields,
-        format::Writer,
+        format::{JsonFields, Writer},
         time::{FormatTime, SystemTime},
     },
     registry::{LookupSpan, Scope, SpanRef},
 };
 
-use crate::{TraceContext, current, sink::json::Shown};
+use crate::{
+    TraceContext, current,
+    sink::json::{Ascii, Id, Shown, with_room},
+};
 
 /// Log lines as JSON, with the ids of the request they belong to at the top level:
 ///
@@ -73,25 +78,44 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        let mut serializer = serde_json::Serializer::new(ToIo(writer.by_ref()));
-        self.line(context, event, &mut serializer)
-            .map_err(|_| fmt::Error)?;
-        writeln!(writer)
+        with_room(|line| {
+            self.line(context, event, line).map_err(|_| fmt::Error)?;
+            line.push(b'\n');
+            // At once: each piece would pass through a formatter of its own.
+            writer.write_str(std::str::from_utf8(line).map_err(|_| fmt::Error)?)
+        })
     }
 }
 
 impl<T: FormatTime> JsonFormat<T> {
-    fn line<S, N, J>(
+    fn line<S, N>(
         &self,
         context: &FmtContext<'_, S, N>,
         event: &Event<'_>,
-        serializer: J,
-    ) -> Result<J::Ok, J::Error>
+        line: &mut Vec<u8>,
+    ) -> serde_json::Result<()>
     where
         S: Subscriber + for<'a> LookupSpan<'a>,
         N: for<'a> FormatFields<'a> + 'static,
-        J: Serializer,
     {
+        self.head(event, line)?;
+        if context.lookup_current().is_some() {
+            // Opened once more: of the fields of spans it is known that they are JSON, and serde would read them to believe it.
+            line.pop();
+            line.extend_from_slice(br#","spans":["#);
+            let spans = context.event_scope().into_iter().flat_map(Scope::from_root);
+            for (place, span) in spans.enumerate() {
+                line.extend((place > 0).then_some(b','));
+                one_span::<S, N>(&span, line)?;
+            }
+            line.extend_from_slice(b"]}");
+        }
+        Ok(())
+    }
+
+    /// All but the spans.
+    fn head(&self, event: &Event<'_>, line: &mut Vec<u8>) -> serde_json::Result<()> {
+        let mut serializer = serde_json::Serializer::new(line);
         let mut line = serializer.serialize_map(None)?;
         line.serialize_entry("timestamp", &self.timestamp())?;
         line.serialize_entry("level", event.metadata().level().as_str())?;
@@ -100,9 +124,6 @@ impl<T: FormatTime> JsonFormat<T> {
         message(&mut line, event)?;
         if event.fields().any(|field| field.name() != MESSAGE) {
             line.serialize_entry("fields", &Fields(event))?;
-        }
-        if context.lookup_current().is_some() {
-            line.serialize_entry("spans", &Spans(context))?;
         }
         line.end()
     }
@@ -118,9 +139,9 @@ impl<T: FormatTime> JsonFormat<T> {
 const MESSAGE: &str = "message";
 
 fn ids<M: SerializeMap>(line: &mut M, context: &TraceContext) -> Result<(), M::Error> {
-    line.serialize_entry("trace_id", &Shown(context.trace_id()))?;
-    line.serialize_entry("span_id", &Shown(context.span_id()))?;
-    line.serialize_entry("request_id", &Shown(context.request_id()))
+    line.serialize_entry("trace_id", &Ascii(context.trace_id().to_hex()))?;
+    line.serialize_entry("span_id", &Ascii(context.span_id().to_hex()))?;
+    line.serialize_entry("request_id", &Id(context.request_id()))
 }
 
 fn message<M: SerializeMap>(line: &mut M, event: &Event<'_>) -> Result<(), M::Error> {
@@ -195,65 +216,31 @@ impl<M: SerializeMap> Visit for Entries<'_, M> {
     }
 }
 
-/// The spans around an event, outermost first.
-struct Spans<'c, 'a, S, N>(&'c FmtContext<'a, S, N>);
-
-impl<S, N> Serialize for Spans<'_, '_, S, N>
-where
-    S: Subscriber + for<'l> LookupSpan<'l>,
-    N: for<'w> FormatFields<'w> + 'static,
-{
-    fn serialize<J: Serializer>(&self, serializer: J) -> Result<J::Ok, J::Error> {
-        let mut list = serializer.serialize_seq(None)?;
-        for span in self.0.event_scope().into_iter().flat_map(Scope::from_root) {
-            list.serialize_element(&OneSpan::<S, N>(span, PhantomData))?;
-        }
-        list.end()
-    }
-}
-
-struct OneSpan<'l, S: LookupSpan<'l>, N>(SpanRef<'l, S>, PhantomData<fn(N)>);
-
-impl<'l, S, N> Serialize for OneSpan<'l, S, N>
+/// A span around an event.
+fn one_span<'l, S, N>(span: &SpanRef<'l, S>, line: &mut Vec<u8>) -> serde_json::Result<()>
 where
     S: LookupSpan<'l>,
     N: for<'w> FormatFields<'w> + 'static,
 {
-    fn serialize<J: Serializer>(&self, serializer: J) -> Result<J::Ok, J::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("name", self.0.name())?;
-        if let Some(fields) = self.0.extensions().get::<FormattedFields<N>>()
-            && !fields.is_empty()
-        {
-            match as_json(fields) {
-                Some(object) => map.serialize_entry("fields", object)?,
-                None => map.serialize_entry("fields", fields.as_str())?,
-            }
+    line.extend_from_slice(br#"{"name":"#);
+    serde_json::to_writer(&mut *line, span.name())?;
+    if let Some(fields) = span.extensions().get::<FormattedFields<N>>()
+        && !fields.is_empty()
+    {
+        line.extend_from_slice(br#","fields":"#);
+        if is_json::<N>(fields) {
+            line.extend_from_slice(fields.as_bytes());
+        } else {
+            serde_json::to_writer(&mut *line, fields.as_str())?;
         }
-        map.end()
     }
+    line.push(b'}');
+    Ok(())
 }
 
-/// Text that is JSON and can stand in a line as it is.
-fn as_json(fields: &str) -> Option<&RawValue> {
-    if fields.contains(['\n', '\r']) {
-        None
-    } else {
-        serde_json::from_str(fields).ok()
-    }
-}
-
-/// Lets `serde_json`, which writes bytes, write into a formatter's text.
-struct ToIo<'a>(Writer<'a>);
-
-impl io::Write for ToIo<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let text = std::str::from_utf8(bytes).map_err(io::Error::other)?;
-        self.0.write_str(text).map_err(io::Error::other)?;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+/// Whether the text is JSON and can stand in a line as it is.
+fn is_json<N: 'static>(fields: &str) -> bool {
+    let is_known = TypeId::of::<N>() == TypeId::of::<JsonFields>();
+    is_known
+        || (!fields.contains(['\n', '\r']) && serde_json::from_str::<IgnoredAny>(fields).is_ok())
 }

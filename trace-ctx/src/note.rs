@@ -24,7 +24,7 @@ pub enum Note {
     },
     /// Something that went wrong.
     Error {
-        /// The error and its sources, in words.
+        /// The error and its sources, in words: the first 8 KiB of them.
         message: String,
         /// When.
         at: SystemTime,
@@ -50,8 +50,8 @@ pub const MAX_NOTES: usize = 128;
 
 /// Adds an attribute to the request that is being polled on this thread.
 ///
-/// Costs nothing but the look-up where no request is. In a task of its own ([`InTrace`](crate::InTrace)) there is only a
-/// copy of the context, whose notes are told to nobody.
+/// Costs nothing but the look-up where no request is, or one that no sink wants to hear of. In a task of its own
+/// ([`InTrace`](crate::InTrace)) there is only a copy of the context: what is said there is told to nobody, and not kept.
 pub fn attribute(key: impl Into<Cow<'static, str>>, value: impl Into<Value>) {
     let (key, value) = (key.into(), value.into());
     current::note(|| Note::Attribute { key, value });
@@ -60,8 +60,10 @@ pub fn attribute(key: impl Into<Cow<'static, str>>, value: impl Into<Value>) {
 /// Adds an event to the request that is being polled on this thread.
 pub fn event(name: impl Into<Cow<'static, str>>) {
     let name = name.into();
-    let at = SystemClock.wall();
-    current::note(|| Note::Event { name, at });
+    current::note(|| Note::Event {
+        name,
+        at: SystemClock.wall(),
+    });
 }
 
 /// Adds an error, with its sources, to the request that is being polled on this thread. It does not change its outcome.
@@ -80,6 +82,9 @@ pub fn user(id: impl Into<Arc<str>>) {
     current::change(|context| context.set_user(id));
 }
 
+/// The most bytes that are kept of what an error says: it may repeat what a stranger sent.
+const MAX_WORDS: usize = 8 * 1024;
+
 fn in_words(error: &dyn Error) -> String {
     let mut words = error.to_string();
     let mut source = error.source();
@@ -90,6 +95,7 @@ fn in_words(error: &dyn Error) -> String {
         words.push_str(&error.to_string());
         source = error.source();
     }
+    words.truncate(words.floor_char_boundary(MAX_WORDS));
     words
 }
 
@@ -120,5 +126,33 @@ impl From<f64> for Value {
 impl From<bool> for Value {
     fn from(is: bool) -> Self {
         Self::Bool(is)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt;
+
+    use super::*;
+
+    #[derive(Debug)]
+    struct Ring;
+
+    impl fmt::Display for Ring {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("ring")
+        }
+    }
+
+    impl Error for Ring {
+        fn source(&self) -> Option<&(dyn Error + 'static)> {
+            Some(self)
+        }
+    }
+
+    #[test]
+    fn an_error_is_told_with_its_sources_and_a_ring_has_an_end() {
+        assert_eq!(in_words(&Ring), ["ring"; 17].join(": "));
+        assert_eq!(in_words(&std::fmt::Error), std::fmt::Error.to_string());
     }
 }

@@ -5,8 +5,14 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use crate::{
     Always, ClientIp, Decision, Extracted, FastIds, Head, Hosts, IdGenerator, Link, Origin,
     ParentBased, Propagator, Remote, RequestId, SampleRequest, Sampler, Threshold, TraceContext,
-    TraceId, Trust, TrustPolicy, W3c, baggage::BAGGAGE, carry::Carried, current, propagate,
-    request_id, sample::ot,
+    TraceId, Trust, TrustPolicy, W3c,
+    baggage::BAGGAGE,
+    carry::Carried,
+    current,
+    fields::{self, Field},
+    propagate::{self, TRACESTATE},
+    request_id,
+    sample::ot,
 };
 
 static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -22,6 +28,8 @@ pub struct Policy {
     ids: Arc<dyn IdGenerator>,
     pub(crate) request_id: HeaderName,
     pub(crate) correlation_id: Option<HeaderName>,
+    /// Whether `baggage` is among the fields of the propagator.
+    reads_baggage: bool,
     /// What few policies have, behind one branch.
     rare: Option<Arc<Rare>>,
 }
@@ -40,6 +48,9 @@ struct Rare {
 struct Refused {
     request_id: bool,
     correlation_id: bool,
+    state: bool,
+    /// Of it some members, or all.
+    baggage: bool,
 }
 
 impl Default for Policy {
@@ -52,6 +63,7 @@ impl Default for Policy {
             ids: Arc::new(FastIds),
             request_id: X_REQUEST_ID.clone(),
             correlation_id: None,
+            reads_baggage: false,
             rare: None,
         }
     }
@@ -61,8 +73,11 @@ impl Policy {
     /// The formats to read and write.
     #[must_use]
     pub fn with_propagator(self, propagator: impl Propagator) -> Self {
+        let mut reads_baggage = false;
+        propagator.fields(&mut |name| reads_baggage |= *name == BAGGAGE);
         Self {
             propagator: Arc::new(propagator),
+            reads_baggage,
             ..self
         }
     }
@@ -158,7 +173,7 @@ impl Policy {
         let mut refused = Refused::default();
         let request_id = &mut refused.request_id;
         let request_id = request_id::read(head.headers, &self.request_id, keep, request_id);
-        let mut context = self.open(trust, &head, request_id);
+        let mut context = self.open(trust, &head, request_id, &mut refused.state);
         self.read_more(&mut context, keep, &head, &mut refused);
         if !self.rare.as_ref().is_some_and(|rare| rare.is_passthrough) {
             self.clean(&context, &refused, request.headers_mut());
@@ -178,6 +193,7 @@ impl Policy {
         if keep && let Some(baggage) = self.propagator.baggage(head.headers) {
             *context.baggage_mut() = baggage;
         }
+        refused.baggage = !keep || (self.reads_baggage && is_changed(context, head.headers));
         if let Some(name) = &self.correlation_id {
             let refused = &mut refused.correlation_id;
             if let Some(id) = request_id::read(head.headers, name, keep, refused) {
@@ -202,11 +218,19 @@ impl Policy {
         {
             headers.remove(name);
         }
-        if context.origin != Origin::Continued {
+        if refused.state {
+            headers.remove(&TRACESTATE);
+        }
+        let is_stripped = context.origin != Origin::Continued;
+        if is_stripped {
             propagate::strip(&*self.propagator, headers);
-            // Baggage stands for itself, as the request id does.
-            let baggage = context.baggage().to_header_value();
-            headers.extend(baggage.map(|value| (BAGGAGE.clone(), value)));
+        }
+        // Baggage stands for itself, as the request id does.
+        if refused.baggage || (is_stripped && self.reads_baggage) {
+            match context.baggage().to_header_value() {
+                Some(value) => drop(headers.insert(&BAGGAGE, value)),
+                None => fields::remove(headers, &BAGGAGE),
+            }
         }
     }
 
@@ -275,11 +299,13 @@ impl Policy {
         trust: Trust,
         head: &Head<'_>,
         request_id: Option<&HeaderValue>,
+        refused_state: &mut bool,
     ) -> TraceContext {
         // Looked at where it is: moving something that big out of an enum costs more than reading it.
         let mut extracted = self.propagator.extract(head.headers);
         let origin = match (&mut extracted, trust) {
             (Extracted::Remote(remote), Trust::Continue) => {
+                *refused_state = remote.is_state_refused;
                 let decision = self.decide(remote.parent.trace_id, Some(remote), *head);
                 let mut context =
                     TraceContext::continuing(remote, decision.sampling, &*self.ids, request_id);
@@ -346,6 +372,17 @@ impl Rare {
     }
 }
 
+/// Whether the baggage that was taken is another than the one that came.
+fn is_changed(context: &TraceContext, headers: &HeaderMap) -> bool {
+    let [came] = fields::find(headers, [&BAGGAGE]);
+    match came {
+        Field::Absent => false,
+        Field::Once(value) => value.as_bytes() != context.baggage().as_bytes(),
+        // Joined, they say the same if nothing was left out; that it is one line now is no harm.
+        Field::Repeated => true,
+    }
+}
+
 fn tell(threshold: Threshold, context: &mut TraceContext) {
     match threshold {
         Threshold::Kept => {}
@@ -376,7 +413,7 @@ impl fmt::Debug for Policy {
 mod tests {
     use super::*;
     use crate::Sampling;
-    use crate::{InTrace, Never, SequentialIds};
+    use crate::{BaggageFields, InTrace, Never, Probability, SequentialIds};
 
     const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-03";
 
@@ -462,6 +499,80 @@ mod tests {
             let cx = policy().with_trust(trust).accept(&mut request);
             assert_eq!(cx.origin(), Origin::New);
             assert!(!request.headers().contains_key("tracestate"), "{trust:?}");
+        }
+    }
+
+    #[test]
+    fn a_bad_tracestate_is_removed_alone() {
+        for (state, stays) in [("a=1", true), ("", true), ("A=1", false), ("a=1,b", false)] {
+            let mut request = sent(PARENT);
+            let value = HeaderValue::from_static(state);
+            request.headers_mut().insert("tracestate", value);
+            let cx = policy().accept(&mut request);
+            assert_eq!(cx.origin(), Origin::Continued);
+            assert!(request.headers().contains_key("traceparent"));
+            assert_eq!(
+                request.headers().contains_key("tracestate"),
+                stays,
+                "{state}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_handler_finds_the_baggage_that_was_taken() {
+        let policy = policy().with_propagator((W3c, BaggageFields));
+        for (lines, found) in [
+            (&["a = 1;p"][..], Some("a = 1;p")),
+            (&["a=1,bad,b=2"], Some("a=1,b=2")),
+            (&["a=1", "b=2"], Some("a=1,b=2")),
+            (&["bad"], None),
+            (&[], None),
+        ] {
+            for traceparent in [PARENT, "junk"] {
+                let mut request = sent(traceparent);
+                for line in lines {
+                    let line = HeaderValue::from_static(line);
+                    request.headers_mut().append("baggage", line);
+                }
+                policy.accept(&mut request);
+                let all: Vec<_> = request.headers().get_all("baggage").iter().collect();
+                assert_eq!(all, found.into_iter().collect::<Vec<_>>(), "{lines:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_stranger_s_baggage_is_removed_though_nobody_reads_it() {
+        for (trust, stays) in [
+            (Trust::Continue, true),
+            (Trust::Link, false),
+            (Trust::Ignore, false),
+        ] {
+            let mut request = sent(PARENT);
+            let baggage = HeaderValue::from_static("tenant=evil");
+            request.headers_mut().insert("baggage", baggage);
+            policy().with_trust(trust).accept(&mut request);
+            assert_eq!(
+                request.headers().contains_key("baggage"),
+                stays,
+                "{trust:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn no_tracestate_breaks_the_sampler_s_word_in_it() {
+        let values = ["ot=x ;th:c", "ot= ;th:c", "ot=;th:c", "ot=th:c;rv:1 ;th:2"];
+        for value in values {
+            for sampler in [0.0, 1.0] {
+                let mut request = sent(PARENT);
+                let value = HeaderValue::from_static(value);
+                request.headers_mut().insert("tracestate", value);
+                let policy = policy().with_sampler(Probability::new(sampler));
+                let told = policy.accept(&mut request).state().get("ot").map(str::len);
+                assert!(told.is_none_or(|len| len > 0));
+            }
         }
     }
 

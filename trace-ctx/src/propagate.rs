@@ -1,4 +1,4 @@
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::{
     Baggage, Flags, Sampling, TraceContext, TraceParent, TraceParentError, TraceState,
@@ -62,6 +62,21 @@ pub struct Remote {
     pub sampling: Sampling,
     /// What vendors keep about the trace.
     pub state: TraceState,
+    /// Whether a state came that is not valid: it is to be removed from the request.
+    pub(crate) is_state_refused: bool,
+}
+
+impl Remote {
+    /// A caller's context.
+    #[must_use]
+    pub fn new(parent: TraceParent, sampling: Sampling, state: TraceState) -> Self {
+        Self {
+            parent,
+            sampling,
+            state,
+            is_state_refused: false,
+        }
+    }
 }
 
 /// `traceparent` and `tracestate` (W3C Trace Context level 2).
@@ -97,10 +112,21 @@ impl W3c {
 
     /// Apart: most requests have none.
     #[cold]
-    fn tracestate(headers: &HeaderMap) -> TraceState {
-        let mut state = TraceState::from_headers(headers).unwrap_or_default();
+    fn read_state(headers: &HeaderMap, remote: &mut Remote) {
+        let read = TraceState::from_headers(headers);
+        remote.is_state_refused = read.is_err();
+        remote.state = read.unwrap_or_default();
+        remote.state.truncate(TraceState::MAX_LEN);
+    }
+
+    /// A list that a user of ours has made too long is shortened when it goes out.
+    fn sent_state(state: &TraceState) -> Option<HeaderValue> {
+        if state.as_bytes().len() <= TraceState::MAX_LEN {
+            return state.to_header_value();
+        }
+        let mut state = state.clone();
         state.truncate(TraceState::MAX_LEN);
-        state
+        state.to_header_value()
     }
 }
 
@@ -110,30 +136,30 @@ impl Propagator for W3c {
         match Self::read(parent) {
             None => Extracted::Nothing,
             Some(Err(_)) => Extracted::Invalid,
-            Some(Ok(parent)) => Extracted::Remote(Remote {
-                parent,
-                sampling: decision(parent.flags),
-                state: match state {
-                    Field::Absent => TraceState::default(),
-                    _ => Self::tracestate(headers),
-                },
-            }),
+            Some(Ok(parent)) => {
+                let sampling = decision(parent.flags);
+                let mut remote = Remote::new(parent, sampling, TraceState::default());
+                if state != Field::Absent {
+                    Self::read_state(headers, &mut remote);
+                }
+                Extracted::Remote(remote)
+            }
         }
     }
 
     fn inject(&self, context: &TraceContext, headers: &mut HeaderMap) {
-        let there = fields::find(headers, [&TRACEPARENT, &TRACESTATE]);
-        let [is_again, has_state] = there.map(|field| field != Field::Absent);
+        // As a call is most often: nothing to write over.
+        let is_new = fields::has_none(headers, [&TRACEPARENT, &TRACESTATE]);
         let parent = context.traceparent().to_header_value();
-        if is_again {
-            fields::overwrite(headers, &TRACEPARENT, parent);
-        } else {
+        if is_new {
             headers.insert(&TRACEPARENT, parent);
+        } else {
+            fields::overwrite(headers, &TRACEPARENT, parent);
         }
-        match context.state().to_header_value() {
+        match Self::sent_state(context.state()) {
             Some(state) => drop(headers.insert(&TRACESTATE, state)),
-            None if has_state => drop(headers.remove(&TRACESTATE)),
-            None => {}
+            None if is_new => {}
+            None => fields::remove(headers, &TRACESTATE),
         }
     }
 
@@ -182,9 +208,7 @@ impl From<Result<Option<Remote>, read::Invalid>> for Extracted {
 
 /// Removes every field of this propagator.
 pub(crate) fn strip(propagator: &dyn Propagator, headers: &mut HeaderMap) {
-    propagator.fields(&mut |name| {
-        headers.remove(name);
-    });
+    propagator.fields(&mut |name| fields::remove(headers, name));
 }
 
 impl Extracted {
@@ -250,8 +274,6 @@ tuples!(A B C D E);
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
     use crate::SequentialIds;
 

@@ -29,6 +29,8 @@ pub struct InvalidRequestId(());
 impl RequestId {
     /// The longest id that is accepted.
     pub const MAX_LEN: usize = 128;
+    /// Nobody's, where there has to be one.
+    pub(crate) const NONE: Self = Self(Repr::Generated([0; 16]));
 
     /// Takes a field value over if it is a valid id.
     ///

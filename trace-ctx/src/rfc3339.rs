@@ -6,17 +6,29 @@ use std::{
 /// A time as `2026-11-20T23:57:29.123Z` (RFC 3339, 5.6). Times before 1970 are shown as its first moment.
 pub(crate) struct Rfc3339(pub(crate) SystemTime);
 
-impl fmt::Display for Rfc3339 {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Rfc3339 {
+    /// The text. Digit by digit: a formatter takes many times as long, and each line has one of these.
+    pub(crate) fn to_bytes(&self) -> [u8; 24] {
         let since = self.0.duration_since(UNIX_EPOCH).unwrap_or_default();
         let (year, month, day) = date(since.as_secs() / 86_400);
         let second = since.as_secs() % 86_400;
-        let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-        let millis = since.subsec_millis();
-        write!(
-            f,
-            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z"
-        )
+        let mut text = *b"0000-00-00T00:00:00.000Z";
+        write(&mut text[..4], year.min(9999));
+        write(&mut text[5..7], month);
+        write(&mut text[8..10], day);
+        write(&mut text[11..13], second / 3600);
+        write(&mut text[14..16], second / 60 % 60);
+        write(&mut text[17..19], second % 60);
+        write(&mut text[20..23], since.subsec_millis().into());
+        text
+    }
+}
+
+/// As many digits as there is room for.
+fn write(place: &mut [u8], mut value: u64) {
+    for digit in place.iter_mut().rev() {
+        *digit = b'0' + (value % 10) as u8;
+        value /= 10;
     }
 }
 
@@ -83,9 +95,10 @@ mod tests {
             (1_709_164_800_000, "2024-02-29T00:00:00.000Z"),
             (1_735_689_599_000, "2024-12-31T23:59:59.000Z"),
             (4_107_542_400_000, "2100-03-01T00:00:00.000Z"),
+            (253_402_300_799_999, "9999-12-31T23:59:59.999Z"),
         ] {
             let time = UNIX_EPOCH + Duration::from_millis(millis);
-            assert_eq!(Rfc3339(time).to_string(), text);
+            assert_eq!(Rfc3339(time).to_bytes(), *text.as_bytes());
         }
     }
 

@@ -193,15 +193,13 @@ mod tests {
     use crate::{Flags, SpanId, TraceParent, TraceState};
 
     fn remote(sampling: Sampling, state: &'static str) -> Remote {
-        Remote {
-            parent: TraceParent {
-                trace_id: TraceId::from_bytes([1; 16]).unwrap(),
-                span_id: SpanId::from_bytes([1; 8]).unwrap(),
-                flags: Flags::default(),
-            },
-            sampling,
-            state: TraceState::parse(HeaderValue::from_static(state)).unwrap(),
-        }
+        let parent = TraceParent {
+            trace_id: TraceId::from_bytes([1; 16]).unwrap(),
+            span_id: SpanId::from_bytes([1; 8]).unwrap(),
+            flags: Flags::default(),
+        };
+        let state = TraceState::parse(HeaderValue::from_static(state)).unwrap();
+        Remote::new(parent, sampling, state)
     }
 
     fn ask(sampler: &dyn Sampler, randomness: u64, parent: Option<&Remote>) -> Sampling {

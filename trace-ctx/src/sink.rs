@@ -14,8 +14,11 @@ use crate::{Clock, Head, Note, Route, RouteName, TraceContext};
 #[cfg(feature = "json")]
 pub(crate) mod common;
 mod compose;
+mod failure;
 #[cfg(feature = "json")]
 pub(crate) mod json;
+#[cfg(feature = "json")]
+mod lines;
 #[cfg(feature = "metrics")]
 pub(crate) mod metrics;
 #[cfg(feature = "otel")]
@@ -41,6 +44,9 @@ pub use self::{compose::SampledOnly, slow::SlowOnly, upgrade::SampledOr};
 pub trait Sink {
     /// What the sink keeps for one request; `()` if all it needs is in [`Finished`].
     type Span;
+
+    /// Whether it asks for [`Finished::time_to_head`]. Where no sink does, no clock is read for it.
+    const TIMES_HEAD: bool = true;
 
     /// A request has come in, or is about to go out. `None`: not interested.
     ///
@@ -102,7 +108,7 @@ pub struct Finished<'a> {
     pub grpc_status: Option<u32>,
     /// How many bytes of the response body were passed on.
     pub bytes: u64,
-    /// From the call to the head of the response.
+    /// From the call to the head of the response, where a sink [asks for it](Sink::TIMES_HEAD).
     pub time_to_head: Option<Duration>,
     /// From the call to the end.
     pub total: Duration,
@@ -149,6 +155,11 @@ impl<'a> Started<'a> {
         self.route
             .get_or_init(|| self.find_route.of_request(&self.head))
             .as_ref()
+    }
+
+    /// The same request, as a sink inside of another one is to see it.
+    fn in_context<'b>(&'b self, context: &'b TraceContext) -> Started<'b> {
+        Started::new(context, self.kind, self.head, self.find_route)
     }
 
     pub(crate) fn into_route(self) -> Option<RouteName> {
@@ -242,6 +253,15 @@ pub(crate) fn span_name(method: &'static str, route: Option<&str>) -> Cow<'stati
 }
 
 impl Finished<'_> {
+    /// The same request, as a sink inside of another one is to see it.
+    fn in_context<'b>(&'b self, context: &'b TraceContext) -> Finished<'b> {
+        Finished {
+            context,
+            ended_at: self.ended_at().into(),
+            ..*self
+        }
+    }
+
     /// When it ended: the same for all who ask. The clock is read when the first one does.
     #[must_use]
     pub fn ended_at(&self) -> SystemTime {
@@ -269,6 +289,8 @@ impl<F: Fn(&Finished<'_>)> Sink for F {
 
 impl<S: Sink> Sink for Arc<S> {
     type Span = S::Span;
+
+    const TIMES_HEAD: bool = S::TIMES_HEAD;
 
     fn begin(&self, started: &Started<'_>) -> Option<S::Span> {
         (**self).begin(started)

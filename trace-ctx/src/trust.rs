@@ -10,6 +10,9 @@ pub use self::{
 
 /// What to do with the context and the request id that a caller sent.
 ///
+/// From a caller who is not trusted nothing is kept: the fields of the formats that are read are removed from the request, and so is `baggage`,
+/// whoever reads it, so that a handler that passes all fields on passes none of these on.
+///
 /// As a [`TrustPolicy`] it is the same answer for every request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Trust {

@@ -25,32 +25,36 @@ use crate::events::stream_response;
 use crate::shop::Shop;
 
 /// The page and its files, which are part of the program.
-pub(crate) fn files() -> [(&'static str, MethodRouter); 3] {
-    let file = |content_type: &'static str, text: &'static str| {
-        let policy = "default-src 'self'; frame-ancestors 'none'";
-        let headers = [
-            (CONTENT_TYPE, content_type),
-            (CONTENT_SECURITY_POLICY, policy),
-        ];
-        axum::routing::get(move || async move { (headers, text) })
-    };
-    [
+pub(crate) fn files() -> impl Iterator<Item = (String, MethodRouter)> {
+    let page = [
+        ("", "text/html", include_str!("page/index.html")),
+        ("style.css", "text/css", include_str!("page/style.css")),
+        ("app.js", "text/javascript", include_str!("page/app.js")),
+    ];
+    let page = page.map(|(name, kind, text)| (format!("/{name}"), file(kind, text)));
+    let code = CODE.map(|(name, text)| (format!("/code/{name}"), file("text/plain", text)));
+    page.into_iter().chain(code)
+}
+
+/// Where the shop uses each pattern.
+const CODE: [(&str, &str); 6] = [
+    ("circuit", include_str!("client.rs")),
+    ("dedup", include_str!("shop.rs")),
+    ("idempotency", include_str!("orders.rs")),
+    ("cache", include_str!("products.rs")),
+    ("negotiate", include_str!("reports.rs")),
+    ("trace-ctx", include_str!("router.rs")),
+];
+
+fn file(kind: &str, text: &'static str) -> MethodRouter {
+    let headers = [
+        (CONTENT_TYPE, format!("{kind}; charset=utf-8")),
         (
-            "/",
-            file("text/html; charset=utf-8", include_str!("page/index.html")),
+            CONTENT_SECURITY_POLICY,
+            "default-src 'self'; frame-ancestors 'none'".to_owned(),
         ),
-        (
-            "/style.css",
-            file("text/css; charset=utf-8", include_str!("page/style.css")),
-        ),
-        (
-            "/app.js",
-            file(
-                "text/javascript; charset=utf-8",
-                include_str!("page/app.js"),
-            ),
-        ),
-    ]
+    ];
+    axum::routing::get(move || async move { (headers, text) })
 }
 
 /// There is no icon, and that is fine.

@@ -28,7 +28,7 @@ pub(crate) fn router(shop: &Arc<Shop>, quiet: bool) -> Router {
         .route("/demo/burst", post(burst))
         .fallback(not_found);
     for (path, file) in page::files() {
-        app = app.route(path, file);
+        app = app.route(&path, file);
     }
     traced(app, shop, quiet)
 }

@@ -22,6 +22,23 @@ async fn the_page_and_its_files_are_part_of_the_program() {
         !text.contains("http://") && !text.contains("https://"),
         "it needs no network"
     );
+    for (_, link) in text
+        .match_indices("href=\"/code/")
+        .map(|(at, start)| (at, &text[at + start.len()..]))
+    {
+        let name = link.split('"').next().unwrap();
+        let code = shop.get(&format!("/code/{name}")).await;
+        let code = std::str::from_utf8(&code.body).unwrap();
+        assert!(
+            code.contains(&format!("use buttress_{}", name.replace('-', "_"))),
+            "{name}"
+        );
+    }
+    assert_eq!(
+        text.matches("href=\"/code/").count(),
+        6,
+        "one for each pattern"
+    );
 }
 
 #[tokio::test]

@@ -10,8 +10,9 @@ use buttress_negotiate::{
     NdJson, Offers, Text, Tsv, Xml,
 };
 use buttress_trace_ctx::{
-    B3, Baggage, ClientIp, Extracted, FastIds, Head, Hosts, Jaeger, PeerAddr, Propagator,
-    RequestId, TraceContext, TraceParent, TraceState, XRay,
+    Always, B3, Baggage, BaggageFields, ClientIp, Deferring, Extracted, FastIds, Head, Hosts,
+    Jaeger, Networks, Never, PeerAddr, Policy, Probability, Propagator, Propagators, RequestId,
+    TraceContext, TraceParent, TraceState, Trust, W3c, XRay,
 };
 use buttress_wire::{Recorded, RetryAfter, lex};
 use bytes::Bytes;
@@ -69,8 +70,20 @@ pub const TARGETS: &[Target] = &[
         run: idempotency_record,
     },
     Target {
+        name: "incoming",
+        run: incoming,
+    },
+    Target {
         name: "lex",
         run: lexer,
+    },
+    Target {
+        name: "networks",
+        run: networks,
+    },
+    Target {
+        name: "propagators",
+        run: propagators,
     },
     Target {
         name: "record",
@@ -259,8 +272,108 @@ fn tracestate(bytes: &[u8]) {
     let Ok(value) = HeaderValue::from_bytes(bytes) else {
         return;
     };
-    if let Ok(state) = TraceState::parse(value) {
-        assert!(state.iter().count() <= 32);
+    let Ok(mut state) = TraceState::parse(value) else {
+        return;
+    };
+    assert!(state.iter().count() <= TraceState::MAX_MEMBERS);
+    assert_eq!(state.is_empty(), state.to_header_value().is_none());
+    let keys: Vec<_> = state.iter().map(|(key, _)| key.to_owned()).collect();
+    state.truncate(TraceState::MAX_LEN);
+    assert!(state.as_bytes().len() <= TraceState::MAX_LEN);
+    if let Some(key) = keys.last() {
+        state.insert(key, "v").expect("it was read as a key");
+        assert_eq!(state.iter().next(), Some((&**key, "v")));
+        assert_eq!(state.iter().filter(|member| member.0 == key).count(), 1);
+        assert!(state.remove(key) && state.get(key).is_none());
+    }
+}
+
+/// A whole head, a line for each field: read under each trust and by each kind of sampler, and sent on.
+fn incoming(bytes: &[u8]) {
+    const SENT: [&str; 9] = [
+        "traceparent",
+        "tracestate",
+        "baggage",
+        "b3",
+        "x-b3-traceid",
+        "x-b3-spanid",
+        "uber-trace-id",
+        "x-amzn-trace-id",
+        "x-request-id",
+    ];
+    let base =
+        || Policy::default().with_propagator((W3c, B3::multi(), Jaeger, XRay, BaggageFields));
+    let policies = [
+        base(),
+        base().with_sampler(Always),
+        base().with_sampler(Deferring(Never)),
+        base().with_sampler(Probability::new(0.5)),
+        base().with_trust(Trust::Link),
+    ];
+    for policy in policies {
+        let mut request = Request::new(());
+        *request.headers_mut() = fields(bytes);
+        let context = policy.accept(&mut request);
+        assert!(context.state().as_bytes().len() <= TraceState::MAX_LEN);
+        // What a handler that passes everything on would send, and what we send in its place.
+        policy.inject(&context.child(&FastIds), request.headers_mut());
+        for (name, value) in request.headers() {
+            let is_ours = SENT.contains(&name.as_str());
+            let is_plain = value
+                .as_bytes()
+                .iter()
+                .all(|b| matches!(b, b' '..=b'~' | b'\t'));
+            assert!(
+                !is_ours || (is_plain && !value.is_empty()),
+                "{name}: {value:?}"
+            );
+        }
+        let Extracted::Remote(read) = W3c.extract(request.headers()) else {
+            panic!("what is sent is read: {:?}", request.headers())
+        };
+        assert_eq!(read.parent.trace_id, context.trace_id());
+        assert_eq!(read.state.as_bytes(), context.state().as_bytes());
+        let baggage = Baggage::from_headers(request.headers());
+        assert_eq!(&baggage, context.baggage());
+    }
+}
+
+/// `name: value`, line by line, as far as they are fields.
+fn fields(bytes: &[u8]) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for line in bytes.split(|byte| *byte == b'\n').take(64) {
+        let Some(colon) = line.iter().position(|byte| *byte == b':') else {
+            continue;
+        };
+        let name = http::HeaderName::from_bytes(&line[..colon]);
+        let value = HeaderValue::from_bytes(line[colon + 1..].trim_ascii());
+        if let (Ok(name), Ok(value)) = (name, value) {
+            headers.append(name, value);
+        }
+    }
+    headers
+}
+
+fn networks(bytes: &[u8]) {
+    if let Ok(networks) = String::from_utf8_lossy(bytes).parse::<Networks>() {
+        let mut request = Request::new(());
+        let peer = PeerAddr(([10, 0, 0, 1], 1).into());
+        request.extensions_mut().insert(peer);
+        let found = ClientIp::x_forwarded_for(networks).of(&Head::of(&request));
+        assert_eq!(found, Some([10, 0, 0, 1].into()), "nobody else is known");
+    }
+}
+
+fn propagators(bytes: &[u8]) {
+    if let Ok(chosen) = Propagators::from_names(&String::from_utf8_lossy(bytes)) {
+        let mut headers = HeaderMap::new();
+        let context = TraceContext::root(&FastIds);
+        chosen.inject(&context, &mut headers);
+        if let Extracted::Remote(read) = chosen.extract(&headers) {
+            assert_eq!(read.parent.trace_id, context.trace_id());
+        } else {
+            assert!(headers.is_empty(), "what is written is read: {headers:?}");
+        }
     }
 }
 
@@ -296,8 +409,9 @@ fn formats(bytes: &[u8]) {
     let Ok(value) = HeaderValue::from_bytes(bytes) else {
         return;
     };
-    let formats: [(&str, &dyn Propagator); 3] = [
+    let formats: [(&str, &dyn Propagator); 4] = [
         ("b3", &B3::single()),
+        ("b3", &B3::multi()),
         ("x-amzn-trace-id", &XRay),
         ("uber-trace-id", &Jaeger),
     ];

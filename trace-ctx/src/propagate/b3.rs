@@ -10,7 +10,11 @@ static PARENT_ID: HeaderName = HeaderName::from_static("x-b3-parentspanid");
 static SAMPLED: HeaderName = HeaderName::from_static("x-b3-sampled");
 static FLAGS: HeaderName = HeaderName::from_static("x-b3-flags");
 
+static SEVERAL: [&HeaderName; 5] = [&TRACE_ID, &SPAN_ID, &PARENT_ID, &SAMPLED, &FLAGS];
+
 /// Zipkin's B3, in one field or in several. Reads both, the one field first; writes the one it was made for.
+///
+/// Both forms may be written, as the tuple `(B3::single(), B3::multi())`.
 ///
 /// Tells all four kinds of [`Sampling`]: debug and deferred decisions survive. Trace ids of 64 bits are read with
 /// zeros on the left. A decision that comes without ids (`b3: 0`) is no context.
@@ -43,7 +47,13 @@ impl Propagator for B3 {
     }
 
     fn inject(&self, context: &TraceContext, headers: &mut HeaderMap) {
-        super::strip(self, headers);
+        // What the other form has written of this very span stays beside it.
+        if !says(single(headers), context) {
+            headers.remove(&SINGLE);
+        }
+        if !says(multi(headers), context) {
+            SEVERAL.iter().for_each(|name| drop(headers.remove(*name)));
+        }
         if self.writes_one_field {
             headers.insert(&SINGLE, to_single(context));
         } else {
@@ -52,10 +62,17 @@ impl Propagator for B3 {
     }
 
     fn fields(&self, visit: &mut dyn FnMut(&HeaderName)) {
-        for name in [&SINGLE, &TRACE_ID, &SPAN_ID, &PARENT_ID, &SAMPLED, &FLAGS] {
-            visit(name);
-        }
+        visit(&SINGLE);
+        SEVERAL.iter().for_each(|name| visit(name));
     }
+}
+
+/// Whether it is this span: of an id that is new with each call there is no copy.
+fn says(read: Result<Option<Remote>, Invalid>, context: &TraceContext) -> bool {
+    let ids = (context.trace_id(), context.span_id());
+    read.is_ok_and(|there| {
+        there.is_some_and(|there| (there.parent.trace_id, there.parent.span_id) == ids)
+    })
 }
 
 fn single(headers: &HeaderMap) -> Result<Option<Remote>, Invalid> {

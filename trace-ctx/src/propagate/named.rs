@@ -1,4 +1,4 @@
-use std::{env, error::Error, fmt};
+use std::{env, error::Error, ffi::OsStr, fmt};
 
 use http::{HeaderMap, HeaderName};
 
@@ -22,8 +22,12 @@ impl Propagators {
     ///
     /// When a name is unknown. A service that silently lost its traces would be worse than one that does not start.
     pub fn from_env() -> Result<Self, UnknownPropagator> {
-        let names = env::var("OTEL_PROPAGATORS").unwrap_or_default();
-        match names.trim() {
+        Self::from_variable(&env::var_os("OTEL_PROPAGATORS").unwrap_or_default())
+    }
+
+    fn from_variable(names: &OsStr) -> Result<Self, UnknownPropagator> {
+        // What is no text is no name that is known.
+        match names.to_string_lossy().trim() {
             "" => Self::from_names("tracecontext,baggage"),
             names => Self::from_names(names),
         }
@@ -72,16 +76,8 @@ impl Propagator for Propagators {
     }
 
     fn inject(&self, context: &TraceContext, headers: &mut HeaderMap) {
-        super::strip(self, headers);
         for propagator in &self.0 {
-            // `b3` and `b3multi` share their fields: what an earlier one wrote must not be taken away again.
-            let mut written = HeaderMap::new();
-            propagator.inject(context, &mut written);
-            propagator.fields(&mut |name| {
-                if let Some(value) = written.remove(name) {
-                    headers.insert(name, value);
-                }
-            });
+            propagator.inject(context, headers);
         }
     }
 
@@ -113,3 +109,31 @@ impl fmt::Display for UnknownPropagator {
 }
 
 impl Error for UnknownPropagator {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(variable: &OsStr) -> Option<usize> {
+        let chosen = Propagators::from_variable(variable).ok()?;
+        let mut count = 0;
+        chosen.fields(&mut |_| count += 1);
+        Some(count)
+    }
+
+    #[test]
+    fn the_variable_is_a_list_of_names_or_nothing() {
+        assert_eq!(fields(OsStr::new("")), Some(3), "trace context and baggage");
+        assert_eq!(fields(OsStr::new(" ")), Some(3));
+        assert_eq!(fields(OsStr::new("none")), Some(0));
+        assert_eq!(fields(OsStr::new("xray, jaeger")), Some(2));
+        assert_eq!(fields(OsStr::new("zipkin")), None);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_variable_that_is_no_text_is_refused() {
+        use std::os::unix::ffi::OsStrExt;
+        assert_eq!(fields(OsStr::from_bytes(b"b3\xff")), None);
+    }
+}

@@ -42,13 +42,10 @@ fn padded<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
 
 /// A context as formats without flags and state tell it. None of them says how its ids were drawn.
 pub(crate) fn remote(trace_id: TraceId, span_id: SpanId, sampling: Sampling) -> Remote {
-    Remote {
-        parent: TraceParent {
-            trace_id,
-            span_id,
-            flags: Flags::default(),
-        },
-        sampling,
-        state: TraceState::default(),
-    }
+    let parent = TraceParent {
+        trace_id,
+        span_id,
+        flags: Flags::default(),
+    };
+    Remote::new(parent, sampling, TraceState::default())
 }

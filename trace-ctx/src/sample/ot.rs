@@ -26,21 +26,38 @@ pub(super) fn th(ot: &str) -> Option<u64> {
 /// Writes, or erases, `th`; what else the member says stays. Where there is no room, the member says nothing of a threshold.
 pub(crate) fn set_th(state: &mut TraceState, threshold: Option<u64>) {
     let old = state.get(KEY).unwrap_or_default();
-    if threshold.is_none() && !old.contains("th:") {
+    if threshold.is_none() && !old.split(';').any(is_th) {
         return;
     }
-    let mut parts: Vec<String> = threshold.map(shown).into_iter().collect();
-    let others = old
-        .split(';')
-        .filter(|part| !part.is_empty() && !part.starts_with("th:"));
-    parts.extend(others.map(ToOwned::to_owned));
-    let member = parts.join(";");
-    if member.is_empty() {
+    let old = old.to_owned();
+    let is_written = [threshold, None].into_iter().any(|threshold| {
+        let member = member(&old, threshold);
+        !member.is_empty() && state.insert(KEY, &member).is_ok()
+    });
+    if !is_written {
         state.remove(KEY);
-    } else if state.insert(KEY, &member).is_err() {
-        set_th(state, None);
     }
     state.truncate(TraceState::MAX_LEN);
+}
+
+/// What the member says with this threshold, or with none. What was inside of a value may now be at its end, where no space may be.
+fn member(old: &str, threshold: Option<u64>) -> String {
+    let mut member = threshold.map(shown).unwrap_or_default();
+    for part in old
+        .split(';')
+        .filter(|part| !part.is_empty() && !is_th(part))
+    {
+        if !member.is_empty() {
+            member.push(';');
+        }
+        member.push_str(part);
+    }
+    member.truncate(member.trim_end_matches(' ').len());
+    member
+}
+
+fn is_th(part: &str) -> bool {
+    part.starts_with("th:")
 }
 
 /// Zeros on the right say nothing.
@@ -85,6 +102,28 @@ mod tests {
                 assert_eq!(state.get(KEY).and_then(th), Some(threshold));
             }
         }
+    }
+
+    #[test]
+    fn a_space_that_comes_to_the_end_is_left_out() {
+        for (state, threshold, expected) in [
+            ("ot=x ;th:c", None, "ot=x"),
+            ("ot=x ;th:c", Some(1 << 55), "ot=th:8;x"),
+            ("ot= ;th:c", None, ""),
+            ("ot= ;th:c,a=1", None, "a=1"),
+            ("ot= ;th:c", Some(1 << 55), "ot=th:8;"),
+        ] {
+            let mut state = TraceState::parse(HeaderValue::from_static(state)).unwrap();
+            set_th(&mut state, threshold);
+            assert_eq!(state.as_bytes(), expected.as_bytes());
+        }
+    }
+
+    #[test]
+    fn a_part_that_only_ends_like_a_threshold_is_none() {
+        let mut state = TraceState::parse(HeaderValue::from_static("a=1,ot=xth:1")).unwrap();
+        set_th(&mut state, None);
+        assert_eq!(state.as_bytes(), b"a=1,ot=xth:1");
     }
 
     #[test]

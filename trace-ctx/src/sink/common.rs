@@ -2,14 +2,11 @@ use std::{
     fmt::{self, Write as _},
     io::Write,
     net::IpAddr,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
 };
 
 use http::Version;
 
+use super::lines::Lines;
 use crate::{ClientIp, Finished, Networks, Sink, Started, rfc3339::CommonTime};
 
 /// An access log in the common log format: `host - user [time] "GET /path HTTP/1.1" 200 812`.
@@ -18,8 +15,7 @@ use crate::{ClientIp, Finished, Networks, Sink, Started, rfc3339::CommonTime};
 /// Of the target only the path is written: a query may hold secrets. What could end a field or a line is written `\xhh`,
 /// so that a line is one line whatever a caller sends. A line that the writer refuses is [counted](Self::lost).
 pub struct CommonLog<W> {
-    writer: Mutex<W>,
-    lost: AtomicU64,
+    lines: Lines<W>,
     client_ip: ClientIp,
 }
 
@@ -31,12 +27,11 @@ pub struct CommonHead {
 }
 
 impl<W: Write> CommonLog<W> {
-    /// Writes to this writer, a line per call of `write_all`. The host is the client that the
+    /// Writes to this writer, line by line, and flushes it after each. The host is the client that the
     /// [layer found](crate::ServerLayer::client_ip), or else the [peer](crate::PeerAddr).
     pub fn new(writer: W) -> Self {
         Self {
-            writer: Mutex::new(writer),
-            lost: AtomicU64::new(0),
+            lines: Lines::new(writer),
             client_ip: ClientIp::x_forwarded_for(Networks::default()),
         }
     }
@@ -50,12 +45,14 @@ impl<W: Write> CommonLog<W> {
     /// How many lines the writer refused.
     #[must_use]
     pub fn lost(&self) -> u64 {
-        self.lost.load(Ordering::Relaxed)
+        self.lines.lost()
     }
 }
 
 impl<W: Write> Sink for CommonLog<W> {
     type Span = CommonHead;
+
+    const TIMES_HEAD: bool = false;
 
     fn begin(&self, started: &Started<'_>) -> Option<CommonHead> {
         let known = started.context.client_ip();
@@ -66,11 +63,7 @@ impl<W: Write> Sink for CommonLog<W> {
     }
 
     fn end(&self, head: CommonHead, finished: &Finished<'_>) {
-        let line = line(head, finished);
-        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        if writer.write_all(line.as_bytes()).is_err() {
-            self.lost.fetch_add(1, Ordering::Relaxed);
-        }
+        self.lines.write(line(head, finished).as_bytes());
     }
 }
 
@@ -122,7 +115,7 @@ impl fmt::Display for Escaped<'_> {
 impl<W> fmt::Debug for CommonLog<W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CommonLog")
-            .field("lost", &self.lost)
+            .field("lines", &self.lines)
             .finish_non_exhaustive()
     }
 }

@@ -9,6 +9,8 @@ pub struct SampledOnly<S>(pub S);
 impl<S: Sink> Sink for SampledOnly<S> {
     type Span = S::Span;
 
+    const TIMES_HEAD: bool = S::TIMES_HEAD;
+
     fn begin(&self, started: &Started<'_>) -> Option<S::Span> {
         if started.context.is_sampled() {
             self.0.begin(started)
@@ -29,6 +31,8 @@ impl<S: Sink> Sink for SampledOnly<S> {
 /// A sink that may be switched off when the program starts.
 impl<S: Sink> Sink for Option<S> {
     type Span = S::Span;
+
+    const TIMES_HEAD: bool = S::TIMES_HEAD;
 
     fn begin(&self, started: &Started<'_>) -> Option<S::Span> {
         self.as_ref()?.begin(started)
@@ -86,6 +90,8 @@ macro_rules! tuples {
         #[expect(non_snake_case, reason = "one name for a type and its value")]
         impl<$($name: Sink),+> Sink for ($($name,)+) {
             type Span = ($(Option<$name::Span>,)+);
+
+            const TIMES_HEAD: bool = $($name::TIMES_HEAD)||+;
 
             fn begin(&self, started: &Started<'_>) -> Option<Self::Span> {
                 let spans = ($(self.$place.begin(started),)+);

@@ -3,17 +3,14 @@ use std::{
     fmt,
     io::{self, Write},
     net::IpAddr,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
     time::Duration,
 };
 
 use http::{HeaderValue, header};
 use serde::{Serialize, Serializer};
 
-use crate::{Finished, Kind, Sink, Started, rfc3339::Rfc3339, sink::known_method};
+use super::{known_method, lines::Lines};
+use crate::{Finished, Kind, RequestId, Sink, Started, hex, rfc3339::Rfc3339};
 
 /// An access log: one line of JSON for each finished record, written at once.
 ///
@@ -32,30 +29,18 @@ use crate::{Finished, Kind, Sink, Started, rfc3339::Rfc3339, sink::known_method}
 ///
 /// The writer is called on the task of the request: give it one that does not block for long, such as a
 /// non-blocking appender. A line that it refuses is [counted](Self::lost), and the request goes on.
-pub struct JsonLines<W> {
-    writer: Mutex<W>,
-    lost: AtomicU64,
-}
+pub struct JsonLines<W>(Lines<W>);
 
 impl<W: Write> JsonLines<W> {
-    /// Writes to this writer, a line per call of `write_all`.
+    /// Writes to this writer, line by line, and flushes it after each.
     pub const fn new(writer: W) -> Self {
-        Self {
-            writer: Mutex::new(writer),
-            lost: AtomicU64::new(0),
-        }
+        Self(Lines::new(writer))
     }
 
     /// How many lines the writer refused.
     #[must_use]
     pub fn lost(&self) -> u64 {
-        self.lost.load(Ordering::Relaxed)
-    }
-
-    fn write(&self, line: &[u8]) -> io::Result<()> {
-        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        writer.write_all(line)?;
-        writer.flush()
+        self.0.lost()
     }
 }
 
@@ -86,11 +71,14 @@ impl<W: Write> Sink for JsonLines<W> {
     }
 
     fn end(&self, head: JsonHead, finished: &Finished<'_>) {
-        let line = Line::new(&head, finished);
-        let written = with_line(&line, |line| self.write(line));
-        if written.is_err() {
-            self.lost.fetch_add(1, Ordering::Relaxed);
-        }
+        let record = Line::new(&head, finished);
+        with_room(|line| {
+            // Writing plain fields to memory cannot fail.
+            if record.append_to(line).is_ok() {
+                line.push(b'\n');
+                self.0.write(line);
+            }
+        });
     }
 }
 
@@ -98,28 +86,27 @@ thread_local! {
     static LINE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Lends the record as a line. The buffer is taken out of its place meanwhile: the writer may come back here.
-fn with_line(record: &Line<'_>, write: impl FnOnce(&[u8]) -> io::Result<()>) -> io::Result<()> {
+/// Lends room for a line. It is taken out of its place meanwhile: whoever fills it, or writes it, may come back here.
+#[inline]
+pub(crate) fn with_room<R>(fill: impl FnOnce(&mut Vec<u8>) -> R) -> R {
     let mut line = LINE.try_with(RefCell::take).unwrap_or_default();
     line.clear();
-    serde_json::to_writer(&mut line, record)?;
-    line.push(b'\n');
-    let written = write(&line);
+    let output = fill(&mut line);
     let _ = LINE.try_with(|place| place.replace(line));
-    written
+    output
 }
 
 #[derive(Serialize)]
 struct Line<'a> {
-    timestamp: Shown<Rfc3339>,
+    timestamp: Ascii<24>,
     kind: &'static str,
-    trace_id: Shown<crate::TraceId>,
-    span_id: Shown<crate::SpanId>,
+    trace_id: Ascii<32>,
+    span_id: Ascii<16>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    parent_span_id: Option<Shown<crate::SpanId>>,
-    request_id: Shown<&'a crate::RequestId>,
+    parent_span_id: Option<Ascii<16>>,
+    request_id: Id<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    correlation_id: Option<Shown<&'a crate::RequestId>>,
+    correlation_id: Option<Id<'a>>,
     sampled: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     client_ip: Option<IpAddr>,
@@ -146,13 +133,13 @@ impl<'a> Line<'a> {
     fn new(head: &'a JsonHead, finished: &'a Finished<'_>) -> Self {
         let context = finished.context;
         Self {
-            timestamp: Shown(Rfc3339(finished.ended_at())),
+            timestamp: Ascii(Rfc3339(finished.ended_at()).to_bytes()),
             kind: finished.kind.as_str(),
-            trace_id: Shown(context.trace_id()),
-            span_id: Shown(context.span_id()),
-            parent_span_id: context.parent_id().map(Shown),
-            request_id: Shown(context.request_id()),
-            correlation_id: context.own_correlation_id().map(Shown),
+            trace_id: Ascii(context.trace_id().to_hex()),
+            span_id: Ascii(context.span_id().to_hex()),
+            parent_span_id: context.parent_id().map(|id| Ascii(id.to_hex())),
+            request_id: Id(context.request_id()),
+            correlation_id: context.own_correlation_id().map(Id),
             sampled: context.is_sampled(),
             client_ip: context.client_ip(),
             user: context.user(),
@@ -173,14 +160,42 @@ impl<'a> Line<'a> {
     }
 }
 
+impl Line<'_> {
+    /// Apart: within its caller it takes longer.
+    #[inline(never)]
+    fn append_to(&self, line: &mut Vec<u8>) -> serde_json::Result<()> {
+        serde_json::to_writer(line, self)
+    }
+}
+
 /// Milliseconds to the microsecond.
 pub(crate) fn millis(duration: Duration) -> f64 {
     duration.as_micros() as f64 / 1000.0
 }
 
+/// Text that we wrote ourselves. Without a formatter between it and the line.
+pub(crate) struct Ascii<const N: usize>(pub(crate) [u8; N]);
+
+impl<const N: usize> Serialize for Ascii<N> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(hex::as_str(&self.0))
+    }
+}
+
+/// An id as text.
+pub(crate) struct Id<'a>(pub(crate) &'a RequestId);
+
+impl Serialize for Id<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.with_str(|id| serializer.serialize_str(id))
+    }
+}
+
 /// A value in JSON as the string that its `Display` writes.
+#[cfg(feature = "tracing")]
 pub(crate) struct Shown<T>(pub(crate) T);
 
+#[cfg(feature = "tracing")]
 impl<T: fmt::Display> Serialize for Shown<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(&self.0)
@@ -189,8 +204,6 @@ impl<T: fmt::Display> Serialize for Shown<T> {
 
 impl<W> fmt::Debug for JsonLines<W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("JsonLines")
-            .field("lost", &self.lost)
-            .finish_non_exhaustive()
+        f.debug_tuple("JsonLines").field(&self.0).finish()
     }
 }

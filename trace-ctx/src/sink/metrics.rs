@@ -1,4 +1,4 @@
-use std::{fmt, sync::Arc, time::Duration};
+use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
 use metrics::{Gauge, Label, gauge, histogram};
 
@@ -11,6 +11,7 @@ type Exemplar = Arc<dyn Fn(&TraceContext, Duration) + Send + Sync>;
 /// - `http.server.request.duration` and `http.client.request.duration`: a histogram in seconds, from the call to the end of
 ///   the body, with the labels `http.request.method`, `http.response.status_code`, `http.route` and `error.type` where
 ///   they are known. All of them have few values, whatever callers send.
+///   A call of ours that is dropped, or its body, is no error; a client that goes away is `future_dropped` or `body_dropped`.
 /// - `http.server.active_requests` and `http.client.active_requests`: a gauge with the label `http.request.method`. It goes
 ///   down when what is kept for the request is dropped: it cannot leak.
 #[derive(Clone, Default)]
@@ -39,8 +40,10 @@ impl MetricsSink {
 impl Sink for MetricsSink {
     type Span = Active;
 
+    const TIMES_HEAD: bool = false;
+
     fn begin(&self, started: &Started<'_>) -> Option<Active> {
-        let method = known_method(started.head.method).to_owned();
+        let method = known_method(started.head.method);
         let name = match started.kind {
             Kind::Server => "http.server.active_requests",
             Kind::Client => "http.client.active_requests",
@@ -67,13 +70,12 @@ impl Sink for MetricsSink {
 }
 
 fn labels(finished: &Finished<'_>) -> Vec<Label> {
-    let method = known_method(finished.method).to_owned();
-    let mut labels = vec![Label::new("http.request.method", method)];
+    let method = known_method(finished.method);
+    let mut labels = Vec::with_capacity(4);
+    labels.push(Label::new("http.request.method", method));
     if let Some(status) = finished.status {
-        labels.push(Label::new(
-            "http.response.status_code",
-            status.as_str().to_owned(),
-        ));
+        let status = status.as_str().to_owned();
+        labels.push(Label::new("http.response.status_code", status));
     }
     if let Some(route) = finished.route {
         labels.push(Label::new("http.route", route.as_str().to_owned()));
@@ -84,11 +86,17 @@ fn labels(finished: &Finished<'_>) -> Vec<Label> {
     labels
 }
 
-fn error_type(finished: &Finished<'_>) -> Option<String> {
-    if finished.outcome != Outcome::Complete {
-        return Some(finished.outcome.as_str().to_owned());
+/// What went wrong, and in a server also that the client went away. A call that we give up ourselves is no error: most often nobody wanted
+/// to read its body.
+fn error_type(finished: &Finished<'_>) -> Option<Cow<'static, str>> {
+    let is_dropped = matches!(
+        finished.outcome,
+        Outcome::BodyDropped | Outcome::FutureDropped
+    );
+    if is_dropped && finished.kind == Kind::Server {
+        return Some(finished.outcome.as_str().into());
     }
-    Some(finished.failed_status()?.as_str().to_owned())
+    finished.error_type()
 }
 
 impl Drop for Active {

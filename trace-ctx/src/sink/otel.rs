@@ -1,8 +1,8 @@
-use std::{cell::Cell, time::Duration};
+use std::{cell::Cell, sync::Arc, time::Duration};
 
 use http::{HeaderName, HeaderValue, Version, header};
 use opentelemetry::{
-    Context, ContextGuard,
+    Context, ContextGuard, Key,
     trace::{
         self, Link, Span as _, SpanBuilder, SpanContext, SpanKind, TraceContextExt, TraceFlags,
         TraceState, Tracer,
@@ -25,13 +25,15 @@ mod attributes;
 ///
 /// The provider has to come from [`provider`](Self::provider), which makes the ids of the exported span those of the headers and the
 /// logs. Attributes follow the stable semantic conventions for HTTP: the name is method and route, never the path; of a query, the values of known
-/// credentials are written `REDACTED`; no header is recorded unless it is [listed](Self::header). The client's address and the user are recorded
+/// credentials, and of keys that are [named](Self::redact), are written `REDACTED`; no header is recorded unless it is [listed](Self::header). The client's address and the user are recorded
 /// where they are known, as by [`client_ip`](crate::ServerLayer::client_ip) and [`user`](crate::user).
 #[derive(Debug)]
 #[must_use]
 pub struct OtelSink<T> {
     tracer: T,
-    headers: Vec<HeaderName>,
+    /// With the attribute in which each is told.
+    headers: Vec<(HeaderName, Key)>,
+    secrets: Vec<String>,
     scheme: &'static str,
     upgrade: Upgrade,
     covers_unsampled: bool,
@@ -58,7 +60,7 @@ struct OtelHead {
     version: Version,
     host: Option<HeaderValue>,
     user_agent: Option<HeaderValue>,
-    headers: Vec<(HeaderName, HeaderValue)>,
+    headers: Vec<(Key, HeaderValue)>,
 }
 
 impl OtelSink<()> {
@@ -75,6 +77,7 @@ impl<T: Tracer> OtelSink<T> {
         Self {
             tracer,
             headers: Vec::new(),
+            secrets: Vec::new(),
             scheme: "http",
             upgrade: Upgrade::default(),
             covers_unsampled: false,
@@ -83,7 +86,14 @@ impl<T: Tracer> OtelSink<T> {
 
     /// Records this request header.
     pub fn header(mut self, name: HeaderName) -> Self {
-        self.headers.push(name);
+        let key: Arc<str> = format!("http.request.header.{name}").into();
+        self.headers.push((name, key.into()));
+        self
+    }
+
+    /// Writes the values of this key of a query `REDACTED` too. Case does not matter.
+    pub fn redact(mut self, key: impl Into<String>) -> Self {
+        self.secrets.push(key.into());
         self
     }
 
@@ -127,7 +137,7 @@ impl<T: Tracer> OtelSink<T> {
             }),
             name: attributes::name(finished),
             start_time: started_at,
-            attributes: Some(attributes::of(head, finished, self.scheme)),
+            attributes: Some(attributes::of(head, finished, self.scheme, &self.secrets)),
             events: (!finished.notes().is_empty()).then(|| attributes::events(finished)),
             links: finished.context.link().map(|other| vec![link(other)]),
         }
@@ -135,15 +145,19 @@ impl<T: Tracer> OtelSink<T> {
 }
 
 impl OtelHead {
-    fn of(head: &Head<'_>, listed: &[HeaderName]) -> Self {
+    fn of(head: &Head<'_>, listed: &[(HeaderName, Key)]) -> Self {
         let sent = head.headers;
-        let listed = listed.iter().flat_map(|name| {
+        let listed = listed.iter().flat_map(|(name, key)| {
             let values = sent.get_all(name).iter();
-            values.map(|value| (name.clone(), value.clone()))
+            values.map(|value| (key.clone(), value.clone()))
         });
         Self {
             version: head.version,
-            host: sent.get(header::HOST).cloned(),
+            // Where the target has its own, nobody asks for it.
+            host: match head.uri.authority() {
+                Some(_) => None,
+                None => sent.get(header::HOST).cloned(),
+            },
             user_agent: sent.get(header::USER_AGENT).cloned(),
             headers: listed.collect(),
         }
@@ -164,6 +178,8 @@ where
     T::Span: Send + Sync + 'static,
 {
     type Span = OtelSpan;
+
+    const TIMES_HEAD: bool = false;
 
     fn begin(&self, started: &Started<'_>) -> Option<OtelSpan> {
         let head = self
@@ -248,17 +264,25 @@ fn span_id(id: SpanId) -> trace::SpanId {
 }
 
 thread_local! {
-    /// The ids of the span that is being built on this thread.
-    static ASSIGNED: Cell<Option<(TraceId, SpanId)>> = const { Cell::new(None) };
+    /// The ids of the span that is being built on this thread. Each is given out once: whatever else the SDK builds meanwhile has its own.
+    static ASSIGNED: Cell<(Option<TraceId>, Option<SpanId>)> = const { Cell::new((None, None)) };
 }
 
 /// The SDK takes ids from nowhere but its generator.
 fn assign<R>(context: &TraceContext, build: impl FnOnce() -> R) -> R {
-    let ids = (context.trace_id(), context.span_id());
-    ASSIGNED.set(Some(ids));
-    let built = build();
-    ASSIGNED.set(None);
-    built
+    /// Takes back what was not asked for, also when the SDK panics.
+    struct TakeBack;
+    impl Drop for TakeBack {
+        fn drop(&mut self) {
+            ASSIGNED.set((None, None));
+        }
+    }
+    // Below a parent no trace id is asked for.
+    let of_a_root = context.parent_id().is_none();
+    let trace_id = of_a_root.then(|| context.trace_id());
+    ASSIGNED.set((trace_id, Some(context.span_id())));
+    let _take_back = TakeBack;
+    build()
 }
 
 #[derive(Debug)]
@@ -266,12 +290,14 @@ struct OurIds;
 
 impl SdkIds for OurIds {
     fn new_trace_id(&self) -> trace::TraceId {
-        let assigned = ASSIGNED.get().map(|ids| ids.0);
+        let (assigned, span_id) = ASSIGNED.get();
+        ASSIGNED.set((None, span_id));
         trace_id(assigned.unwrap_or_else(|| FastIds.trace_id()))
     }
 
     fn new_span_id(&self) -> trace::SpanId {
-        let assigned = ASSIGNED.get().map(|ids| ids.1);
+        let (trace_id, assigned) = ASSIGNED.get();
+        ASSIGNED.set((trace_id, None));
         span_id(assigned.unwrap_or_else(|| FastIds.span_id()))
     }
 }

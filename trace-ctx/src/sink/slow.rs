@@ -21,6 +21,8 @@ impl<S> SlowOnly<S> {
 impl<S: Sink> Sink for SlowOnly<S> {
     type Span = S::Span;
 
+    const TIMES_HEAD: bool = S::TIMES_HEAD;
+
     fn begin(&self, started: &Started<'_>) -> Option<S::Span> {
         self.sink.begin(started)
     }

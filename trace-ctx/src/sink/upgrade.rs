@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use crate::{Finished, Kind, Outcome, Sampling, Sink, Started};
+use crate::{Finished, Sampling, Sink, Started};
 
 /// Passes on the requests that are sampled, and of those whose recording was [deferred](Sampling::Defer) the ones that went
 /// wrong or took long.
@@ -51,22 +51,30 @@ impl<S> SampledOr<S> {
         }
     }
 
+    /// Whether one that was deferred is.
     fn is_wanted(&self, finished: &Finished<'_>) -> bool {
         let is_slow = self
             .slower_than
             .is_some_and(|limit| finished.total >= limit);
-        finished.context.is_sampled() || is_slow || (self.failed && finished.is_failure())
+        is_slow || (self.failed && finished.is_failure())
     }
 }
 
-/// The sink's span of a request that is not recorded in the end is dropped without a word.
+/// To the sink inside, what was deferred is sampled: it hears only of what is. Its span of a request that is not recorded in the end is
+/// dropped without a word.
 impl<S: Sink> Sink for SampledOr<S> {
     type Span = S::Span;
+
+    const TIMES_HEAD: bool = S::TIMES_HEAD;
 
     fn begin(&self, started: &Started<'_>) -> Option<S::Span> {
         match started.context.sampling() {
             Sampling::Deny => None,
-            Sampling::Defer | Sampling::Accept | Sampling::Debug => self.sink.begin(started),
+            Sampling::Accept | Sampling::Debug => self.sink.begin(started),
+            Sampling::Defer => {
+                let context = started.context.clone().with_sampling(Sampling::Accept);
+                self.sink.begin(&started.in_context(&context))
+            }
         }
     }
 
@@ -75,34 +83,11 @@ impl<S: Sink> Sink for SampledOr<S> {
     }
 
     fn end(&self, span: S::Span, finished: &Finished<'_>) {
-        if self.is_wanted(finished) {
+        if finished.context.is_sampled() {
             self.sink.end(span, finished);
+        } else if self.is_wanted(finished) {
+            let context = finished.context.clone().with_sampling(Sampling::Accept);
+            self.sink.end(span, &finished.in_context(&context));
         }
-    }
-}
-
-impl Finished<'_> {
-    /// Whether it went wrong on this side: the service or the body failed or panicked, or a status says so. For a client that is any of 400
-    /// and above and any gRPC status but `OK`; for a server only what is its own fault. A caller that goes away is no failure.
-    #[must_use]
-    pub fn is_failure(&self) -> bool {
-        use Outcome::{BodyError, Error, Panic};
-        matches!(self.outcome, Error | BodyError | Panic)
-            || self.grpc_failure().is_some()
-            || self.failed_status().is_some()
-    }
-
-    pub(crate) fn grpc_failure(&self) -> Option<u32> {
-        self.grpc_status.filter(|code| match self.kind {
-            Kind::Client => *code != 0,
-            // Unknown, deadline exceeded, unimplemented, internal, unavailable, data loss.
-            Kind::Server => matches!(code, 2 | 4 | 12..=15),
-        })
-    }
-
-    pub(crate) fn failed_status(&self) -> Option<http::StatusCode> {
-        self.status.filter(|status| {
-            status.is_server_error() || (self.kind == Kind::Client && status.is_client_error())
-        })
     }
 }

@@ -60,28 +60,25 @@ impl ClientIp {
 
 impl Field {
     /// What each proxy added, the last one first.
-    fn hops(self, headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    fn hops(self, headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
         let name = match self {
             Self::XForwardedFor => &X_FORWARDED_FOR,
             Self::Forwarded => &header::FORWARDED,
         };
+        // The older one knows no quotes.
+        let quotes = matches!(self, Self::Forwarded);
         let lines = headers.get_all(name).iter().rev();
-        lines.flat_map(move |line| {
-            let line = line.to_str().unwrap_or("?");
-            // The older one knows no quotes: a stranger's would hide what our proxies added after it.
-            let is_plain = matches!(self, Self::XForwardedFor);
-            let plain = is_plain.then(|| line.rsplit(','));
-            let quoted = (!is_plain).then(|| unquoted(line, ',').collect::<Vec<_>>());
-            let quoted = quoted.into_iter().flat_map(|hops| hops.into_iter().rev());
-            plain.into_iter().flatten().chain(quoted)
-        })
+        lines.flat_map(move |line| FromTheEnd::of(line.as_bytes(), b',', quotes))
     }
 
-    fn address(self, hop: &str) -> Option<IpAddr> {
+    fn address(self, hop: &[u8]) -> Option<IpAddr> {
+        // What is no text is no address, and hides nothing but itself.
+        let text = |bytes| std::str::from_utf8(bytes).map(str::trim).ok();
         match self {
-            Self::XForwardedFor => address(hop.trim()),
+            Self::XForwardedFor => address(text(hop)?),
             Self::Forwarded => {
-                let mut pairs = unquoted(hop, ';').filter_map(|pair| pair.trim().split_once('='));
+                let pairs = FromTheEnd::of(hop, b';', true).filter_map(text);
+                let mut pairs = pairs.filter_map(|pair| pair.split_once('='));
                 let (_, node) = pairs.find(|(key, _)| key.eq_ignore_ascii_case("for"))?;
                 let inside = node
                     .strip_prefix('"')
@@ -92,19 +89,54 @@ impl Field {
     }
 }
 
-/// Splits outside of quoted strings: a proxy quotes what a stranger sent it, such as a host, and that must not become a hop.
-/// A string that does not end takes the rest of the line with it, which is then no address.
-fn unquoted(list: &str, separator: char) -> impl Iterator<Item = &str> {
-    let (mut is_quoted, mut is_escaped) = (false, false);
-    list.split(move |char| {
-        let was_escaped = std::mem::take(&mut is_escaped);
-        match char {
-            '\\' if is_quoted && !was_escaped => is_escaped = true,
-            '"' if !was_escaped => is_quoted = !is_quoted,
-            _ => {}
+/// The parts of a list from its end, where what our proxies added stands, split outside of quoted strings: a proxy quotes what a
+/// stranger sent it, such as a host, and that must not become a hop.
+///
+/// What a stranger began to the left of it, such as a string that does not end, is not come to before.
+struct FromTheEnd<'a> {
+    rest: Option<&'a [u8]>,
+    separator: u8,
+    quotes: bool,
+}
+
+impl<'a> FromTheEnd<'a> {
+    fn of(list: &'a [u8], separator: u8, quotes: bool) -> Self {
+        Self {
+            rest: Some(list),
+            separator,
+            quotes,
         }
-        char == separator && !is_quoted
-    })
+    }
+
+    /// Where the last separator stands that is in no string.
+    fn split_at(&self, list: &[u8]) -> Option<usize> {
+        let mut is_quoted = false;
+        (0..list.len()).rev().find(|&at| {
+            if self.quotes && list[at] == b'"' && !is_escaped(&list[..at]) {
+                is_quoted = !is_quoted;
+            }
+            list[at] == self.separator && !is_quoted
+        })
+    }
+}
+
+impl<'a> Iterator for FromTheEnd<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let list = self.rest.take()?;
+        let Some(at) = self.split_at(list) else {
+            return Some(list);
+        };
+        self.rest = Some(&list[..at]);
+        Some(&list[at + 1..])
+    }
+}
+
+/// Whether the byte behind these is escaped: by an odd number of backslashes.
+fn is_escaped(before: &[u8]) -> bool {
+    let backslashes = before.iter().rev().take_while(|byte| **byte == b'\\');
+    backslashes.count() % 2 == 1
 }
 
 /// An address, with or without a port, IPv6 with or without brackets.

@@ -139,10 +139,20 @@ impl FromStr for Networks {
                 part.parse::<IpAddr>()
                     .map(|address| IpNet::from(address.to_canonical()))
             };
-            let parsed = part.parse().or_else(|_| single());
+            let parsed = part.parse().map(as_peers_are).or_else(|_| single());
             parsed.map_err(|_| InvalidNetwork(part.to_owned()))
         };
         parts.map(network).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+/// A network of IPv4 in IPv6's clothes, as IPv4: so are the addresses that are looked for in it.
+fn as_peers_are(network: IpNet) -> IpNet {
+    const CLOTHES: u8 = 96;
+    let (address, length) = (network.network(), network.prefix_len());
+    match (address.to_canonical(), length.checked_sub(CLOTHES)) {
+        (bare @ IpAddr::V4(_), Some(length)) => IpNet::new(bare, length).unwrap_or(network),
+        _ => network,
     }
 }
 

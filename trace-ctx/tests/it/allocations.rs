@@ -4,8 +4,8 @@ use std::hint::black_box;
 
 use buttress_trace_ctx::{
     Always, B3, Baggage, ClientIp, Extracted, FastIds, Finished, Head, Hosts, Jaeger, Never,
-    PeerAddr, Policy, Propagator, ResponseFuture, Sampler, TraceBody, TraceContext, TraceLayer,
-    TraceState, W3c, XRay,
+    PeerAddr, Policy, Propagator, ResponseFuture, SampledOnly, Sampler, TraceBody, TraceContext,
+    TraceLayer, TraceState, W3c, XRay,
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response};
@@ -141,12 +141,58 @@ fn a_sink_that_listens_costs_one_allocation() {
 }
 
 #[test]
+fn what_is_said_of_a_request_that_nobody_is_told_of_is_not_kept() {
+    let says = || {
+        service_fn(|request: Request<()>| {
+            drop(request);
+            buttress_trace_ctx::attribute("cart.items", 3);
+            buttress_trace_ctx::event("cart loaded");
+            buttress_trace_ctx::error(&std::fmt::Error);
+            std::future::ready(Ok::<_, &str>(Response::new(Full::new(Bytes::new()))))
+        })
+    };
+    let silent = service_fn(|request: Request<()>| {
+        drop(request);
+        std::future::ready(Ok::<_, &str>(Response::new(Full::new(Bytes::new()))))
+    });
+    let sampled = |_: &Finished<'_>| {};
+    let layer = TraceLayer::server()
+        .sampler(Never)
+        .sink(SampledOnly(sampled));
+    let (mut says, mut silent) = (layer.layer(says()), layer.layer(silent));
+    let request = || Request::new(());
+    let said = allocations(|| drive(says.call(request())));
+    assert_eq!(said, allocations(|| drive(silent.call(request()))));
+}
+
+#[test]
+fn what_a_copy_says_or_who_comes_too_late_is_not_kept() {
+    use buttress_trace_ctx::{attribute, current};
+
+    let late = |_: &Finished<'_>| {
+        assert_eq!(count(|| attribute("late", 1)).0.count, 0);
+    };
+    let mut service = TraceLayer::server()
+        .sink(late)
+        .layer(service_fn(|_: Request<()>| {
+            attribute("first", 1);
+            let copy = current().unwrap();
+            copy.clone().scope(|| ());
+            let says = || copy.clone().scope(|| attribute("copy", 1));
+            assert_eq!(count(says).0.count, 0);
+            std::future::ready(Ok::<_, &str>(Response::new(Full::new(Bytes::new()))))
+        }));
+    drive(service.call(Request::new(())));
+}
+
+#[test]
 fn futures_and_bodies_stay_small() {
-    // The context (96), what is shared, and the record.
-    assert_eq!(size_of::<ResponseFuture<(), ()>>(), 128);
-    assert_eq!(size_of::<ResponseFuture<(), fn(&Finished<'_>)>>(), 128);
-    assert_eq!(size_of::<TraceBody<(), ()>>(), 128);
-    assert_eq!(size_of::<TraceBody<(), fn(&Finished<'_>)>>(), 128);
+    // Where the context is, what is shared, and the record; and whether what is inside is still there.
+    assert_eq!(size_of::<TraceBody<(), ()>>(), 32);
+    assert_eq!(size_of::<TraceBody<(), fn(&Finished<'_>)>>(), 32);
+    // And whether all that has gone into the body.
+    assert_eq!(size_of::<ResponseFuture<(), ()>>(), 40);
+    assert_eq!(size_of::<ResponseFuture<(), fn(&Finished<'_>)>>(), 40);
 }
 
 #[test]

@@ -126,7 +126,12 @@ fn a_client_is_where_the_first_stranger_from_the_right_is() {
         ("for=6.6.6.6, for=unknown, for=10.0.0.7", "10.0.0.7"),
         ("for=1.1.1.1;host=\"a,for=6.6.6.6\"", "1.1.1.1"),
         ("host=\"a\\\",for=6.6.6.6\";for=1.1.1.1", "1.1.1.1"),
-        ("for=\"6.6.6.6, for=1.1.1.1", "10.0.0.1"),
+        // What a stranger began does not hide what a proxy of ours added.
+        ("for=\"6.6.6.6, for=1.1.1.1", "1.1.1.1"),
+        ("for=6.6.6.6;host=\"x\\, for=1.1.1.1", "1.1.1.1"),
+        ("for=1.1.1.1;host=\"a\\\\\"", "1.1.1.1"),
+        ("for=1.1.1.1, for=\"6.6.6.6", "10.0.0.1"),
+        ("for=1.1.1.1;host=\"a,for=6.6.6.6\\\"b\"", "1.1.1.1"),
         ("host=\"for=6.6.6.6;x\";for=1.1.1.1", "1.1.1.1"),
     ] {
         let mut request = from("10.0.0.1:1");
@@ -140,6 +145,54 @@ fn a_client_is_where_the_first_stranger_from_the_right_is() {
         );
     }
     assert_eq!(legacy.of(&Head::of(&Request::new(()))), None);
+}
+
+#[test]
+fn bytes_that_are_no_text_hide_nothing_but_themselves() {
+    let proxies: buttress_trace_ctx::Networks = "10.0.0.0/8".parse().unwrap();
+    let legacy = ClientIp::x_forwarded_for(proxies.clone());
+    let standard = ClientIp::forwarded(proxies);
+    for (line, client) in [
+        (&b"\xff, 1.1.1.1"[..], "1.1.1.1"),
+        (b"\xff,1.1.1.1,10.0.0.2", "1.1.1.1"),
+        (b"1.1.1.1, \xff", "10.0.0.1"),
+        (b"6.6.6.6\xff", "10.0.0.1"),
+    ] {
+        let mut request = from("10.0.0.1:1");
+        let value = HeaderValue::from_bytes(line).unwrap();
+        request.headers_mut().insert("x-forwarded-for", value);
+        let found = legacy.of(&Head::of(&request)).unwrap().to_string();
+        assert_eq!(found, client, "{line:?}");
+    }
+    let mut request = from("10.0.0.1:1");
+    let value = HeaderValue::from_bytes(b"for=\xff, for=1.1.1.1;by=\xff").unwrap();
+    request.headers_mut().insert("forwarded", value);
+    let found = standard.of(&Head::of(&request)).unwrap().to_string();
+    assert_eq!(found, "1.1.1.1");
+}
+
+#[test]
+fn a_network_of_ipv4_in_ipv6_s_clothes_is_one_of_ipv4() {
+    for (network, peer, trust) in [
+        ("::ffff:10.0.0.0/104", "10.1.2.3:1", Trust::Continue),
+        (
+            "::ffff:10.0.0.0/104",
+            "[::ffff:10.1.2.3]:1",
+            Trust::Continue,
+        ),
+        ("::ffff:10.0.0.0/104", "11.1.2.3:1", Trust::Link),
+        ("::ffff:10.0.0.1", "10.0.0.1:1", Trust::Continue),
+        ("::ffff:10.0.0.1/128", "10.0.0.1:1", Trust::Continue),
+        ("::ffff:0.0.0.0/96", "9.9.9.9:1", Trust::Continue),
+        ("10.0.0.0/8", "[::10.1.2.3]:1", Trust::Link),
+        ("::/0", "[2001:db8::1]:1", Trust::Continue),
+        ("::/0", "9.9.9.9:1", Trust::Link),
+        ("0.0.0.0/0", "[2001:db8::1]:1", Trust::Link),
+    ] {
+        let policy = PeerIn::new(network.parse().unwrap());
+        let found = policy.trust(&Head::of(&from(peer)));
+        assert_eq!(found, trust, "{peer} in {network}");
+    }
 }
 
 #[test]

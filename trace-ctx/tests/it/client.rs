@@ -4,12 +4,13 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
 use buttress_trace_ctx::{
-    ClientLayer, ClientService, FastIds, InTrace, Policy, TraceContext, TraceLayer, current,
+    ClientLayer, ClientService, FastIds, Finished, InTrace, Outcome, Policy, TraceContext,
+    TraceLayer, current,
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Request, Response, header::AUTHORIZATION};
 use http_body_util::Empty;
-use tower::{Layer, Service, service_fn};
+use tower::{Layer, Service, ServiceExt, service_fn};
 
 type Sent = Arc<Mutex<Vec<(HeaderMap, Option<TraceContext>)>>>;
 type Answer = std::future::Ready<Result<Response<Empty<Bytes>>, &'static str>>;
@@ -77,6 +78,63 @@ fn every_attempt_is_a_span_of_its_own_in_the_same_trace() {
             Some(context.span_id()),
             "layers below see the attempt"
         );
+    }
+}
+
+/// Tries again until it goes well.
+#[derive(Clone)]
+struct Again;
+
+impl<R> tower::retry::Policy<Request<()>, R, &'static str> for Again {
+    type Future = std::future::Ready<()>;
+
+    fn retry(
+        &mut self,
+        _: &mut Request<()>,
+        result: &mut Result<R, &'static str>,
+    ) -> Option<Self::Future> {
+        result.is_err().then(|| std::future::ready(()))
+    }
+
+    fn clone_request(&mut self, request: &Request<()>) -> Option<Request<()>> {
+        Some(request.clone())
+    }
+}
+
+#[test]
+fn below_a_retry_each_attempt_is_a_span_with_a_record() {
+    let context = TraceContext::root(&FastIds);
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let (records, attempts) = (told.clone(), Arc::new(Mutex::new(0)));
+    let traced = TraceLayer::client()
+        .sink(move |finished: &Finished<'_>| {
+            records
+                .lock()
+                .unwrap()
+                .push((finished.context.clone(), finished.outcome));
+        })
+        .layer(service_fn(move |_: Request<()>| {
+            *attempts.lock().unwrap() += 1;
+            std::future::ready(match *attempts.lock().unwrap() {
+                3 => Ok(Response::new(Empty::<Bytes>::new())),
+                _ => Err("not yet"),
+            })
+        }));
+    let retrying = tower::retry::RetryLayer::new(Again).layer(traced);
+    tokio_test::block_on(retrying.oneshot(inside(&context)))
+        .map(drop)
+        .unwrap();
+    let told = told.lock().unwrap();
+    let outcomes: Vec<_> = told.iter().map(|record| record.1).collect();
+    assert_eq!(
+        outcomes,
+        [Outcome::Error, Outcome::Error, Outcome::Complete]
+    );
+    let spans: HashSet<_> = told.iter().map(|(attempt, _)| attempt.span_id()).collect();
+    assert_eq!(spans.len(), 3);
+    for (attempt, _) in told.iter() {
+        assert_eq!(attempt.parent_id(), Some(context.span_id()));
+        assert_eq!(attempt.trace_id(), context.trace_id());
     }
 }
 

@@ -222,6 +222,42 @@ fn no_stale_field_stays_beside_what_is_written() {
 }
 
 #[test]
+fn both_forms_of_b3_stand_beside_one_another() {
+    let both: [&dyn Propagator; 3] = [
+        &(B3::single(), B3::multi()),
+        &(B3::multi(), B3::single()),
+        &Propagators::from_names("b3multi,b3").unwrap(),
+    ];
+    for format in both {
+        let stale = format!("{T}-{S}-1");
+        let mut out = headers(&[("b3", &stale), ("x-b3-traceid", T), ("x-b3-flags", "1")]);
+        for _ in 0..2 {
+            let context = TraceContext::root(&FastIds).with_sampling(Sampling::Deny);
+            format.inject(&context, &mut out);
+            let (trace, span) = (context.trace_id(), context.span_id());
+            assert_eq!(out["b3"], format!("{trace}-{span}-0"));
+            assert_eq!(out["x-b3-traceid"], trace.to_string());
+            assert_eq!(out["x-b3-spanid"], span.to_string());
+            assert_eq!(out.len(), 4, "{out:?}");
+        }
+    }
+}
+
+#[test]
+fn a_list_that_a_handler_made_too_long_is_shortened_on_its_way_out() {
+    let mut context = TraceContext::root(&FastIds);
+    for key in ["old", "older", "new"] {
+        let value = "v".repeat(200);
+        context.state_mut().insert(key, &value).unwrap();
+    }
+    let mut out = HeaderMap::new();
+    W3c.inject(&context, &mut out);
+    let sent = out["tracestate"].to_str().unwrap();
+    assert!(sent.len() <= 512 && sent.starts_with("new=v"), "{sent}");
+    assert_eq!(sent.matches('=').count(), 2);
+}
+
+#[test]
 fn names_choose_propagators() {
     let all =
         Propagators::from_names(" xray,b3, b3multi,tracecontext,xray,,baggage,jaeger").unwrap();

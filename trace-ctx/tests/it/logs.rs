@@ -7,6 +7,7 @@ use buttress_trace_ctx::{InTrace, JsonFormat, RouteName, TraceContext, TraceLaye
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
+use proptest::prelude::*;
 use serde_json::{Value, json};
 use tower::{Layer, ServiceExt, service_fn};
 use tracing_subscriber::fmt::{
@@ -129,6 +130,33 @@ fn whatever_is_logged_a_line_is_one_line_of_json() {
 }
 
 #[test]
+fn an_event_that_is_below_no_span_and_spans_without_fields_are_lines_too() {
+    let lines = logged(|| {
+        let _outer = tracing::info_span!("outer").entered();
+        let _inner = tracing::info_span!("inner", a = 1).entered();
+        tracing::info!(parent: None, "alone");
+        tracing::info!("below");
+    });
+    assert_eq!(lines[0]["spans"], json!([]));
+    let both = json!([{"name": "outer", "fields": {}}, {"name": "inner", "fields": {"a": 1}}]);
+    assert_eq!(lines[1]["spans"], both);
+}
+
+#[test]
+fn what_an_event_says_may_log_itself() {
+    struct Talks;
+    impl std::fmt::Display for Talks {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            tracing::warn!("inside");
+            f.write_str("talks")
+        }
+    }
+    let lines = logged(|| tracing::info!(who = %Talks, "outside"));
+    let outside = lines.iter().find(|line| line["message"] == "outside");
+    assert_eq!(outside.unwrap()["fields"]["who"], "talks");
+}
+
+#[test]
 fn with_another_field_format_span_fields_are_a_string() {
     let log = Log::default();
     let subscriber = tracing_subscriber::fmt()
@@ -236,4 +264,29 @@ fn lines_of_a_spawned_task_carry_the_ids_when_it_was_asked_to() {
     assert_eq!(of("kept")["span_id"], span_id);
     assert_eq!(of("kept")["request_id"], "req-1");
     assert!(of("bare").get("trace_id").is_none());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn whatever_ids_and_words_come_a_line_is_one_line_of_json(
+        id in prop::collection::vec(any::<u8>(), 0..140), said in any::<String>(),
+    ) {
+        let mut request = Request::new(());
+        if let Ok(id) = http::HeaderValue::from_bytes(&id) {
+            request.headers_mut().insert("x-request-id", id);
+        }
+        let cx = buttress_trace_ctx::Policy::default().accept(&mut request);
+        let lines = logged(|| {
+            cx.scope(|| {
+                let _span = tracing::info_span!("s", said = &*said).entered();
+                tracing::info!(said = &*said, "{said}");
+            });
+        });
+        prop_assert_eq!(lines.len(), 1);
+        prop_assert_eq!(lines[0]["message"].as_str(), Some(&*said));
+        let id = lines[0]["request_id"].as_str().unwrap();
+        prop_assert!(id.bytes().all(|b| b.is_ascii_alphanumeric() || b"._~+/=:-".contains(&b)));
+    }
 }

@@ -345,6 +345,14 @@ async fn ask(
     traceparent: Option<&str>,
     status: u16,
 ) -> TraceContext {
+    ask_any(layer, traceparent, status).await
+}
+
+async fn ask_any<K: buttress_trace_ctx::Sink>(
+    layer: ServerLayer<K>,
+    traceparent: Option<&str>,
+    status: u16,
+) -> TraceContext {
     let mut service = layer
         .response_extension()
         .layer(service_fn(move |_: Request<Body>| {
@@ -391,6 +399,10 @@ async fn what_is_denied_is_not_exported_and_what_was_deferred_may_be() {
         200,
     )
     .await;
+    let wrapped = buttress_trace_ctx::SampledOr::failed(sink());
+    ask_any(layer().sink(wrapped), None, 200).await;
+    let wrapped = buttress_trace_ctx::SampledOr::failed(sink());
+    let wrapped = ask_any(layer().sink(wrapped), None, 500).await;
     let linked = TraceLayer::server().trust(Trust::Link).sink(sink());
     let linked = ask(linked, Some(PARENT), 200).await;
     flush(provider).await;
@@ -399,9 +411,58 @@ async fn what_is_denied_is_not_exported_and_what_was_deferred_may_be() {
         .iter()
         .map(|span| (hex(&span.trace_id), hex(&span.span_id)))
         .collect();
-    let expected =
-        [failed, slow, linked].map(|cx| (cx.trace_id().to_string(), cx.span_id().to_string()));
+    let expected = [failed, slow, wrapped, linked]
+        .map(|cx| (cx.trace_id().to_string(), cx.span_id().to_string()));
     assert_eq!(ids, expected);
-    assert_eq!(hex(&spans[2].links[0].trace_id), PARENT[3..35]);
-    assert!(spans[2].parent_span_id.is_empty());
+    assert_eq!(hex(&spans[3].links[0].trace_id), PARENT[3..35]);
+    assert!(spans[3].parent_span_id.is_empty());
+}
+
+/// Makes a span of its own whenever one begins, and notes the ids of both.
+#[derive(Clone, Debug, Default)]
+struct Nosy {
+    other: Arc<Mutex<Option<(String, String)>>>,
+    ended: Arc<Mutex<Option<(String, String)>>>,
+}
+
+fn ids(span: &opentelemetry::trace::SpanContext) -> Option<(String, String)> {
+    Some((span.trace_id().to_string(), span.span_id().to_string()))
+}
+
+impl opentelemetry_sdk::trace::SpanProcessor for Nosy {
+    fn on_start(&self, _: &mut opentelemetry_sdk::trace::Span, _: &opentelemetry::Context) {
+        let provider = OtelSink::provider().build();
+        let other = provider.tracer("nosy").start("other");
+        *self.other.lock().unwrap() = ids(other.span_context());
+    }
+
+    fn on_end(&self, data: opentelemetry_sdk::trace::SpanData) {
+        *self.ended.lock().unwrap() = ids(&data.span_context);
+    }
+
+    fn force_flush(&self) -> opentelemetry_sdk::error::OTelSdkResult {
+        Ok(())
+    }
+
+    fn shutdown_with_timeout(&self, _: Duration) -> opentelemetry_sdk::error::OTelSdkResult {
+        Ok(())
+    }
+}
+
+#[test]
+fn our_ids_are_given_to_our_span_and_to_no_other() {
+    for traceparent in [None, Some(PARENT)] {
+        let nosy = Nosy::default();
+        let provider = OtelSink::provider()
+            .with_span_processor(nosy.clone())
+            .build();
+        let context = tokio_test::block_on(ask(server(&provider), traceparent, 200));
+        let ours = (
+            context.trace_id().to_string(),
+            context.span_id().to_string(),
+        );
+        assert_eq!(nosy.ended.lock().unwrap().as_ref(), Some(&ours));
+        let other = nosy.other.lock().unwrap().clone().unwrap();
+        assert!(other.0 != ours.0 && other.1 != ours.1, "{other:?} {ours:?}");
+    }
 }

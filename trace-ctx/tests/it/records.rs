@@ -172,6 +172,15 @@ fn trailers_tell_the_grpc_status_and_the_head_where_there_are_none() {
             .body(body)
             .unwrap()
     };
+    let mut both = exchange(Method::POST, in_head);
+    let mut trailers = HeaderMap::new();
+    trailers.insert("grpc-status", "0".parse().unwrap());
+    both.hand.trailers(trailers).end();
+    while both.seen.records().is_empty() {
+        assert_ready!(poll(&mut both.body));
+    }
+    assert_eq!(both.seen.only().grpc_status, Some(0), "the last word");
+
     let trailers_only = exchange(Method::POST, in_head);
     drop(trailers_only.body);
     assert_eq!(trailers_only.seen.only().grpc_status, Some(5));
@@ -246,6 +255,117 @@ fn a_panic_in_the_call_the_future_or_the_body_is_told_once() {
     assert!(buttress_trace_ctx::current().is_none());
 }
 
+#[test]
+fn a_panic_where_a_body_is_asked_what_it_is_is_a_panic() {
+    struct Odd {
+        panics_in_hint: bool,
+        asked: std::cell::Cell<usize>,
+        panics_when_asked: usize,
+    }
+    impl Body for Odd {
+        type Data = Bytes;
+        type Error = &'static str;
+        fn poll_frame(
+            self: std::pin::Pin<&mut Self>,
+            _: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, &'static str>>> {
+            std::task::Poll::Ready(Some(Ok(http_body::Frame::data(Bytes::from("x")))))
+        }
+        fn is_end_stream(&self) -> bool {
+            self.asked.set(self.asked.get() + 1);
+            assert_ne!(self.asked.get(), self.panics_when_asked);
+            false
+        }
+        fn size_hint(&self) -> http_body::SizeHint {
+            assert!(!self.panics_in_hint);
+            http_body::SizeHint::default()
+        }
+    }
+    for (panics_in_hint, panics_when_asked) in [(true, 0), (false, 1), (false, 2)] {
+        let seen = Seen::default();
+        let mut service =
+            TraceLayer::server()
+                .sink(seen.clone())
+                .layer(service_fn(move |_: Request<()>| {
+                    let asked = std::cell::Cell::new(0);
+                    std::future::ready(Ok::<_, &str>(Response::new(Odd {
+                        panics_in_hint,
+                        asked,
+                        panics_when_asked,
+                    })))
+                }));
+        let all = catch_unwind(AssertUnwindSafe(|| {
+            let response = tokio_test::block_on(service.call(Request::new(()))).unwrap();
+            let mut body = Box::pin(response.into_body());
+            let _ = poll(&mut body);
+        }));
+        assert!(all.is_err());
+        assert_eq!(seen.only().outcome, Outcome::Panic);
+        assert!(buttress_trace_ctx::current().is_none());
+    }
+}
+
+#[test]
+fn what_a_handler_says_is_told_and_what_a_copy_says_is_not() {
+    use buttress_trace_ctx::{InTrace, attribute, current};
+
+    let told = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let notes = told.clone();
+    let sink = move |finished: &Finished<'_>| {
+        attribute("said", "while it is told");
+        *notes.lock().unwrap() = finished.notes().to_vec();
+    };
+    let service = TraceLayer::server()
+        .sink(sink)
+        .layer(service_fn(async |_: Request<()>| {
+            attribute("first", 1);
+            async { attribute("copy", 0) }
+                .in_trace(current().unwrap())
+                .await;
+            current().unwrap().scope(|| attribute("copy", 0));
+            attribute("second", 2);
+            Ok::<_, &str>(Response::new(Empty::<Bytes>::new()))
+        }));
+    tokio_test::block_on(service.oneshot(Request::new(())))
+        .map(drop)
+        .unwrap();
+    let keys: Vec<_> = told
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|note| match note {
+            buttress_trace_ctx::Note::Attribute { key, .. } => key.clone(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(keys, ["first", "second"]);
+}
+
+#[test]
+fn what_is_kept_of_a_request_has_a_bound() {
+    use buttress_trace_ctx::{MAX_NOTES, Note, error, event};
+
+    let told = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let notes = told.clone();
+    let sink = move |finished: &Finished<'_>| *notes.lock().unwrap() = finished.notes().to_vec();
+    let service = TraceLayer::server()
+        .sink(sink)
+        .layer(service_fn(async |_: Request<()>| {
+            error(&std::io::Error::other("\u{e9}".repeat(100_000)));
+            (0..1000).for_each(|_| event("again"));
+            Ok::<_, &str>(Response::new(Empty::<Bytes>::new()))
+        }));
+    tokio_test::block_on(service.oneshot(Request::new(())))
+        .map(drop)
+        .unwrap();
+    let notes = told.lock().unwrap();
+    assert_eq!(notes.len(), MAX_NOTES);
+    let Note::Error { message, .. } = &notes[0] else {
+        panic!("{:?}", notes[0])
+    };
+    assert_eq!(message.len(), 8 * 1024);
+}
+
 fn run<K: Sink>(sink: K, sampling: Sampling) {
     let layer = TraceLayer::server()
         .sampler(move |_: &buttress_trace_ctx::SampleRequest<'_>| sampling)
@@ -284,6 +404,35 @@ fn every_sink_of_a_tuple_hears_only_of_what_it_wanted() {
     assert_eq!(closure.records().len(), 4);
     assert_eq!(told.load(std::sync::atomic::Ordering::Relaxed), 4);
     assert_eq!(all.active() + sampled.active() + closure.active(), 0);
+}
+
+#[test]
+fn the_time_to_the_head_is_known_where_one_of_the_sinks_asks_for_it() {
+    use std::sync::{Arc, Mutex};
+
+    #[derive(Clone, Default)]
+    struct Careless(Arc<Mutex<Option<bool>>>);
+    impl Sink for Careless {
+        type Span = ();
+        const TIMES_HEAD: bool = false;
+        fn begin(&self, _: &buttress_trace_ctx::Started<'_>) -> Option<()> {
+            Some(())
+        }
+        fn end(&self, (): (), finished: &Finished<'_>) {
+            *self.0.lock().unwrap() = Some(finished.time_to_head.is_some());
+        }
+    }
+    let told = Careless::default();
+    let is_timed = || told.0.lock().unwrap().take().unwrap();
+    run(told.clone(), Sampling::Accept);
+    assert!(!is_timed());
+    run((told.clone(), SampledOnly(told.clone())), Sampling::Accept);
+    assert!(!is_timed());
+    run(
+        Some(Arc::new((told.clone(), Seen::default()))),
+        Sampling::Accept,
+    );
+    assert!(is_timed());
 }
 
 #[test]

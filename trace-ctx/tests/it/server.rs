@@ -128,8 +128,12 @@ fn a_hostile_request_id_reaches_nobody() {
 
 #[test]
 fn at_the_edge_every_request_is_a_trace_of_our_own() {
-    let ((context, headers), _) = call(&TraceLayer::edge(), sent());
+    let mut request = sent();
+    let baggage = "tenant=evil".parse().unwrap();
+    request.headers_mut().insert("baggage", baggage);
+    let ((context, headers), _) = call(&TraceLayer::edge(), request);
     assert_ne!(context.trace_id().to_string(), &PARENT[3..35]);
+    assert!(context.baggage().is_empty());
     assert_ne!(context.request_id().to_string(), "req-1");
     assert!(headers.is_empty(), "{headers:?}");
 }

@@ -139,6 +139,96 @@ fn durations_are_measured_and_what_is_active_cannot_leak() {
     );
 }
 
+#[cfg(feature = "metrics")]
+#[test]
+fn what_went_wrong_is_named_in_few_words() {
+    use buttress_trace_ctx::MetricsSink;
+    use metrics_util::debugging::DebuggingRecorder;
+
+    let respond = |status: u16, grpc: &'static str| {
+        service_fn(move |_: Request<()>| {
+            let response = Response::builder().status(status);
+            let response = response.header("grpc-status", grpc);
+            let body = Full::new(Bytes::from_static(b"hello"));
+            std::future::ready(Ok::<_, &str>(response.body(body).unwrap()))
+        })
+    };
+    let errors = |recorder: &DebuggingRecorder| -> Vec<_> {
+        let all = recorder.snapshotter().snapshot().into_vec();
+        let histograms = all
+            .into_iter()
+            .filter(|(key, ..)| key.key().name().ends_with("duration"));
+        histograms
+            .map(|(key, ..)| {
+                let labels: Vec<_> = key.key().labels().cloned().collect();
+                let error = labels.into_iter().find(|label| label.key() == "error.type");
+                error.map(|label| label.value().to_owned())
+            })
+            .collect()
+    };
+    for (is_server, status, grpc, read, expected) in [
+        (true, 200, "0", true, None),
+        (true, 200, "13", true, Some("INTERNAL")),
+        (true, 200, "5", true, None),
+        (false, 200, "5", true, Some("NOT_FOUND")),
+        (false, 200, "4294967295", true, Some("_OTHER")),
+        (true, 503, "x", true, Some("503")),
+        (true, 404, "x", true, None),
+        (false, 404, "x", true, Some("404")),
+        (true, 200, "x", false, Some("body_dropped")),
+        // Who calls and does not read the answer has made no error.
+        (false, 200, "x", false, None),
+        (false, 500, "x", false, Some("500")),
+    ] {
+        let recorder = DebuggingRecorder::new();
+        metrics::with_local_recorder(&recorder, || {
+            let (server, client) = (TraceLayer::server(), TraceLayer::client());
+            let (request, sink) = (Request::new(()), MetricsSink::new());
+            let response = if is_server {
+                let mut service = server.sink(sink).layer(respond(status, grpc));
+                tokio_test::block_on(service.call(request)).map(Response::into_body)
+            } else {
+                let mut service = client.sink(sink).layer(respond(status, grpc));
+                tokio_test::block_on(service.call(request)).map(Response::into_body)
+            };
+            let body = response.unwrap();
+            if read {
+                tokio_test::block_on(body.collect()).map(drop).unwrap();
+            }
+        });
+        let expected: Vec<_> = [expected.map(ToOwned::to_owned)].into();
+        assert_eq!(
+            errors(&recorder),
+            expected,
+            "{is_server} {status} {grpc} {read}"
+        );
+    }
+}
+
+#[test]
+fn to_a_sink_inside_what_was_deferred_and_is_wanted_is_sampled() {
+    use buttress_trace_ctx::{Finished, SampledOnly};
+    use std::sync::{Arc, Mutex};
+
+    for (status, told) in [(200, 0), (500, 1)] {
+        let sampled = Arc::new(Mutex::new(Vec::new()));
+        let seen = sampled.clone();
+        let sink = move |finished: &Finished<'_>| {
+            seen.lock().unwrap().push(finished.context.is_sampled());
+        };
+        let mut service = TraceLayer::server()
+            .sampler(Deferring(Never))
+            .sink(SampledOr::failed(SampledOnly(sink)))
+            .layer(service_fn(move |_: Request<()>| {
+                let response = Response::builder().status(status);
+                let response = response.body(Full::<Bytes>::default()).unwrap();
+                std::future::ready(Ok::<_, &str>(response))
+            }));
+        send(&mut service, Request::new(()));
+        assert_eq!(*sampled.lock().unwrap(), vec![true; told]);
+    }
+}
+
 #[cfg(feature = "axum")]
 #[tokio::test]
 async fn axum_handlers_ask_for_the_context_and_routes_are_templates() {

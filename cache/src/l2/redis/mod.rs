@@ -382,7 +382,9 @@ impl<C> fmt::Debug for RedisL2<C> {
 
 #[cfg(test)]
 mod tests {
-    use testkit::server::{Redis, RedisCluster};
+    use testkit::server::Redis;
+    #[cfg(feature = "redis-cluster")]
+    use testkit::server::RedisCluster;
 
     use super::*;
     use crate::Cache;

@@ -2,17 +2,19 @@
 
 use std::borrow::Cow;
 
-use http::{Uri, Version};
+use http::{Uri, Version, uri::Authority};
 use opentelemetry::{KeyValue, Value as OtelValue, trace::Event};
+use percent_encoding::percent_decode_str;
 
 use super::OtelHead;
 use crate::{
-    Finished, Kind, Note, Outcome, Value,
-    sink::{known_method, span_name},
+    Finished, Kind, Note, Value,
+    sink::{failure::grpc_name, known_method, span_name},
 };
 
-/// Credentials of signed addresses: their values are never recorded.
-const SECRETS: [&str; 7] = [
+/// Credentials, of signed addresses (as the semantic conventions name them) and of whoever puts a token into a query: their values are never
+/// recorded.
+const SECRETS: [&str; 15] = [
     "AWSAccessKeyId",
     "Signature",
     "sig",
@@ -20,6 +22,14 @@ const SECRETS: [&str; 7] = [
     "X-Amz-Signature",
     "X-Amz-Credential",
     "X-Amz-Security-Token",
+    "access_token",
+    "refresh_token",
+    "id_token",
+    "token",
+    "client_secret",
+    "api_key",
+    "apikey",
+    "password",
 ];
 
 pub(super) fn name(finished: &Finished<'_>) -> Cow<'static, str> {
@@ -27,7 +37,12 @@ pub(super) fn name(finished: &Finished<'_>) -> Cow<'static, str> {
     span_name(known_method(finished.method), route)
 }
 
-pub(super) fn of(head: &OtelHead, finished: &Finished<'_>, scheme: &'static str) -> Vec<KeyValue> {
+pub(super) fn of(
+    head: &OtelHead,
+    finished: &Finished<'_>,
+    scheme: &'static str,
+    secrets: &[String],
+) -> Vec<KeyValue> {
     let mut all = Vec::with_capacity(16);
     let mut say = |key: &'static str, value: OtelValue| all.push(KeyValue::new(key, value));
     let method = known_method(finished.method);
@@ -48,18 +63,17 @@ pub(super) fn of(head: &OtelHead, finished: &Finished<'_>, scheme: &'static str)
         Kind::Server => {
             say("url.path", finished.uri.path().to_owned().into());
             if let Some(query) = finished.uri.query() {
-                say("url.query", redacted(query).into());
+                say("url.query", redacted(query, secrets).into());
             }
             say("url.scheme", scheme.into());
         }
-        Kind::Client => say("url.full", full(finished.uri, scheme).into()),
+        Kind::Client => say("url.full", full(finished.uri, scheme, secrets).into()),
     }
-    let (address, port) = authority(head, finished.uri);
-    if let Some(address) = address {
-        say("server.address", address.into());
-    }
-    if let Some(port) = port {
-        say("server.port", i64::from(port).into());
+    if let Some((address, port)) = authority(head, finished.uri) {
+        say("server.address", address.to_owned().into());
+        if let Some(port) = port {
+            say("server.port", i64::from(port).into());
+        }
     }
     if let (Kind::Server, Some(client)) = (finished.kind, finished.context.client_ip()) {
         say("client.address", client.to_string().into());
@@ -86,21 +100,19 @@ pub(super) fn of(head: &OtelHead, finished: &Finished<'_>, scheme: &'static str)
     if let Some(code) = finished.grpc_status {
         say("rpc.response.status_code", grpc_name(code).into());
     }
-    if let Some(error) = error_type(finished) {
+    if let Some(error) = finished.error_type() {
         say("error.type", error.into());
     }
     say("buttress.outcome", finished.outcome.as_str().into());
+    let request_id = finished.context.request_id();
     say(
         "buttress.request_id",
-        finished.context.request_id().to_string().into(),
+        request_id.with_str(ToOwned::to_owned).into(),
     );
-    for (name, value) in &head.headers {
-        let key = format!("http.request.header.{name}");
-        all.push(KeyValue::new(
-            key,
-            String::from_utf8_lossy(value.as_bytes()).into_owned(),
-        ));
-    }
+    all.extend(head.headers.iter().map(|(key, value)| {
+        let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+        KeyValue::new(key.clone(), value)
+    }));
     all.extend(finished.notes().iter().filter_map(attribute));
     all
 }
@@ -130,44 +142,6 @@ pub(super) fn events(finished: &Finished<'_>) -> Vec<Event> {
     finished.notes().iter().filter_map(event).collect()
 }
 
-/// What [failed](Finished::is_failure): a failure without a status, or the status.
-pub(super) fn error_type(finished: &Finished<'_>) -> Option<Cow<'static, str>> {
-    if matches!(
-        finished.outcome,
-        Outcome::Error | Outcome::BodyError | Outcome::Panic
-    ) {
-        return Some(finished.outcome.as_str().into());
-    }
-    let grpc = finished.grpc_failure().map(grpc_name);
-    grpc.or_else(|| Some(finished.failed_status()?.as_str().to_owned().into()))
-}
-
-fn grpc_name(code: u32) -> Cow<'static, str> {
-    const NAMES: [&str; 17] = [
-        "OK",
-        "CANCELLED",
-        "UNKNOWN",
-        "INVALID_ARGUMENT",
-        "DEADLINE_EXCEEDED",
-        "NOT_FOUND",
-        "ALREADY_EXISTS",
-        "PERMISSION_DENIED",
-        "RESOURCE_EXHAUSTED",
-        "FAILED_PRECONDITION",
-        "ABORTED",
-        "OUT_OF_RANGE",
-        "UNIMPLEMENTED",
-        "INTERNAL",
-        "UNAVAILABLE",
-        "DATA_LOSS",
-        "UNAUTHENTICATED",
-    ];
-    match NAMES.get(code as usize) {
-        Some(name) => (*name).into(),
-        None => code.to_string().into(),
-    }
-}
-
 fn version(version: Version) -> Option<&'static str> {
     match version {
         Version::HTTP_10 => Some("1.0"),
@@ -178,75 +152,155 @@ fn version(version: Version) -> Option<&'static str> {
     }
 }
 
-fn authority(head: &OtelHead, uri: &Uri) -> (Option<String>, Option<u16>) {
-    let sent = || head.host.as_ref()?.to_str().ok()?.parse().ok();
-    match uri.authority().cloned().or_else(sent) {
-        Some(authority) => (Some(authority.host().to_owned()), authority.port_u16()),
-        None => (None, None),
+fn authority<'a>(head: &'a OtelHead, uri: &'a Uri) -> Option<(&'a str, Option<u16>)> {
+    let sent = || {
+        head.host
+            .as_ref()?
+            .to_str()
+            .ok()
+            .filter(|host| is_host(host))
+    };
+    let authority = uri.authority().map(Authority::as_str).or_else(sent)?;
+    Some(host_and_port(without_user(authority)))
+}
+
+/// Whether it looks like a host and a port: it may be any text.
+fn is_host(text: &str) -> bool {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b".-_~%:[]".contains(&byte);
+    !text.is_empty() && text.bytes().all(is_part)
+}
+
+/// By hand: these are on the way of every span, and a search by pattern takes longer than what is searched.
+fn without_user(authority: &str) -> &str {
+    let at = authority.bytes().rposition(|byte| byte == b'@');
+    at.map_or(authority, |at| &authority[at + 1..])
+}
+
+fn host_and_port(text: &str) -> (&str, Option<u16>) {
+    match text.bytes().rposition(|byte| matches!(byte, b':' | b']')) {
+        Some(at) if text.as_bytes()[at] == b':' => (&text[..at], text[at + 1..].parse().ok()),
+        _ => (text, None),
     }
 }
 
 /// Without user and password, and with a redacted query.
-fn full(uri: &Uri, scheme: &str) -> String {
+fn full(uri: &Uri, scheme: &str, secrets: &[String]) -> String {
     let mut full = String::new();
     if let Some(authority) = uri.authority() {
-        let host = authority.as_str().rsplit('@').next().unwrap_or_default();
+        let host = without_user(authority.as_str());
         full = format!("{scheme}://{host}");
     }
     full.push_str(uri.path());
     if let Some(query) = uri.query() {
         full.push('?');
-        full.push_str(&redacted(query));
+        full.push_str(&redacted(query, secrets));
     }
     full
 }
 
-fn redacted(query: &str) -> String {
+fn redacted(query: &str, secrets: &[String]) -> String {
     let mut redacted = String::with_capacity(query.len());
-    for pair in query.split_inclusive('&') {
-        match pair.split_once('=') {
-            Some((key, value)) if is_secret(key) => {
-                redacted.push_str(key);
+    let mut rest = query;
+    while !rest.is_empty() {
+        let end = rest.bytes().position(|byte| byte == b'&');
+        let (pair, after) = rest.split_at(end.unwrap_or(rest.len()));
+        let equals = pair.bytes().position(|byte| byte == b'=');
+        match equals.filter(|at| is_secret(&pair[..*at], secrets)) {
+            Some(at) => {
+                redacted.push_str(&pair[..at]);
                 redacted.push_str("=REDACTED");
-                redacted.push_str(if value.ends_with('&') { "&" } else { "" });
             }
-            _ => redacted.push_str(pair),
+            None => redacted.push_str(pair),
         }
+        rest = after.strip_prefix('&').unwrap_or_default();
+        redacted.push_str(if end.is_some() { "&" } else { "" });
     }
     redacted
 }
 
-fn is_secret(key: &str) -> bool {
-    SECRETS
-        .iter()
-        .any(|secret| secret.eq_ignore_ascii_case(key))
+/// As its reader would read it: `X%2DAmz-Signature` is the same key.
+fn is_secret(key: &str, named: &[String]) -> bool {
+    if key.contains('%') {
+        is_one(&Cow::from(percent_decode_str(key)), named)
+    } else {
+        is_one(key.as_bytes(), named)
+    }
 }
+
+fn is_one(key: &[u8], named: &[String]) -> bool {
+    let is = |secret: &str| secret.as_bytes().eq_ignore_ascii_case(key);
+    // Most keys are of a length that none of them has.
+    let may_be = key.len() < 64 && LENGTHS >> key.len() & 1 == 1;
+    (may_be && SECRETS.iter().any(|secret| is(secret))) || named.iter().any(|secret| is(secret))
+}
+
+/// A bit for each length that one of the secrets has.
+const LENGTHS: u64 = {
+    let (mut lengths, mut place) = (0, 0);
+    while place < SECRETS.len() {
+        lengths |= 1 << SECRETS[place].len();
+        place += 1;
+    }
+    lengths
+};
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
+    fn an_address_is_a_host_and_perhaps_a_port() {
+        for (text, expected) in [
+            ("a.example", ("a.example", None)),
+            ("a.example:80", ("a.example", Some(80))),
+            ("[::1]:80", ("[::1]", Some(80))),
+            ("[::1]", ("[::1]", None)),
+            ("a:", ("a", None)),
+            ("a:65536", ("a", None)),
+            ("user:pass@a:1", ("a", Some(1))),
+            ("user@a", ("a", None)),
+        ] {
+            assert_eq!(host_and_port(without_user(text)), expected);
+        }
+        for text in ["", "user@a", "a b", "a/b", "<a>", "a\"", "\u{e9}"] {
+            assert!(!is_host(text), "{text}");
+        }
+    }
+
+    #[test]
     fn credentials_are_redacted() {
         assert_eq!(
-            redacted("a=1&sig=x&b&SIGNATURE=y%26"),
+            redacted("a=1&sig=x&b&SIGNATURE=y%26", &[]),
             "a=1&sig=REDACTED&b&SIGNATURE=REDACTED"
         );
+        for secret in SECRETS {
+            let query = format!("a=1&{secret}=x&b={secret}");
+            let expected = format!("a=1&{secret}=REDACTED&b={secret}");
+            assert_eq!(redacted(&query, &[]), expected);
+        }
+        let long = "k".repeat(100);
+        assert_eq!(redacted(&format!("{long}=1"), &[]), format!("{long}=1"));
         for (query, expected) in [
             ("", ""),
+            ("card=4242&cards=2", "card=REDACTED&cards=2"),
             ("&&", "&&"),
             ("sig", "sig"),
             ("sig=", "sig=REDACTED"),
             ("sig=x=y&&a", "sig=REDACTED&&a"),
             ("a&sig=x&", "a&sig=REDACTED&"),
+            (
+                "x%2Damz-signature=x&%zz=1",
+                "x%2Damz-signature=REDACTED&%zz=1",
+            ),
+            ("access_token=x&tokens=2", "access_token=REDACTED&tokens=2"),
         ] {
-            assert_eq!(redacted(query), expected);
+            assert_eq!(redacted(query, &["Card".to_owned()]), expected);
         }
         let uri = "https://user:pass@host:1/p?X-Amz-Signature=x&q"
             .parse()
             .unwrap();
         assert_eq!(
-            full(&uri, "https"),
+            full(&uri, "https", &[]),
             "https://host:1/p?X-Amz-Signature=REDACTED&q"
         );
     }

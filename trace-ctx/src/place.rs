@@ -1,0 +1,131 @@
+use std::cell::RefCell;
+
+use crate::{RequestId, TraceContext};
+
+/// Where a context is while its request is under way: a pointer, that moves with futures and bodies, and in and out of its thread's slot at every
+/// poll. The context itself stays where it is.
+///
+/// The memory is kept for the next request: a thread at work asks the allocator for none.
+#[derive(Default)]
+pub(crate) struct Place(Option<Box<TraceContext>>);
+
+/// The most places that are kept on each thread. Those beyond go back to the allocator.
+const SPARES: usize = 64;
+
+thread_local! {
+    #[expect(
+        clippy::vec_box,
+        reason = "what is kept is the memory, and not what was in it"
+    )]
+    static SPARE: RefCell<Vec<Box<TraceContext>>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Place {
+    pub(crate) const EMPTY: Self = Self(None);
+
+    #[inline]
+    pub(crate) fn of(context: TraceContext) -> Self {
+        // Fails only while the thread is torn down.
+        let spare = SPARE.try_with(|spare| spare.borrow_mut().pop());
+        Self(Some(match spare {
+            Ok(Some(mut place)) => {
+                *place = context;
+                place
+            }
+            _ => Box::new(context),
+        }))
+    }
+
+    #[inline]
+    pub(crate) fn get(&self) -> Option<&TraceContext> {
+        self.0.as_deref()
+    }
+
+    #[inline]
+    pub(crate) fn get_mut(&mut self) -> Option<&mut TraceContext> {
+        self.0.as_deref_mut()
+    }
+}
+
+impl Drop for Place {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(place) = self.0.take() {
+            give_back(place);
+        }
+    }
+}
+
+fn give_back(mut place: Box<TraceContext>) {
+    place.request_id = RequestId::NONE;
+    place.forget_rare();
+    let _ = SPARE.try_with(|spare| {
+        let mut spare = spare.borrow_mut();
+        if spare.len() < SPARES {
+            spare.push(place);
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+    use http::HeaderValue;
+
+    use super::*;
+    use crate::FastIds;
+
+    fn root() -> TraceContext {
+        TraceContext::root(&FastIds)
+    }
+
+    fn spares() -> usize {
+        SPARE.with_borrow(Vec::len)
+    }
+
+    #[test]
+    fn a_place_that_is_given_back_keeps_nothing() {
+        let user: Arc<str> = "u-17".into();
+        let id = Bytes::from(b"req-1".to_vec());
+        let value = HeaderValue::from_maybe_shared(id.clone()).unwrap();
+        let context = root()
+            .with_user(user.clone())
+            .with_request_id(RequestId::from_header_value(&value).unwrap());
+        drop(value);
+        let place = Place::of(context);
+        assert!(!id.is_unique() && Arc::strong_count(&user) == 2);
+        drop(place);
+        assert!(id.is_unique() && Arc::strong_count(&user) == 1);
+        assert_eq!(spares(), 1);
+    }
+
+    #[test]
+    fn a_place_is_used_again_and_so_many_are_kept() {
+        let (one, two) = (root(), root());
+        let id = two.span_id();
+        drop(Place::of(one));
+        let place = Place::of(two);
+        assert_eq!(spares(), 0);
+        assert_eq!(place.get().unwrap().span_id(), id);
+        let many: Vec<_> = (0..2 * SPARES).map(|_| Place::of(root())).collect();
+        drop(many);
+        assert_eq!(spares(), SPARES);
+        drop(place);
+        assert_eq!(spares(), SPARES);
+        drop(Place::EMPTY);
+    }
+
+    #[test]
+    fn a_place_may_outlive_what_is_kept_on_its_thread() {
+        thread_local! {
+            static LATE: RefCell<Vec<Place>> = const { RefCell::new(Vec::new()) };
+        }
+        let thread = std::thread::spawn(|| {
+            LATE.with_borrow_mut(|late| late.push(Place::of(root())));
+            drop(Place::of(root()));
+        });
+        thread.join().unwrap();
+    }
+}
