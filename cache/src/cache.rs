@@ -13,6 +13,8 @@ use tokio::time::Instant;
 use crate::builder::Builder;
 use crate::clock::{Depth, InvalidationClock, Name, Slot, Stamp};
 use crate::counters::{Counters, Snapshot};
+#[cfg(feature = "http")]
+use crate::entry::Held;
 use crate::entry::{Entry, Usable};
 use crate::event::{Audience, Event};
 use crate::fill::Fill;
@@ -273,6 +275,49 @@ impl<V: Send + Sync + 'static> Cache<V> {
         })
     }
 
+    /// Puts what was found under another key too. It goes with all that it went with, and is as old.
+    #[cfg(feature = "http")]
+    pub(crate) fn copy_to(&self, key: &[u8], found: &Hit<V>)
+    where
+        V: Clone,
+    {
+        let (full, of) = (self.full(key), found.entry());
+        let mut slots = of.slots.clone();
+        if !slots.push(self.clock().slot(Name::Key(&full))) {
+            return;
+        }
+        let held = Held::Own(V::clone(found));
+        let mut entry = Entry::new(held, of.stamp, slots, of.stored, of.lifetime);
+        entry.weight = self.settings().weigh(&full, entry.value(), &entry.slots);
+        let entry = Arc::new(entry);
+        self.l1().insert(Arc::clone(&full), Arc::clone(&entry));
+        self.give_later(&full, &entry);
+    }
+
+    /// Whether there is a level that other processes share.
+    #[cfg(feature = "http")]
+    pub(crate) fn is_shared(&self) -> bool {
+        #[cfg(feature = "l2")]
+        return self.below().is_some();
+        #[cfg(not(feature = "l2"))]
+        false
+    }
+
+    /// Gives an entry to the other processes, if there are any, in the background.
+    #[cfg(feature = "http")]
+    pub(crate) fn give_later(&self, full: &Arc<[u8]>, entry: &Arc<Entry<V>>) {
+        #[cfg(feature = "l2")]
+        if self.below().is_some() && self.tasks().running() < MAX_GIVING {
+            let (cache, full) = (self.clone(), Arc::clone(full));
+            let place = crate::place::Place { cache, full };
+            let entry = Arc::clone(entry);
+            self.tasks()
+                .spawn(async move { place.give_below(&entry, None).await });
+        }
+        #[cfg(not(feature = "l2"))]
+        let _ = (full, entry);
+    }
+
     pub(crate) fn look_up(&self, full: &[u8], now: Instant) -> Option<Found<V>> {
         let entry = self.inner.l1.get(full)?;
         #[cfg(feature = "l2")]
@@ -335,6 +380,10 @@ impl<V: Send + Sync + 'static> Cache<V> {
         })
     }
 }
+
+/// So many entries may be on their way to the second level in the background; what comes on top is not shared, which is a miss for others.
+#[cfg(all(feature = "http", feature = "l2"))]
+const MAX_GIVING: usize = 256;
 
 impl<V> Cache<V> {
     pub(crate) fn clock(&self) -> &InvalidationClock {

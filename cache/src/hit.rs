@@ -77,7 +77,7 @@ impl<V> Hit<V> {
         Self { tier, ..self }
     }
 
-    #[cfg(feature = "l2")]
+    #[cfg(any(feature = "http", feature = "l2"))]
     pub(crate) fn entry(&self) -> &Arc<Entry<V>> {
         &self.entry
     }

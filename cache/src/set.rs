@@ -8,6 +8,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::cache::Cache;
+#[cfg(feature = "http")]
+use crate::clock::Name;
 use crate::clock::Stamp;
 use crate::entry::{Entry, Held};
 use crate::fill::Said;
@@ -80,6 +82,23 @@ impl<'a, V: Send + Sync + 'static> Set<'a, V> {
         self.said.unstorable |=
             born.is_some_and(|of| of.epoch != self.stamp.epoch || of.born > self.stamp.born);
         self
+    }
+
+    /// It goes with the key, and with nothing that what is there goes with.
+    #[cfg(feature = "http")]
+    pub(crate) fn beside(mut self, key: &[u8]) -> Self {
+        let clock = self.cache.clock();
+        let slot = |full: &[u8]| clock.slot(Name::Key(full));
+        self.said.push(self.cache.with_full(key, slot));
+        self
+    }
+
+    /// Stores it in memory, at once, and gives it to the other processes in the background, if there are any.
+    #[cfg(feature = "http")]
+    pub(crate) fn store_for_all(mut self) -> Hit<V> {
+        let hit = self.file();
+        self.cache.give_later(&self.full, hit.entry());
+        hit
     }
 
     /// Stores it in memory, at once. What is not to be stored, like a value with a tag that is [guarded](Cache::guard), is not; the hit holds it all

@@ -14,6 +14,7 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The system's allocator, with a count per thread. Put it in a test binary as its `#[global_allocator]`.
 #[derive(Clone, Copy, Debug, Default)]
@@ -77,6 +78,31 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        unsafe { System.dealloc(block, layout) }
+    }
+}
+
+/// The system's allocator, with a count of what all threads hold. For bounds on memory, where [`Counting`] is for budgets of calls.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Holding;
+
+static HELD: AtomicUsize = AtomicUsize::new(0);
+
+/// How many bytes are allocated and not freed. Zero for ever unless [`Holding`] is the global allocator.
+#[must_use]
+pub fn held() -> usize {
+    HELD.load(Ordering::Relaxed)
+}
+
+// SAFETY: every method hands its arguments on to the system's allocator unchanged; counting touches nothing it owns.
+unsafe impl GlobalAlloc for Holding {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        HELD.fetch_add(layout.size(), Ordering::Relaxed);
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        HELD.fetch_sub(layout.size(), Ordering::Relaxed);
         unsafe { System.dealloc(block, layout) }
     }
 }

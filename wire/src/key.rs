@@ -93,6 +93,11 @@ impl<'a, K: Write> KeyBuilder<'a, K> {
     }
 
     fn lower_case(&mut self, part: &[u8]) -> &mut Self {
+        // Without stopping at the first: so it is looked at in wide steps.
+        let upper = |any, byte: &u8| any | byte.is_ascii_uppercase();
+        if !part.iter().fold(false, upper) {
+            return self.part(part);
+        }
         self.length(part.len());
         for chunk in part.chunks(64) {
             let mut lower = [0; 64];

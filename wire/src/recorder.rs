@@ -94,16 +94,16 @@ impl Recording {
         Outcome::Complete(Recorded::new(
             self.status,
             self.headers,
-            self.body.freeze(),
+            fitted(self.body),
             self.trailers,
         ))
     }
 
-    /// The body was dropped. A server stops reading when it has sent as many bytes as were announced: that is an end, and not
-    /// an abort.
+    /// The body was dropped. A server stops reading when it has sent as many bytes as were announced, or trailers, after which nothing comes: that is an
+    /// end, and not an abort.
     #[must_use]
     pub fn dropped(self) -> Outcome {
-        if self.is_whole() || self.overflowed() {
+        if self.is_whole() || self.overflowed() || self.trailers.is_some() {
             return self.end();
         }
         Outcome::Aborted
@@ -119,6 +119,15 @@ impl Recording {
     #[must_use]
     pub fn overflowed(&self) -> bool {
         self.seen > self.limit as u64
+    }
+}
+
+/// A body whose length was not known has taken room for up to twice as much: what is kept takes what it weighs.
+fn fitted(body: BytesMut) -> Bytes {
+    if body.capacity() > body.len() + body.len() / 4 {
+        Bytes::copy_from_slice(&body)
+    } else {
+        body.freeze()
     }
 }
 
@@ -307,6 +316,18 @@ mod tests {
         assert!(test.outcomes.borrow().is_empty(), "not before the end");
         assert!(matches!(test.poll(), Poll::Ready(None)));
         test.ended(whole("abcd", Some(trailers)));
+    }
+
+    #[test]
+    fn who_has_read_the_trailers_may_stop() {
+        let mut test = recording(None);
+        let trailers = HeaderMap::from_iter([(http::header::AGE, HeaderValue::from_static("1"))]);
+        test.hand.data("ab").trailers(trailers.clone());
+        test.read(1);
+        test.read(1);
+        let outcomes = Rc::clone(&test.outcomes);
+        drop(test.body);
+        assert_eq!(*outcomes.borrow(), [whole("ab", Some(trailers))]);
     }
 
     #[test]

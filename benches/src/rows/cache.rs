@@ -50,13 +50,25 @@ pub const ROWS: &[Row] = &[
         id: "cache/hit/ours-1k",
         budget: Some(Budget::new(400.0, 0)),
         zero: Zero::Over(|| bare(1 << 10)),
-        work: || hit(1 << 10),
+        work: || hit(1 << 10, Memory::default()),
     }),
     Row::Call(Call {
         id: "cache/hit/ours-64k",
         budget: Some(Budget::new(400.0, 0)),
         zero: Zero::Over(|| bare(64 << 10)),
-        work: || hit(64 << 10),
+        work: || hit(64 << 10, Memory::default()),
+    }),
+    Row::Call(Call {
+        id: "cache/hit/ours-quick-1k",
+        budget: Some(Budget::new(250.0, 0)),
+        zero: Zero::Over(|| bare(1 << 10)),
+        work: || hit(1 << 10, Memory::QuickCache),
+    }),
+    Row::Call(Call {
+        id: "cache/hit/ours-quick-64k",
+        budget: Some(Budget::new(250.0, 0)),
+        zero: Zero::Over(|| bare(64 << 10)),
+        work: || hit(64 << 10, Memory::QuickCache),
     }),
 ];
 
@@ -117,8 +129,8 @@ fn bare(len: usize) -> Work {
     })
 }
 
-fn hit(len: usize) -> Work {
-    let layer = HttpCacheLayer::new(CachedResponse::cache().build());
+fn hit(len: usize, memory: Memory) -> Work {
+    let layer = HttpCacheLayer::new(CachedResponse::cache().memory(memory).build());
     let (mut service, request) = (layer.layer(Fixed::new(response(len))), request(&[]));
     let Ok(filled) = call(&mut service, request.clone());
     assert_eq!(body_to_end(filled), len);

@@ -1,48 +1,51 @@
 //! A stored response, made into what one request gets of it.
 
+use std::time::Duration;
+
 use buttress_wire::{Refusal, grpc::Code};
 use http::header::{self, AGE, HeaderMap, HeaderValue};
 use http::{Method, Response, StatusCode, request};
-use tokio::time::Instant;
 
+use super::age::age_value;
 use super::body::CacheBody;
 use super::conditional::{is_not_modified, without_representation};
+use super::glance::Glance;
 use super::range::{Wanted, cut, unsatisfied, wanted};
 use super::settings::Shared;
-use super::status::{CacheOutcome, Told, X_CACHE, replace_own};
-use super::store::Stored;
+use super::status::{CACHE_STATUS, CacheOutcome, Told, X_CACHE, replace_own};
+use super::stored::Stored;
 
-/// What a request with `parts` gets of a stored response: all of it, a part, its head, or the news that it has it already.
+/// What a request gets of a stored response of this age: all of it, a part, its head, or the news that it has it already.
+#[inline]
 pub(super) fn answer<B>(
     shared: &Shared,
-    parts: &request::Parts,
+    request: &Glance<'_>,
     stored: &Stored,
-    now: Instant,
+    age: Duration,
     outcome: CacheOutcome,
     told: Told<'_>,
 ) -> Response<CacheBody<B>> {
-    let mut response = selected(parts, stored);
+    let mut response = selected(request, stored);
     let headers = response.headers_mut();
-    // It is there already: an insertion might make room for one more before it looks.
-    if let Some(age) = headers.get_mut(AGE) {
-        *age = age_value(stored.age(now).as_secs());
-    }
-    let key = shared.told_key(parts);
-    let line = if outcome == CacheOutcome::Hit && key.is_none() && told.detail.is_none() {
-        stored.hit_line(&shared.marks.name, now)
+    if outcome == CacheOutcome::Hit && !shared.tell_key && told.detail.is_none() {
+        let words = stored.words(&shared.marks.name, age);
+        tell(headers, stored.is_only_teller(), words.age, words.line);
     } else {
+        let key = shared.told_key(request.parts);
         let told = Told {
-            ttl: Some(stored.ttl(now)),
+            ttl: Some(stored.ttl_at(age)),
             key: key.as_deref(),
             ..told
         };
-        told.line(&shared.marks.name)
-    };
-    replace_own(headers, stored.is_only_teller(), line);
-    if outcome != CacheOutcome::Hit
-        && let Some(x_cache) = headers.get_mut(X_CACHE)
-    {
-        *x_cache = outcome.x_cache();
+        let line = told.line(&shared.marks.name);
+        let age = age_value(age.as_secs());
+        tell(headers, stored.is_only_teller(), age, line);
+    }
+    // What another process stored may have been marked otherwise there.
+    if shared.marks.x_cache && (outcome != CacheOutcome::Hit || !stored.tells_x_cache) {
+        headers.insert(X_CACHE, outcome.x_cache());
+    } else if stored.tells_x_cache && !shared.marks.x_cache {
+        headers.remove(X_CACHE);
     }
     if shared.extension {
         response.extensions_mut().insert(outcome);
@@ -50,24 +53,48 @@ pub(super) fn answer<B>(
     response
 }
 
+/// Puts the words of this answer where they belong. What is stored has their places before all others: finding them by their names would be the largest part
+/// of a hit.
+fn tell(headers: &mut HeaderMap, is_only_teller: bool, age: HeaderValue, line: HeaderValue) {
+    let mut fields = headers.iter_mut();
+    match (fields.next(), fields.next()) {
+        (Some((first, its_age)), Some((second, its_line)))
+            if is_only_teller && *first == AGE && *second == CACHE_STATUS =>
+        {
+            *its_age = age;
+            *its_line = line;
+        }
+        _ => {
+            headers.insert(AGE, age);
+            replace_own(headers, is_only_teller, line);
+        }
+    }
+}
+
 /// By the order of RFC 9110, 13.2.2.
-fn selected<B>(parts: &request::Parts, stored: &Stored) -> Response<CacheBody<B>> {
+#[inline]
+fn selected<B>(request: &Glance<'_>, stored: &Stored) -> Response<CacheBody<B>> {
     let recorded = &stored.recorded;
-    let mut response = recorded.response().map(CacheBody::hit);
+    let mut response = Response::new(CacheBody::hit(recorded.replay_body()));
+    *response.status_mut() = recorded.status();
+    *response.headers_mut() = recorded.headers().clone();
     let status = recorded.status();
     // Of any other response a condition says nothing (13.2.1).
-    if status.is_success() && is_not_modified(&parts.headers, recorded.headers()) {
+    if request.is_conditional()
+        && status.is_success()
+        && is_not_modified(request.headers(), recorded.headers())
+    {
         let headers = std::mem::take(response.headers_mut());
         *response.headers_mut() = without_representation(headers);
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         return response.map(|_| CacheBody::empty());
     }
-    if parts.method == Method::HEAD {
+    if request.parts.method == Method::HEAD {
         return response.map(|_| CacheBody::empty());
     }
     // A `Range` is about a 200 to a `GET` (14.2).
-    if status == StatusCode::OK && parts.headers.contains_key(header::RANGE) {
-        return ranged(&parts.headers, stored, response);
+    if request.has_range() && status == StatusCode::OK {
+        return ranged(request.headers(), stored, response);
     }
     response
 }
@@ -109,21 +136,6 @@ pub(super) fn has_parts(parts: &request::Parts, stored: &Stored) -> bool {
         Wanted::Nothing => true,
         Wanted::Parts(wanted) => wanted.iter().all(|part| stored.slice(part).is_some()),
     }
-}
-
-/// The value of `Age`. The first minutes are made once, since every hit needs one.
-pub(super) fn age_value(seconds: u64) -> HeaderValue {
-    thread_local! {
-        static SMALL: Vec<HeaderValue> = (0_u64..300).map(|seconds| {
-            let value = HeaderValue::from(seconds);
-            // A clone makes the bytes shared, and from then on a clone is a count.
-            drop(value.clone());
-            value
-        }).collect();
-    }
-    SMALL
-        .with(|small| small.get(seconds as usize).cloned())
-        .unwrap_or_else(|| HeaderValue::from(seconds))
 }
 
 /// RFC 9111, section 5.2.1.7.

@@ -9,9 +9,7 @@ use super::freshness::date;
 pub(super) fn is_not_modified(request: &HeaderMap, stored: &HeaderMap) -> bool {
     if request.contains_key(header::IF_NONE_MATCH) {
         // `If-Modified-Since` is ignored then (13.1.3).
-        return stored
-            .get(header::ETAG)
-            .is_some_and(|etag| matches_any(request, etag));
+        return matches_any(request, stored.get(header::ETAG));
     }
     let Some(since) = date(request, header::IF_MODIFIED_SINCE) else {
         return false;
@@ -46,10 +44,11 @@ pub(super) fn if_range_holds(request: &HeaderMap, stored: &HeaderMap) -> bool {
     lines.next().is_none() && is_strong && same(header::LAST_MODIFIED)
 }
 
-/// By weak comparison (8.8.3.2).
-fn matches_any(request: &HeaderMap, etag: &HeaderValue) -> bool {
-    let stored = opaque_tag(etag.as_bytes());
-    list(request, header::IF_NONE_MATCH).any(|tag| tag == b"*" || opaque_tag(tag) == stored)
+/// By weak comparison (8.8.3.2). Any representation will do for `*`, also one without a tag (13.1.2).
+fn matches_any(request: &HeaderMap, etag: Option<&HeaderValue>) -> bool {
+    let stored = etag.map(|etag| opaque_tag(etag.as_bytes()));
+    list(request, header::IF_NONE_MATCH)
+        .any(|tag| tag == b"*" || stored.is_some_and(|stored| opaque_tag(tag) == stored))
 }
 
 /// An entity tag without the mark that it is weak.
@@ -111,6 +110,7 @@ mod tests {
             true,
         );
         check(&[("if-none-match", "*")], &[("etag", "\"a\"")], true);
+        check(&[("if-none-match", "*")], &[], true);
         check(&[("if-none-match", "\"a\"")], &[], false);
         check(
             &[("if-none-match", "\"b\""), ("if-modified-since", LATE)],

@@ -19,8 +19,9 @@ use http_body_util::combinators::UnsyncBoxBody;
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
-use super::store::{Made, Place};
-use super::variants::{Normalize, Selecting, write_value};
+use super::place::Place;
+use super::stored::Made;
+use super::variants::{Normalize, Variant, write_value};
 use crate::Stamp;
 
 /// The flights of a layer, by what [`write_key`] writes.
@@ -64,7 +65,7 @@ pub(super) struct Head {
     pub(super) made: Made,
     pub(super) stamp: Stamp,
     /// The selecting fields, and the key that the leader's values of them give.
-    pub(super) variant: Option<(Selecting, Arc<[u8]>)>,
+    pub(super) variant: Option<Variant>,
 }
 
 impl Head {

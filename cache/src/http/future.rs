@@ -13,7 +13,7 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::body::CacheBody;
-use super::errand::Errand;
+use super::errand::{Errand, Look};
 use super::flight::{Landed, Wait};
 use super::service::look_again;
 
@@ -232,6 +232,7 @@ pin_project! {
     where
         S: Service<Request<ReqB>>,
     {
+        Look { look: Look, own: Option<Box<Own<S, ReqB>>> },
         Ready { own: Option<Box<Own<S, ReqB>>> },
         // In this order: nobody else begins before the call is gone.
         Call { #[pin] future: S::Future, errand: Begun },
@@ -243,9 +244,13 @@ where
     S: Service<Request<ReqB>>,
 {
     pub(super) fn new(own: Box<Own<S, ReqB>>) -> Self {
-        Self {
-            state: ForwardState::Ready { own: Some(own) },
-        }
+        let look = own.errand.look_below();
+        let own = Some(own);
+        let state = match look {
+            Some(look) => ForwardState::Look { look, own },
+            None => ForwardState::Ready { own },
+        };
+        Self { state }
     }
 }
 
@@ -262,6 +267,15 @@ where
         let mut state = self.project().state;
         loop {
             match state.as_mut().project() {
+                // ## Look => (Ready | (response))
+                ForwardProjection::Look { look, own } => {
+                    let brought = ready!(look.as_mut().poll(cx));
+                    let mut own = own.take().expect(DONE);
+                    if let Some(response) = own.errand.found_below(brought) {
+                        return Poll::Ready(Ok(response));
+                    }
+                    state.set(ForwardState::Ready { own: Some(own) });
+                }
                 // ## Ready => (Call | (response))
                 ForwardProjection::Ready { own } => {
                     let waiting = own.as_mut().expect(DONE);

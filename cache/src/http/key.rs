@@ -47,6 +47,7 @@ pub(super) fn write_primary(
 pub(super) const SCHEMES: [&str; 2] = ["http", "https"];
 
 /// Runs `f` with an empty buffer that this thread keeps: a hit writes its keys without allocating.
+#[inline]
 pub(super) fn with_buffer<T>(f: impl FnOnce(&mut Vec<u8>) -> T) -> T {
     thread_local! {
         static BUFFERS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };

@@ -16,7 +16,7 @@ use super::query::Params;
 use super::refresh::{Detached, Inline};
 use super::service::HttpCache;
 use super::settings::Shared;
-use super::store::CachedResponse;
+use super::stored::CachedResponse;
 use crate::{Cache, Depth};
 
 /// A shared HTTP cache in front of a service (RFC 9111).
@@ -253,6 +253,13 @@ impl<M> HttpCacheLayer<M> {
         self.set(|shared| shared.max_object = bytes)
     }
 
+    /// Copies the fields that are stored into memory of their own. What a connection has read is in a buffer that lives as long as any part of it, and that no
+    /// weight tells of: wanted where responses come from a connection, as hyper's do, and the bound on memory is to be one. A hit then counts references
+    /// to fields that were static, too. Bodies are copied in any case. Default: no.
+    pub fn copy_fields(self, copy: bool) -> Self {
+        self.set(|shared| shared.marks.copies = copy)
+    }
+
     /// What this cache is called in `Cache-Status`.
     ///
     /// # Panics
@@ -266,7 +273,7 @@ impl<M> HttpCacheLayer<M> {
         self.set(|shared| shared.marks.name = name.into())
     }
 
-    /// Whether responses also tell in `X-Cache`: `HIT-MEMORY`, `STALE`, `REVALIDATED`, `COLLAPSED`, `MISS`, `BYPASS`. Default: no.
+    /// Whether responses also tell in `X-Cache`: `HIT-MEMORY`, `HIT-REDIS`, `STALE`, `REVALIDATED`, `COLLAPSED`, `MISS`, `BYPASS`. Default: no.
     pub fn x_cache(self, x_cache: bool) -> Self {
         self.set(|shared| shared.marks.x_cache = x_cache)
     }

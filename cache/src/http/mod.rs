@@ -1,13 +1,17 @@
 //! A shared HTTP cache (RFC 9111) as a layer, on the data cache.
 
+mod age;
 mod answer;
 mod body;
+#[cfg(feature = "l2")]
+mod codec;
 mod conditional;
 mod directives;
 mod errand;
 mod flight;
 mod freshness;
 mod future;
+mod glance;
 mod invalidation;
 mod key;
 mod layer;
@@ -15,6 +19,7 @@ mod memory;
 #[cfg(test)]
 mod oracle;
 mod pieces;
+mod place;
 mod policy;
 mod purge;
 mod query;
@@ -26,17 +31,20 @@ mod settings;
 mod status;
 mod storability;
 mod store;
+mod stored;
 mod targeted;
 mod validation;
 mod variants;
 
 pub use self::body::CacheBody;
+#[cfg(feature = "l2")]
+pub use self::codec::ResponseCodec;
 pub use self::future::ResponseFuture;
 pub use self::layer::HttpCacheLayer;
 pub use self::refresh::{Detached, Inline, Mode, Refresh};
 pub use self::service::HttpCache;
 pub use self::status::{CacheOutcome, Forwarded};
-pub use self::store::CachedResponse;
+pub use self::stored::CachedResponse;
 pub use buttress_wire::BodyError;
 
 /// Tags of a response, put into its extensions by a handler: it goes when one of them is invalidated.

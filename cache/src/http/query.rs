@@ -101,6 +101,24 @@ impl SearchRule {
         (rule != Self::default()).then_some(rule)
     }
 
+    /// Whether order counts, whether the names are all that count, and the names.
+    #[cfg(feature = "l2")]
+    pub(super) fn words(&self) -> (bool, bool, &[Vec<u8>]) {
+        match &self.params {
+            Ignored::AllBut(names) => (self.ordered, true, names),
+            Ignored::These(names) => (self.ordered, false, names),
+        }
+    }
+
+    #[cfg(feature = "l2")]
+    pub(super) fn from_words(ordered: bool, all_but: bool, names: Vec<Vec<u8>>) -> Self {
+        let params = match all_but {
+            true => Ignored::AllBut(names),
+            false => Ignored::These(names),
+        };
+        Self { ordered, params }
+    }
+
     /// Appends what counts of a query, so that two of them read the same exactly if they are equivalent.
     pub(super) fn write(&self, key: &mut Vec<u8>, query: Option<&str>) {
         let pairs = query.unwrap_or_default().split('&');

@@ -6,10 +6,11 @@ use buttress_wire::fields::list_contains;
 use http::header::{self, HeaderMap};
 
 use super::directives::Directives;
+use super::glance::Glance;
 use super::policy::Policy;
 
 /// What a request says about stored responses.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Wish {
     directives: Directives,
 }
@@ -35,6 +36,15 @@ pub(super) enum Why {
 }
 
 impl Wish {
+    /// Most say nothing.
+    pub(super) fn at(glance: &Glance<'_>) -> Self {
+        if glance.has_control() {
+            Self::of(glance.headers())
+        } else {
+            Self::default()
+        }
+    }
+
     pub(super) fn of(headers: &HeaderMap) -> Self {
         let mut directives = Directives::of(headers);
         // `Pragma: no-cache` counts where there is no `Cache-Control` (5.4).
@@ -99,7 +109,7 @@ impl Wish {
             && self.directives.min_fresh.is_none()
     }
 
-    fn is_no_cache(&self) -> bool {
+    pub(super) fn is_no_cache(&self) -> bool {
         // A request's has no field names; whatever follows it, it is meant.
         self.directives.no_cache != super::directives::Scope::Nothing
     }

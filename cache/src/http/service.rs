@@ -2,28 +2,31 @@
 
 use std::error::Error;
 use std::fmt;
+use std::slice::from_ref;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use buttress_dedup::Role;
-use http::{Method, Request, Response, header, request};
+use http::{Method, Request, Response, request};
 use http_body::Body;
 use tokio::time::Instant;
 use tower_service::Service;
 
 use super::answer::{answer, has_parts, only_if_cached};
 use super::body::CacheBody;
-use super::conditional::is_conditional;
 use super::errand::{Errand, parts_key};
 use super::flight::{WHO, write_key};
 use super::future::{Forward, Own, ResponseFuture};
+use super::glance::Glance;
 use super::key::with_buffer;
 use super::purge::purge;
 use super::refresh::{Inline, Mode, Refresh};
 use super::reuse::{Reuse, Why, Wish};
 use super::settings::Shared;
 use super::status::{CacheOutcome, Forwarded, Told};
-use super::store::{Found, Heard, Stored, find, tell};
+use super::store::{Found, Heard, find, tell};
+use super::stored::Stored;
 use super::variants::Variants;
 
 /// Made by [`HttpCacheLayer`](super::HttpCacheLayer).
@@ -174,15 +177,15 @@ impl Errand {
     pub(super) fn look_for_flight(&mut self) {
         let shared = &self.shared;
         let normalize = shared.normalize.as_deref();
-        let now = Instant::now();
         let request = &self.parts.headers;
         // What the target varies by may be known by now.
-        let found = find(&shared.cache, &self.primary, request, normalize, now);
-        let variants = match &found {
-            Found::Nothing | Found::Response(_, None) => None,
-            Found::OtherVariant(variants) | Found::Response(_, Some(variants)) => Some(variants),
+        let found = self.find(Instant::now());
+        let sets = match &found {
+            Found::Nothing => None,
+            Found::OtherVariant(known) | Found::Response(_, Some(known)) => Some(&known.sets[..]),
+            Found::Response(stored, None) => stored.variant.as_ref().map(|(set, _)| from_ref(set)),
         };
-        let selecting = variants.map(|known| known.sets.iter().flat_map(|set| set.iter()));
+        let selecting = sets.map(|sets| sets.iter().flat_map(|set| set.iter()));
         let mut key = Vec::new();
         // Where cookies say nothing, they keep nobody apart.
         let who = &WHO[..if shared.rules.ignore_cookie { 1 } else { 2 }];
@@ -192,36 +195,38 @@ impl Errand {
 }
 
 /// The answer from the store; else how the request is forwarded.
+#[inline]
 fn decide<B>(
     shared: &Shared,
     parts: &request::Parts,
     has_body: bool,
     primary: &[u8],
 ) -> Result<Response<CacheBody<B>>, Plan> {
-    let wish = Wish::of(&parts.headers);
-    if let Some(why) = passes_by(shared, parts, has_body) {
+    let request = Glance::at(parts);
+    let wish = Wish::at(&request);
+    if let Some(why) = passes_by(shared, &request, has_body) {
         return pass_by(shared, parts, &wish, why, primary);
     }
     let now = Instant::now();
-    let mut miss = match look(shared, parts, &wish, primary, now) {
+    let mut miss = match look(shared, &request, &wish, primary, now) {
         Ok(response) => return Ok(response),
         Err(miss) => miss,
     };
-    if !miss.is_usable && is_for_a_part(parts) {
-        match from_parts(shared, parts, &wish, primary, now) {
+    if !miss.is_usable && request.has_range() && parts.method == Method::GET {
+        match from_parts(shared, &request, &wish, primary, now) {
             Some(Ok(response)) => return Ok(response),
             Some(Err(partial)) if miss.stale.is_none() => miss.why = partial,
             _ => {}
         }
     }
-    if wish.is_only_if_cached() && !miss.is_usable {
+    if wish.is_only_if_cached() && !miss.is_usable && !shared.looks_below(&wish) {
         return Ok(only_if_cached(&parts.headers));
     }
     if !miss.is_usable {
         tell(&shared.cache, primary, Heard::Miss);
     }
     Err(Plan {
-        way: miss.way(shared, parts, &wish),
+        way: miss.way(shared, &request, &wish),
         why: miss.why,
         primary: primary.to_vec(),
         stale: miss.stale,
@@ -267,10 +272,13 @@ impl Miss {
         }
     }
 
-    fn way(&self, shared: &Shared, parts: &request::Parts, wish: &Wish) -> Way {
+    fn way(&self, shared: &Shared, request: &Glance<'_>, wish: &Wish) -> Way {
         if self.is_usable {
             Way::Refresh
-        } else if shared.collapse && is_shareable(parts, wish, self.stale.is_some()) {
+        } else if shared.collapse
+            && !wish.is_only_if_cached()
+            && is_shareable(request, wish, self.stale.is_some())
+        {
             Way::Shared
         } else {
             Way::Alone
@@ -279,59 +287,58 @@ impl Miss {
 }
 
 /// The answer from the store, if what it has will do.
+#[inline]
 fn look<B>(
     shared: &Shared,
-    parts: &request::Parts,
+    request: &Glance<'_>,
     wish: &Wish,
     primary: &[u8],
     now: Instant,
 ) -> Result<Response<CacheBody<B>>, Miss> {
     let normalize = shared.normalize.as_deref();
-    let found = find(&shared.cache, primary, &parts.headers, normalize, now);
+    let found = find(&shared.cache, primary, request.headers(), normalize, now);
     let (stored, variants) = match found {
         Found::Nothing => return Err(Miss::of(Forwarded::UriMiss, None)),
         Found::OtherVariant(known) => return Err(Miss::of(Forwarded::VaryMiss, Some(known))),
         Found::Response(stored, variants) => (stored, variants),
     };
-    let reuse = wish.reuse(&stored.policy, stored.age(now));
+    let age = stored.age(now);
+    let reuse = wish.reuse(&stored.policy, age);
     let why = match reuse {
         Reuse::Fresh | Reuse::Stale => {
             tell(&shared.cache, primary, Heard::Hit);
-            return Ok(hit(shared, parts, &stored, now, reuse));
+            return Ok(hit(shared, request, &stored, age, reuse));
         }
         Reuse::Validate(Why::Request) => Forwarded::Request,
         Reuse::Validate(Why::Response) | Reuse::WhileRevalidating => Forwarded::Stale,
     };
     Err(Miss {
-        stale: Some(stored),
+        stale: Some(stored.into_stored()),
         is_usable: reuse == Reuse::WhileRevalidating,
         ..Miss::of(why, variants)
     })
 }
 
-fn is_for_a_part(parts: &request::Parts) -> bool {
-    parts.method == Method::GET && parts.headers.contains_key(header::RANGE)
-}
-
 /// The answer from the parts of a response that are stored; or why they do not do.
 fn from_parts<B>(
     shared: &Shared,
-    parts: &request::Parts,
+    request: &Glance<'_>,
     wish: &Wish,
     primary: &[u8],
     now: Instant,
 ) -> Option<Result<Response<CacheBody<B>>, Forwarded>> {
     let normalize = shared.normalize.as_deref();
     let key = parts_key(primary);
-    let Found::Response(stored, _) = find(&shared.cache, &key, &parts.headers, normalize, now)
-    else {
+    let found = find(&shared.cache, &key, request.headers(), normalize, now);
+    let Found::Response(stored, _) = found else {
         return None;
     };
-    let reuse = wish.reuse(&stored.policy, stored.age(now));
+    let age = stored.age(now);
+    let reuse = wish.reuse(&stored.policy, age);
     match reuse {
-        Reuse::Fresh | Reuse::Stale if has_parts(parts, &stored) => {
+        Reuse::Fresh | Reuse::Stale if has_parts(request.parts, &stored) => {
             tell(&shared.cache, primary, Heard::Hit);
-            Some(Ok(hit(shared, parts, &stored, now, reuse)))
+            Some(Ok(hit(shared, request, &stored, age, reuse)))
         }
         Reuse::Fresh | Reuse::Stale => Some(Err(Forwarded::Partial)),
         _ => Some(Err(Forwarded::Stale)),
@@ -339,24 +346,24 @@ fn from_parts<B>(
 }
 
 /// Whether others may wait for what this request gets: then it is asked for whole and without conditions of its client's.
-fn is_shareable(parts: &request::Parts, wish: &Wish, is_known: bool) -> bool {
-    let headers = &parts.headers;
-    let is_whole = !is_conditional(headers) && !headers.contains_key(header::RANGE);
-    parts.method == Method::GET && wish.is_plain() && (is_whole || is_known)
+fn is_shareable(request: &Glance<'_>, wish: &Wish, is_known: bool) -> bool {
+    let is_whole = !request.is_conditional() && !request.has_range();
+    request.parts.method == Method::GET && wish.is_plain() && (is_whole || is_known)
 }
 
+#[inline]
 fn hit<B>(
     shared: &Shared,
-    parts: &request::Parts,
+    request: &Glance<'_>,
     stored: &Stored,
-    now: Instant,
+    age: Duration,
     reuse: Reuse,
 ) -> Response<CacheBody<B>> {
     let told = Told {
         detail: (reuse == Reuse::Stale).then_some("max-stale"),
         ..Told::default()
     };
-    answer(shared, parts, stored, now, CacheOutcome::Hit, told)
+    answer(shared, request, stored, age, CacheOutcome::Hit, told)
 }
 
 /// What a request gets that does not wait for the refresh.
@@ -367,21 +374,19 @@ fn stale_answer<B>(errand: &Errand) -> Response<CacheBody<B>> {
         detail: Some("stale-while-revalidate"),
         ..Told::default()
     };
-    let outcome = CacheOutcome::Stale;
-    let now = Instant::now();
-    answer(&errand.shared, &errand.parts, stale, now, outcome, told)
+    let (age, outcome) = (stale.age(Instant::now()), CacheOutcome::Stale);
+    let request = Glance::at(&errand.parts);
+    answer(&errand.shared, &request, stale, age, outcome, told)
 }
 
 /// The answer from the store, if there is one by now.
 pub(super) fn look_again<B>(errand: &Errand) -> Option<Response<CacheBody<B>>> {
-    let shared = &errand.shared;
-    let (now, request) = (Instant::now(), &errand.parts.headers);
-    let normalize = shared.normalize.as_deref();
-    let found = find(&shared.cache, &errand.primary, request, normalize, now);
-    let Found::Response(stored, _) = found else {
+    let (shared, now) = (&errand.shared, Instant::now());
+    let Found::Response(stored, _) = errand.find(now) else {
         return None;
     };
-    let reuse = errand.wish.reuse(&stored.policy, stored.age(now));
+    let age = stored.age(now);
+    let reuse = errand.wish.reuse(&stored.policy, age);
     if reuse != Reuse::Fresh {
         return None;
     }
@@ -392,21 +397,17 @@ pub(super) fn look_again<B>(errand: &Errand) -> Option<Response<CacheBody<B>>> {
         ..Told::default()
     };
     let outcome = CacheOutcome::Collapsed(errand.why);
-    Some(answer(shared, &errand.parts, &stored, now, outcome, told))
+    let request = Glance::at(&errand.parts);
+    Some(answer(shared, &request, &stored, age, outcome, told))
 }
 
 /// Why a request is not answered from the store, whatever is in it.
-fn passes_by(shared: &Shared, parts: &request::Parts, has_body: bool) -> Option<Forwarded> {
-    if !matches!(parts.method, Method::GET | Method::HEAD) {
+fn passes_by(shared: &Shared, request: &Glance<'_>, has_body: bool) -> Option<Forwarded> {
+    if !matches!(request.parts.method, Method::GET | Method::HEAD) {
         return Some(Forwarded::Method);
     }
-    let headers = &parts.headers;
     // A body is not in the key, although the answer may depend on it.
-    let bypass = has_body
-        || headers.contains_key(header::UPGRADE)
-        || headers.contains_key(header::IF_MATCH)
-        || headers.contains_key(header::IF_UNMODIFIED_SINCE)
-        || !shared.is_cacheable(parts);
+    let bypass = has_body || request.is_beyond() || !shared.is_cacheable(request.parts);
     bypass.then_some(Forwarded::Bypass)
 }
 

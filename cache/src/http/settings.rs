@@ -14,8 +14,10 @@ use super::flight::{Landed, flights};
 use super::key::{Query, SCHEMES, with_buffer, write_primary};
 use super::memory::Memory;
 use super::query::{Params, SearchRule};
+use super::reuse::Wish;
 use super::storability::Rules;
-use super::store::{CachedResponse, Marks, search_rule};
+use super::store::search_rule;
+use super::stored::{CachedResponse, Marks};
 use super::variants::Normalize;
 use crate::Cache;
 
@@ -90,6 +92,7 @@ impl Shared {
             marks: Marks {
                 name: "buttress".into(),
                 x_cache: false,
+                copies: false,
             },
             tell_key: false,
             extension: false,
@@ -205,6 +208,11 @@ impl Shared {
             .path_and_query()
             .map_or("", |target| target.as_str());
         Some(format!("{authority}{target}"))
+    }
+
+    /// Whether what other processes have stored may be an answer.
+    pub(super) fn looks_below(&self, wish: &Wish) -> bool {
+        self.cache.is_shared() && !wish.is_no_cache()
     }
 
     pub(super) fn has_hooks(&self) -> bool {

@@ -12,6 +12,8 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 pub enum CacheOutcome {
     /// The response came from the store, and is fresh or was asked for as it is; the inner service was not called.
     Hit,
+    /// The same, from the level that other processes share.
+    HitRedis,
     /// A stale response came from the store: while it is asked for anew, or since the inner service failed.
     Stale,
     /// The inner service said that the stored response still holds.
@@ -118,6 +120,7 @@ impl CacheOutcome {
     pub(super) fn x_cache(self) -> HeaderValue {
         HeaderValue::from_static(match self {
             Self::Hit => "HIT-MEMORY",
+            Self::HitRedis => "HIT-REDIS",
             Self::Stale => "STALE",
             Self::Revalidated => "REVALIDATED",
             Self::Collapsed(_) => "COLLAPSED",

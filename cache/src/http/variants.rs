@@ -4,11 +4,15 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use buttress_wire::fields::list;
-use buttress_wire::key::KeyBuilder;
-use http::header::{HeaderMap, HeaderName, VARY};
+use buttress_wire::key::{KeyBuilder, Write};
+use buttress_wire::lex::elements;
+use http::header::{HeaderMap, HeaderName, HeaderValue, VARY};
 
 /// The request fields that a response varies by.
 pub(super) type Selecting = Arc<[HeaderName]>;
+
+/// What a stored response was selected by: the fields, and the key that its request's values of them give.
+pub(super) type Variant = (Selecting, Arc<[u8]>);
 
 /// What is known of the variants of one target.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +27,14 @@ pub(super) struct Variants {
 const MAX_SETS: usize = 4;
 
 impl Variants {
+    /// Of a target that has one response, under `key`.
+    pub(super) fn one(selecting: &Selecting, key: &[u8]) -> Self {
+        Self {
+            sets: vec![Arc::clone(selecting)],
+            keys: vec![key.into()],
+        }
+    }
+
     /// With one more; at most `max` are known. Gives the keys that are not any more.
     pub(super) fn with(
         &self,
@@ -66,14 +78,14 @@ pub(super) type Normalize =
     dyn for<'a> Fn(&HeaderName, &'a HeaderMap) -> Option<Cow<'a, [u8]>> + Send + Sync;
 
 /// The secondary key of a request: the primary one, and what the request says in the selecting fields.
-pub(super) fn write_variant(
-    key: &mut Vec<u8>,
+pub(super) fn write_variant<K: Write>(
+    key: &mut K,
     primary: &[u8],
     selecting: &[HeaderName],
     request: &HeaderMap,
     normalize: Option<&Normalize>,
 ) {
-    key.extend_from_slice(primary);
+    key.write(primary);
     let mut builder = KeyBuilder::new(key);
     builder.part("vary");
     for name in selecting {
@@ -82,9 +94,58 @@ pub(super) fn write_variant(
     }
 }
 
+/// Whether `known` is the secondary key of a request: compared as it is written, and written nowhere.
+pub(super) fn is_variant(
+    known: &[u8],
+    primary: &[u8],
+    selecting: &[HeaderName],
+    request: &HeaderMap,
+    normalize: Option<&Normalize>,
+) -> bool {
+    let mut same = Same(Some(known));
+    write_variant(&mut same, primary, selecting, request, normalize);
+    same.0.is_some_and(<[u8]>::is_empty)
+}
+
+/// What a request says in the selecting fields, where each is on one line or absent.
+pub(super) type Said = Box<[Option<HeaderValue>]>;
+
+/// `None` where a field is on several lines.
+pub(super) fn said(selecting: &[HeaderName], request: &HeaderMap) -> Option<Said> {
+    let line = |name: &HeaderName| {
+        let mut lines = request.get_all(name).iter();
+        let line = lines.next();
+        // A copy: the request's own may keep all that was read from its connection.
+        let copy = line.map(|line| HeaderValue::from_bytes(line.as_bytes()).ok());
+        match (lines.next(), copy) {
+            (None, None) => Some(None),
+            (None, Some(Some(line))) => Some(Some(line)),
+            _ => None,
+        }
+    };
+    selecting.iter().map(line).collect()
+}
+
+/// Whether a request says the same, byte for byte. Who says otherwise may still mean the same.
+pub(super) fn says(said: &Said, selecting: &[HeaderName], request: &HeaderMap) -> bool {
+    selecting.iter().zip(said).all(|(name, known)| {
+        let mut lines = request.get_all(name).iter();
+        lines.next() == known.as_ref() && (known.is_none() || lines.next().is_none())
+    })
+}
+
+/// What of a key has not been written yet; `None` once something else was.
+struct Same<'a>(Option<&'a [u8]>);
+
+impl Write for Same<'_> {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = self.0.and_then(|rest| rest.strip_prefix(bytes));
+    }
+}
+
 /// Appends what a request says in one field. An absent field is not an empty one.
-pub(super) fn write_value(
-    builder: &mut KeyBuilder<'_>,
+pub(super) fn write_value<K: Write>(
+    builder: &mut KeyBuilder<'_, K>,
     request: &HeaderMap,
     name: &HeaderName,
     normalize: Option<&Normalize>,
@@ -93,14 +154,19 @@ pub(super) fn write_value(
         builder.part("=").part(value);
         return;
     }
-    if !is_list(name) || !request.contains_key(name) {
-        builder.part("").field(request, name);
-        return;
-    }
-    builder.part(",");
-    // A list is the same on one line and on several, and with or without spaces between its elements (RFC 9110, 5.3 and 5.6.1).
-    for element in list(request, name.clone()) {
-        builder.optional(Some(element));
+    let lines = request.get_all(name).iter().map(HeaderValue::as_bytes);
+    let mut lines = lines.peekable();
+    if is_list(name) && lines.peek().is_some() {
+        builder.part(",");
+        // A list is the same on one line and on several, and with or without spaces between its elements (RFC 9110, 5.3 and 5.6.1).
+        lines.flat_map(elements).for_each(|element| {
+            builder.optional(Some(element));
+        });
+    } else {
+        builder.part("");
+        lines.for_each(|line| {
+            builder.optional(Some(line));
+        });
     }
     builder.optional(None::<&[u8]>);
 }
@@ -115,7 +181,6 @@ fn is_list(name: &HeaderName) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
     use http::header;
 
     use super::*;
@@ -139,7 +204,22 @@ mod tests {
         let lines = lines.iter().copied().map(HeaderValue::from_static);
         let request: HeaderMap = lines.map(|line| (name.clone(), line)).collect();
         let mut key = Vec::new();
-        write_variant(&mut key, b"primary", &[name], &request, None);
+        let name = [name];
+        write_variant(&mut key, b"primary", &name, &request, None);
+        let is = |known: &[u8]| is_variant(known, b"primary", &name, &request, None);
+        assert!(is(&key) && !is(&key[1..]) && !is(&key[..key.len() - 1]));
+        assert!(!is(&[&key[..], b"x"].concat()));
+        let own = said(&name, &request);
+        assert_eq!(own.is_none(), request.len() > 1);
+        assert!(own.is_none_or(|own| says(&own, &name, &request)));
+        if let Some(first) = request.get(&name[0]).filter(|_| request.len() > 1) {
+            let first = HeaderMap::from_iter([(name[0].clone(), first.clone())]);
+            let first = said(&name, &first).unwrap();
+            assert!(!says(&first, &name, &request), "there is more");
+        }
+        let other = HeaderMap::from_iter([(name[0].clone(), HeaderValue::from_static("other"))]);
+        let other = said(&name, &other).unwrap();
+        assert!(!says(&other, &name, &request));
         key
     }
 

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -27,6 +28,16 @@ pub trait Codec<V>: Send + Sync + 'static {
     ///
     /// When they are of no value.
     fn decode(&self, bytes: Bytes) -> Result<V, CodecError>;
+
+    /// The same, of a value that was kept for `age` since it was encoded: for one that counts its own age.
+    ///
+    /// # Errors
+    ///
+    /// When the bytes are of no value.
+    fn decode_kept(&self, bytes: Bytes, age: Duration) -> Result<V, CodecError> {
+        let _ = age;
+        self.decode(bytes)
+    }
 }
 
 /// Why a value has no bytes, or bytes no value.

@@ -34,6 +34,13 @@ pub async fn check(l2: &impl L2) {
     an_epoch_takes_the_place_of_the_one_that_was_expected(l2).await;
 }
 
+/// What a frame holds under a key, if it is one: for those who attack its decoder.
+#[doc(hidden)]
+#[must_use]
+pub fn payload_of(frame: Bytes, key: &[u8]) -> Option<Bytes> {
+    super::frame::Frame::decode(frame, key)?.payload
+}
+
 async fn an_entry_is_kept_as_it_is(l2: &impl L2) {
     let key = EntryKey([1; 16]);
     assert_eq!(l2.get(&key).await.unwrap(), None);

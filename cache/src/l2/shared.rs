@@ -125,7 +125,7 @@ impl<V: 'static> Shared<V> {
             return None;
         }
         let held = match frame.payload {
-            Some(payload) => match self.codec.decode(payload) {
+            Some(payload) => match self.codec.decode_kept(payload, age) {
                 Ok(value) => Held::Own(value),
                 Err(error) => {
                     self.node.failed(error);

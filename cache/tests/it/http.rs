@@ -19,6 +19,10 @@ use tower::{Layer, Service, service_fn};
 mod choosing;
 mod collapse;
 mod range;
+#[cfg(feature = "redis")]
+mod redis;
+#[cfg(feature = "test-util")]
+mod shared;
 mod stale;
 mod taking;
 mod validation;
@@ -139,7 +143,16 @@ async fn a_fresh_response_is_served_again_with_its_age_until_it_is_stale() {
     assert_eq!(first.outcome(), MISS);
     assert_eq!(first.field("cache-status"), "shop; fwd=uri-miss; stored");
     assert_eq!(first.field("x-cache"), "MISS");
-    advance(Duration::from_secs(59)).await;
+    for (passed, age, line) in [
+        (0, "0", "shop; hit; ttl=60"),
+        (58, "58", "shop; hit; ttl=2"),
+        (0, "58", "shop; hit; ttl=2"),
+    ] {
+        advance(Duration::from_secs(passed)).await;
+        let hit = test.get("/a").await;
+        assert_eq!((hit.field("age"), hit.field("cache-status")), (age, line));
+    }
+    advance(Duration::from_secs(1)).await;
     let hit = test.get("/a").await;
     hit.is("fresh");
     assert_eq!(hit.outcome(), CacheOutcome::Hit);
@@ -218,6 +231,24 @@ async fn removing_a_target_removes_all_its_variants() {
     for accept in ["a/a", "b/b"] {
         let seen = test.send(get("/a", &[("accept", accept)])).await;
         assert_ne!(seen.outcome(), CacheOutcome::Hit);
+    }
+}
+
+/// Also one that nobody could find for a while, since the target was stored anew without it.
+#[tokio::test]
+async fn a_variant_that_was_removed_with_its_target_does_not_come_back() {
+    let test = test();
+    let ask = |accept: &'static str| test.send(get("/a", &[("accept", accept)]));
+    const FIELDS: &[(&str, &str)] = &[("cache-control", "max-age=60"), ("vary", "accept")];
+    test.says("old", FIELDS);
+    for accept in ["a/a", "b/b"] {
+        ask(accept).await.is("old");
+    }
+    let put = Request::put("/a").header("host", "shop");
+    test.send(put.body(Empty::new()).unwrap()).await;
+    test.says("new", FIELDS);
+    for accept in ["a/a", "c/c", "b/b"] {
+        ask(accept).await.is("new");
     }
 }
 

@@ -10,8 +10,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ::http::{Method, Request, Response, StatusCode};
-use buttress_cache::Depth;
+#[cfg(feature = "test-util")]
+use buttress_cache::http::ResponseCodec;
 use buttress_cache::http::{CacheTags, CachedResponse, HttpCacheLayer};
+#[cfg(feature = "test-util")]
+use buttress_cache::l2::{SecondLevel, simulated::Simulated};
+use buttress_cache::{Cache, Depth};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Full};
 use proptest::prelude::*;
@@ -51,6 +55,8 @@ enum Step {
 
 #[derive(Clone, Debug)]
 struct Ask {
+    /// Which of two processes is asked, where there are two.
+    process: usize,
     path: usize,
     tenant: Option<&'static str>,
     language: &'static str,
@@ -83,10 +89,11 @@ fn ask() -> impl Strategy<Value = Ask> {
         prop::sample::select(vec!["de", "en"]),
         prop::sample::select(vec![None, None, Some("alice"), Some("bob")]),
         prop::sample::select(control),
-        (any::<bool>(), prop::bool::weighted(0.2)),
+        (any::<bool>(), prop::bool::weighted(0.2), 0_usize..2),
     )
         .prop_map(
-            |(path, tenant, language, user, control, (has, range))| Ask {
+            |(path, tenant, language, user, control, (has, range, process))| Ask {
+                process,
                 path,
                 tenant,
                 language,
@@ -172,36 +179,42 @@ impl Origin {
 }
 
 struct World {
-    layer: HttpCacheLayer,
-    cache: buttress_cache::Cache<CachedResponse>,
+    /// Of each process, of which there is one or two.
+    layers: Vec<HttpCacheLayer>,
+    /// Of the first.
+    cache: Cache<CachedResponse>,
     origin: Arc<Mutex<Origin>>,
     /// By path and tenant: what was said before this place in the origin's book has been taken away.
     gone: HashMap<(usize, Option<&'static str>), usize>,
 }
 
 impl World {
-    fn new() -> Self {
-        let cache = CachedResponse::cache().build();
-        let layer = HttpCacheLayer::new(cache.clone()).partition(|parts| {
-            let tenant = parts.headers.get("x-tenant");
-            Cow::Borrowed(tenant.map_or(&[][..], |tenant| tenant.as_bytes()))
-        });
+    fn new(caches: &[Cache<CachedResponse>]) -> Self {
+        let layer = |cache: &Cache<CachedResponse>| {
+            HttpCacheLayer::new(cache.clone()).partition(|parts| {
+                let tenant = parts.headers.get("x-tenant");
+                Cow::Borrowed(tenant.map_or(&[][..], |tenant| tenant.as_bytes()))
+            })
+        };
         Self {
-            layer,
-            cache,
+            layers: caches.iter().map(layer).collect(),
+            cache: caches[0].clone(),
             origin: Arc::default(),
             gone: HashMap::new(),
         }
     }
 
-    async fn send(&self, request: Request<Empty<Bytes>>) -> (::http::response::Parts, Bytes) {
+    async fn send(
+        &self,
+        process: usize,
+        request: Request<Empty<Bytes>>,
+    ) -> (::http::response::Parts, Bytes) {
         let origin = Arc::clone(&self.origin);
-        let mut service = self
-            .layer
-            .layer(service_fn(move |request: Request<Empty<Bytes>>| {
-                let response = origin.lock().unwrap().answer(&request);
-                async move { Ok::<_, Infallible>(response) }
-            }));
+        let layer = &self.layers[process % self.layers.len()];
+        let mut service = layer.layer(service_fn(move |request: Request<Empty<Bytes>>| {
+            let response = origin.lock().unwrap().answer(&request);
+            async move { Ok::<_, Infallible>(response) }
+        }));
         let response = service.call(request).await.unwrap();
         let (head, body) = response.into_parts();
         (head, body.collect().await.unwrap().to_bytes())
@@ -231,7 +244,7 @@ impl World {
             Step::Fail(fails) => self.origin.lock().unwrap().fails = *fails,
             Step::Post(path, tenant) => {
                 let request = Self::request("POST", *path, *tenant);
-                let (head, _) = self.send(request.body(Empty::new()).unwrap()).await;
+                let (head, _) = self.send(0, request.body(Empty::new()).unwrap()).await;
                 if head.status.is_success() {
                     self.take(*path, *tenant);
                 }
@@ -245,7 +258,7 @@ impl World {
             Step::Purge(path, tenant, soft) => {
                 let request = Self::request("GET", *path, *tenant).body(()).unwrap();
                 let depth = if *soft { Depth::Expire } else { Depth::Remove };
-                self.layer.purge_target(&request.into_parts().0, depth);
+                self.layers[0].purge_target(&request.into_parts().0, depth);
                 if !soft {
                     self.take(*path, *tenant);
                 }
@@ -272,7 +285,8 @@ impl World {
             request = request.header("range", "bytes=0-2");
         }
         let before = self.origin.lock().unwrap().said.len();
-        let (head, body) = self.send(request.body(Empty::new()).unwrap()).await;
+        let request = request.body(Empty::new()).unwrap();
+        let (head, body) = self.send(ask.process, request).await;
         let asked = self.origin.lock().unwrap().said.len() > before;
         self.check(ask, &head, &body, asked);
     }
@@ -332,6 +346,14 @@ impl World {
     }
 }
 
+/// Whoever was woken runs.
+#[cfg(feature = "test-util")]
+async fn settle() {
+    for _ in 0..30 {
+        tokio::task::yield_now().await;
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
     #[test]
@@ -342,8 +364,32 @@ proptest! {
             .build()
             .unwrap();
         runtime.block_on(async {
-            let mut world = World::new();
+            let mut world = World::new(&[CachedResponse::cache().build()]);
             for step in &steps {
+                world.step(step).await;
+            }
+        });
+    }
+
+    /// Two processes over one server, each of which has heard of what the other did when the next step begins.
+    #[cfg(feature = "test-util")]
+    #[test]
+    fn nor_in_two_processes(steps in proptest::collection::vec(step(), 1..60)) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let server = Simulated::talkative();
+            let cache = || {
+                let level = SecondLevel::new(server.link(), ResponseCodec);
+                let level = level.max_lag(Duration::from_secs(100));
+                CachedResponse::cache().slots(1024).l2(level).build()
+            };
+            let mut world = World::new(&[cache(), cache()]);
+            for step in &steps {
+                settle().await;
                 world.step(step).await;
             }
         });

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use buttress_cache::Depth;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
@@ -17,8 +18,14 @@ use crate::stack::Parts;
 struct Purge {
     #[serde(default)]
     tags: Vec<String>,
+    /// Targets with scheme and authority, as clients ask for them.
+    #[serde(default)]
+    urls: Vec<String>,
     #[serde(default)]
     all: bool,
+    /// What is at a target is stale then, and not gone; it is asked about, and there when the upstream fails.
+    #[serde(default)]
+    soft: bool,
 }
 
 /// `None`: it is not for us.
@@ -62,8 +69,12 @@ fn snapshot(parts: &Parts) -> Value {
         .collect();
     json!({
         "cache": parts.cache.as_ref().map(|cache| {
-            let now = cache.snapshot();
-            json!({"hits": now.hits, "misses": now.misses, "entries": now.entries, "bytes": now.weight})
+            let now = cache.responses.snapshot();
+            json!({
+                "hits": now.hits, "misses": now.misses, "entries": now.entries, "bytes": now.weight,
+                "redis_hits": now.redis_hits, "redis_failures": now.l2_failures,
+                "stale": now.stale, "joined": now.joined,
+            })
         }),
         "dedup": parts.dedup.as_ref().map(|dedup| json!({"flights": dedup.snapshot().flights})),
         "breakers": breakers,
@@ -79,18 +90,46 @@ async fn purge(parts: &Parts, body: Body) -> Response<Body> {
         .ok()
         .and_then(|body| serde_json::from_slice::<Purge>(&body.to_bytes()).ok());
     let Some(purge) = purge else {
-        let usage = json!({"error": "send {\"tags\": [\"..\"]} or {\"all\": true}"});
-        return say(StatusCode::BAD_REQUEST, &usage);
+        return say(StatusCode::BAD_REQUEST, &usage());
     };
-    if purge.all {
-        cache.clear().now();
+    let targets = purge.urls.iter().map(|url| target(url));
+    let Some(targets) = targets.collect::<Option<Vec<_>>>() else {
+        return say(StatusCode::BAD_REQUEST, &usage());
+    };
+    let depth = if purge.soft {
+        Depth::Expire
+    } else {
+        Depth::Remove
+    };
+    for target in &targets {
+        cache.layer.purge_target(target, depth);
     }
-    cache.invalidate(&purge.tags).now();
-    say(StatusCode::OK, &json!({"purged": true}))
+    let responses = &cache.responses;
+    let cleared = match purge.all {
+        true => responses.clear().await,
+        false => responses.invalidate(&purge.tags).remove().await,
+    };
+    // It holds here in any case, and elsewhere as soon as that can be.
+    say(
+        StatusCode::OK,
+        &json!({"purged": true, "elsewhere": cleared.is_ok()}),
+    )
+}
+
+fn usage() -> Value {
+    let body = r#"{"tags": [".."], "urls": ["http://host/path"], "all": true, "soft": true}"#;
+    json!({"error": format!("send some of {body}")})
+}
+
+/// What a client would ask for; `None` for what names no server.
+fn target(url: &str) -> Option<http::request::Parts> {
+    let request = Request::get(url).body(()).ok()?;
+    request.uri().authority()?;
+    Some(request.into_parts().0)
 }
 
 /// Takes as long for a wrong token as for the right one.
-fn is_authorized(headers: &HeaderMap, token: &str) -> bool {
+pub(crate) fn is_authorized(headers: &HeaderMap, token: &str) -> bool {
     let sent = headers.get(header::AUTHORIZATION);
     let sent = sent.and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
     sent.is_some_and(|sent| {

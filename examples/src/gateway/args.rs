@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
-use http::Uri;
+use http::{HeaderName, Uri};
 
 /// A reverse proxy with a cache, single flight, a breaker for each upstream, idempotency keys and traces.
 #[derive(Clone, Debug, Parser)]
@@ -44,6 +44,30 @@ pub(crate) struct Args {
     /// How many mebibytes of responses the cache holds.
     #[arg(long, value_name = "MIB", default_value_t = 256)]
     pub(crate) cache_size: u64,
+
+    /// A Redis that the caches of several gateways share; if it cannot be reached, each goes on alone.
+    #[arg(long, value_name = "URL")]
+    pub(crate) redis: Option<String>,
+
+    /// How many milliseconds that Redis may take to answer; then it is a miss.
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 100)]
+    redis_timeout: u64,
+
+    /// How many seconds a stale response is used while it is asked for anew, if it does not say itself.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    stale_while_revalidate: u64,
+
+    /// How many seconds a stale response is used when its upstream fails, if it does not say itself.
+    #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
+    stale_if_error: u64,
+
+    /// The field of responses that has their tags, and of purges.
+    #[arg(long, value_name = "FIELD", default_value = "surrogate-key")]
+    pub(crate) tag_header: HeaderName,
+
+    /// Tell in X-Cache what the cache did, beside Cache-Status.
+    #[arg(long)]
+    pub(crate) x_cache: bool,
 
     /// Who sends this as a bearer token may purge. Default: nobody.
     #[arg(
@@ -89,7 +113,70 @@ impl Args {
         Duration::from_millis(self.timeout)
     }
 
+    pub(crate) fn redis_timeout(&self) -> Duration {
+        Duration::from_millis(self.redis_timeout)
+    }
+
+    pub(crate) fn stale_while_revalidate(&self) -> Duration {
+        Duration::from_secs(self.stale_while_revalidate)
+    }
+
+    pub(crate) fn stale_if_error(&self) -> Duration {
+        Duration::from_secs(self.stale_if_error)
+    }
+
     pub(crate) fn grace(&self) -> Duration {
         Duration::from_secs(self.grace)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: [Part; 5] = [
+        Part::Cache,
+        Part::Circuit,
+        Part::Dedup,
+        Part::Idempotency,
+        Part::Trace,
+    ];
+
+    fn parse(args: &[&str]) -> Result<Args, clap::Error> {
+        let upstream = ["gateway", "--upstream", "http://127.0.0.1:8000"];
+        Args::try_parse_from(upstream.iter().chain(args))
+    }
+
+    #[track_caller]
+    fn check(args: &[&str], expected: &[Part]) {
+        let args = parse(args).unwrap();
+        let found: Vec<_> = ALL.into_iter().filter(|part| args.has(*part)).collect();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn layers_are_taken_or_left_out() {
+        check(&[], &ALL);
+        check(&["--only", "cache"], &[Part::Cache]);
+        check(&["--only", "trace,cache"], &[Part::Cache, Part::Trace]);
+        check(
+            &["--only", "cache", "--only", "dedup"],
+            &[Part::Cache, Part::Dedup],
+        );
+        check(&["--without", "circuit"], &[ALL[0], ALL[2], ALL[3], ALL[4]]);
+        check(&["--without", "cache,circuit,dedup,idempotency,trace"], &[]);
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        for wrong in [
+            &["--only", "cache", "--without", "trace"][..],
+            &["--only", "cash"],
+            &["--only", ""],
+            &["--tag-header", "a b"],
+        ] {
+            assert!(parse(wrong).is_err(), "{wrong:?}");
+        }
+        assert!(Args::try_parse_from(["gateway"]).is_err(), "where to?");
     }
 }

@@ -57,12 +57,18 @@ pub(crate) async fn send(
     match tokio::time::timeout(timeout, pool.request(request)).await {
         Ok(Ok(response)) => response.map(|body| Body::new(TimeoutBody::new(timeout, body))),
         Ok(Err(error)) => refuse(&headers, StatusCode::BAD_GATEWAY, &error),
-        Err(_) => refuse(&headers, StatusCode::GATEWAY_TIMEOUT, &"it took too long"),
+        Err(_) => refuse(&headers, StatusCode::GATEWAY_TIMEOUT, &TOO_LONG),
     }
 }
 
+pub(crate) const TOO_LONG: &str = "it took too long";
+
 /// The upstream has no answer.
-fn refuse(request: &HeaderMap, status: StatusCode, why: &dyn std::fmt::Display) -> Response<Body> {
+pub(crate) fn refuse(
+    request: &HeaderMap,
+    status: StatusCode,
+    why: &dyn std::fmt::Display,
+) -> Response<Body> {
     let refusal = Refusal::new(
         status,
         "urn:gateway:problem:upstream",

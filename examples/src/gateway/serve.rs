@@ -36,7 +36,7 @@ pub(crate) async fn run(args: Args) -> Result<(), BoxError> {
     let listener = TcpListener::bind(args.listen)
         .await
         .map_err(|error| format!("cannot listen on {} (--listen): {error}", args.listen))?;
-    let gateway = Gateway::new(&args, routes);
+    let gateway = Gateway::new(&args, routes)?;
     say(format_args!("gateway: http://{}", listener.local_addr()?));
     let graceful = GracefulShutdown::new();
     let token: Option<Arc<str>> = args.purge_token.as_deref().map(Into::into);
@@ -55,9 +55,7 @@ pub(crate) async fn run(args: Args) -> Result<(), BoxError> {
     say(format_args!("stopping: finishing what is under way"));
     let finish = async {
         graceful.shutdown().await;
-        if let Some(tasks) = &gateway.parts.idempotency {
-            tasks.drain().await;
-        }
+        gateway.parts.drain(args.grace()).await;
     };
     let finished = tokio::time::timeout(args.grace(), finish).await;
     finished.map_err(|_| {
@@ -123,8 +121,8 @@ async fn answer(
     if tunnel::is_wanted(&request)
         && let Some(route) = gateway.routes.find(request.uri().path())
     {
-        let opened = tunnel::open(&gateway.pool, &route.upstream, request).await;
-        return Ok(opened.unwrap_or_else(|_| status(StatusCode::BAD_GATEWAY)));
+        let (pool, timeout) = (&gateway.pool, gateway.timeout);
+        return Ok(tunnel::open(pool, &route.upstream, timeout, request).await);
     }
     let until = interim.until();
     if request.version() == http::Version::HTTP_11 {

@@ -6,17 +6,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use buttress_cache::Cache;
-use buttress_cache::http::{CachedResponse, HttpCacheLayer};
+use buttress_cache::http::{CachedResponse, Detached, HttpCacheLayer, ResponseCodec};
+use buttress_cache::l2::{RedisL2, SecondLevel};
 use buttress_circuit::{Backoff, Breaker, CircuitLayer, Probes, Window, consecutive, failure_rate};
 use buttress_dedup::http::DedupLayer;
 use buttress_idempotency::{IdempotencyLayer, MemoryStore, RequestBody};
 use buttress_trace_ctx::{JsonLines, TraceLayer};
+use buttress_wire::tasks::Tasks;
 use buttress_wire::{Refusal, grpc::Code};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, header};
 use tower::util::{BoxCloneSyncService, MapErr, MapRequest, MapResponse};
 use tower::{BoxError, Layer, Service, service_fn};
 
+use crate::admin::is_authorized;
 use crate::args::{Args, Part};
 use crate::proxy::{self, Body, Pool, boxed};
 use crate::routes::{Routes, Upstream};
@@ -30,19 +33,20 @@ pub(crate) struct Gateway {
     pub(crate) stack: Stack,
     pub(crate) routes: Arc<Routes>,
     pub(crate) pool: Pool,
+    pub(crate) timeout: Duration,
     pub(crate) parts: Arc<Parts>,
 }
 
 /// What there is to look at, of the layers that are in use.
 pub(crate) struct Parts {
-    pub(crate) cache: Option<Cache<CachedResponse>>,
+    pub(crate) cache: Option<Cached>,
     pub(crate) dedup: Option<DedupLayer<Body>>,
-    pub(crate) idempotency: Option<buttress_wire::tasks::Tasks>,
+    pub(crate) idempotency: Option<Tasks>,
     pub(crate) breakers: Vec<Breaker>,
 }
 
 impl Gateway {
-    pub(crate) fn new(args: &Args, routes: Routes) -> Self {
+    pub(crate) fn new(args: &Args, routes: Routes) -> Result<Self, BoxError> {
         let (routes, pool) = (Arc::new(routes), proxy::pool());
         let upstreams: Vec<_> = routes
             .upstreams()
@@ -58,19 +62,20 @@ impl Gateway {
             idempotency: None,
             breakers,
         };
-        let stack = parts.layers(args, route(&routes, upstreams));
-        Self {
+        let stack = parts.layers(args, route(&routes, upstreams))?;
+        Ok(Self {
             stack,
             routes,
             pool,
+            timeout: args.timeout(),
             parts: Arc::new(parts),
-        }
+        })
     }
 }
 
 impl Parts {
     /// Outermost last, for each is put around those before.
-    fn layers(&mut self, args: &Args, to_upstream: ToUpstream) -> Stack {
+    fn layers(&mut self, args: &Args, to_upstream: ToUpstream) -> Result<Stack, BoxError> {
         let mut stack = to_upstream;
         if args.has(Part::Dedup) {
             let dedup = DedupLayer::http();
@@ -87,19 +92,65 @@ impl Parts {
             stack = erased(layer.layer(inner));
         }
         if args.has(Part::Cache) {
-            let responses = CachedResponse::cache()
-                .max_weight(args.cache_size << 20)
-                .build();
-            let layer = HttpCacheLayer::new(responses.clone()).name("gateway");
-            self.cache = Some(responses);
-            stack = around(stack, &layer);
+            let cached = Cached::new(args)?;
+            stack = around(stack, &cached.layer);
+            self.cache = Some(cached);
         }
         if args.has(Part::Trace) {
             let lines = (!args.quiet).then(JsonLines::stdout);
             let layer = TraceLayer::server().echo_request_id().sink(lines);
             stack = around(stack, &layer);
         }
-        answered(stack)
+        Ok(answered(stack))
+    }
+
+    /// Waits for what goes on when all connections have ended.
+    pub(crate) async fn drain(&self, deadline: Duration) {
+        if let Some(tasks) = &self.idempotency {
+            tasks.drain().await;
+        }
+        if let Some(cached) = &self.cache {
+            cached.refreshes.drain().await;
+            cached.responses.drain(deadline).await;
+        }
+    }
+}
+
+/// The cache, and what it does in the background.
+pub(crate) struct Cached {
+    pub(crate) responses: Cache<CachedResponse>,
+    pub(crate) layer: HttpCacheLayer<Detached>,
+    refreshes: Tasks,
+}
+
+impl Cached {
+    fn new(args: &Args) -> Result<Self, BoxError> {
+        let mut responses = CachedResponse::cache().max_weight(args.cache_size << 20);
+        if let Some(url) = &args.redis {
+            let redis = RedisL2::open(url, "gateway:responses:v1")
+                .map_err(|error| format!("--redis {url}: {error}"))?;
+            let level = SecondLevel::new(redis, ResponseCodec);
+            responses = responses.l2(level.timeout(args.redis_timeout()));
+        }
+        let responses = responses.build();
+        let refreshes = Tasks::new(|task| drop(tokio::spawn(task)));
+        let mut layer = HttpCacheLayer::new(responses.clone())
+            .name("gateway")
+            .x_cache(args.x_cache)
+            .copy_fields(true)
+            .heuristic(Duration::from_secs(24 * 60 * 60))
+            .stale_while_revalidate(args.stale_while_revalidate())
+            .stale_if_error(args.stale_if_error())
+            .tag_header(args.tag_header.clone());
+        if let Some(token) = args.purge_token.clone() {
+            layer = layer.purge(move |parts| is_authorized(&parts.headers, &token));
+        }
+        let layer = layer.detached(refreshes.clone());
+        Ok(Self {
+            responses,
+            layer,
+            refreshes,
+        })
     }
 }
 

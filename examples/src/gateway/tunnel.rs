@@ -1,11 +1,12 @@
 //! Connections that turn into something else (`Upgrade`): past all layers, and from then on bytes in both directions.
 
+use std::time::Duration;
+
 use http::header::{CONNECTION, UPGRADE};
 use http::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use tower::BoxError;
 
-use crate::proxy::{Body, Pool, boxed};
+use crate::proxy::{Body, Pool, TOO_LONG, boxed, refuse};
 use crate::routes::Upstream;
 
 pub(crate) fn is_wanted<B>(request: &Request<B>) -> bool {
@@ -14,15 +15,21 @@ pub(crate) fn is_wanted<B>(request: &Request<B>) -> bool {
         && buttress_wire::fields::list_contains(request.headers(), CONNECTION, "upgrade")
 }
 
-/// Asks the upstream; if it agrees, copies until one side ends.
+/// Asks the upstream, which has to say within `timeout` whether it agrees; if it does, copies until one side ends.
 pub(crate) async fn open(
     pool: &Pool,
     upstream: &Upstream,
+    timeout: Duration,
     mut request: Request<Body>,
-) -> Result<Response<Body>, BoxError> {
+) -> Response<Body> {
+    let headers = request.headers().clone();
     let client = hyper::upgrade::on(&mut request);
     *request.uri_mut() = upstream.uri(request.uri());
-    let mut response = pool.request(request).await?;
+    let mut response = match tokio::time::timeout(timeout, pool.request(request)).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(error)) => return refuse(&headers, StatusCode::BAD_GATEWAY, &error),
+        Err(_) => return refuse(&headers, StatusCode::GATEWAY_TIMEOUT, &TOO_LONG),
+    };
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let upstream = hyper::upgrade::on(&mut response);
         // Ends with either connection; the server's shutdown drops them both.
@@ -33,5 +40,5 @@ pub(crate) async fn open(
             }
         });
     }
-    Ok(boxed(response))
+    boxed(response)
 }

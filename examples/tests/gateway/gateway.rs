@@ -32,8 +32,13 @@ impl Gateway {
     }
 
     pub(crate) async fn run(args: &[&str]) -> Self {
+        let grace: &[&str] = match args.contains(&"--grace") {
+            true => &[],
+            false => &["--grace", "60"],
+        };
         let mut child = Command::new(env!("CARGO_BIN_EXE_gateway"))
-            .args(["--listen", "127.0.0.1:0", "--quiet", "--grace", "60"])
+            .args(["--listen", "127.0.0.1:0", "--quiet"])
+            .args(grace)
             .args(args)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -55,6 +60,25 @@ impl Gateway {
         self.send(&format!(
             "GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
         ))
+    }
+
+    /// Asks with these fields, and reads the response to its end.
+    pub(crate) async fn ask(&self, line: &str, fields: &str) -> String {
+        self.send(&request(line, fields)).await.read().await
+    }
+
+    /// The same, where the origin has to answer.
+    pub(crate) async fn through(
+        &self,
+        origin: &mut Origin,
+        line: &str,
+        fields: &str,
+        answer: &str,
+    ) -> (String, String) {
+        let request = request(line, fields);
+        let (client, mut asked) = tokio::join!(self.send(&request), origin.request());
+        asked.answer(answer).await;
+        (client.read().await, asked.head.to_lowercase())
     }
 
     pub(crate) fn send(&self, request: &str) -> impl Future<Output = Client> + use<> {
@@ -81,6 +105,16 @@ impl Gateway {
         }
         panic!("it never said {word}");
     }
+}
+
+/// Of a method and a path, after which the connection ends.
+pub(crate) fn request(line: &str, fields: &str) -> String {
+    let host = if fields.to_lowercase().contains("host:") {
+        ""
+    } else {
+        "Host: h\r\n"
+    };
+    format!("{line} HTTP/1.1\r\n{host}Connection: close\r\n{fields}\r\n")
 }
 
 impl Client {

@@ -3,8 +3,12 @@
 //! Nothing here is decided by time, but the one timeout that is tested is real: an origin that never answers.
 #![allow(clippy::unwrap_used)]
 
+mod caching;
 mod gateway;
+mod lasting;
+mod odd;
 mod origin;
+mod sharing;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -105,6 +109,7 @@ async fn an_origin_that_does_not_answer_is_a_504_and_one_that_hangs_up_a_502() {
         response.contains("urn:gateway:problem:upstream"),
         "{response}"
     );
+    let gateway = Gateway::start(&origin).await;
     let (client, request) = tokio::join!(gateway.get("/gone"), origin.request());
     drop(request);
     assert!(client.read().await.starts_with("HTTP/1.1 502"));
@@ -175,6 +180,29 @@ async fn an_upgrade_is_a_tunnel() {
     assert_eq!(&heard, b"ping");
     request.write("pong").await;
     assert!(client.until("pong").await.ends_with("pong"));
+}
+
+#[tokio::test]
+async fn a_tunnel_that_is_not_opened_in_time_is_a_504_and_one_that_is_refused_says_so() {
+    let mut origin = Origin::start().await;
+    let gateway = Gateway::start_with(&origin, &["--timeout", "100"]).await;
+    let upgrade = "GET /ws HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n";
+    let (mut client, request) = tokio::join!(gateway.send(upgrade), origin.request());
+    let head = client.until("\r\n\r\n").await;
+    assert!(head.starts_with("HTTP/1.1 504"), "{head}");
+    drop(request);
+    // Here nobody is in a hurry.
+    let gateway = Gateway::start(&origin).await;
+    let (mut client, request) = tokio::join!(gateway.send(upgrade), origin.request());
+    drop(request);
+    let head = client.until("\r\n\r\n").await;
+    assert!(head.starts_with("HTTP/1.1 502"), "{head}");
+    let (mut client, mut request) = tokio::join!(gateway.send(upgrade), origin.request());
+    request
+        .answer("HTTP/1.1 426 No\r\nContent-Length: 0\r\n\r\n")
+        .await;
+    let head = client.until("\r\n\r\n").await;
+    assert!(head.starts_with("HTTP/1.1 426"), "{head}");
 }
 
 #[tokio::test]

@@ -52,9 +52,15 @@ impl Request {
         self.stream.flush().await.unwrap();
     }
 
-    /// The last thing that is said on this connection.
+    /// The last thing that is said on this connection; a head says so, or else the gateway could ask on it once more just when it ends.
     pub(crate) async fn answer(&mut self, bytes: &str) {
-        self.write(bytes).await;
+        match bytes.split_once("\r\n") {
+            Some((line, rest)) if line.starts_with("HTTP/1.1 ") => {
+                let bytes = format!("{line}\r\nConnection: close\r\n{rest}");
+                self.write(&bytes).await;
+            }
+            _ => self.write(bytes).await,
+        }
         self.stream.shutdown().await.unwrap();
     }
 }

@@ -3,6 +3,8 @@
 //! A target takes any bytes, must not panic, and checks what can be checked of the result. `corpus/<target>/` holds inputs, by hand and
 //! from runs; the tests replay them, and the program `fuzz` mutates them.
 
+mod cache;
+
 use buttress_circuit::feed::Trip;
 use buttress_idempotency::{Record, Syntax};
 use buttress_negotiate::{
@@ -52,6 +54,22 @@ pub const TARGETS: &[Target] = &[
     Target {
         name: "forwarded",
         run: forwarded,
+    },
+    Target {
+        name: "cache-frame",
+        run: cache::frame,
+    },
+    Target {
+        name: "cache-request",
+        run: cache::request,
+    },
+    Target {
+        name: "cache-response",
+        run: cache::response,
+    },
+    Target {
+        name: "cache-stored",
+        run: cache::stored,
     },
     Target {
         name: "circuit-trip",

@@ -11,9 +11,11 @@ use super::keep::{is_joined, stored_fields};
 use crate::http::answer::{answer, unmatched};
 use crate::http::body::CacheBody;
 use crate::http::flight::Landed;
+use crate::http::glance::Glance;
 use crate::http::status::{CacheOutcome, Told};
 use crate::http::storability::{Arrival, Asked, storable};
-use crate::http::store::{Heard, Made, Stored, peek, remove, tell};
+use crate::http::store::{Found, Heard, remove, tell};
+use crate::http::stored::{Made, Stored};
 use crate::http::validation::{Confirms, confirms, updated};
 
 impl Errand {
@@ -45,8 +47,9 @@ impl Errand {
             stored: is_stored,
             ..Told::default()
         };
-        let (now, outcome) = (Instant::now(), CacheOutcome::Revalidated);
-        answer(&self.shared, &self.parts, &stored, now, outcome, told)
+        let (age, outcome) = (stored.age(Instant::now()), CacheOutcome::Revalidated);
+        let request = Glance::at(&self.parts);
+        answer(&self.shared, &request, &stored, age, outcome, told)
     }
 
     /// Tells those who wait whether there is something for them in the store. What is not fresh even now is to be asked about by each for itself.
@@ -120,28 +123,24 @@ impl Errand {
         &self,
         status: Option<StatusCode>,
     ) -> Option<Response<CacheBody<B>>> {
-        let stale = self.stale.as_ref()?;
+        self.stale.as_ref()?;
         let now = Instant::now();
-        let key = self.key_of(stale.recorded.headers());
-        let stored = peek(&self.shared.cache, &key, now)?;
-        if !self.wish.takes_if_error(&stored.policy, stored.age(now)) {
+        let Found::Response(stored, _) = self.find(now) else {
+            return None;
+        };
+        let age = stored.age(now);
+        if !self.wish.takes_if_error(&stored.policy, age) {
             return None;
         }
-        tell(&self.shared.cache, &key, Heard::ServedStale);
+        tell(&self.shared.cache, &self.primary, Heard::ServedStale);
         let told = Told {
             why: Some(self.why),
             fwd_status: status,
             detail: Some("stale-if-error"),
             ..Told::default()
         };
-        let outcome = CacheOutcome::Stale;
-        Some(answer(
-            &self.shared,
-            &self.parts,
-            &stored,
-            now,
-            outcome,
-            told,
-        ))
+        let (request, outcome) = (Glance::at(&self.parts), CacheOutcome::Stale);
+        let answer = answer(&self.shared, &request, &stored, age, outcome, told);
+        Some(answer)
     }
 }

@@ -1,27 +1,23 @@
 //! What a follower gets of the response that it waited for.
 
-use std::sync::Arc;
-
 use http::Response;
 use http::header::AGE;
 use tokio::time::Instant;
 
 use super::Errand;
-use crate::http::answer::age_value;
+use crate::http::age::age_value;
 use crate::http::body::CacheBody;
 use crate::http::flight::Head;
 use crate::http::status::{CacheOutcome, Told};
 use crate::http::store::{Heard, is_current, tell};
-use crate::http::variants::Selecting;
+use crate::http::variants::Variant;
 
 impl Errand {
     /// What a follower gets of the response that it waited for, if that is for it too: it selects the same, is still fresh, and began after
     /// whatever this request must not miss.
     pub(in crate::http) fn may_have(&self, head: &Head) -> bool {
         let policy = &head.made.policy;
-        let same = |(selecting, key): &(Selecting, Arc<[u8]>)| {
-            *key == self.variant_key(&head.primary, selecting)
-        };
+        let same = |(selecting, key): &Variant| *key == self.variant_key(&head.primary, selecting);
         head.variant.as_ref().is_none_or(same)
             && head.age(Instant::now()) < policy.lifetime
             && is_current(

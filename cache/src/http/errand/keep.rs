@@ -17,10 +17,13 @@ use crate::http::CacheTags;
 use crate::http::body::CacheBody;
 use crate::http::flight::{Head, Landed, Leader, Live, laggards, live};
 use crate::http::invalidation::groups;
+use crate::http::place::Place;
 use crate::http::query::SearchRule;
 use crate::http::status::Forwarded;
 use crate::http::storability::{Arrival, Verdict, is_explicit, storable};
-use crate::http::store::{Made, Place, set_search_rule};
+use crate::http::store::set_search_rule;
+use crate::http::stored::Made;
+use crate::http::variants::{Variant, said};
 
 impl Errand {
     /// A response that is for its client alone.
@@ -187,11 +190,14 @@ impl Errand {
     }
 
     pub(super) fn place_of(&self, headers: &HeaderMap, made: Made) -> Place {
+        let variant = self.variant(headers);
+        let said = |(selecting, _): &Variant| said(selecting, &self.parts.headers);
         Place {
             cache: self.shared.cache.clone(),
             primary: self.primary.clone(),
             under: self.rule.iter().cloned().collect(),
-            variant: self.variant(headers),
+            said: variant.as_ref().and_then(said),
+            variant,
             max_variants: self.shared.max_variants,
             stamp: self.stamp,
             keep: self.shared.keep,

@@ -1,5 +1,6 @@
 //! What is kept of a request while the inner service works on it, and what is made of the answer.
 
+mod below;
 mod confirm;
 mod follow;
 mod keep;
@@ -14,6 +15,7 @@ use http::{Method, Request, Response, StatusCode, request, response};
 use http_body::Body;
 use tokio::time::Instant;
 
+pub(super) use self::below::Look;
 pub(super) use self::parts::parts_key;
 use super::body::CacheBody;
 use super::conditional::is_conditional;
@@ -24,9 +26,10 @@ use super::reuse::Wish;
 use super::settings::Shared;
 use super::status::{CACHE_STATUS, CacheOutcome, Forwarded, Told, X_CACHE};
 use super::storability::{Asked, has_validator};
-use super::store::{Heard, Stored, peek, tell};
+use super::store::{Found, Heard, find, peek, tell};
+use super::stored::Stored;
 use super::validation::ask;
-use super::variants::{Selecting, Variants, selecting, write_variant};
+use super::variants::{Selecting, Variant, Variants, selecting, write_variant};
 use crate::Stamp;
 
 /// A request that is forwarded.
@@ -138,7 +141,14 @@ impl Errand {
             .collect()
     }
 
-    /// Where a response with these fields is stored for this request.
+    /// What the store has for this request now.
+    pub(super) fn find(&self, now: Instant) -> Found {
+        let normalize = self.shared.normalize.as_deref();
+        let request = &self.parts.headers;
+        find(&self.shared.cache, &self.primary, request, normalize, now)
+    }
+
+    /// What a response with these fields goes by that is stored for this request.
     fn key_of(&self, headers: &HeaderMap) -> Arc<[u8]> {
         match self.variant(headers) {
             Some((_, key)) => key,
@@ -146,7 +156,7 @@ impl Errand {
         }
     }
 
-    fn variant(&self, headers: &HeaderMap) -> Option<(Selecting, Arc<[u8]>)> {
+    fn variant(&self, headers: &HeaderMap) -> Option<Variant> {
         let selecting = selecting(headers)?;
         let key = self.variant_key(&self.primary, &selecting);
         Some((selecting, key))

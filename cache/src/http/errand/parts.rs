@@ -14,7 +14,7 @@ use super::Errand;
 use super::keep::stored_fields;
 use crate::http::body::CacheBody;
 use crate::http::pieces::{Pieces, whole_head};
-use crate::http::store::Place;
+use crate::http::place::Place;
 
 impl Errand {
     /// A part of a response: it is put to what is stored of the same, and when that is all there is, that is stored as a whole.

@@ -205,6 +205,29 @@ async fn responses_of_one_target_may_vary_by_different_fields() {
     }
 }
 
+/// RFC 9111, 4.
+#[tokio::test(start_paused = true)]
+async fn of_several_that_are_suitable_the_most_recent_one_is_used() {
+    let test = test();
+    let says = |body, vary| {
+        test.answers(move |_| text(body, &[("cache-control", "max-age=60"), ("vary", vary)]));
+    };
+    let plain = [("accept", "a/a"), ("accept-language", "de")];
+    let ask = |control| test.send(get("/a", &[plain[0], plain[1], ("cache-control", control)]));
+    for (body, vary) in [
+        ("1", "accept"),
+        ("2", "accept, accept-language"),
+        ("3", "accept"),
+    ] {
+        says(body, vary);
+        ask("no-cache").await.is(body);
+        advance(Duration::from_secs(2)).await;
+    }
+    let hit = ask("max-age=60").await;
+    assert_eq!(hit.outcome(), HIT);
+    hit.is("3");
+}
+
 #[tokio::test]
 async fn a_private_cache_keeps_what_is_its_owners() {
     let test = with(HttpCacheLayer::private);
@@ -320,5 +343,33 @@ async fn trailers_arrive_with_a_miss_and_with_a_hit() {
     for _ in 0..2 {
         let body = test.call(get("/a", &[])).await.into_body();
         assert_eq!(body.collect().await.unwrap().trailers(), Some(&trailers));
+    }
+}
+
+#[tokio::test]
+async fn fields_that_are_stored_may_have_memory_of_their_own() {
+    for copies in [false, true] {
+        let test = with(|layer| layer.copy_fields(copies));
+        // As from a connection: everything is a part of one buffer.
+        let buffer = Bytes::from(b"max-age=60 \xe4 odd  body".to_vec());
+        let inside = buffer.as_ptr_range();
+        let part = move |range: std::ops::Range<usize>| buffer.slice(range);
+        test.answers(move |_| {
+            let value = |range| ::http::HeaderValue::from_maybe_shared(part(range)).unwrap();
+            let body = Either::Left(Full::from(part(18..22)));
+            let mut response = Response::new(body);
+            response.headers_mut().insert("cache-control", value(0..10));
+            response.headers_mut().insert("x-odd", value(11..16));
+            response.headers_mut().append("x-odd", value(10..11));
+            response
+        });
+        test.get("/a").await;
+        let hit = test.get("/a").await;
+        assert_eq!(hit.outcome(), HIT);
+        hit.is("body");
+        let odd: Vec<_> = hit.head.headers.get_all("x-odd").iter().collect();
+        assert_eq!(odd, [&b"\xe4 odd"[..], b" "]);
+        assert_eq!(inside.contains(&odd[0].as_bytes().as_ptr()), !copies);
+        assert!(!inside.contains(&hit.body.unwrap().as_ptr()));
     }
 }

@@ -1,0 +1,96 @@
+//! What a request says that decides over it, seen in one walk over its fields.
+//!
+//! Most requests have none of these. Looking for each by its name costs a hash each.
+
+use http::header::{HeaderMap, HeaderName};
+use http::request;
+
+/// A request, and which of its fields are worth a look.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Glance<'a> {
+    pub(super) parts: &'a request::Parts,
+    seen: u8,
+}
+
+/// `Cache-Control`, or `Pragma` in its place.
+const CONTROL: u8 = 1;
+/// Conditions that a store can judge.
+const CONDITION: u8 = 2;
+const RANGE: u8 = 4;
+/// What is none of a cache's business.
+const BEYOND: u8 = 8;
+
+impl<'a> Glance<'a> {
+    pub(super) fn at(parts: &'a request::Parts) -> Self {
+        let seen = parts.headers.keys().fold(0, |seen, name| seen | kind(name));
+        Self { parts, seen }
+    }
+
+    pub(super) fn headers(&self) -> &'a HeaderMap {
+        &self.parts.headers
+    }
+
+    pub(super) fn has_control(&self) -> bool {
+        self.seen & CONTROL != 0
+    }
+
+    pub(super) fn is_conditional(&self) -> bool {
+        self.seen & CONDITION != 0
+    }
+
+    pub(super) fn has_range(&self) -> bool {
+        self.seen & RANGE != 0
+    }
+
+    /// Whether it is to change the protocol, or has conditions that only the origin can judge (RFC 9110, 13.1.1 and 13.1.4).
+    pub(super) fn is_beyond(&self) -> bool {
+        self.seen & BEYOND != 0
+    }
+}
+
+fn kind(name: &HeaderName) -> u8 {
+    match name.as_str() {
+        "cache-control" | "pragma" => CONTROL,
+        "if-none-match" | "if-modified-since" => CONDITION,
+        "range" => RANGE,
+        "if-match" | "if-unmodified-since" | "upgrade" => BEYOND,
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    #[test]
+    fn each_field_is_seen_for_what_it_is() {
+        let seen = |name: &str| {
+            let request = Request::get("/").header("accept", "*/*").header(name, "x");
+            let (parts, ()) = request.body(()).unwrap().into_parts();
+            let glance = Glance::at(&parts);
+            let kinds = [
+                glance.has_control(),
+                glance.is_conditional(),
+                glance.has_range(),
+                glance.is_beyond(),
+            ];
+            kinds.iter().position(|is| *is)
+        };
+        for (name, expected) in [
+            ("cache-control", Some(0)),
+            ("Pragma", Some(0)),
+            ("if-none-match", Some(1)),
+            ("if-modified-since", Some(1)),
+            ("range", Some(2)),
+            ("if-match", Some(3)),
+            ("if-unmodified-since", Some(3)),
+            ("upgrade", Some(3)),
+            ("if-range", None),
+            ("host", None),
+        ] {
+            assert_eq!(seen(name), expected, "{name}");
+        }
+    }
+}
