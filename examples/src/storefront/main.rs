@@ -14,6 +14,7 @@ mod observe;
 mod orders;
 mod page;
 mod products;
+mod refused;
 mod reports;
 mod router;
 mod serve;
@@ -26,6 +27,7 @@ mod upstream;
 use std::process::ExitCode;
 
 use clap::Parser;
+use examples::complain;
 
 use crate::args::Args;
 
@@ -34,7 +36,7 @@ async fn main() -> ExitCode {
     match serve::run(Args::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            serve::complain(&error);
+            complain("storefront", &error);
             ExitCode::FAILURE
         }
     }
