@@ -70,7 +70,8 @@ impl Refresh {
             return false;
         };
         // ln of 0 would be infinite.
-        let early = entry.took.as_secs_f64() * beta * -random().max(f64::MIN_POSITIVE).ln();
+        let took = entry.took.unwrap_or_default().as_secs_f64();
+        let early = took * beta * -random().max(f64::MIN_POSITIVE).ln();
         age.as_secs_f64() + early >= ttl.as_secs_f64()
     }
 
@@ -176,7 +177,7 @@ mod tests {
         };
         let slots = Slots::default();
         let mut entry = Entry::new(Held::Own(()), stamp, slots, Instant::now(), lifetime);
-        entry.took = took;
+        entry.took = Some(took);
         entry
     }
 

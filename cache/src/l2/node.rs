@@ -109,6 +109,11 @@ impl Node {
         Some(since.saturating_sub(Duration::from_nanos(verified)))
     }
 
+    /// What others invalidated so long ago is to be known here.
+    pub(crate) fn max_lag(&self) -> Duration {
+        self.settings.max_lag
+    }
+
     /// How much longer than its source took a value may need to get to the second level.
     pub(crate) fn patience(&self) -> Duration {
         self.settings.patience

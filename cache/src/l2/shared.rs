@@ -72,6 +72,12 @@ impl<V> Shared<V> {
         self.node.is_trusted(now)
     }
 
+    /// Whether a call that began at `asked` may have this, whatever others have invalidated: its fill began after all that the call must know of.
+    pub(crate) fn covers<T>(&self, entry: &Entry<T>, asked: Instant) -> bool {
+        let since = asked.checked_sub(self.node.max_lag());
+        since.is_none_or(|since| entry.was_read_since(since))
+    }
+
     pub(crate) fn lag(&self) -> Option<Duration> {
         self.node.lag(Instant::now())
     }

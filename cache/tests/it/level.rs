@@ -520,3 +520,28 @@ async fn what_one_process_has_refreshed_the_other_takes_from_below() {
     assert_eq!((get(1).await, get(1).await), (1, 2));
     assert_eq!(reads.load(Ordering::Relaxed), 2);
 }
+
+#[tokio::test(start_paused = true)]
+async fn while_the_level_is_down_the_source_is_still_read_once_for_all_who_ask_at_the_same_time() {
+    for down_for in [Duration::ZERO, 10 * SECOND] {
+        let world = World::new().await;
+        world.server.fault(0, Fault::LostQuestions);
+        pass(down_for).await;
+        let calls = (0..20).map(|_| {
+            let (cache, reads) = (world.caches[0].clone(), Arc::clone(&world.reads));
+            tokio::spawn(async move {
+                let fill = |_| async move {
+                    tokio::time::sleep(SECOND).await;
+                    Ok::<_, &str>(Some(reads.fetch_add(1, Ordering::Relaxed)))
+                };
+                *cache.get_or_set("hot", fill).await.unwrap().unwrap()
+            })
+        });
+        let calls: Vec<_> = calls.collect();
+        pass(10 * SECOND).await;
+        for call in calls {
+            assert_eq!(call.await.unwrap(), 0);
+        }
+        assert_eq!(world.reads(), 1, "{down_for:?}");
+    }
+}
