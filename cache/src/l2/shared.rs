@@ -86,6 +86,11 @@ impl<V> Shared<V> {
         self.node.untold()
     }
 
+    /// Waits until other processes were told of everything.
+    pub(crate) async fn all_told(&self) {
+        self.node.all_told().await;
+    }
+
     pub(crate) fn tell_others_later(&self, told: Told) {
         self.node.tell_others_later(told);
     }

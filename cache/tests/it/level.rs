@@ -545,3 +545,70 @@ async fn while_the_level_is_down_the_source_is_still_read_once_for_all_who_ask_a
         assert_eq!(world.reads(), 1, "{down_for:?}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_cleared_is_served_nothing_of_before_though_it_learns_of_others_epochs_late() {
+    for offset in (0..300).step_by(5) {
+        let world = World::new().await;
+        world.server.fault(1, Fault::Slow);
+        world.caches[0].clear().await.unwrap();
+        settle().await;
+        world.caches[0].set("k", 1).await;
+        let pause = async |millis| {
+            for _ in 0..millis / 5 {
+                advance(Duration::from_millis(5)).await;
+                settle().await;
+            }
+        };
+        pause(offset).await;
+        let cache = world.caches[1].clone();
+        let clearing = tokio::spawn(async move { cache.clear().await });
+        while !clearing.is_finished() {
+            pause(5).await;
+        }
+        if clearing.await.unwrap().is_err() {
+            continue;
+        }
+        world.server.fault(1, Fault::None);
+        for _ in 0..20 {
+            let served = world.caches[1].get("k").await;
+            assert!(served.is_none(), "{offset}");
+            pause(5).await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_shuts_down_has_told_the_others_what_it_invalidated() {
+    let world = World::new().await;
+    world.fill(1, "k", 1).await;
+    let cache = &world.caches[0];
+    cache.invalidate(["tag"]).now();
+    cache.invalidate(["tag"]).again_after(SECOND).now();
+    assert!(cache.drain(10 * SECOND).await);
+    assert_eq!(cache.snapshot().untold, 0);
+    settle().await;
+    assert!(world.caches[1].get("k").now().is_none());
+    world.server.fault(0, Fault::LostQuestions);
+    cache.invalidate(["tag"]).now();
+    assert!(!cache.drain(10 * SECOND).await, "nobody hears it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_invalidated_just_before_a_cache_is_dropped_is_told() {
+    // Whatever it waits for just then.
+    for offset in (0..1500).step_by(20) {
+        let World { server, caches, .. } = World::new().await;
+        let [first, second] = caches;
+        server.fault(0, Fault::Slow);
+        second.set("k", 1).tags(["tag"]).await;
+        for _ in 0..offset / 20 {
+            advance(Duration::from_millis(20)).await;
+            settle().await;
+        }
+        first.invalidate(["tag"]).now();
+        drop(first);
+        pass(SECOND).await;
+        assert!(second.get("k").now().is_none(), "{offset}");
+    }
+}
