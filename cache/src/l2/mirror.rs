@@ -292,7 +292,10 @@ mod tests {
         // There is no way back to it.
         let asked = mirror.asked();
         assert_eq!(mirror.compare(Some(head(1, 7, 52)), asked), Compared::Lost);
-        assert_eq!(mirror.compare(Some(head(2, 8, 61)), asked), Compared::Behind);
+        assert_eq!(
+            mirror.compare(Some(head(2, 8, 61)), asked),
+            Compared::Behind
+        );
     }
 
     #[test]

@@ -77,7 +77,8 @@ impl Node {
     ) -> Arc<Self> {
         let breaker = Breaker::builder("cache l2")
             .trip(consecutive(FAILURES))
-            .open_for(Backoff::constant(settings.max_lag))
+            // Whatever `max_lag` is: a breaker takes no time that is none, or no end.
+            .open_for(Backoff::constant(settings.max_lag.clamp(SHORTEST, LONGEST)))
             .clock(Clock::tokio())
             .build()
             .expect("these settings are good");
@@ -352,6 +353,10 @@ impl Node {
 }
 
 const READ_PATIENCE: Duration = Duration::from_secs(10);
+
+/// For how long a second level that fails is let be.
+const SHORTEST: Duration = Duration::from_millis(1);
+const LONGEST: Duration = Duration::from_secs(3600);
 
 /// So many failures in a row, and the second level is let be for [`NodeSettings::max_lag`].
 const FAILURES: u32 = 5;

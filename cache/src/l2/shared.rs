@@ -267,6 +267,29 @@ impl<V: Send + Sync + 'static> Place<V> {
             (None, _) => {}
         }
     }
+
+    /// The source has it no more, and that is not remembered: what is left of it must not be served when the source fails.
+    pub(crate) async fn clear_below(&self, entry: &Entry<V>) {
+        let is_remembered = !entry.lifetime.ttl.is_zero();
+        if entry.unstorable || is_remembered || entry.value().is_some() {
+            return;
+        }
+        let Some(below) = self.cache.below() else {
+            return;
+        };
+        // An entry that is over as soon as it is there.
+        let nothing = Frame {
+            written: entry.stamp.written(),
+            ttl: Duration::ZERO,
+            grace: Duration::ZERO,
+            slots: vec![],
+            codec: below.codec.version(),
+            payload: None,
+        };
+        if let Some(bytes) = below.node.encode(&self.full, &nothing) {
+            below.node.set(&self.full, &nothing, bytes).await;
+        }
+    }
 }
 
 /// Some thirty years. The age of an entry is what its store has left of its lifetime: a store that cannot keep it for so long would make it older than it is.

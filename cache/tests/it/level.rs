@@ -612,3 +612,44 @@ async fn what_is_invalidated_just_before_a_cache_is_dropped_is_told() {
         assert!(second.get("k").now().is_none(), "{offset}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_the_source_has_no_more_is_not_served_from_below_in_bad_times() {
+    let world = World::new().await;
+    world.fill(0, "k", 1).await;
+    let cache = &world.caches[1];
+    cache.expire("k").await.unwrap();
+    settle().await;
+    let gone = cache.get_or_set("k", |_| async { Ok::<_, &str>(None) });
+    assert!(gone.await.unwrap().is_none());
+    let failed = cache.get_or_set("k", |_| async { Err::<Option<u32>, _>("down") });
+    assert!(failed.await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn any_time_can_be_said() {
+    for time in [Duration::ZERO, Duration::from_nanos(1), Duration::MAX] {
+        let world = World::with(|level| level.max_lag(time).timeout(time)).await;
+        let filled = world.fill(0, "k", 1).await;
+        assert_eq!(*filled, 1);
+        let _ = world.caches[0].invalidate(["tag"]).await;
+        pass(SECOND).await;
+        assert!(world.caches[0].get("k").await.is_none());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_question_to_a_slow_level_costs_its_timeout_and_no_more() {
+    let patience = Duration::from_millis(20);
+    let world = World::with(|level| level.timeout(patience)).await;
+    world.server.fault(0, Fault::Slow);
+    let begun = tokio::time::Instant::now();
+    world.fill(0, "k", 1).await;
+    assert_eq!(
+        begun.elapsed(),
+        2 * patience,
+        "before the source, and after"
+    );
+    assert!(world.caches[0].get("other").await.is_none());
+    assert_eq!(begun.elapsed(), 3 * patience);
+}

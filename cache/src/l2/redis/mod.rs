@@ -522,7 +522,15 @@ mod tests {
         let open = || builder("locked");
         let admin = open().open_sentinel([servers.url()], "main").unwrap();
         let mut acl = redis::cmd("ACL");
-        acl.arg(&["SETUSER", "shop", "on", ">secret", "~locked:*", "&locked:*", "+@all"]);
+        acl.arg(&[
+            "SETUSER",
+            "shop",
+            "on",
+            ">secret",
+            "~locked:*",
+            "&locked:*",
+            "+@all",
+        ]);
         let () = admin.command(&acl).await.unwrap();
         let check = async |url: &str| {
             let open = open().master_like(url).unwrap();
