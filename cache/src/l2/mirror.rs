@@ -326,4 +326,35 @@ mod tests {
         mirror.begun(third, &clock);
         assert_eq!(mirror.compare(Some(third), asked), Compared::InStep);
     }
+
+    #[test]
+    fn a_clock_that_lost_a_step_long_ago_is_known_by_its_slots() {
+        let clock = InvalidationClock::shared(SlotBits::at_least(1024), 1);
+        let far = 5 + 2 * TIPS as u64;
+        for (there, adopted) in [(5, Adopted::InStep), (4, Adopted::Lost)] {
+            let mut mirror = Mirror::default();
+            mirror.adopt(head(1, 4, 40), &Slots::default(), mirror.asked(), &clock);
+            mirror.hear(&moved(head(1, 5, 50), 40, &[0]), &clock);
+            let steps = u64::to_be_bytes(there)[2..].to_vec().into();
+            let slots = Slots {
+                steps,
+                ..Slots::default()
+            };
+            let now = mirror.adopt(head(1, far, 9), &slots, mirror.asked(), &clock);
+            assert_eq!(now, adopted, "its tip is forgotten");
+        }
+    }
+
+    #[test]
+    fn a_server_may_not_forget_what_it_told_this_node_itself() {
+        let clock = InvalidationClock::shared(SlotBits::at_least(1024), 1);
+        let mut mirror = Mirror::default();
+        mirror.adopt(head(1, 5, 50), &Slots::default(), mirror.asked(), &clock);
+        let step = moved(head(1, 8, 80), 70, &[0]);
+        assert!(!mirror.taken(&step, &clock), "two before it are not known");
+        for (seq, compared) in [(7, Compared::Lost), (8, Compared::Behind)] {
+            let head = head(1, seq, seq * 10);
+            assert_eq!(mirror.compare(Some(head), mirror.asked()), compared);
+        }
+    }
 }
