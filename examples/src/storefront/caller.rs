@@ -117,7 +117,8 @@ impl Caller {
     }
 
     pub(crate) fn is_anonymous(&self) -> bool {
-        self.key.ends_with('/')
+        // Nothing behind the slash.
+        self.key.len() == self.tenant.as_str().len() + 1
     }
 }
 
