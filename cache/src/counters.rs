@@ -83,7 +83,7 @@ impl Counters {
 pub struct Snapshot {
     /// Values served fresh from memory.
     pub hits: u64,
-    /// Values served fresh from the level that processes share.
+    /// Values found fresh in the level that processes share, also by who was about to refresh his own.
     pub redis_hits: u64,
     /// Look-ups that found nothing fresh.
     pub misses: u64,
