@@ -109,7 +109,7 @@ pub struct Snapshot {
     pub resyncs: u64,
     /// Invalidated slots that other processes could not be told of yet.
     pub untold: usize,
-    /// How far behind other processes this one may be. `None` where there are none.
+    /// How far behind other processes this one may be. `None` where there are none, or their clock was never seen.
     pub lag: Option<Duration>,
     /// Entries held, near enough.
     pub entries: u64,
