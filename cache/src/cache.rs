@@ -231,14 +231,20 @@ impl<V: Send + Sync + 'static> Cache<V> {
     }
 
     /// Waits until nothing of this cache runs in the background, or `deadline` has passed: fills that lost their caller, refreshes, and invalidations that
-    /// are to come again. Tells whether nothing is left. For a shutdown.
+    /// are to come again; and until other processes were told of what was invalidated here. Tells whether nothing is left. For a shutdown.
     ///
     /// # Cancellation
     ///
     /// Dropping it changes nothing: the tasks go on.
     pub async fn drain(&self, deadline: Duration) -> bool {
-        let drained = tokio::time::timeout(deadline, self.inner.tasks.drain()).await;
-        drained.is_ok()
+        let drain = async {
+            self.inner.tasks.drain().await;
+            #[cfg(feature = "l2")]
+            if let Some(below) = self.below() {
+                below.all_told().await;
+            }
+        };
+        tokio::time::timeout(deadline, drain).await.is_ok()
     }
 
     fn within(&self, kind: Kind, name: &[u8]) -> Self {

@@ -26,6 +26,14 @@ pub(crate) struct Call<V, F, E> {
     error: PhantomData<fn() -> E>,
 }
 
+/// When a call began.
+#[derive(Clone, Copy)]
+struct Asked {
+    stamp: Stamp,
+    #[cfg(feature = "l2")]
+    at: Instant,
+}
+
 /// How often a follower may find that what it waited for began too early for it, before it fills for itself alone.
 const MAX_FLIGHTS: usize = 3;
 
@@ -61,7 +69,11 @@ where
     /// ```
     pub(crate) async fn run(self) -> Answer<V, E> {
         // Whatever is invalidated from here on, this call began before.
-        let asked = self.at.cache.stamp();
+        let asked = Asked {
+            stamp: self.at.cache.stamp(),
+            #[cfg(feature = "l2")]
+            at: Instant::now(),
+        };
         let mut too_early = 0;
         let mut joined = false;
         while too_early < MAX_FLIGHTS {
@@ -83,7 +95,7 @@ where
             match wait.await {
                 Waited::Promoted(leader) => return self.lead(leader).await,
                 Waited::TimedOut => {
-                    if let Some(hit) = self.too_slow(stale.as_ref(), asked) {
+                    if let Some(hit) = self.too_slow(stale.as_ref(), asked.stamp) {
                         return Ok(hit);
                     }
                 }
@@ -188,7 +200,7 @@ where
         &self,
         filled: Filled<V>,
         stale: Option<&Arc<Entry<V>>>,
-        asked: Stamp,
+        asked: Asked,
     ) -> Option<Answer<V, E>> {
         let error = match filled {
             Filled::Entry(entry) => {
@@ -204,15 +216,17 @@ where
     }
 
     /// Whether what was filled for somebody else is no older than what this call may have.
-    fn may_have(&self, entry: &Entry<V>, asked: Stamp) -> bool {
+    fn may_have(&self, entry: &Entry<V>, asked: Asked) -> bool {
         // Nothing was invalidated between this call and that fill: whatever has happened since, it is as good as its own would be.
-        let is_current = entry.stamp.epoch == asked.epoch && entry.stamp.born >= asked.born;
+        let Stamp { epoch, born } = asked.stamp;
+        let is_current = entry.stamp.epoch == epoch && entry.stamp.born >= born;
         let is_valid = || entry.validity(self.at.cache.clock()) == Validity::Valid;
         let is_good = is_current || (!entry.unstorable && is_valid());
         #[cfg(feature = "l2")]
         if let Some(below) = self.at.cache.below() {
             // What others invalidated may be known later than this call began, and that fill may have begun long before.
-            return is_good && is_valid() && below.is_trusted(Instant::now());
+            let is_known = || below.covers(entry, asked.at) || below.is_trusted(Instant::now());
+            return is_good && is_valid() && is_known();
         }
         is_good
     }

@@ -83,7 +83,7 @@ impl Counters {
 pub struct Snapshot {
     /// Values served fresh from memory.
     pub hits: u64,
-    /// Values served fresh from the level that processes share.
+    /// Values found fresh in the level that processes share, also by who was about to refresh his own.
     pub redis_hits: u64,
     /// Look-ups that found nothing fresh.
     pub misses: u64,
@@ -109,7 +109,7 @@ pub struct Snapshot {
     pub resyncs: u64,
     /// Invalidated slots that other processes could not be told of yet.
     pub untold: usize,
-    /// How far behind other processes this one may be. `None` where there are none.
+    /// How far behind other processes this one may be. `None` where there are none, or their clock was never seen.
     pub lag: Option<Duration>,
     /// Entries held, near enough.
     pub entries: u64,

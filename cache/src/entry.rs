@@ -25,8 +25,8 @@ pub(crate) struct Entry<V> {
     pub(crate) lifetime: Lifetime,
     /// `None` is for ever.
     fresh_until: Option<Instant>,
-    /// How long its fill took.
-    pub(crate) took: Duration,
+    /// How long its fill took, if this process filled it.
+    pub(crate) took: Option<Duration>,
     pub(crate) weight: u32,
     /// Nobody but those who waited for it may have it.
     pub(crate) unstorable: bool,
@@ -77,7 +77,7 @@ impl<V> Entry<V> {
             stored,
             lifetime,
             fresh_until: stored.checked_add(lifetime.ttl),
-            took: Duration::ZERO,
+            took: None,
             weight: 0,
             unstorable: false,
             refreshing: AtomicBool::new(false),
@@ -96,6 +96,13 @@ impl<V> Entry<V> {
 
     pub(crate) fn age(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.stored)
+    }
+
+    /// Whether the source was read for it, by this process, no earlier than `since`.
+    #[cfg(feature = "l2")]
+    pub(crate) fn was_read_since(&self, since: Instant) -> bool {
+        let begun = self.took.and_then(|took| self.stored.checked_sub(took));
+        begun.is_some_and(|begun| begun >= since)
     }
 
     pub(crate) fn usable(&self, clock: &InvalidationClock, now: Instant) -> Usable {

@@ -20,6 +20,8 @@ use crate::store::Reading;
 
 /// A value on its way into the cache; made by [`Cache::set`]. Await it, or [`store`](Self::store) it.
 ///
+/// It is no invalidation: what other processes hold in their memory under the same key stays there. [Remove](Cache::remove) that first, where it matters.
+///
 /// # Cancellation
 ///
 /// Nothing is stored before the first poll.

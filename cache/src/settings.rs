@@ -63,14 +63,17 @@ impl Refresh {
         random: impl FnOnce() -> f64,
     ) -> bool {
         let ttl = entry.lifetime.ttl;
-        if self.share.is_some_and(|share| age >= ttl.mul_f64(share.0)) {
+        // Not by `mul_f64`, which panics for a ttl without end.
+        let is_past = |share: Share| age.as_secs_f64() >= ttl.as_secs_f64() * share.0;
+        if self.share.is_some_and(is_past) {
             return true;
         }
         let Some(beta) = self.beta else {
             return false;
         };
         // ln of 0 would be infinite.
-        let early = entry.took.as_secs_f64() * beta * -random().max(f64::MIN_POSITIVE).ln();
+        let took = entry.took.unwrap_or_default().as_secs_f64();
+        let early = took * beta * -random().max(f64::MIN_POSITIVE).ln();
         age.as_secs_f64() + early >= ttl.as_secs_f64()
     }
 
@@ -116,7 +119,8 @@ impl<V> Settings<V> {
         if self.jitter.0 == 0.0 {
             ttl
         } else {
-            ttl.mul_f64(1.0 - self.jitter.0 * fastrand::f64())
+            let share = 1.0 - self.jitter.0 * fastrand::f64();
+            Duration::try_from_secs_f64(ttl.as_secs_f64() * share).unwrap_or(ttl)
         }
     }
 }
@@ -176,7 +180,7 @@ mod tests {
         };
         let slots = Slots::default();
         let mut entry = Entry::new(Held::Own(()), stamp, slots, Instant::now(), lifetime);
-        entry.took = took;
+        entry.took = Some(took);
         entry
     }
 
@@ -204,6 +208,22 @@ mod tests {
             let is_due = refresh(share, beta).is_due(&entry, age, || random);
             assert_eq!(is_due, due, "{share:?} {beta:?} {took} {age:?} {random}");
         }
+    }
+
+    #[test]
+    fn what_lives_for_ever_is_never_due_and_may_be_jittered() {
+        let mut entry = entry(SECOND);
+        entry.lifetime.ttl = Duration::MAX;
+        let refresh = Refresh {
+            share: Some(Share::new(1.0)),
+            beta: Some(1.0),
+        };
+        assert!(!refresh.is_due(&entry, 99 * SECOND, || 0.5));
+        let settings = Settings::<()> {
+            jitter: Share::new(f64::MIN_POSITIVE),
+            ..Settings::default()
+        };
+        assert_eq!(settings.jittered(Duration::MAX), Duration::MAX);
     }
 
     #[test]

@@ -58,7 +58,7 @@ impl<V: Send + Sync + 'static> Cache<V> {
         let mut entry = Entry::new(held, stamp, said.slots, Instant::now(), lifetime);
         entry.weight = self.settings().weigh(full, entry.value(), &entry.slots);
         entry.unstorable = said.unstorable || guarded;
-        entry.took = took;
+        entry.took = Some(took);
         entry
     }
 

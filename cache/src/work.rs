@@ -86,7 +86,12 @@ where
         at.tell_filled(&filled);
         #[cfg(feature = "l2")]
         match &filled {
-            Ok(entry) => at.give_below(entry, lease).await,
+            Ok(entry) => {
+                at.give_below(entry, lease).await;
+                if stale.is_some() {
+                    at.clear_below(entry).await;
+                }
+            }
             // Whoever waits for it in other processes tries.
             Err(_) => drop(lease),
         }

@@ -59,3 +59,47 @@ fn is_final<B>(response: &Response<B>) -> bool {
     response.extensions().get::<Rejected>().is_some()
         || response.headers().contains_key(header::RETRY_AFTER)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether a request is sent again after such an answer.
+    fn again(policy: &mut SafeRetries, method: Method, answer: http::response::Builder) -> bool {
+        let mut request = Request::new(());
+        *request.method_mut() = method;
+        let mut answer = Ok::<_, ()>(answer.body(()).unwrap());
+        policy.retry(&mut request, &mut answer).is_some()
+    }
+
+    #[test]
+    fn a_get_that_failed_is_sent_once_more_and_nothing_else_is() {
+        let failed = || Response::builder().status(500);
+        let later = failed().header(header::RETRY_AFTER, "1");
+        let fine = Response::builder();
+        let missing = Response::builder().status(404);
+        for (method, answer, expected) in [
+            (Method::GET, failed(), true),
+            (Method::POST, failed(), false),
+            (Method::GET, later, false),
+            (Method::GET, fine, false),
+            (Method::GET, missing, false),
+        ] {
+            let words = format!("{method} {answer:?}");
+            let is_again = again(&mut SafeRetries::default(), method, answer);
+            assert_eq!(is_again, expected, "{words}");
+        }
+        let mut policy = SafeRetries::default();
+        assert!(again(&mut policy, Method::GET, failed()));
+        assert!(!again(&mut policy, Method::GET, failed()), "once is enough");
+    }
+
+    #[test]
+    fn a_budget_that_is_spent_ends_retries_for_all() {
+        let policy = SafeRetries::default();
+        let failed = || Response::builder().status(500);
+        // Each clone is another request's.
+        let sent = (0..1000).filter(|_| again(&mut policy.clone(), Method::GET, failed()));
+        assert!(sent.count() < 1000);
+    }
+}

@@ -5,12 +5,15 @@
 //! - [`body`]: a body that a test feeds by hand.
 //! - [`server`]: private Redis and Postgres servers, killable in a test.
 //! - [`alloc`]: allocations per call, as an assertion.
+//! - `told`: what observers log and count, with the feature of that name.
 
 pub mod alloc;
 pub mod body;
 pub mod laws;
 pub mod probe;
 pub mod server;
+#[cfg(feature = "told")]
+pub mod told;
 
 #[doc(hidden)]
 pub mod __private {

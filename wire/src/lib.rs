@@ -15,6 +15,7 @@ mod recorded;
 mod recorder;
 mod refusal;
 mod retry_after;
+mod short_memory;
 #[cfg(feature = "record")]
 mod sync;
 #[cfg(feature = "record")]
@@ -33,3 +34,4 @@ pub use recorded::{Recorded, ReplayBody};
 pub use recorder::{Outcome, Recorder, Recording, into_bytes};
 pub use refusal::{Protocol, Refusal};
 pub use retry_after::{GRPC_RETRY_PUSHBACK, RetryAfter};
+pub use short_memory::ShortMemory;

@@ -77,7 +77,13 @@ pub(super) fn unpack(packing: Packing, packed: Bytes, length: usize) -> Option<B
             lz4_flex::block::decompress(&packed, length).ok()?.into()
         }
         #[cfg(feature = "zstd")]
-        Packing::Zstd => zstd::bulk::decompress(&packed, length).ok()?.into(),
+        Packing::Zstd => {
+            // As above: a block is of at most 128 KiB, and takes at least four bytes.
+            if (length >> 17) * 4 > packed.len() {
+                return None;
+            }
+            zstd::bulk::decompress(&packed, length).ok()?.into()
+        }
         #[cfg(not(all(feature = "lz4", feature = "zstd")))]
         _ => return None,
     };

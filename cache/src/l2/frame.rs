@@ -165,6 +165,21 @@ mod tests {
         assert_eq!(Frame::decode(encoded.into(), b"key"), None);
     }
 
+    #[cfg(feature = "zstd")]
+    #[test]
+    fn what_gets_much_smaller_is_read_again() {
+        let compression = Compression::Zstd { over: 0, level: 1 };
+        for length in [1, 1 << 10, 1 << 17, (1 << 17) + 1, 1 << 24] {
+            let zeros = Frame {
+                payload: Some(vec![0; length].into()),
+                ..frame(None)
+            };
+            let encoded = zeros.encode(b"key", compression).unwrap();
+            assert!(length < 1 << 10 || encoded.len() < length / 8);
+            assert_eq!(Frame::decode(encoded, b"key"), Some(zeros), "{length}");
+        }
+    }
+
     proptest! {
         #[test]
         fn any_bytes_are_an_entry_or_a_miss(bytes: Vec<u8>, magic: bool, key: Vec<u8>) {

@@ -19,8 +19,8 @@ use super::{Codec, Compression, L2};
 /// writes), whoever saw what was lost notices at its next look, and takes everything away, everywhere: from `max_lag` after that on all of this holds again. Only if nobody who
 /// saw it is left is a value served until its ttl is over.
 ///
-/// It is never an error that the second level is down, slow or holds rubbish: it is a miss, and an [event](crate::Event::L2Failed), and costs a call no more than its
-/// [`timeout`](Self::timeout). After some failures in a row it is left in peace for `max_lag`.
+/// It is never an error that the second level is down, slow or holds rubbish: it is a miss, and an [event](crate::Event::L2Failed), and each question to it costs a call no more than
+/// its [`timeout`](Self::timeout): one before the source is asked, one more with [`leases`](Self::leases), and one after. After some failures in a row it is left in peace for `max_lag`.
 #[must_use]
 pub struct SecondLevel<V> {
     pub(super) l2: Arc<dyn L2>,
@@ -82,7 +82,8 @@ impl<V> SecondLevel<V> {
         self
     }
 
-    /// Lets one process at a time read a value from its source; the others wait for it, as long as the coordinator lets them. Default: one fill per process.
+    /// Lets one process at a time read a value from its source; the others wait for it, as long as the coordinator lets them: that is neither in
+    /// [`timeout`](Self::timeout) nor in the [hard timeout](crate::Builder::hard_timeout), and its own settings bound it. Default: one fill per process.
     pub fn leases(mut self, coordinator: impl Coordinator) -> Self {
         self.coordinator = Some(Arc::new(coordinator));
         self

@@ -22,6 +22,15 @@ pub(super) struct Mirror {
     seen: u64,
     /// A step of this node began another epoch, which is not known here yet: nothing of this one is valid.
     left: bool,
+    /// How often this node began another epoch.
+    turns: u64,
+}
+
+/// What a node knew when it asked. What it learns meanwhile may not be in the answer yet.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Asked {
+    seen: u64,
+    turns: u64,
 }
 
 /// What to make of a head that was asked for.
@@ -55,12 +64,15 @@ pub(super) enum Adopted {
     OtherEpoch,
     /// It has lost steps that were seen here: begin a new epoch.
     Lost,
+    /// This node began another epoch since it asked: ask once more.
+    Outrun,
 }
 
 impl Mirror {
-    /// What is to be passed to [`compare`](Self::compare) and [`adopt`](Self::adopt): what was seen before the question was asked. What is seen meanwhile may not be in the answer yet.
-    pub(super) fn seen(&self) -> u64 {
-        self.seen
+    /// What is to be passed to [`compare`](Self::compare) and [`adopt`](Self::adopt): taken before the question is asked.
+    pub(super) fn asked(&self) -> Asked {
+        let Self { seen, turns, .. } = *self;
+        Asked { seen, turns }
     }
 
     /// What a clock begins with that comes after this one, and after all that is known here.
@@ -97,10 +109,12 @@ impl Mirror {
         self.known.is_some_and(|known| known.epoch == epoch)
     }
 
-    pub(super) fn compare(&self, head: Option<Head>, seen: u64) -> Compared {
+    pub(super) fn compare(&self, head: Option<Head>, asked: Asked) -> Compared {
         match head {
+            // Whatever it says, it may be of before.
+            _ if asked.turns != self.turns => Compared::Behind,
             None => Compared::Lost,
-            Some(head) if self.has_gone_back(head, seen) => Compared::Lost,
+            Some(head) if self.has_gone_back(head, asked.seen) => Compared::Lost,
             // It was left, and is there again.
             Some(head) if self.left && self.is_of(head.epoch) => Compared::Lost,
             Some(head) if self.known == Some(head) => Compared::InStep,
@@ -136,10 +150,25 @@ impl Mirror {
         self.seen = self.seen.max(moved.head.seq);
         if self.known.is_some() && !self.is_of(moved.head.epoch) {
             // Steps of the epoch before may have higher numbers, and still be on their way to us: by these, what was born then would be younger than this step.
-            self.left = true;
-            clock.clear();
+            self.leave(clock);
         }
         heard != Heard::Gap
+    }
+
+    /// This node has let the clock begin at `head`, for nothing of before to be valid.
+    pub(super) fn begun(&mut self, head: Head, clock: &InvalidationClock) {
+        self.seen = self.seen.max(head.seq);
+        // Unless that is known already. Whatever comes after it has a higher age.
+        if self.known.is_none_or(|known| known.age() < head.age()) {
+            self.leave(clock);
+        }
+    }
+
+    /// Nothing is valid until the next epoch is known here; and what was asked before does not tell of it.
+    fn leave(&mut self, clock: &InvalidationClock) {
+        self.left = true;
+        self.turns += 1;
+        clock.clear();
     }
 
     /// The whole clock.
@@ -147,9 +176,13 @@ impl Mirror {
         &mut self,
         head: Head,
         slots: &Slots,
-        seen: u64,
+        asked: Asked,
         clock: &InvalidationClock,
     ) -> Adopted {
+        if asked.turns != self.turns {
+            return Adopted::Outrun;
+        }
+        let seen = asked.seen;
         let same_epoch = self.is_of(head.epoch);
         let strayed = || !self.is_before(head, slots) || has_lost(slots, seen, clock);
         if self.has_gone_back(head, seen) || (same_epoch && (self.left || strayed())) {
@@ -242,7 +275,7 @@ mod tests {
     fn late_steps_of_an_epoch_that_was_left_make_nothing_of_it_valid() {
         let clock = InvalidationClock::shared(SlotBits::at_least(1024), 1);
         let mut mirror = Mirror::default();
-        mirror.adopt(head(1, 5, 50), &Slots::default(), 0, &clock);
+        mirror.adopt(head(1, 5, 50), &Slots::default(), mirror.asked(), &clock);
         let slot = clock.slot(Name::Key(b"k"));
         // The clock was lost at a step that this node does not know of, and begins anew with what it does.
         assert!(!mirror.taken(&moved(head(2, 6, 60), 0, &[slot]), &clock));
@@ -257,8 +290,71 @@ mod tests {
         let judged = clock.check(clock.stamp_of(written), &[slot]);
         assert_eq!(judged, Validity::Removed);
         // There is no way back to it.
-        let seen = mirror.seen();
-        assert_eq!(mirror.compare(Some(head(1, 7, 52)), seen), Compared::Lost);
-        assert_eq!(mirror.compare(Some(head(2, 8, 61)), seen), Compared::Behind);
+        let asked = mirror.asked();
+        assert_eq!(mirror.compare(Some(head(1, 7, 52)), asked), Compared::Lost);
+        assert_eq!(
+            mirror.compare(Some(head(2, 8, 61)), asked),
+            Compared::Behind
+        );
+    }
+
+    #[test]
+    fn who_began_an_epoch_believes_nothing_that_was_asked_before() {
+        let clock = InvalidationClock::shared(SlotBits::at_least(1024), 1);
+        let mut mirror = Mirror::default();
+        mirror.adopt(head(1, 5, 50), &Slots::default(), mirror.asked(), &clock);
+        let before = mirror.asked();
+        // Another one began the second epoch, and this node the third.
+        mirror.begun(head(3, 7, 70), &clock);
+        for head in [head(1, 5, 50), head(2, 6, 60)] {
+            assert_eq!(mirror.compare(Some(head), before), Compared::Behind);
+            let adopted = mirror.adopt(head, &Slots::default(), before, &clock);
+            assert_eq!(adopted, Adopted::Outrun);
+            let Head { epoch, seq, .. } = head;
+            let stamp = clock.stamp_of(Written { epoch, born: seq });
+            assert_eq!(clock.check(stamp, &[]), Validity::Removed);
+            // A server that holds that now has lost what this node began.
+            let lost = mirror.compare(Some(head), mirror.asked());
+            assert_eq!(lost, Compared::Lost);
+        }
+        let asked = mirror.asked();
+        let third = head(3, 7, 70);
+        assert_eq!(mirror.compare(Some(third), asked), Compared::Behind);
+        let adopted = mirror.adopt(third, &Slots::default(), asked, &clock);
+        assert_eq!(adopted, Adopted::OtherEpoch);
+        // To be told late that one began it is no reason to leave it.
+        mirror.begun(third, &clock);
+        assert_eq!(mirror.compare(Some(third), asked), Compared::InStep);
+    }
+
+    #[test]
+    fn a_clock_that_lost_a_step_long_ago_is_known_by_its_slots() {
+        let clock = InvalidationClock::shared(SlotBits::at_least(1024), 1);
+        let far = 5 + 2 * TIPS as u64;
+        for (there, adopted) in [(5, Adopted::InStep), (4, Adopted::Lost)] {
+            let mut mirror = Mirror::default();
+            mirror.adopt(head(1, 4, 40), &Slots::default(), mirror.asked(), &clock);
+            mirror.hear(&moved(head(1, 5, 50), 40, &[0]), &clock);
+            let steps = u64::to_be_bytes(there)[2..].to_vec().into();
+            let slots = Slots {
+                steps,
+                ..Slots::default()
+            };
+            let now = mirror.adopt(head(1, far, 9), &slots, mirror.asked(), &clock);
+            assert_eq!(now, adopted, "its tip is forgotten");
+        }
+    }
+
+    #[test]
+    fn a_server_may_not_forget_what_it_told_this_node_itself() {
+        let clock = InvalidationClock::shared(SlotBits::at_least(1024), 1);
+        let mut mirror = Mirror::default();
+        mirror.adopt(head(1, 5, 50), &Slots::default(), mirror.asked(), &clock);
+        let step = moved(head(1, 8, 80), 70, &[0]);
+        assert!(!mirror.taken(&step, &clock), "two before it are not known");
+        for (seq, compared) in [(7, Compared::Lost), (8, Compared::Behind)] {
+            let head = head(1, seq, seq * 10);
+            assert_eq!(mirror.compare(Some(head), mirror.asked()), compared);
+        }
     }
 }

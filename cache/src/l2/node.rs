@@ -25,6 +25,8 @@ pub(crate) struct Node {
     state: Mutex<State>,
     /// There is something to catch up with.
     behind: Notify,
+    /// The outbox is empty.
+    told: Notify,
     closed: AtomicBool,
     began: Instant,
     /// Nanoseconds after `began`, plus one: when the question was asked whose answer said last that we stand in step.
@@ -75,7 +77,8 @@ impl Node {
     ) -> Arc<Self> {
         let breaker = Breaker::builder("cache l2")
             .trip(consecutive(FAILURES))
-            .open_for(Backoff::constant(settings.max_lag))
+            // Whatever `max_lag` is: a breaker takes no time that is none, or no end.
+            .open_for(Backoff::constant(settings.max_lag.clamp(SHORTEST, LONGEST)))
             .clock(Clock::tokio())
             .build()
             .expect("these settings are good");
@@ -84,6 +87,7 @@ impl Node {
             clock,
             state: Mutex::default(),
             behind: Notify::new(),
+            told: Notify::new(),
             closed: AtomicBool::new(false),
             began: Instant::now(),
             verified: AtomicU64::new(0),
@@ -109,6 +113,11 @@ impl Node {
         Some(since.saturating_sub(Duration::from_nanos(verified)))
     }
 
+    /// What others invalidated so long ago is to be known here.
+    pub(crate) fn max_lag(&self) -> Duration {
+        self.settings.max_lag
+    }
+
     /// How much longer than its source took a value may need to get to the second level.
     pub(crate) fn patience(&self) -> Duration {
         self.settings.patience
@@ -117,6 +126,17 @@ impl Node {
     /// How many slots could not be told to the others yet.
     pub(crate) fn untold(&self) -> usize {
         self.state().outbox.len()
+    }
+
+    /// Waits until the others were told of everything.
+    pub(crate) async fn all_told(&self) {
+        loop {
+            let told = self.told.notified();
+            if self.untold() == 0 {
+                return;
+            }
+            told.await;
+        }
     }
 
     /// The entry under `key`, whether it is valid or not, and its age.
@@ -186,9 +206,9 @@ impl Node {
         self.flush().await?;
         for _ in 0..MAX_ROUNDS {
             let asked = Instant::now();
-            let seen = self.state().mirror.seen();
+            let before = self.state().mirror.asked();
             let head = self.in_time(self.l2.head()).await?;
-            let compared = self.state().mirror.compare(head, seen);
+            let compared = self.state().mirror.compare(head, before);
             let in_step = match compared {
                 Compared::InStep => true,
                 Compared::Lost => {
@@ -207,13 +227,13 @@ impl Node {
 
     /// Reads the whole clock. False if another look is needed.
     async fn read(&self) -> Result<bool, L2Error> {
-        let seen = self.state().mirror.seen();
+        let asked = self.state().mirror.asked();
         // Megabytes, on a link that may be slow; and nobody waits for them but whoever follows.
         let read = timeout(READ_PATIENCE, self.l2.read()).await;
         let Some((head, slots)) = read.map_err(|_| L2Error::Slow)?? else {
             return Ok(false);
         };
-        let adopted = self.follow(|mirror, clock| mirror.adopt(head, &slots, seen, clock));
+        let adopted = self.follow(|mirror, clock| mirror.adopt(head, &slots, asked, clock));
         match adopted {
             Adopted::InStep => (self.tell)(Happened::Resynced),
             Adopted::OtherEpoch => (self.tell)(Happened::OtherEpoch),
@@ -221,22 +241,24 @@ impl Node {
                 self.begin(Some(head)).await?;
                 return Ok(false);
             }
+            Adopted::Outrun => return Ok(false),
         }
         Ok(true)
     }
 
     /// Begins a new epoch, unless the clock has moved meanwhile.
-    async fn begin(&self, expected: Option<Head>) -> Result<bool, L2Error> {
+    async fn begin(&self, expected: Option<Head>) -> Result<Option<Head>, L2Error> {
         let begin = self.state().mirror.after(expected);
-        self.in_time(self.l2.begin(expected, begin)).await
+        let begun = self.in_time(self.l2.begin(expected, begin)).await?;
+        Ok(begun.then_some(begin))
     }
 
     /// Begins a new epoch, wherever the clock stands.
-    async fn begin_anyhow(&self) -> Result<(), L2Error> {
+    async fn begin_anyhow(&self) -> Result<Head, L2Error> {
         for _ in 0..MAX_ROUNDS {
             let head = self.in_time(self.l2.head()).await?;
-            if self.begin(head).await? {
-                return Ok(());
+            if let Some(begun) = self.begin(head).await? {
+                return Ok(begun);
             }
         }
         Err(L2Error::Slow)
@@ -246,6 +268,7 @@ impl Node {
     async fn flush(&self) -> Result<(), L2Error> {
         loop {
             let Some((told, until)) = self.state().outbox.next() else {
+                self.told.notify_waiters();
                 return Ok(());
             };
             self.send(&told).await?;
@@ -269,7 +292,8 @@ impl Node {
                 }
             }
             Told::All => {
-                self.begin_anyhow().await?;
+                let begun = self.begin_anyhow().await?;
+                self.follow(|mirror, clock| mirror.begun(begun, clock));
                 self.behind.notify_one();
             }
         }
@@ -329,6 +353,10 @@ impl Node {
 }
 
 const READ_PATIENCE: Duration = Duration::from_secs(10);
+
+/// For how long a second level that fails is let be.
+const SHORTEST: Duration = Duration::from_millis(1);
+const LONGEST: Duration = Duration::from_secs(3600);
 
 /// So many failures in a row, and the second level is let be for [`NodeSettings::max_lag`].
 const FAILURES: u32 = 5;
@@ -417,6 +445,8 @@ async fn follow(node: Arc<Node>) {
         // An observer that panics must not take away what keeps us in step.
         let _ = caught(node.catch_up()).await;
     }
+    // What was said last may have come while it looked at the clock.
+    let _ = caught(node.flush()).await;
 }
 
 impl EntryKey {

@@ -72,12 +72,23 @@ impl<V> Shared<V> {
         self.node.is_trusted(now)
     }
 
+    /// Whether a call that began at `asked` may have this, whatever others have invalidated: its fill began after all that the call must know of.
+    pub(crate) fn covers<T>(&self, entry: &Entry<T>, asked: Instant) -> bool {
+        let since = asked.checked_sub(self.node.max_lag());
+        since.is_none_or(|since| entry.was_read_since(since))
+    }
+
     pub(crate) fn lag(&self) -> Option<Duration> {
         self.node.lag(Instant::now())
     }
 
     pub(crate) fn untold(&self) -> usize {
         self.node.untold()
+    }
+
+    /// Waits until other processes were told of everything.
+    pub(crate) async fn all_told(&self) {
+        self.node.all_told().await;
     }
 
     pub(crate) fn tell_others_later(&self, told: Told) {
@@ -254,6 +265,29 @@ impl<V: Send + Sync + 'static> Place<V> {
             (Some(lease), Some(bytes)) => lease.publish(bytes),
             (Some(lease), None) => lease.decline(),
             (None, _) => {}
+        }
+    }
+
+    /// The source has it no more, and that is not remembered: what is left of it must not be served when the source fails.
+    pub(crate) async fn clear_below(&self, entry: &Entry<V>) {
+        let is_remembered = !entry.lifetime.ttl.is_zero();
+        if entry.unstorable || is_remembered || entry.value().is_some() {
+            return;
+        }
+        let Some(below) = self.cache.below() else {
+            return;
+        };
+        // An entry that is over as soon as it is there.
+        let nothing = Frame {
+            written: entry.stamp.written(),
+            ttl: Duration::ZERO,
+            grace: Duration::ZERO,
+            slots: vec![],
+            codec: below.codec.version(),
+            payload: None,
+        };
+        if let Some(bytes) = below.node.encode(&self.full, &nothing) {
+            below.node.set(&self.full, &nothing, bytes).await;
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use buttress_cache::l2::simulated::{Fault, Simulated};
+use buttress_cache::l2::simulated::{Fault, SLOW, Simulated};
 use buttress_cache::l2::{Codec, CodecError, OnPartition, SecondLevel};
 use buttress_cache::{Cache, Depth, Event, Hit, L2Failure, State, Tier};
 use buttress_dedup::{Asking, Coordinator, Lease, Seat};
@@ -409,17 +409,18 @@ async fn an_observer_that_panics_does_not_keep_a_process_from_following() {
     );
 }
 
-/// Gives a lease to who has waited longest, when the test says so, and counts those that were published.
+/// Gives a lease to who has waited longest, when the test says so, and counts those that were published or declined.
 #[derive(Clone, Default)]
 struct Leases {
     waiting: Arc<Mutex<VecDeque<oneshot::Sender<Seat>>>>,
     published: Arc<AtomicU32>,
+    declined: Arc<AtomicU32>,
 }
 
 impl Leases {
     fn give(&self) {
         let next = self.waiting.lock().unwrap().pop_front();
-        let lease = Counted(Arc::clone(&self.published));
+        let lease = Counted(self.clone());
         let _ = next
             .expect("somebody asks")
             .send(Seat::Lead(Box::new(lease)));
@@ -438,13 +439,15 @@ impl Coordinator for Leases {
     }
 }
 
-struct Counted(Arc<AtomicU32>);
+struct Counted(Leases);
 
 impl Lease for Counted {
-    fn decline(self: Box<Self>) {}
+    fn decline(self: Box<Self>) {
+        self.0.declined.fetch_add(1, Ordering::Relaxed);
+    }
 
     fn publish(self: Box<Self>, _: Bytes) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.0.published.fetch_add(1, Ordering::Relaxed);
     }
 
     fn publish_within(&mut self, _: Duration) {}
@@ -519,4 +522,288 @@ async fn what_one_process_has_refreshed_the_other_takes_from_below() {
     );
     assert_eq!((get(1).await, get(1).await), (1, 2));
     assert_eq!(reads.load(Ordering::Relaxed), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_level_is_down_the_source_is_still_read_once_for_all_who_ask_at_the_same_time() {
+    for down_for in [Duration::ZERO, 10 * SECOND] {
+        let world = World::new().await;
+        world.server.fault(0, Fault::LostQuestions);
+        pass(down_for).await;
+        let calls = (0..20).map(|_| {
+            let (cache, reads) = (world.caches[0].clone(), Arc::clone(&world.reads));
+            tokio::spawn(async move {
+                let fill = |_| async move {
+                    tokio::time::sleep(SECOND).await;
+                    Ok::<_, &str>(Some(reads.fetch_add(1, Ordering::Relaxed)))
+                };
+                *cache.get_or_set("hot", fill).await.unwrap().unwrap()
+            })
+        });
+        let calls: Vec<_> = calls.collect();
+        pass(10 * SECOND).await;
+        for call in calls {
+            assert_eq!(call.await.unwrap(), 0);
+        }
+        assert_eq!(world.reads(), 1, "{down_for:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_cleared_is_served_nothing_of_before_though_it_learns_of_others_epochs_late() {
+    for offset in (0..300).step_by(5) {
+        let world = World::new().await;
+        world.server.fault(1, Fault::Slow);
+        world.caches[0].clear().await.unwrap();
+        settle().await;
+        world.caches[0].set("k", 1).await;
+        let pause = async |millis| {
+            for _ in 0..millis / 5 {
+                advance(Duration::from_millis(5)).await;
+                settle().await;
+            }
+        };
+        pause(offset).await;
+        let cache = world.caches[1].clone();
+        let clearing = tokio::spawn(async move { cache.clear().await });
+        while !clearing.is_finished() {
+            pause(5).await;
+        }
+        if clearing.await.unwrap().is_err() {
+            continue;
+        }
+        world.server.fault(1, Fault::None);
+        for _ in 0..20 {
+            let served = world.caches[1].get("k").await;
+            assert!(served.is_none(), "{offset}");
+            pause(5).await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_shuts_down_has_told_the_others_what_it_invalidated() {
+    let world = World::new().await;
+    world.fill(1, "k", 1).await;
+    let cache = &world.caches[0];
+    cache.invalidate(["tag"]).now();
+    cache.invalidate(["tag"]).again_after(SECOND).now();
+    assert!(cache.drain(10 * SECOND).await);
+    assert_eq!(cache.snapshot().untold, 0);
+    settle().await;
+    assert!(world.caches[1].get("k").now().is_none());
+    world.server.fault(0, Fault::LostQuestions);
+    cache.invalidate(["tag"]).now();
+    assert!(!cache.drain(10 * SECOND).await, "nobody hears it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_invalidated_just_before_a_cache_is_dropped_is_told() {
+    // Whatever it waits for just then.
+    for offset in (0..1500).step_by(20) {
+        let World { server, caches, .. } = World::new().await;
+        let [first, second] = caches;
+        server.fault(0, Fault::Slow);
+        second.set("k", 1).tags(["tag"]).await;
+        for _ in 0..offset / 20 {
+            advance(Duration::from_millis(20)).await;
+            settle().await;
+        }
+        first.invalidate(["tag"]).now();
+        drop(first);
+        pass(SECOND).await;
+        assert!(second.get("k").now().is_none(), "{offset}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_source_has_no_more_is_not_served_from_below_in_bad_times() {
+    let world = World::new().await;
+    world.fill(0, "k", 1).await;
+    let cache = &world.caches[1];
+    cache.expire("k").await.unwrap();
+    settle().await;
+    let gone = cache.get_or_set("k", |_| async { Ok::<_, &str>(None) });
+    assert!(gone.await.unwrap().is_none());
+    let failed = cache.get_or_set("k", |_| async { Err::<Option<u32>, _>("down") });
+    assert!(failed.await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn any_time_can_be_said() {
+    for time in [Duration::ZERO, Duration::from_nanos(1), Duration::MAX] {
+        let world = World::with(|level| level.max_lag(time).timeout(time)).await;
+        let filled = world.fill(0, "k", 1).await;
+        assert_eq!(*filled, 1);
+        let _ = world.caches[0].invalidate(["tag"]).await;
+        pass(SECOND).await;
+        assert!(world.caches[0].get("k").await.is_none());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_question_to_a_slow_level_costs_its_timeout_and_no_more() {
+    let patience = Duration::from_millis(20);
+    let world = World::with(|level| level.timeout(patience)).await;
+    world.server.fault(0, Fault::Slow);
+    let begun = tokio::time::Instant::now();
+    world.fill(0, "k", 1).await;
+    assert_eq!(
+        begun.elapsed(),
+        2 * patience,
+        "before the source, and after"
+    );
+    assert!(world.caches[0].get("other").await.is_none());
+    assert_eq!(begun.elapsed(), 3 * patience);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_depends_on_another_value_goes_with_it_in_all_processes() {
+    let world = World::new().await;
+    for cache in &world.caches {
+        cache.set("brand", 1).tags(["brands"]).await;
+    }
+    for by_tag in [true, false] {
+        world.caches[0].set("page", 2).depends_on("brand").await;
+        let found = world.caches[1].get("page").await;
+        assert_eq!(found.as_deref(), Some(&2));
+        let told = match by_tag {
+            true => world.caches[1].invalidate(["brands"]).await,
+            false => world.caches[1].remove("brand").await,
+        };
+        told.unwrap();
+        settle().await;
+        for cache in &world.caches {
+            assert!(cache.get("page").await.is_none(), "{by_tag}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_another_process_removed_is_not_served_in_bad_times() {
+    for depth in [Depth::Expire, Depth::Remove] {
+        let world = World::new().await;
+        world.fill(0, "k", 1).await;
+        let call = world.caches[1].invalidate(["tag"]);
+        let call = match depth {
+            Depth::Remove => call.remove(),
+            _ => call,
+        };
+        call.await.unwrap();
+        settle().await;
+        for cache in &world.caches {
+            let failed = cache.get_or_set("k", |_| async { Err::<Option<u32>, _>("down") });
+            assert_eq!(failed.await.is_ok(), depth == Depth::Expire);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_keys_are_asked_for_below_at_the_same_time() {
+    let world = World::new().await;
+    let keys: Vec<_> = (0..50_u32).collect();
+    for key in &keys {
+        world.caches[0].set(key.to_be_bytes(), *key).await;
+    }
+    world.server.fault(1, Fault::Slow);
+    let begun = tokio::time::Instant::now();
+    let keys = keys.iter().map(|key| key.to_be_bytes());
+    let found = world.caches[1].get_many(keys).await;
+    assert!(found.iter().all(Option::is_some));
+    assert!(begun.elapsed() <= 3 * SLOW);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_level_that_fails_again_and_again_is_let_be_for_max_lag() {
+    let shunned = Arc::new(AtomicU32::new(0));
+    let (heard, server) = (Arc::clone(&shunned), Simulated::talkative());
+    let level = SecondLevel::new(server.link(), Numbers).max_lag(3 * SECOND);
+    let cache = Cache::<u32>::builder()
+        .slots(1024)
+        .l2(level)
+        .observer(move |event: &Event<'_>| {
+            if let Event::L2Failed { why, .. } = event {
+                heard.fetch_add(u32::from(*why == L2Failure::Shunned), Ordering::Relaxed);
+            }
+        })
+        .build();
+    settle().await;
+    server.fault(0, Fault::LostQuestions);
+    for key in 0..8_u32 {
+        assert!(cache.get(key.to_be_bytes()).await.is_none());
+    }
+    assert_eq!(shunned.load(Ordering::Relaxed), 3, "after five failures");
+    server.fault(0, Fault::None);
+    pass(4 * SECOND).await;
+    cache.set("k", 1).await;
+    assert_eq!(shunned.load(Ordering::Relaxed), 3, "it is asked again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stale_value_from_below_is_served_after_the_soft_timeout() {
+    let server = Simulated::talkative();
+    let cache = || {
+        let level = SecondLevel::new(server.link(), Numbers).max_lag(3 * SECOND);
+        let built = Cache::<u32>::builder().grace(100 * SECOND).slots(1024);
+        built.soft_timeout(SECOND).l2(level).build()
+    };
+    let caches = [cache(), cache()];
+    settle().await;
+    caches[0].set("k", 1).await;
+    caches[0].expire("k").await.unwrap();
+    settle().await;
+    let slow = caches[1].get_or_set("k", |_| async {
+        tokio::time::sleep(2 * SECOND).await;
+        Ok::<_, &str>(Some(2))
+    });
+    let served = slow.await.unwrap().unwrap();
+    assert_eq!((*served, served.state()), (1, State::Stale));
+    assert!(caches[1].drain(10 * SECOND).await);
+    assert_eq!(caches[0].get("k").await.as_deref(), Some(&2), "it went on");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_another_version_of_a_codec_wrote_is_a_miss() {
+    struct Older;
+
+    impl Codec<u32> for Older {
+        fn version(&self) -> u8 {
+            8
+        }
+
+        fn encode(&self, value: &u32) -> Result<Bytes, CodecError> {
+            Numbers.encode(value)
+        }
+
+        fn decode(&self, bytes: Bytes) -> Result<u32, CodecError> {
+            Numbers.decode(bytes)
+        }
+    }
+
+    let world = World::new().await;
+    let level = SecondLevel::new(world.server.link(), Older).max_lag(3 * SECOND);
+    let older = Cache::<u32>::builder().slots(1024).l2(level).build();
+    settle().await;
+    older.set("k", 1).await;
+    assert!(world.caches[0].get("k").await.is_none());
+    world.caches[0].set("k", 2).await;
+    assert!(older.get("other").await.is_none());
+    assert_eq!(world.caches[1].get("k").await.as_deref(), Some(&2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_what_is_not_for_others_is_told_so() {
+    for (read, declined) in [(Some(1), 0), (None, 1)] {
+        let leases = Leases::default();
+        let world = World::with(|level| level.leases(leases.clone())).await;
+        let cache = world.caches[0].clone();
+        let filling = tokio::spawn(async move {
+            let filled = cache.get_or_set("k", move |_| async move { Ok::<_, &str>(read) });
+            filled.await.unwrap().is_some()
+        });
+        settle().await;
+        leases.give();
+        assert_eq!(filling.await.unwrap(), read.is_some());
+        assert_eq!(leases.declined.load(Ordering::Relaxed), declined);
+    }
 }

@@ -138,37 +138,13 @@ mod metrics {
 
 #[cfg(feature = "tracing")]
 mod tracing {
-    use std::io;
-    use std::sync::{Arc, Mutex};
-
     use buttress_circuit::{TracingObserver, consecutive};
 
     use crate::{builder, fail};
 
-    #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
-
-    impl io::Write for Lines {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
     #[test]
     fn a_transition_is_a_log_event() {
-        let lines = Lines::default();
-        let writer = lines.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .without_time()
-            .with_ansi(false)
-            .with_writer(move || writer.clone())
-            .finish();
-        ::tracing::subscriber::with_default(subscriber, || {
+        let lines = testkit::told::logged(|| {
             let (builder, _clock) = builder();
             let breaker = builder
                 .trip(consecutive(1))
@@ -178,10 +154,12 @@ mod tracing {
             fail(&breaker, 1);
             breaker.reset();
         });
-        let lines = lines.0.lock().unwrap();
-        let lines: Vec<_> = std::str::from_utf8(&lines).unwrap().lines().collect();
-        assert_eq!(lines.len(), 2, "{lines:?}");
-        for (line, parts) in lines.iter().zip([
+        assert_eq!(lines.len(), 3, "{lines:?}");
+        assert_eq!(
+            lines[0],
+            "DEBUG buttress_circuit: breaker built breaker=test"
+        );
+        for (line, parts) in lines[1..].iter().zip([
             [
                 "WARN buttress_circuit: breaker opened",
                 "from=\"closed\"",

@@ -9,7 +9,6 @@ mod answer;
 mod body;
 mod key;
 mod layer;
-mod memory;
 mod service;
 #[allow(unreachable_pub, missing_debug_implementations, reason = "the same")]
 mod settings;

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use buttress_wire::ShortMemory;
 use buttress_wire::tape::{Laggards, Timer};
 use http::{HeaderName, request, response};
+use tokio::time::Instant;
 
 use super::answer::Landed;
 use super::key::HttpKey;
-use super::memory::ShortMemory;
 use super::share::{Share, is_shareable_by};
 use crate::builder::FlightsBuilder;
 use crate::coordinate::Coordinator;
@@ -92,6 +93,7 @@ pub struct Shared<B> {
     pub(super) flights: Flights<HttpKey, Landed<B>>,
     pub(super) settings: Settings,
     private: ShortMemory,
+    began: Instant,
     passed: AtomicU64,
     hasher: RandomState,
 }
@@ -101,6 +103,7 @@ impl<B> Shared<B> {
         Self {
             flights: settings.flights.clone().build(),
             private: ShortMemory::new(settings.private_memory),
+            began: Instant::now(),
             passed: AtomicU64::new(0),
             hasher: RandomState::new(),
             settings,
@@ -118,7 +121,7 @@ impl<B> Shared<B> {
     /// The key of a request, if it may be shared.
     pub(super) fn key(&self, parts: &request::Parts) -> Option<HttpKey> {
         let key = self.key_of(parts)?;
-        if self.private.knows(self.hash(&key)) {
+        if self.private.knows(self.hash(&key), self.began.elapsed()) {
             self.passed.fetch_add(1, Ordering::Relaxed);
             self.flights.tell(Event::Passed);
             return None;
@@ -142,7 +145,7 @@ impl<B> Shared<B> {
     }
 
     pub(super) fn remember_private(&self, key_hash: u64) {
-        self.private.remember(key_hash);
+        self.private.remember(key_hash, self.began.elapsed());
     }
 
     pub(super) fn hash(&self, key: &HttpKey) -> u64 {

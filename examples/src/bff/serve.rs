@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use buttress_trace_ctx::{JsonLines, MatchedPath, TraceLayer};
+use examples::serve;
 use http::HeaderName;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -69,14 +70,4 @@ fn traced(app: Router, quiet: bool) -> Router {
             .route(MatchedPath)
             .sink((!quiet).then(JsonLines::stdout)),
     )
-}
-
-fn serve(
-    listener: TcpListener,
-    app: Router,
-    stopping: &CancellationToken,
-) -> JoinHandle<io::Result<()>> {
-    let stopping = stopping.clone().cancelled_owned();
-    let server = axum::serve(listener, app).with_graceful_shutdown(stopping);
-    tokio::spawn(server.into_future())
 }

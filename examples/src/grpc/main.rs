@@ -11,6 +11,8 @@ mod serve;
 mod stack;
 mod stock;
 mod story;
+mod timeout;
+mod until;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};

@@ -51,12 +51,6 @@ impl Records {
         let _ = kept.subscribe().wait_for(|all| all.len() >= number).await;
         from_the_top(kept.send_replace(Vec::new()))
     }
-
-    pub(crate) fn forget(&self) {
-        if let Some(kept) = &self.kept {
-            kept.send_replace(Vec::new());
-        }
-    }
 }
 
 /// Each below its parent: they are told as they end, the innermost first, and at a deadline all at once.

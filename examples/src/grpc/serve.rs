@@ -4,7 +4,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use axum::Router;
+use examples::serve;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -67,14 +67,4 @@ impl Services {
         }
         Ok(())
     }
-}
-
-fn serve(
-    listener: TcpListener,
-    methods: Router,
-    stopping: &CancellationToken,
-) -> JoinHandle<io::Result<()>> {
-    let stopping = stopping.clone().cancelled_owned();
-    let server = axum::serve(listener, methods).with_graceful_shutdown(stopping);
-    tokio::spawn(server.into_future())
 }

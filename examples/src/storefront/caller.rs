@@ -9,12 +9,12 @@ use axum::Json;
 use axum::extract::{FromRequestParts, Query, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use buttress_wire::{Refusal, grpc::Code};
-use http::header::{AUTHORIZATION, CACHE_CONTROL, WWW_AUTHENTICATE};
+use http::header::{AUTHORIZATION, CACHE_CONTROL};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use jsonwebtoken::jwk::JwkSet;
 
+use crate::refused::Refused;
 use crate::shop::Shop;
 use crate::tenant::{self, Tenant};
 use crate::tokens::{Claims, Wanted};
@@ -26,21 +26,6 @@ pub(crate) struct Caller {
     key: String,
     /// `None` for whoever needs none.
     scope: Option<String>,
-}
-
-/// Why somebody may not pass.
-#[derive(Clone, Copy, Debug)]
-enum Refused {
-    /// No token, where one is needed.
-    Missing,
-    /// One that is not good.
-    Invalid,
-    /// A good one that does not say this.
-    Scope(&'static str),
-    /// The header names another tenant than the token.
-    OtherTenant,
-    /// The header cannot be read.
-    Tenant,
 }
 
 /// Lets only those pass who may, and says to all that stands inside who they are.
@@ -132,7 +117,8 @@ impl Caller {
     }
 
     pub(crate) fn is_anonymous(&self) -> bool {
-        self.key.ends_with('/')
+        // Nothing behind the slash.
+        self.key.len() == self.tenant.as_str().len() + 1
     }
 }
 
@@ -177,57 +163,6 @@ impl<S: Sync> FromRequestParts<S> for Tenant {
         caller
             .map(|caller| caller.tenant.clone())
             .ok_or(StatusCode::UNAUTHORIZED)
-    }
-}
-
-impl Refused {
-    fn response(self, headers: &HeaderMap) -> Response {
-        let mut response = self.refusal().response(headers).into_response();
-        let challenge = match self {
-            // RFC 6750, 3.1: who has sent no token is not told of an error.
-            Self::Missing => "Bearer realm=\"storefront\"".to_owned(),
-            Self::Invalid => "Bearer realm=\"storefront\", error=\"invalid_token\"".to_owned(),
-            Self::Scope(needed) => format!(
-                "Bearer realm=\"storefront\", error=\"insufficient_scope\", scope=\"{needed}\""
-            ),
-            Self::OtherTenant | Self::Tenant => return response,
-        };
-        if let Ok(challenge) = HeaderValue::try_from(challenge) {
-            response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
-        }
-        response
-    }
-
-    fn refusal(self) -> Refusal {
-        let refusal = |status, kind, title, code| Refusal::new(status, kind, title, code);
-        match self {
-            Self::Missing => refusal(
-                StatusCode::UNAUTHORIZED,
-                "urn:storefront:problem:token-missing",
-                "This needs a token",
-                Code::Unauthenticated,
-            ),
-            Self::Invalid => refusal(
-                StatusCode::UNAUTHORIZED,
-                "urn:storefront:problem:token-invalid",
-                "The token is not good, or no longer",
-                Code::Unauthenticated,
-            ),
-            Self::Scope(needed) => refusal(
-                StatusCode::FORBIDDEN,
-                "urn:storefront:problem:scope",
-                "The token does not say that this is allowed",
-                Code::PermissionDenied,
-            )
-            .with("scope", needed),
-            Self::OtherTenant => refusal(
-                StatusCode::FORBIDDEN,
-                "urn:storefront:problem:other-tenant",
-                "The token is another tenant's",
-                Code::PermissionDenied,
-            ),
-            Self::Tenant => tenant::unreadable(),
-        }
     }
 }
 

@@ -17,6 +17,7 @@ mod observe;
 mod orders;
 mod page;
 mod products;
+mod refused;
 mod relay;
 mod reports;
 mod router;
@@ -31,6 +32,7 @@ mod upstream;
 use std::process::ExitCode;
 
 use clap::Parser;
+use examples::complain;
 
 use crate::args::Args;
 
@@ -39,7 +41,7 @@ async fn main() -> ExitCode {
     match serve::run(Args::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            serve::complain(&error);
+            complain("storefront", &error);
             ExitCode::FAILURE
         }
     }

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use buttress_cache::Cache;
 use buttress_cache::http::CachedResponse;
+use examples::complain;
 
 use crate::catalogue::{Database, Unavailable};
-use crate::serve::complain;
 
 /// How long it rests when there was nothing to tell; a change in this process wakes it at once.
 pub(crate) const REST: Duration = Duration::from_millis(500);
@@ -29,7 +29,10 @@ pub(crate) async fn run(pages: Cache<CachedResponse>, database: Database) {
         if let Err(error) = &told
             && !failing
         {
-            complain(&format_args!("changes wait to be told: {error}"));
+            complain(
+                "storefront",
+                &format_args!("changes wait to be told: {error}"),
+            );
         }
         failing = told.is_err();
         let _ = tokio::time::timeout(REST, database.changed()).await;

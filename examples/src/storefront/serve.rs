@@ -1,13 +1,12 @@
 //! Start and end of the process.
 
-use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use std::{fmt, io};
 
 use buttress_idempotency::Purge;
-use examples::told_to_stop;
+use examples::{say, told_to_stop};
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -200,22 +199,4 @@ Paste a line, and look at what it shows:
   trace        curl -si {url}/recommendations/lamp -H 'traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01' | grep -iE '^(x-request-id|x-trace-id|\\{{)'
 "
     ));
-}
-
-/// Says something to whoever started the program.
-#[expect(
-    clippy::print_stdout,
-    reason = "this is a program, and this is its voice"
-)]
-pub(crate) fn say(words: fmt::Arguments<'_>) {
-    println!("{words}");
-    let _ = io::stdout().flush();
-}
-
-#[expect(
-    clippy::print_stderr,
-    reason = "this is a program, and this is its voice"
-)]
-pub(crate) fn complain(error: &dyn fmt::Display) {
-    eprintln!("storefront: {error}");
 }

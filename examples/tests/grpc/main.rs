@@ -18,6 +18,10 @@ mod serve;
 mod stack;
 #[path = "../../src/grpc/stock.rs"]
 mod stock;
+#[path = "../../src/grpc/timeout.rs"]
+mod timeout;
+#[path = "../../src/grpc/until.rs"]
+mod until;
 
 mod calls;
 mod circuit;

@@ -15,60 +15,20 @@ fn claim() -> Claim {
 #[cfg(feature = "metrics")]
 #[test]
 fn events_are_counted_by_name() {
-    use metrics_util::debugging::{DebugValue, DebuggingRecorder};
-
-    let recorder = DebuggingRecorder::new();
-    metrics::with_local_recorder(&recorder, || {
+    let counted = testkit::told::counted(|| {
         let metrics = buttress_idempotency::Metrics::new("orders");
         metrics.on_event(&Event::Claimed(&claim()));
         metrics.on_event(&Event::Replayed(&Origin::default()));
         metrics.on_event(&Event::Replayed(&Origin::default()));
     });
-    let counted = recorder.snapshotter().snapshot().into_vec();
-    let counts = counted.iter().filter_map(|(key, _, _, value)| {
-        let mut labels = key.key().labels();
-        assert!(
-            labels
-                .clone()
-                .any(|label| (label.key(), label.value()) == ("layer", "orders"))
-        );
-        let event = labels.find(|label| label.key() == "event")?;
-        match value {
-            DebugValue::Counter(count) if *count > 0 => Some((event.value(), *count)),
-            _ => None,
-        }
-    });
-    let mut counts: Vec<_> = counts.collect();
-    counts.sort_unstable();
-    assert_eq!(counts, [("claimed", 1), ("replayed", 2)]);
+    let count = |event, count| (format!("layer=orders event={event}"), count);
+    assert_eq!(counted, [count("claimed", 1), count("replayed", 2)]);
 }
 
 #[cfg(feature = "tracing")]
 #[test]
 fn events_are_logged_and_what_has_to_be_looked_at_is_a_warning() {
-    use std::io::Write;
-    use std::sync::{Arc, Mutex};
-
-    #[derive(Clone, Default)]
-    struct Log(Arc<Mutex<Vec<u8>>>);
-    impl Write for Log {
-        fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().write(line)
-        }
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-
-    let log = Log::default();
-    let sink = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_ansi(false)
-        .without_time()
-        .with_writer(move || sink.clone())
-        .finish();
-    tracing::subscriber::with_default(subscriber, || {
+    let lines = testkit::told::logged(|| {
         let tracing = buttress_idempotency::Tracing::new("orders");
         let first = Origin::new(std::time::UNIX_EPOCH, Some(HeaderValue::from_static("r1")));
         tracing.on_event(&Event::Claimed(&claim()));
@@ -79,8 +39,6 @@ fn events_are_logged_and_what_has_to_be_looked_at_is_a_warning() {
             "it is down".into(),
         )));
     });
-    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-    let lines: Vec<_> = log.lines().map(str::trim).collect();
     let key = "ab".repeat(32);
     assert_eq!(
         lines,

@@ -55,6 +55,8 @@ pub struct RedisL2Builder {
     namespace: String,
     slot_bits: u8,
     timeout: Duration,
+    #[cfg(feature = "redis-sentinel")]
+    master: sentinel::Access,
 }
 
 struct Names {
@@ -76,6 +78,8 @@ impl RedisL2 {
             namespace: namespace.into(),
             slot_bits: crate::clock::SlotBits::DEFAULT.get(),
             timeout: Duration::from_secs(2),
+            #[cfg(feature = "redis-sentinel")]
+            master: sentinel::Access::default(),
         }
     }
 
@@ -153,8 +157,20 @@ impl RedisL2Builder {
         Ok(self.on(connection, news))
     }
 
+    /// User, password, number of the database, and whether by TLS, are those of this URL for the master that sentinels name; where it leads to counts for nothing. Those of the
+    /// sentinels are in their own URLs. Default: no user, no password, database 0, no TLS.
+    ///
+    /// # Errors
+    ///
+    /// When the URL is none.
+    #[cfg(feature = "redis-sentinel")]
+    pub fn master_like(mut self, url: impl IntoConnectionInfo) -> RedisResult<Self> {
+        self.master = sentinel::Access::like(&url.into_connection_info()?);
+        Ok(self)
+    }
+
     /// A second level in whatever Redis is the master of this name just now, as these sentinels say. It connects when it is first asked. A failover is what the
-    /// [guarantees](RedisL2#guarantees) say of a clock that goes back.
+    /// [guarantees](RedisL2#guarantees) say of a clock that goes back. See [`master_like`](Self::master_like) for a master with a password.
     ///
     /// # Errors
     ///
@@ -168,7 +184,9 @@ impl RedisL2Builder {
         let sentinels = sentinels.into_iter().map(T::into_connection_info);
         let sentinels = sentinels.collect::<RedisResult<_>>()?;
         let (hears, news) = mpsc::channel(NEWS);
-        let connection = SentinelConnection::new(sentinels, master.into(), self.timeout, hears);
+        let access = self.master.clone();
+        let connection =
+            SentinelConnection::new(sentinels, master.into(), access, self.timeout, hears);
         Ok(self.on(connection, news))
     }
 
@@ -462,6 +480,11 @@ mod tests {
         let (before, after) = (open("before"), open("after"));
         conformance::check(&before).await;
         assert_eq!(after.head().await.unwrap(), None);
+        // What was written is at the replica.
+        let mut wait = redis::cmd("WAIT");
+        wait.arg(1).arg(0);
+        let replicas: u64 = before.command(&wait).await.unwrap();
+        assert_eq!(replicas, 1);
         servers.kill_master().unwrap();
         assert!(before.head().await.is_err(), "its connection is broken");
         // The sentinel takes a moment to know its new master well.
@@ -469,6 +492,57 @@ mod tests {
         conformance::check(&after).await;
         let head = before.head().await.unwrap();
         assert!(head.is_some(), "the replica had it");
+    }
+
+    #[cfg(feature = "redis-sentinel")]
+    #[tokio::test]
+    async fn who_has_no_time_for_it_has_a_connection_to_the_master_made_all_the_same() {
+        let servers = testkit::server::RedisSentinel::start().unwrap();
+        // It lets everybody in, and says nothing.
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mute = format!("redis://{}", listener.local_addr().unwrap());
+        let l2 = builder("hasty")
+            .open_sentinel([mute, servers.url()], "main")
+            .unwrap();
+        tokio::select! {
+            biased;
+            _ = l2.head() => unreachable!("it cannot know yet"),
+            () = std::future::ready(()) => {}
+        }
+        while !l2.connection.is_made() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(l2.head().await.unwrap(), None);
+    }
+
+    #[cfg(feature = "redis-sentinel")]
+    #[tokio::test]
+    async fn the_master_that_sentinels_name_may_want_a_password() {
+        let servers = testkit::server::RedisSentinel::start().unwrap();
+        let open = || builder("locked");
+        let admin = open().open_sentinel([servers.url()], "main").unwrap();
+        let mut acl = redis::cmd("ACL");
+        acl.arg(&[
+            "SETUSER",
+            "shop",
+            "on",
+            ">secret",
+            "~locked:*",
+            "&locked:*",
+            "+@all",
+        ]);
+        let () = admin.command(&acl).await.unwrap();
+        let check = async |url: &str| {
+            let open = open().master_like(url).unwrap();
+            let l2 = open.open_sentinel([servers.url()], "main").unwrap();
+            let mut who = redis::cmd("CLIENT");
+            who.arg("INFO");
+            let who: Result<String, _> = l2.command(&who).await;
+            who.map(|who| who.contains("user=shop") && who.contains("db=3"))
+        };
+        assert!(check("redis://shop:secret@main/3").await.unwrap());
+        assert!(check("redis://shop:wrong@main/3").await.is_err());
+        assert!(!format!("{:?}", open().master_like("redis://:secret@main")).contains("secret"));
     }
 
     #[cfg(feature = "redis-cluster")]

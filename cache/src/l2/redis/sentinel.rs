@@ -4,40 +4,74 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared};
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::sentinel::{Sentinel, SentinelNodeConnectionInfo};
 use redis::{
-    AsyncConnectionConfig, Cmd, ConnectionInfo, ErrorKind, Pipeline, ProtocolVersion, PushInfo,
-    RedisConnectionInfo, RedisError, RedisFuture, RedisResult, ServerErrorKind, Value,
+    AsyncConnectionConfig, Cmd, ConnectionAddr, ConnectionInfo, ErrorKind, Pipeline,
+    ProtocolVersion, PushInfo, RedisConnectionInfo, RedisError, RedisFuture, RedisResult,
+    ServerErrorKind, TlsMode, Value,
 };
-use tokio::sync::{OnceCell, mpsc};
+use tokio::sync::mpsc;
 
 use super::{Subscribe, hear};
 use crate::l2::News;
 
 /// A connection to the master of a name, as the sentinels say.
 ///
-/// It is made when it is first needed. When it breaks, or the server turns out to be a master no longer, what was asked fails, and who asks next makes another one: the sentinels
+/// It is made when it is first needed, and goes on to be if who needed it gives up meanwhile. When it breaks, or the server turns out to be a master no longer, what was asked fails, and who asks next makes another one: the sentinels
 /// are asked again, and the channel is listened to there. A clone is the same connection.
 #[derive(Clone)]
-pub struct SentinelConnection(Arc<Shared>);
+pub struct SentinelConnection(Arc<Inner>);
 
-struct Shared {
+struct Inner {
     sentinels: Vec<ConnectionInfo>,
     master: String,
+    access: Access,
     config: AsyncConnectionConfig,
     channel: OnceLock<String>,
     /// Replaced as a whole, so that no lock is held while one is made.
-    current: Mutex<Current>,
+    current: Mutex<Option<Connecting>>,
 }
 
-/// Made once, by one of those who need it.
-type Current = Arc<OnceCell<MultiplexedConnection>>;
+/// Made once for all who need it, and by none of them: one has less time for it than it takes to find out that a sentinel is gone.
+type Connecting = Shared<BoxFuture<'static, RedisResult<MultiplexedConnection>>>;
+
+/// How to log in to the master.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Access {
+    redis: RedisConnectionInfo,
+    tls: Option<TlsMode>,
+}
+
+impl Access {
+    /// All of it but where it leads to.
+    pub(super) fn like(info: &ConnectionInfo) -> Self {
+        let tls = match info.addr() {
+            ConnectionAddr::TcpTls { insecure: true, .. } => Some(TlsMode::Insecure),
+            ConnectionAddr::TcpTls { .. } => Some(TlsMode::Secure),
+            _ => None,
+        };
+        let redis = info.redis_settings().clone();
+        Self { redis, tls }
+    }
+
+    fn node(&self) -> SentinelNodeConnectionInfo {
+        let redis = self.redis.clone().set_protocol(ProtocolVersion::RESP3);
+        let node = SentinelNodeConnectionInfo::default().set_redis_connection_info(redis);
+        match self.tls {
+            Some(tls) => node.set_tls_mode(tls),
+            None => node,
+        }
+    }
+}
 
 impl SentinelConnection {
     pub(super) fn new(
         sentinels: Vec<ConnectionInfo>,
         master: String,
+        access: Access,
         timeout: Duration,
         hears: mpsc::Sender<News>,
     ) -> Self {
@@ -45,13 +79,21 @@ impl SentinelConnection {
             .set_connection_timeout(Some(timeout))
             .set_response_timeout(Some(timeout))
             .set_push_sender(move |push: PushInfo| hear(&hears, push));
-        Self(Arc::new(Shared {
+        Self(Arc::new(Inner {
             sentinels,
             master,
+            access,
             config,
             channel: OnceLock::new(),
             current: Mutex::default(),
         }))
+    }
+
+    /// Whether somebody's was made, or could not be.
+    #[cfg(test)]
+    pub(super) fn is_made(&self) -> bool {
+        let current = self.0.current();
+        current.as_ref().is_some_and(|made| made.peek().is_some())
     }
 
     /// Asks over the connection that there is, or a new one.
@@ -59,9 +101,8 @@ impl SentinelConnection {
         &self,
         question: impl AsyncFnOnce(MultiplexedConnection) -> RedisResult<T>,
     ) -> RedisResult<T> {
-        let current = Arc::clone(&self.0.current());
-        let connection = current.get_or_try_init(|| self.0.connect()).await?.clone();
-        let answer = question(connection).await;
+        let current = Inner::connection(&self.0);
+        let answer = question(current.clone().await?).await;
         if answer.as_ref().is_err_and(is_over) {
             self.0.leave(&current);
         }
@@ -69,10 +110,25 @@ impl SentinelConnection {
     }
 }
 
-impl Shared {
+impl Inner {
+    /// The one that there is, or that is being made. One that could not be made is tried again.
+    fn connection(this: &Arc<Self>) -> Connecting {
+        let mut current = this.current();
+        let there = current
+            .take()
+            .filter(|there| !matches!(there.peek(), Some(Err(_))));
+        let there = there.unwrap_or_else(|| Self::begin(Arc::clone(this)));
+        current.insert(there).clone()
+    }
+
+    fn begin(this: Arc<Self>) -> Connecting {
+        let connecting = async move { this.connect().await }.boxed().shared();
+        tokio::spawn(connecting.clone());
+        connecting
+    }
+
     async fn connect(&self) -> RedisResult<MultiplexedConnection> {
-        let resp3 = RedisConnectionInfo::default().set_protocol(ProtocolVersion::RESP3);
-        let node = SentinelNodeConnectionInfo::default().set_redis_connection_info(resp3);
+        let node = self.access.node();
         let mut sentinels = Sentinel::build(self.sentinels.clone())?;
         let master = sentinels
             .async_master_for(&self.master, Some(&node))
@@ -87,15 +143,16 @@ impl Shared {
         Ok(connection)
     }
 
-    fn current(&self) -> MutexGuard<'_, Current> {
+    fn current(&self) -> MutexGuard<'_, Option<Connecting>> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Another one is to be made, unless somebody has seen to that already.
-    fn leave(&self, left: &Current) {
+    fn leave(&self, left: &Connecting) {
         let mut current = self.current();
-        if Arc::ptr_eq(&current, left) {
-            *current = Current::default();
+        let is_left = |current: &Connecting| current.ptr_eq(left);
+        if current.as_ref().is_some_and(is_left) {
+            *current = None;
         }
     }
 }
@@ -134,7 +191,7 @@ impl ConnectionLike for SentinelConnection {
     }
 
     fn get_db(&self) -> i64 {
-        0
+        self.0.access.redis.db()
     }
 }
 
