@@ -12,7 +12,7 @@ use axum::routing::MethodRouter;
 use buttress_cache::http::CacheOutcome;
 use buttress_circuit::{Breaker, State as BreakerState};
 use buttress_dedup::http::Flight;
-use examples::conditions::Conditions;
+use examples::conditions::{Conditions, Service};
 use futures_util::stream::{self, FuturesUnordered, StreamExt};
 use http::StatusCode;
 use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap};
@@ -113,7 +113,7 @@ fn snapshot(shop: &Shop) -> Value {
     json!({
         "uptime_ms": shop.stats.now(),
         "breakers": [breaker(&shop.payments.breaker), breaker(&shop.recommendations.breaker)],
-        "upstreams": (["payments", "recommendations"].map(|name| upstream(shop, name))),
+        "upstreams": upstreams(shop),
         "cache": {
             "hits": cache.hits, "misses": cache.misses, "invalidations": cache.invalidations,
             "entries": cache.entries, "weight": cache.weight,
@@ -150,17 +150,22 @@ fn describe(breaker: &Breaker, rejected: u64) -> Value {
     })
 }
 
-fn upstream(shop: &Shop, name: &str) -> Value {
-    shop.service(name).map_or(Value::Null, |service| {
-        let Conditions {
-            failure_rate,
-            latency_ms,
-            ..
-        } = service.conditions();
-        json!({
-            "name": name, "failure_rate": failure_rate, "latency_ms": latency_ms,
-            "calls": service.calls(),
-        })
+/// The shop's own services.
+fn upstreams(shop: &Shop) -> Vec<Value> {
+    let own = ["payments", "recommendations"].into_iter();
+    own.filter_map(|name| Some(upstream(name, shop.service(name)?)))
+        .collect()
+}
+
+fn upstream(name: &str, service: &Service) -> Value {
+    let Conditions {
+        failure_rate,
+        latency_ms,
+        ..
+    } = service.conditions();
+    json!({
+        "name": name, "failure_rate": failure_rate, "latency_ms": latency_ms,
+        "calls": service.calls(),
     })
 }
 
