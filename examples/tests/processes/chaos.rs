@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -13,9 +14,19 @@ use crate::world::World;
 
 /// `PROCESSES_ROUNDS` makes it longer: `./ci/soak` does.
 const ROUNDS: usize = 4;
-const ORDERS: usize = 12;
+const CLIENTS: usize = 6;
+const ORDERS: usize = 4;
 const CHANGES: u64 = 4;
 const PRODUCTS: [&str; 3] = ["lamp", "chair", "shelf"];
+
+/// A page with one product. Its address is not the product's: only the tag tells that it has changed.
+fn page_of(product: &str) -> String {
+    format!("/search?q={product}")
+}
+
+fn price_on(page: &Answer) -> Option<u64> {
+    page.json()[0]["price_cents"].as_u64()
+}
 
 #[derive(Clone, Copy, Debug)]
 enum Fault {
@@ -76,9 +87,14 @@ impl Story {
     /// Orders and changes of prices, each of them asked for until it is done.
     fn work(&self, round: usize) -> JoinSet<()> {
         let mut work = JoinSet::new();
-        for n in 0..ORDERS {
-            let (story, key) = (self.clone(), format!("order {round} {n}"));
-            work.spawn(async move { story.order(key, n).await });
+        for client in 0..CLIENTS {
+            let story = self.clone();
+            work.spawn(async move {
+                for n in 0..ORDERS {
+                    let key = format!("order {round} {client} {n}");
+                    story.order(key, client + n).await;
+                }
+            });
         }
         for product in PRODUCTS {
             let story = self.clone();
@@ -154,11 +170,11 @@ impl Story {
     /// Whether it was shown; if so, it is not too old.
     async fn read(&self, whom: &Process, product: &str) -> bool {
         let lowest = self.ledger.lowest(product);
-        let page = whom.get(&format!("/products/{product}")).await;
+        let page = whom.get(&page_of(product)).await;
         self.asked.send_modify(|asked| *asked += 1);
         match page.filter(|page| page.status == 200) {
             Some(page) => {
-                let shown = page.json()["price_cents"].as_u64().unwrap();
+                let shown = price_on(&page).unwrap();
                 assert!(
                     shown >= lowest,
                     "{product} for {shown}, which is below {lowest}: {page:?}"
@@ -169,9 +185,14 @@ impl Story {
         }
     }
 
-    /// Kills and heals in the midst of the requests, each when some more of them have come to an end.
+    /// Kills when an order has just been paid for, about to be committed or just committed; heals when some more requests have come to an end.
     async fn inject(&self, fault: Fault, world: &mut World) {
-        self.after(fastrand::usize(10..40)).await;
+        let moment = Duration::from_micros(fastrand::u64(..8000));
+        world
+            .payments
+            .after(fastrand::usize(1..CLIENTS * ORDERS - CLIENTS))
+            .await;
+        tokio::time::sleep(moment).await;
         match fault {
             Fault::Shop(n) => self.shops[n].kill().await,
             Fault::Redis => {
@@ -210,11 +231,8 @@ impl Story {
             for shop in &self.shops {
                 for product in PRODUCTS {
                     let cents = self.ledger.current(product);
-                    let path = format!("/products/{product}");
-                    let is_current = |page: &Answer| {
-                        page.status == 200 && page.json()["price_cents"].as_u64() == cents
-                    };
-                    shop.until(&path, is_current).await;
+                    let is_current = |page: &Answer| page.status == 200 && price_on(page) == cents;
+                    shop.until(&page_of(product), is_current).await;
                 }
             }
         };

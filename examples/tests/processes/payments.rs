@@ -9,15 +9,19 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
+use examples::within_reason;
 use http::{HeaderMap, StatusCode};
 use serde_json::json;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 #[derive(Clone, Default)]
 pub(crate) struct Payments {
     /// Key to payment and amount.
     charged: Arc<Mutex<HashMap<String, (String, String)>>>,
     broken: Arc<AtomicBool>,
+    /// How many charges there are.
+    count: watch::Sender<usize>,
 }
 
 impl Payments {
@@ -36,6 +40,14 @@ impl Payments {
         self.broken.store(true, Ordering::Relaxed);
     }
 
+    /// Waits until there are so many more.
+    pub(crate) async fn after(&self, charges: usize) {
+        let until = *self.count.borrow() + charges;
+        let mut count = self.count.subscribe();
+        let reached = count.wait_for(|count| *count >= until);
+        drop(within_reason(reached).await.unwrap());
+    }
+
     /// Payments, and what was charged.
     pub(crate) fn charges(&self) -> HashMap<String, String> {
         self.charged.lock().unwrap().values().cloned().collect()
@@ -50,5 +62,7 @@ async fn charge(State(payments): State<Payments>, headers: HeaderMap, cents: Str
     let mut charged = payments.charged.lock().unwrap();
     let next = format!("pay-{}", charged.len());
     let (payment, _) = charged.entry(key).or_insert((next, cents));
+    let payment = payment.clone();
+    payments.count.send_replace(charged.len());
     Json(json!({ "payment": payment })).into_response()
 }
