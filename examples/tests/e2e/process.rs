@@ -98,3 +98,26 @@ async fn a_bad_flag_is_a_clear_error() {
         );
     }
 }
+
+#[tokio::test]
+async fn what_several_processes_share_is_named_whole_and_in_urls() {
+    let redis = "redis://127.0.0.1";
+    for (args, code, flag) in [
+        (&["--redis", redis][..], 2, "--postgres"),
+        (
+            &["--redis", "nowhere", "--postgres", "postgres://a@b/c"],
+            1,
+            "--redis",
+        ),
+        (
+            &["--redis", redis, "--postgres", "nowhere"],
+            1,
+            "--postgres",
+        ),
+    ] {
+        let output = within_reason(program().args(args).output()).await.unwrap();
+        let words = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{words}");
+        assert!(words.contains(flag), "{words}");
+    }
+}
