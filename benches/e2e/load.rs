@@ -4,8 +4,9 @@ use std::fmt::Write;
 use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use std::{env, fs, process};
+use std::{env, fs};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -53,7 +54,7 @@ impl Asked {
     }
 
     /// In wrk's Lua. `seed` makes the numbers of this run others than those of the runs before.
-    fn script(&self, seed: u128) -> String {
+    fn script(&self, seed: u64) -> String {
         let mut script = format!("wrk.method = {:?}\n", self.method);
         for (name, value) in self.headers.iter().chain(&[("host", "shop.example")]) {
             let _ = writeln!(script, "wrk.headers[{name:?}] = {value:?}");
@@ -130,11 +131,10 @@ impl Load {
     }
 }
 
-/// Of this run, and of no other.
-fn nonce() -> u128 {
-    let seconds = fs::metadata("/proc/self").and_then(|at| at.modified());
-    let since = seconds.ok().and_then(|at| at.elapsed().ok());
-    u128::from(process::id()) << 64 | since.unwrap_or_default().as_nanos()
+/// Another one for each run: the servers are new, and have been asked for none of them.
+fn nonce() -> u64 {
+    static RUNS: AtomicU64 = AtomicU64::new(1);
+    RUNS.fetch_add(1, Ordering::Relaxed)
 }
 
 fn read_wrk(text: &str) -> Result<Answered, Failure> {

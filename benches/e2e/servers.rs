@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
@@ -119,11 +120,12 @@ fn nginx(origin: SocketAddr) -> Result<Running, Failure> {
     let files = folder()?.join("nginx");
     let _ = fs::remove_dir_all(&files);
     fs::create_dir_all(&files)?;
-    // Its worker is another user where it is started by root.
-    readable_by_all(&files)?;
+    // Started by root, its worker would be somebody who may not write there.
+    let is_root = fs::metadata("/proc/self")?.uid() == 0;
     let configuration = configuration(
         "nginx.conf",
         &[
+            ("{user}", if is_root { "user root;" } else { "" }),
             ("{folder}", &files.to_string_lossy()),
             ("{origin}", &origin.to_string()),
             ("{listen}", &address.to_string()),
@@ -132,14 +134,6 @@ fn nginx(origin: SocketAddr) -> Result<Running, Failure> {
     let mut command = Command::new(program);
     command.arg("-p").arg(&files).arg("-c").arg(configuration);
     run(SERVER, address, &mut command)
-}
-
-fn readable_by_all(folder: &Path) -> Result<(), Failure> {
-    use std::os::unix::fs::PermissionsExt;
-    Ok(fs::set_permissions(
-        folder,
-        fs::Permissions::from_mode(0o777),
-    )?)
 }
 
 fn varnish(origin: SocketAddr) -> Result<Running, Failure> {

@@ -27,7 +27,7 @@ struct Arguments {
     /// Only sizes up to this, where it takes as long to prepare for one as it is big.
     #[arg(long, value_name = "SIZE", default_value_t = usize::MAX, hide_default_value = true)]
     up_to: usize,
-    /// Only the curves whose name contains this.
+    /// Only the curves whose name contains this. Nothing is written then.
     #[arg(long, value_name = "TEXT", default_value = "")]
     only: String,
     /// For how long each point is measured.
@@ -126,7 +126,10 @@ fn measure(arguments: &Arguments) -> Result<ExitCode, Box<dyn std::error::Error>
         });
         measured.push((curve, costs.collect()));
     }
-    write(&measured)?;
+    println!("{}", text(&measured));
+    if arguments.only.is_empty() {
+        write(&measured)?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -134,21 +137,30 @@ fn write(measured: &[Measured]) -> std::io::Result<()> {
     let benches = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let plots = benches.join("plots/scale");
     fs::create_dir_all(&plots)?;
+    for (curve, costs) in measured {
+        let svg = scale::svg(curve.id, curve.unit, costs);
+        fs::write(plots.join(plot(curve)), svg)?;
+    }
+    fs::write(benches.join("SCALE.md"), text(measured))
+}
+
+fn plot(curve: &Curve) -> String {
+    format!("{}.svg", curve.id.replace('/', "-"))
+}
+
+fn text(measured: &[Measured]) -> String {
     let mut text = String::from(
         "# How costs grow\n\n\
          Written by `cargo scale`: nanoseconds of one call, the minimum of many short batches. *May be* is the order of growth that `cargo scale --check` \
          holds the instructions of each to.\n",
     );
     for (curve, costs) in measured {
-        let file = format!("{}.svg", curve.id.replace('/', "-"));
-        fs::write(plots.join(&file), scale::svg(curve.id, curve.unit, costs))?;
-        section(&mut text, curve, costs, &file);
+        section(&mut text, curve, costs);
     }
-    println!("{text}");
-    fs::write(benches.join("SCALE.md"), text)
+    text
 }
 
-fn section(text: &mut String, curve: &Curve, costs: &[(usize, f64)], plot: &str) {
+fn section(text: &mut String, curve: &Curve, costs: &[(usize, f64)]) {
     let row = |cell: &dyn Fn(&(usize, f64)) -> String| {
         costs.iter().map(cell).collect::<Vec<_>>().join(" | ")
     };
@@ -156,6 +168,7 @@ fn section(text: &mut String, curve: &Curve, costs: &[(usize, f64)], plot: &str)
     let nanos = row(&|(_, nanos)| format!("{nanos:.1}"));
     let rules = "--:|".repeat(costs.len());
     let (id, unit, order) = (curve.id, curve.unit, curve.order.as_str());
+    let plot = plot(curve);
     let _ = write!(
         text,
         "\n## {id}\n\n| {unit} | {sizes} |\n|---|{rules}\n| ns | {nanos} |\n\nMay be {order}.\n\n![{id}](plots/scale/{plot})\n"
