@@ -3,15 +3,13 @@
 pub mod cache;
 pub mod circuit;
 pub mod dedup;
-mod http;
+pub(crate) mod http;
 pub mod idempotency;
 pub mod negotiate;
+pub mod stack;
 pub mod trace_ctx;
 
 use crate::kit::Row;
-
-/// The rows that have a budget and nothing to measure yet.
-pub const NOT_YET: &[&str] = &["stack/server", "stack/gateway-hit"];
 
 /// Every row, in the order of the budgets.
 #[must_use]
@@ -23,6 +21,7 @@ pub fn all() -> Vec<Row> {
         cache::ROWS,
         negotiate::ROWS,
         trace_ctx::ROWS,
+        stack::ROWS,
     ]
     .concat()
 }

@@ -143,7 +143,13 @@ fn replay(criterion: &mut Criterion) {
 /// own for as many keys as there are.
 fn first(criterion: &mut Criterion) {
     measure(criterion, "idempotency/first/bare", orders(), KEYS, false);
-    measure(criterion, "idempotency/first/ours", ours_first(), KEYS, false);
+    measure(
+        criterion,
+        "idempotency/first/ours",
+        ours_first(),
+        KEYS,
+        false,
+    );
     measure(
         criterion,
         "idempotency/first/bare-session",

@@ -7,7 +7,10 @@ use std::sync::{Barrier, OnceLock};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use bytes::Buf;
 use criterion::{BatchSize, Criterion};
+use http::{Request, Response};
+use http_body::Body;
 use tokio::runtime::{Builder, Runtime};
 use tower_service::Service;
 
@@ -59,6 +62,24 @@ pub fn poll<F: Future>(work: F) -> F::Output {
 pub fn call<S: Service<u64>>(service: &mut S, request: u64) -> Result<S::Response, S::Error> {
     poll(std::future::poll_fn(|cx| service.poll_ready(cx)))?;
     poll(service.call(request))
+}
+
+/// Makes a service of HTTP ready, calls it, reads the body to its end, and drops all of it. Tells how many bytes there were.
+pub fn exchange<S, A, B>(service: &mut S, request: Request<A>) -> usize
+where
+    S: Service<Request<A>, Response = Response<B>>,
+    S::Error: std::fmt::Debug,
+    B: Body,
+{
+    poll(std::future::poll_fn(|cx| service.poll_ready(cx))).expect("ready");
+    let response = poll(service.call(request)).expect("answers");
+    let (mut body, mut bytes) = (pin!(response.into_body()), 0);
+    while !body.is_end_stream() {
+        let frame = poll(std::future::poll_fn(|cx| body.as_mut().poll_frame(cx)));
+        let Some(Ok(frame)) = frame else { break };
+        bytes += frame.data_ref().map_or(0, Buf::remaining);
+    }
+    bytes
 }
 
 /// Some peers ask for tokio's timers even where nothing waits.

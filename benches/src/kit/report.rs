@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Budget, Call, Contest, Figures, Memory, REFERENCE_NANOS, Row, Span, calibration};
+use super::race::Race;
+use super::{
+    Budget, Call, Contest, Figures, Memory, REFERENCE_NANOS, Row, Share, Span, calibration,
+};
 
 /// All rows, measured.
 #[derive(Debug, Serialize)]
@@ -18,8 +21,8 @@ pub struct Report {
     pub scale: f64,
     /// The rows.
     pub lines: Vec<Line>,
-    /// What has a budget and cannot be measured yet.
-    pub not_yet: Vec<&'static str>,
+    /// What has a budget and cannot be measured here, and why.
+    pub not_here: Vec<(&'static str, String)>,
 }
 
 /// A row, measured.
@@ -27,7 +30,7 @@ pub struct Report {
 pub struct Line {
     /// Of the row.
     pub id: &'static str,
-    /// `ns` or `B`.
+    /// `ns`, `B` or `%`.
     pub unit: &'static str,
     /// What the budget is for: without the bare service where the budget says "over".
     pub measured: f64,
@@ -62,42 +65,38 @@ const PASSES: u32 = 5;
 
 impl Report {
     /// Measures the rows, each for this long in all, and calls `progress` before each step with how far it has come.
-    pub fn measure(
-        rows: &[Row],
-        not_yet: &[&'static str],
-        span: Span,
-        mut progress: impl FnMut(u32, &str),
-    ) -> Self {
-        let mut contests: Vec<_> = rows.iter().map(Row::contest).collect();
+    pub fn measure(rows: &[Row], span: Span, mut progress: impl FnMut(u32, &str)) -> Self {
+        let mut trials: Vec<_> = rows.iter().map(Row::trial).collect();
         for pass in 0..PASSES {
-            for (row, contest) in rows.iter().zip(&mut contests) {
-                let percent = 100 * pass / PASSES;
-                if let Some(contest) = contest {
-                    progress(percent, row.id());
-                    contest.run(Span(span.0 / PASSES));
-                }
+            for (row, trial) in rows.iter().zip(&mut trials) {
+                progress(100 * pass / PASSES, row.id());
+                trial.run(Span(span.0 / PASSES));
             }
         }
-        Self::of(rows, contests, not_yet)
+        Self::of(rows, trials)
     }
 
-    fn of(rows: &[Row], contests: Vec<Option<Contest>>, not_yet: &[&'static str]) -> Self {
-        let figures: Vec<_> = contests
-            .into_iter()
-            .map(|contest| contest.map(|mut contest| contest.figures()))
-            .collect();
-        let calibrations = figures.iter().flatten().map(|figures| figures[0].nanos);
+    fn of(rows: &[Row], trials: Vec<Trial>) -> Self {
+        let outcomes: Vec<_> = trials.into_iter().map(Trial::outcome).collect();
+        let calibrations = outcomes.iter().filter_map(|outcome| match outcome {
+            Outcome::Times([calibration, ..]) => Some(calibration.nanos),
+            _ => None,
+        });
         let calibration_nanos = calibrations.fold(f64::INFINITY, f64::min);
         let scale = scale(calibration_nanos);
-        let lines = rows.iter().zip(&figures);
+        let (mut lines, mut not_here) = (Vec::new(), Vec::new());
+        for (row, outcome) in rows.iter().zip(outcomes) {
+            match row.line(outcome, scale) {
+                Ok(line) => lines.push(line),
+                Err(why) => not_here.push((row.id(), why)),
+            }
+        }
         Self {
             calibration_nanos,
             reference_nanos: REFERENCE_NANOS,
             scale,
-            lines: lines
-                .map(|(row, figures)| row.line(figures.as_deref(), scale))
-                .collect(),
-            not_yet: not_yet.to_vec(),
+            lines,
+            not_here,
         }
     }
 
@@ -118,24 +117,72 @@ fn scale(calibration_nanos: f64) -> f64 {
     }
 }
 
-impl Row {
+/// What is being measured of a row.
+enum Trial {
     /// The calibration, the bare service and the call, in this order.
-    fn contest(&self) -> Option<Contest> {
-        match self {
-            Self::Call(call) => Some(Contest::new([
-                calibration(),
-                call.zero.work(),
-                (call.work)(),
-            ])),
-            Self::Memory(_) => None,
+    Times(Contest),
+    Race(Box<Race>),
+    /// What is known at once.
+    Bytes(u64),
+    Impossible(String),
+}
+
+/// What has come of it.
+enum Outcome {
+    Times([Figures; 3]),
+    /// What ours can do of what the bare one can.
+    Share(f64),
+    Bytes(u64),
+    Impossible(String),
+}
+
+impl Trial {
+    fn run(&mut self, span: Span) {
+        let failed = match self {
+            Self::Times(contest) => return contest.run(span),
+            Self::Race(race) => race.run(span),
+            Self::Bytes(_) | Self::Impossible(_) => return,
+        };
+        if let Err(error) = failed {
+            *self = Self::Impossible(error.to_string());
         }
     }
 
-    fn line(&self, figures: Option<&[Figures]>, scale: f64) -> Line {
-        match (self, figures) {
-            (Self::Call(call), Some(&[_, bare, all])) => call.line(bare, all, scale),
-            (Self::Memory(memory), _) => memory.line(),
-            (Self::Call(_), _) => unreachable!("a call has three figures"),
+    fn outcome(self) -> Outcome {
+        match self {
+            Self::Times(mut contest) => {
+                let figures = contest.figures().try_into();
+                Outcome::Times(figures.expect("three take part"))
+            }
+            Self::Race(race) => Outcome::Share(race.share()),
+            Self::Bytes(bytes) => Outcome::Bytes(bytes),
+            Self::Impossible(why) => Outcome::Impossible(why),
+        }
+    }
+}
+
+impl Row {
+    fn trial(&self) -> Trial {
+        match self {
+            Self::Call(call) => {
+                let works = [calibration(), call.zero.work(), (call.work)()];
+                Trial::Times(Contest::new(works))
+            }
+            Self::Memory(memory) => Trial::Bytes((memory.bytes)()),
+            Self::Share(share) => match Race::start(share) {
+                Ok(race) => Trial::Race(Box::new(race)),
+                Err(error) => Trial::Impossible(error.to_string()),
+            },
+        }
+    }
+
+    fn line(&self, outcome: Outcome, scale: f64) -> Result<Line, String> {
+        match (self, outcome) {
+            (_, Outcome::Impossible(why)) => Err(why),
+            (Self::Call(call), Outcome::Times([_, bare, all])) => Ok(call.line(bare, all, scale)),
+            (Self::Memory(memory), Outcome::Bytes(bytes)) => Ok(memory.line(bytes)),
+            (Self::Share(share), Outcome::Share(reached)) => Ok(share.line(reached)),
+            _ => unreachable!("a row has the outcome of its own trial"),
         }
     }
 }
@@ -161,8 +208,7 @@ impl Call {
 }
 
 impl Memory {
-    fn line(&self) -> Line {
-        let measured = (self.bytes)();
+    fn line(&self, measured: u64) -> Line {
         Line {
             id: self.id,
             unit: "B",
@@ -173,6 +219,22 @@ impl Memory {
             allocations: None,
             allocation_budget: None,
             verdict: Verdict::kept(measured <= self.budget),
+        }
+    }
+}
+
+impl Share {
+    fn line(&self, reached: f64) -> Line {
+        Line {
+            id: self.id,
+            unit: "%",
+            measured: 100.0 * reached,
+            budget: Some(100.0 * self.budget),
+            bare: None,
+            is_over_bare: false,
+            allocations: None,
+            allocation_budget: None,
+            verdict: Verdict::kept(reached >= self.budget),
         }
     }
 }
@@ -208,8 +270,8 @@ impl fmt::Display for Report {
         for line in &self.lines {
             writeln!(f, "{line}")?;
         }
-        for row in &self.not_yet {
-            writeln!(f, "{row:<34} not yet")?;
+        for (row, why) in &self.not_here {
+            writeln!(f, "{row:<34} not here: {why}")?;
         }
         write!(
             f,

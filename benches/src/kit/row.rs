@@ -1,4 +1,6 @@
-use super::Work;
+use std::io;
+
+use super::{Served, Work};
 
 /// A line of the budgets.
 #[derive(Clone, Copy, Debug)]
@@ -7,6 +9,8 @@ pub enum Row {
     Call(Call),
     /// What a thing keeps.
     Memory(Memory),
+    /// A server, as a share of the bare one.
+    Share(Share),
 }
 
 /// Time and allocations of one call.
@@ -51,6 +55,19 @@ pub struct Memory {
     pub bytes: fn() -> u64,
 }
 
+/// How many requests a second a server can answer on one core, as a share of those of a bare one.
+#[derive(Clone, Copy, Debug)]
+pub struct Share {
+    /// `crate/path/variant`.
+    pub id: &'static str,
+    /// What it is to be at least, from 0 to 1.
+    pub budget: f64,
+    /// The server.
+    pub ours: fn() -> io::Result<Served>,
+    /// The one that does nothing beside.
+    pub bare: fn() -> io::Result<Served>,
+}
+
 impl Row {
     /// Its name.
     #[must_use]
@@ -58,6 +75,7 @@ impl Row {
         match self {
             Self::Call(call) => call.id,
             Self::Memory(memory) => memory.id,
+            Self::Share(share) => share.id,
         }
     }
 }

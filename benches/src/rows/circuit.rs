@@ -76,7 +76,7 @@ fn breaker(clock: Clock) -> Breaker {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Echo;
+pub(crate) struct Echo;
 
 impl Service<u64> for Echo {
     type Response = u64;

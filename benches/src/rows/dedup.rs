@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::future::{Ready, ready};
 use std::hash::Hash;
+use std::num::NonZeroUsize;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
@@ -77,8 +78,9 @@ fn leader<K: Eq + Hash + 'static>(key: impl Fn() -> K + 'static) -> Work {
 }
 
 /// A flight with so many followers, who each wait, are woken and take the value.
-fn followers(count: usize) -> Work {
-    let flights = Flights::<u64, u64>::new();
+pub(crate) fn followers(count: usize) -> Work {
+    let waiters = NonZeroUsize::new(count).expect("somebody waits");
+    let flights = Flights::<(), ()>::builder().max_waiters(waiters).build();
     let mut waits = Vec::with_capacity(count);
     Work::new(move || {
         let Role::Leader(leader) = flights.join(42) else {

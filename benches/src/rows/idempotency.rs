@@ -89,7 +89,7 @@ fn order() -> Request<Body> {
     order
 }
 
-fn runtime() -> Runtime {
+pub(crate) fn runtime() -> Runtime {
     let mut builder = Builder::new_current_thread();
     builder
         .enable_time()

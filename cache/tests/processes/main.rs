@@ -8,6 +8,7 @@
 
 mod check;
 mod fault;
+mod link;
 mod story;
 mod worker;
 

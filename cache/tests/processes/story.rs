@@ -8,6 +8,7 @@ use testkit::server::Redis;
 
 use crate::check::{Checker, Line, Told};
 use crate::fault::Fault;
+use crate::link::Link;
 use crate::worker::Work;
 
 /// How many processes there are.
@@ -17,6 +18,7 @@ const OPERATIONS: usize = 600;
 
 pub(crate) struct Story {
     redis: Redis,
+    link: Link,
     database: Redis,
     processes: Vec<Process>,
     checker: Checker,
@@ -34,6 +36,7 @@ impl Story {
         let mut story = Self {
             processes: vec![],
             checker: Checker::default(),
+            link: Link::to(redis.address()),
             redis,
             database,
         };
@@ -45,7 +48,7 @@ impl Story {
     pub(crate) fn round(&mut self, fault: Fault) {
         tell(format_args!("{fault:?}: {}", self.checker.told));
         self.processes.iter_mut().for_each(Process::go);
-        fault.strike(&mut self.redis);
+        fault.strike(&mut self.redis, &self.link);
         if fault == Fault::KillWorker {
             let new = self.process();
             let mut killed = std::mem::replace(&mut self.processes[0], new);
@@ -88,7 +91,7 @@ impl Story {
 
     fn process(&self) -> Process {
         let work = Work {
-            redis: self.redis.url(),
+            redis: self.link.url(),
             database: self.database.url(),
         };
         let mut child = Command::new(std::env::current_exe().unwrap())

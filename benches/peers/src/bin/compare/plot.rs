@@ -11,13 +11,7 @@ const LEFT: f64 = 250.0;
 const WIDTH: f64 = 420.0;
 const RIGHT: f64 = 80.0;
 
-const STYLE: &str = "
-text { font: 13px system-ui, sans-serif; fill: #24292f }
-.ours { fill: #1f6feb } .zero { fill: #8c959f } .peer { fill: #bf8700 } .two { opacity: .45 }
-@media (prefers-color-scheme: dark) {
-  text { fill: #e6edf3 }
-  .ours { fill: #58a6ff } .zero { fill: #6e7681 } .peer { fill: #d29922 }
-}";
+const STYLE: &str = include_str!("../../../../plot.css");
 
 /// One bar for one thread, and a paler one below for two.
 pub(crate) fn svg(contest: &Contest) -> String {
@@ -58,7 +52,8 @@ pub(crate) fn svg(contest: &Contest) -> String {
     };
     format!(
         r#"<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" role="img" aria-label="{id}">
-<style>{STYLE}</style>
+<style>
+{STYLE}</style>
 {bars}<text x="{LEFT}" y="{base}">{id}: nanoseconds for a call{paler}</text>
 </svg>
 "#

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -58,32 +58,40 @@ impl Contest {
     }
 }
 
-/// All contests that have been measured.
-pub(crate) fn read(criterion: &Path) -> Result<Vec<Contest>, Box<dyn Error>> {
-    let mut contests: BTreeMap<String, BTreeMap<String, Entry>> = BTreeMap::new();
-    for folder in fs::read_dir(criterion)? {
-        let new = folder?.path().join("new");
-        if !new.join("estimates.json").exists() {
-            continue;
-        }
-        let (id, nanos) = (id(&new)?, median(&new)?);
-        let mut parts: Vec<&str> = id.split('/').collect();
-        let two_threads = parts.pop_if(|last| *last == TWO_THREADS).is_some();
-        let Some(name) = parts.pop() else { continue };
-        let contest = contests.entry(parts.join("/")).or_default();
-        let entry = contest.entry(name.to_owned()).or_insert_with(|| Entry {
-            name: name.to_owned(),
-            alone: None,
-            two_threads: None,
-        });
-        let time = nanos / calls(&parts);
-        if two_threads {
-            entry.two_threads = Some(time);
-        } else {
-            entry.alone = Some(time);
+type Contests = BTreeMap<String, BTreeMap<String, Entry>>;
+
+/// All contests that have been measured in these rounds.
+pub(crate) fn read(rounds: &[PathBuf]) -> Result<Vec<Contest>, Box<dyn Error>> {
+    let mut contests = Contests::new();
+    for round in rounds.iter().filter(|round| round.exists()) {
+        for folder in fs::read_dir(round)? {
+            let new = folder?.path().join("new");
+            if new.join("estimates.json").exists() {
+                add(&mut contests, &id(&new)?, median(&new)?);
+            }
         }
     }
     Ok(contests.into_iter().map(sorted).collect())
+}
+
+/// Keeps the better one, if there is one of another round.
+fn add(contests: &mut Contests, id: &str, nanos: f64) {
+    let mut parts: Vec<&str> = id.split('/').collect();
+    let two_threads = parts.pop_if(|last| *last == TWO_THREADS).is_some();
+    let Some(name) = parts.pop() else { return };
+    let contest = contests.entry(parts.join("/")).or_default();
+    let entry = contest.entry(name.to_owned()).or_insert_with(|| Entry {
+        name: name.to_owned(),
+        alone: None,
+        two_threads: None,
+    });
+    let time = nanos / calls(&parts);
+    let best = if two_threads {
+        &mut entry.two_threads
+    } else {
+        &mut entry.alone
+    };
+    *best = Some(best.map_or(time, |best| best.min(time)));
 }
 
 fn sorted((id, entries): (String, BTreeMap<String, Entry>)) -> Contest {
@@ -121,4 +129,20 @@ fn median(new: &Path) -> Result<f64, Box<dyn Error>> {
 
 fn json(file: &Path) -> Result<Value, Box<dyn Error>> {
     Ok(serde_json::from_slice(&fs::read(file)?)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_better_round_counts() {
+        let mut contests = Contests::new();
+        for nanos in [30.0, 20.0, 40.0] {
+            add(&mut contests, "circuit/closed/ours", nanos);
+        }
+        add(&mut contests, "circuit/closed/ours/2-threads", 50.0);
+        let ours = &contests["circuit/closed"]["ours"];
+        assert_eq!((ours.alone, ours.two_threads), (Some(20.0), Some(50.0)));
+    }
 }

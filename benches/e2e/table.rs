@@ -1,0 +1,64 @@
+//! What came of it.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use crate::contest::{Contest, Entry};
+use crate::process::can_pin;
+
+pub(crate) fn text(contests: &[Contest], missing: &[String], load: &str) -> String {
+    let mut text = format!(
+        "asked by {load} over 32 connections; {}\n\n{:<24} {:<18} {:>10} {:>9} {:>9} {:>9}\n",
+        if can_pin() {
+            "each on a core of its own"
+        } else {
+            "NOT PINNED, so these figures say little"
+        },
+        "what",
+        "who",
+        "a second",
+        "p50",
+        "p99",
+        "to hyper"
+    );
+    for contest in contests {
+        let hyper = contest.entries.iter().find(|entry| entry.server == "hyper");
+        let hyper = hyper
+            .and_then(|entry| entry.best)
+            .map(|best| best.per_second);
+        for entry in &contest.entries {
+            row(&mut text, contest.id, entry, hyper);
+        }
+        text.push('\n');
+    }
+    for what in missing {
+        let _ = writeln!(text, "left out: {what}");
+    }
+    text
+}
+
+fn row(text: &mut String, contest: &str, entry: &Entry, hyper: Option<f64>) {
+    let Some(best) = entry.best else {
+        let _ = writeln!(text, "{contest:<24} {:<18} failed", entry.server);
+        return;
+    };
+    let ratio = hyper.map_or_else(String::new, |hyper| {
+        format!("{:.2}", best.per_second / hyper)
+    });
+    let _ = writeln!(
+        text,
+        "{contest:<24} {:<18} {:>10.0} {:>9} {:>9} {ratio:>9}",
+        entry.server,
+        best.per_second,
+        short(best.p50),
+        short(best.p99)
+    );
+}
+
+/// As in `311 µs`, `1.24 ms`.
+fn short(span: Duration) -> String {
+    match span.as_micros() {
+        micros @ 0..1000 => format!("{micros} µs"),
+        _ => format!("{:.2} ms", span.as_secs_f64() * 1000.0),
+    }
+}

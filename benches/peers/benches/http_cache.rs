@@ -1,0 +1,172 @@
+//! HTTP caches as layers: a hit of a stored response under nine fields, read to its end, over a service that clones one that is ready.
+//!
+//! Each is set up as its documentation shows, and keeps what it stores in memory. `tower-resilience-cache` knows nothing of HTTP: it stores whatever came, under
+//! the method and the URI. What making the request costs is in all of them.
+
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use buttress_cache::Memory;
+use buttress_cache::http::{CachedResponse, HttpCacheLayer};
+use bytes::Bytes;
+use criterion::{Criterion, criterion_group, criterion_main};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use http_body_util::Full;
+use peers::{exchange, runtime};
+use tower_layer::Layer;
+use tower_service::Service;
+
+type Body = Full<Bytes>;
+
+/// Clones one response, which is as cheap as a service can be, and counts how often.
+#[derive(Clone)]
+struct Page(Arc<(Response<Body>, AtomicUsize)>);
+
+impl Page {
+    fn of(bytes: usize) -> Self {
+        let mut response = Response::new(Full::new(Bytes::from(vec![b'x'; bytes])));
+        *response.headers_mut() = fields(&[
+            ("content-type", "application/json"),
+            ("cache-control", "public, max-age=86400"),
+            ("etag", "\"33a64df551425fcc55e4d42a148795d9f25f89d4\""),
+            ("last-modified", "Wed, 21 Oct 2015 07:28:00 GMT"),
+            ("vary", "accept-encoding"),
+            ("content-language", "en"),
+            ("x-content-type-options", "nosniff"),
+            ("server", "shop"),
+        ]);
+        Self(Arc::new((response, AtomicUsize::new(0))))
+    }
+
+    fn calls(&self) -> usize {
+        self.0.1.load(Ordering::Relaxed)
+    }
+}
+
+impl Service<Request<Body>> for Page {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Ready<Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Request<Body>) -> Self::Future {
+        self.0.1.fetch_add(1, Ordering::Relaxed);
+        ready(Ok(self.0.0.clone()))
+    }
+}
+
+fn fields(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+    let field = |&(name, value)| {
+        let name = HeaderName::from_static(name);
+        (name, HeaderValue::from_static(value))
+    };
+    fields.iter().map(field).collect()
+}
+
+fn request() -> Request<Body> {
+    let mut request = Request::new(Full::default());
+    *request.uri_mut() = http::Uri::from_static("http://shop.example/products/42?view=full");
+    *request.headers_mut() = fields(&[
+        ("host", "shop.example"),
+        ("user-agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0)"),
+        ("accept", "text/html,application/xhtml+xml,*/*;q=0.8"),
+        ("accept-language", "en-GB,en;q=0.7,de;q=0.3"),
+        ("accept-encoding", "gzip, deflate, br, zstd"),
+    ]);
+    request
+}
+
+/// From the third call on. That has to be a hit: `page` is not asked any more, but by `bare`.
+fn measure<S, B>(criterion: &mut Criterion, id: &str, page: &Page, mut service: S)
+where
+    S: Service<Request<Body>, Response = Response<B>>,
+    S::Error: std::fmt::Debug,
+    B: http_body::Body,
+{
+    let _entered = runtime().enter();
+    exchange(&mut service, request());
+    exchange(&mut service, request());
+    let filled = page.calls();
+    exchange(&mut service, request());
+    assert!(
+        page.calls() == filled || id.ends_with("/bare"),
+        "{id}: a miss"
+    );
+    let name = format!("http-cache/{id}");
+    criterion.bench_function(&name, |bencher| {
+        bencher.iter(|| exchange(&mut service, request()));
+    });
+}
+
+fn ours(memory: Memory) -> HttpCacheLayer {
+    HttpCacheLayer::new(CachedResponse::cache().memory(memory).build())
+}
+
+fn hits(criterion: &mut Criterion) {
+    for (size, bytes) in [("1k", 1 << 10), ("64k", 64 << 10)] {
+        let page = &Page::of(bytes);
+        let id = |who: &str| format!("hit-{size}/{who}");
+        measure(criterion, &id("bare"), page, page.clone());
+        measure(
+            criterion,
+            &id("ours"),
+            page,
+            ours(Memory::default()).layer(page.clone()),
+        );
+        measure(
+            criterion,
+            &id("ours-quick"),
+            page,
+            ours(Memory::QuickCache).layer(page.clone()),
+        );
+
+        let store = http_cache::MokaManager::new(http_cache::MokaCacheBuilder::new(1000).build());
+        let layer = http_cache_tower::HttpCacheLayer::new(store);
+        measure(
+            criterion,
+            &id("http-cache-tower"),
+            page,
+            layer.layer(page.clone()),
+        );
+
+        let store = tower_http_cache::prelude::InMemoryBackend::new(10_000);
+        let layer = tower_http_cache::prelude::CacheLayer::builder(store)
+            .ttl(Duration::from_secs(3600))
+            .respect_cache_control(true)
+            .build();
+        measure(
+            criterion,
+            &id("tower-http-cache"),
+            page,
+            layer.layer(page.clone()),
+        );
+
+        let layer = tower_resilience_cache::CacheLayer::builder()
+            .max_size(10_000)
+            .ttl(Duration::from_secs(3600))
+            .key_extractor(|request: &Request<Body>| {
+                (request.method().clone(), request.uri().clone())
+            });
+        let layer = layer.build().expect("valid");
+        measure(
+            criterion,
+            &id("tower-resilience-cache"),
+            page,
+            layer.layer(page.clone()),
+        );
+    }
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default().without_plots();
+    targets = hits
+}
+criterion_main!(benches);
