@@ -13,7 +13,7 @@ use crate::process::{Answer, Process, pace};
 use crate::world::World;
 
 /// `PROCESSES_ROUNDS` makes it longer: `./ci/soak` does.
-const ROUNDS: usize = 4;
+const ROUNDS: usize = 3;
 const CLIENTS: usize = 6;
 const ORDERS: usize = 4;
 const CHANGES: u64 = 4;
@@ -72,7 +72,9 @@ async fn whatever_is_killed_orders_are_placed_once_and_prices_are_seen_in_time()
     };
     for round in 0..rounds {
         let fault = Fault::of(round);
+        let some = world.payments.after(fastrand::usize(1..CLIENTS * ORDERS));
         let (reads, work) = (story.read_on(), story.work(round));
+        some.await;
         story.inject(fault, &mut world).await;
         // Whoever fails ends the test here.
         work.join_all().await;
@@ -185,13 +187,9 @@ impl Story {
         }
     }
 
-    /// Kills when an order has just been paid for, about to be committed or just committed; heals when some more requests have come to an end.
+    /// Kills, an order having just been paid for, which is about to be committed or just committed; heals when some more requests have come to an end.
     async fn inject(&self, fault: Fault, world: &mut World) {
         let moment = Duration::from_micros(fastrand::u64(..8000));
-        world
-            .payments
-            .after(fastrand::usize(1..CLIENTS * ORDERS - CLIENTS))
-            .await;
         tokio::time::sleep(moment).await;
         match fault {
             Fault::Shop(n) => self.shops[n].kill().await,

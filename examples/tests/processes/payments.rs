@@ -40,12 +40,14 @@ impl Payments {
         self.broken.store(true, Ordering::Relaxed);
     }
 
-    /// Waits until there are so many more.
-    pub(crate) async fn after(&self, charges: usize) {
+    /// Waits until there are so many more than when this was called.
+    pub(crate) fn after(&self, charges: usize) -> impl Future<Output = ()> + use<> {
         let until = *self.count.borrow() + charges;
         let mut count = self.count.subscribe();
-        let reached = count.wait_for(|count| *count >= until);
-        drop(within_reason(reached).await.unwrap());
+        async move {
+            let reached = count.wait_for(|count| *count >= until);
+            drop(within_reason(reached).await.unwrap());
+        }
     }
 
     /// Payments, and what was charged.
