@@ -156,13 +156,13 @@ fn judge(now: u64, before: Option<u64>) -> (Verdict, String) {
     let Some(before) = before else {
         return (Verdict::Unrecorded, "-".into());
     };
-    let change = now as f64 / before.max(1) as f64 - 1.0;
-    let verdict = match change {
-        _ if change > MAY_GROW => Verdict::Grown,
-        _ if change < -MAY_GROW => Verdict::Shrunk,
+    let (now, before) = (now as f64, before.max(1) as f64);
+    let verdict = match now {
+        _ if now > before * (1.0 + MAY_GROW) => Verdict::Grown,
+        _ if now < before * (1.0 - MAY_GROW) => Verdict::Shrunk,
         _ => Verdict::Same,
     };
-    (verdict, format!("{:+.1} %", 100.0 * change))
+    (verdict, format!("{:+.1} %", 100.0 * (now / before - 1.0)))
 }
 
 #[cfg(test)]
