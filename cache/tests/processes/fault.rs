@@ -1,9 +1,5 @@
 //! What is done to Redis and to the processes while they work.
 
-use testkit::server::Redis;
-
-use crate::link::Link;
-
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Fault {
     /// Redis is killed and started again, on its data.
@@ -35,24 +31,5 @@ const ALL: [Fault; 7] = [
 impl Fault {
     pub(crate) fn of(round: usize) -> Self {
         ALL[round % ALL.len()]
-    }
-
-    /// Does it, as far as Redis is concerned.
-    pub(crate) fn strike(self, redis: &mut Redis, link: &Link) {
-        match self {
-            Self::KillRedis => redis.restart().unwrap(),
-            Self::FlushAll => drop(redis.ask("FLUSHALL").unwrap()),
-            Self::LoseClock => drop(redis.ask("DEL story:clock").unwrap()),
-            Self::Pause => drop(redis.ask("CLIENT PAUSE 250 ALL").unwrap()),
-            Self::SlowLink => link.slow_down(),
-            Self::Cut => {
-                for kind in ["normal", "pubsub"] {
-                    redis
-                        .ask(&format!("CLIENT KILL TYPE {kind} SKIPME yes"))
-                        .unwrap();
-                }
-            }
-            Self::KillWorker => {}
-        }
     }
 }

@@ -1,4 +1,4 @@
-//! Four processes with one Redis, which is killed, emptied, slowed down and cut off, as they are: is anything served that was invalidated?
+//! Four processes with one Redis, or a cluster of three, which is killed, emptied, slowed down and cut off, as they are: is anything served that was invalidated?
 //!
 //! Each process reads and changes values at random, and writes down what it was served and when what it invalidated was done. A database that nobody disturbs says which version
 //! of a value is the newest. The checker looks for a value that is older than an invalidation that was done in the same process before the read began, or in any process `MAX_LAG` before.
@@ -9,6 +9,7 @@
 mod check;
 mod fault;
 mod link;
+mod servers;
 mod story;
 mod worker;
 
@@ -23,7 +24,20 @@ fn worker() {
 #[test]
 fn nothing_that_was_invalidated_is_served() {
     let rounds = std::env::var("CACHE_ROUNDS").map_or(50, |rounds| rounds.parse().unwrap());
-    let mut story = story::Story::begin();
+    let told = tell_story(servers::Servers::one(), rounds);
+    assert!(
+        told.hits > told.reads / 4,
+        "it is a cache, and not a way around one"
+    );
+}
+
+#[test]
+fn nothing_that_was_invalidated_is_served_with_a_cluster_either() {
+    tell_story(servers::Servers::cluster(), 7);
+}
+
+fn tell_story(servers: servers::Servers, rounds: usize) -> check::Told {
+    let mut story = story::Story::begin(servers);
     for round in 0..rounds {
         story.round(fault::Fault::of(round));
     }
@@ -34,8 +48,5 @@ fn nothing_that_was_invalidated_is_served() {
         "each round has so many operations"
     );
     assert!(told.changes * 8 >= told.reads, "a tenth of them invalidate");
-    assert!(
-        told.hits > told.reads / 4,
-        "it is a cache, and not a way around one"
-    );
+    told
 }

@@ -8,7 +8,7 @@ use testkit::server::Redis;
 
 use crate::check::{Checker, Line, Told};
 use crate::fault::Fault;
-use crate::link::Link;
+use crate::servers::Servers;
 use crate::worker::Work;
 
 /// How many processes there are.
@@ -17,8 +17,7 @@ const PROCESSES: usize = 4;
 const OPERATIONS: usize = 600;
 
 pub(crate) struct Story {
-    redis: Redis,
-    link: Link,
+    servers: Servers,
     database: Redis,
     processes: Vec<Process>,
     checker: Checker,
@@ -31,14 +30,12 @@ struct Process {
 }
 
 impl Story {
-    pub(crate) fn begin() -> Self {
-        let (redis, database) = (Redis::start().unwrap(), Redis::start().unwrap());
+    pub(crate) fn begin(servers: Servers) -> Self {
         let mut story = Self {
             processes: vec![],
             checker: Checker::default(),
-            link: Link::to(redis.address()),
-            redis,
-            database,
+            servers,
+            database: Redis::start().unwrap(),
         };
         story.processes = (0..PROCESSES).map(|_| story.process()).collect();
         story
@@ -48,7 +45,7 @@ impl Story {
     pub(crate) fn round(&mut self, fault: Fault) {
         tell(format_args!("{fault:?}: {}", self.checker.told));
         self.processes.iter_mut().for_each(Process::go);
-        fault.strike(&mut self.redis, &self.link);
+        self.servers.strike(fault);
         if fault == Fault::KillWorker {
             let new = self.process();
             let mut killed = std::mem::replace(&mut self.processes[0], new);
@@ -91,7 +88,7 @@ impl Story {
 
     fn process(&self) -> Process {
         let work = Work {
-            redis: self.link.url(),
+            redis: self.servers.url(),
             database: self.database.url(),
         };
         let mut child = Command::new(std::env::current_exe().unwrap())

@@ -76,15 +76,20 @@ impl Worker {
         let database = database.await.unwrap();
         // A small clock: it is read often here, and this is no optimized build.
         let l2 = RedisL2::builder("story").slot_bits(12);
-        let l2 = l2.open(&work.redis).unwrap();
-        let leases = RedisCoordinator::builder()
-            .lease(Duration::from_secs(1))
-            .wait(Duration::from_millis(500))
-            .patience(Duration::from_millis(100));
-        let level = SecondLevel::new(l2, Postcard)
+        let level = if work.redis.contains(',') {
+            let l2 = l2.open_cluster(work.redis.split(',')).await;
+            SecondLevel::new(l2.unwrap(), Postcard)
+        } else {
+            let leases = RedisCoordinator::builder()
+                .lease(Duration::from_secs(1))
+                .wait(Duration::from_millis(500))
+                .patience(Duration::from_millis(100));
+            SecondLevel::new(l2.open(&work.redis).unwrap(), Postcard)
+                .leases(leases.open(&work.redis).unwrap())
+        };
+        let level = level
             .max_lag(Duration::from_micros(MAX_LAG))
-            .compression(Compression::Lz4 { over: 8 })
-            .leases(leases.open(&work.redis).unwrap());
+            .compression(Compression::Lz4 { over: 8 });
         Self {
             cache: Cache::builder().slots(1 << 12).l2(level).build(),
             database,

@@ -117,6 +117,11 @@ impl RedisCluster {
         Ok(Self(nodes))
     }
 
+    /// The servers, to be treated one by one.
+    pub fn nodes(&mut self) -> &mut [Redis] {
+        &mut self.0
+    }
+
     /// The URL of each.
     #[must_use]
     pub fn urls(&self) -> Vec<String> {
