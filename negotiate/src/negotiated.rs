@@ -170,7 +170,7 @@ impl<F: Formats> Negotiated<F> {
 
     /// A response with the records of `rows`, as they come: at most a batch of them is in memory.
     ///
-    /// It is there when the first record is, or the end, or an error: what goes wrong before the head is sent is an error here, and can
+    /// It is there when the first batch is, or the end, or an error: what goes wrong before the head is sent is an error here, and can
     /// have a status. What goes wrong later breaks the body off, so that no client takes a part for the whole; [`NdJson`](crate::NdJson)
     /// can say so in a line instead. Bytes are sent in batches of 16 KiB, and earlier when the source has nothing more for now; no more
     /// is taken from it than the client reads. A collection that is ready at once has a `Content-Length`.
