@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use buttress_wire::fields::list;
+use buttress_wire::fields::{list, list_contains};
 use buttress_wire::lex::is_token;
 use http::header::{self, HeaderMap, HeaderName};
 use http::{Method, StatusCode, response};
@@ -97,13 +97,16 @@ pub(super) fn storable(
 ) -> Option<Verdict> {
     let stated = Stated::of(&head.headers, rules.audience, &rules.targets);
     let directives = &stated.directives;
-    let omitted = [&directives.no_cache, &directives.private].map(|scope| scope.fields());
-    let omitted = omitted.concat();
+    let mut omitted = directives.no_cache.fields().to_vec();
+    if stated.is_shared() {
+        omitted.extend_from_slice(directives.private.fields());
+    }
     if asked.method != Method::GET
         || asked.no_store
         || forbids(&stated, head.status)
-        || !is_complete(head.status)
+        || !is_for_others(head.status)
         || varies_by_anything(&head.headers)
+        || hides_what_it_varies_by(&head.headers, &omitted)
         || head.headers.contains_key(header::CONTENT_RANGE)
         || sets_cookie(&head.headers, &omitted, rules)
         || is_personal(asked, &stated, rules)
@@ -134,6 +137,12 @@ fn forbids(stated: &Stated, status: StatusCode) -> bool {
 /// `*`, and what is no field name: nobody knows what it varies by (4.1).
 fn varies_by_anything(headers: &HeaderMap) -> bool {
     list(headers, header::VARY).any(|name| name == b"*" || !is_token(name))
+}
+
+/// Without its `Vary` a response would be for everybody.
+fn hides_what_it_varies_by(headers: &HeaderMap, omitted: &[HeaderName]) -> bool {
+    headers.contains_key(header::VARY)
+        && (omitted.contains(&header::VARY) || list_contains(headers, header::CONNECTION, "vary"))
 }
 
 fn sets_cookie(headers: &HeaderMap, omitted: &[HeaderName], rules: &Rules) -> bool {
@@ -189,11 +198,14 @@ pub(super) fn has_validator(headers: &HeaderMap) -> bool {
     headers.contains_key(header::ETAG) || headers.contains_key(header::LAST_MODIFIED)
 }
 
-/// A final status whose meaning is in the response itself: neither a part nor an update of another one.
-fn is_complete(status: StatusCode) -> bool {
+/// A final status whose meaning is in the response itself: neither a part nor an update of another one, not about a condition, a range or an expectation of the
+/// one request that it answers, and none of those that are not to be stored (RFC 6585).
+fn is_for_others(status: StatusCode) -> bool {
     !status.is_informational()
-        && status != StatusCode::PARTIAL_CONTENT
-        && status != StatusCode::NOT_MODIFIED
+        && !matches!(
+            status.as_u16(),
+            206 | 304 | 412 | 416 | 417 | 428 | 429 | 431 | 511
+        )
 }
 
 /// RFC 9110, section 15.1, without 206.
@@ -330,6 +342,9 @@ mod tests {
         };
         let response = [control("max-age=60, private"), ("set-cookie", "a=1")];
         assert!(verdict(&[BEARER], 200, &response, &rules).is_some());
+        let named = [control("max-age=60, private=\"set-cookie\", no-cache=x-a")];
+        let verdict = verdict(&[], 200, &named, &rules).unwrap();
+        assert_eq!(verdict.omitted, ["x-a"], "3.1: all else is stored");
         assert!(!judge(200, &[control("max-age=60, no-store")], &rules));
         assert!(!judge(200, &[control("s-maxage=60")], &rules));
     }
@@ -358,6 +373,7 @@ mod tests {
             (999, true),
             (206, false),
             (304, false),
+            (416, false),
         ] {
             assert_eq!(
                 judge(status, &[FRESH], &Rules::default()),
@@ -365,6 +381,28 @@ mod tests {
                 "{status}"
             );
         }
+    }
+
+    /// RFC 6585, 3 to 6; RFC 9110, 15.5.13, 15.5.17 and 15.5.18.
+    #[test]
+    fn what_is_about_one_request_or_never_to_be_stored_is_not() {
+        for status in [412, 416, 417, 428, 429, 431, 511] {
+            assert!(!judge(status, &[FRESH], &Rules::default()), "{status}");
+            let must = control("max-age=60, must-understand");
+            assert!(!judge(status, &[must], &Rules::default()), "{status}");
+        }
+    }
+
+    /// RFC 9111, 3.1, 4.1 and 5.2.2.4.
+    #[test]
+    fn nobody_is_to_forget_what_a_response_varies_by() {
+        let vary = ("vary", "accept");
+        for control in ["max-age=60, no-cache=\"vary\"", "max-age=60, private=Vary"] {
+            check(&[], &[("cache-control", control), vary], false);
+            check(&[], &[("cache-control", control)], true);
+        }
+        check(&[], &[FRESH, vary, ("connection", "close, Vary")], false);
+        check(&[], &[FRESH, vary, ("connection", "close")], true);
     }
 
     /// RFC 9111, 5.2.2.3.
