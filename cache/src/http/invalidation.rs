@@ -292,6 +292,15 @@ mod tests {
         assert_eq!(two, groups_of(&["\"a\"", "\"b\""], b"o"));
         assert_ne!(two, groups_of(&["\"a\", \"b\""], b"p"));
         assert_ne!(groups_of(&["\"A\""], b"o"), groups_of(&["\"a\""], b"o"));
+        let name = |n| format!("\"{n:0>32}\"");
+        let most: Vec<_> = (0..128).map(name).collect();
+        let line = HeaderValue::try_from(most.join(", ")).unwrap();
+        let all = HeaderMap::from_iter([(CACHE_GROUPS, line)]);
+        assert_eq!(
+            groups(&all, b"o").len(),
+            128,
+            "what everybody has to support"
+        );
         for invalid in ["a", "\"a\", b", "1", "(\"a\")", "\"a", ""] {
             assert!(groups_of(&[invalid], b"o").is_empty(), "{invalid}");
         }

@@ -21,6 +21,7 @@ mod collapse;
 mod range;
 #[cfg(feature = "redis")]
 mod redis;
+mod rules;
 #[cfg(feature = "test-util")]
 mod shared;
 mod stale;
