@@ -18,6 +18,7 @@ use tower::{Layer, Service, service_fn};
 
 mod choosing;
 mod collapse;
+mod document;
 mod range;
 #[cfg(feature = "redis")]
 mod redis;
