@@ -113,11 +113,14 @@ pub(super) fn storable(
     {
         return None;
     }
-    let lifetime = arrival
-        .ttl
-        .or_else(|| lifetime(head, &stated, rules, arrival.time))?;
+    let lifetime = match arrival.ttl {
+        Some(ttl) => Some(ttl),
+        None => lifetime(head, &stated, rules, arrival.time)?,
+    };
+    // Who says nothing of reuse does not say that there is a time after it.
+    let stale = lifetime.map_or(StaleRules::default(), |_| rules.stale);
     let initial_age = initial_age(&head.headers, arrival.time, arrival.delay);
-    let policy = Policy::new(&stated, initial_age, lifetime, rules.stale);
+    let policy = Policy::new(&stated, initial_age, lifetime.unwrap_or_default(), stale);
     is_useful(&policy, &head.headers).then_some(Verdict { policy, omitted })
 }
 
@@ -160,25 +163,23 @@ fn is_personal(asked: &Asked, stated: &Stated, rules: &Rules) -> bool {
     stated.is_shared() && is_owned && !is_given
 }
 
-/// What the response says; else what may be guessed, which is for some statuses and for `public` (4.2.2). What has a validator
-/// can be stored without a lifetime: it is validated before each use.
+/// What the response says; else what may be guessed, which is for some statuses and for `public` (4.2.2). The outer `None` is for what may not be stored; the inner
+/// one for what may, but without a lifetime: if it has a validator, it is validated before each use.
 fn lifetime(
     head: &response::Parts,
     stated: &Stated,
     rules: &Rules,
     response_time: SystemTime,
-) -> Option<Duration> {
+) -> Option<Option<Duration>> {
     let headers = &head.headers;
-    stated.lifetime(headers, response_time).or_else(|| {
-        let may_guess = stated.directives.public || is_heuristically_cacheable(head.status);
-        let guess = || heuristic(headers, response_time, rules.heuristic?);
-        let default = || {
-            rules
-                .default_ttl
-                .filter(|_| is_heuristically_cacheable(head.status))
-        };
-        may_guess.then(|| guess().or_else(default).unwrap_or_default())
-    })
+    let explicit = stated.lifetime(headers, response_time);
+    if explicit.is_some() {
+        return Some(explicit);
+    }
+    let is_cacheable = is_heuristically_cacheable(head.status);
+    let guess = || heuristic(headers, response_time, rules.heuristic?);
+    let default = || rules.default_ttl.filter(|_| is_cacheable);
+    (stated.directives.public || is_cacheable).then(|| guess().or_else(default))
 }
 
 /// Whether a response says itself how long it is fresh.
@@ -424,6 +425,41 @@ mod tests {
         assert!(!judge(500, &[], &rules));
         assert!(!judge(200, &[control("max-age=0")], &rules));
         assert!(!judge(200, &[control("no-store")], &rules));
+    }
+
+    /// RFC 9111, 4.2.4; RFC 5861.
+    #[test]
+    fn what_says_nothing_of_reuse_is_not_used_stale_by_choice() {
+        let secs = Duration::from_secs;
+        let rules = Rules {
+            stale: StaleRules {
+                while_revalidating: secs(10),
+                if_error: secs(3600),
+            },
+            ..Rules::default()
+        };
+        let windows = |response: &[(&str, &str)]| {
+            let policy = verdict(&[], 200, response, &rules)?.policy;
+            Some((
+                policy.while_revalidating.as_secs(),
+                policy.if_error.as_secs(),
+            ))
+        };
+        for (response, expected) in [
+            (&[][..], None),
+            (&[control("public")], None),
+            (&[ETAG], Some((0, 0))),
+            // It never was fresh, and is there for when the origin fails.
+            (&[control("max-age=0"), ETAG], Some((0, 3600))),
+            (&[control("max-age=1")], Some((10, 3600))),
+            (
+                &[control("max-age=0, stale-while-revalidate=5")],
+                Some((5, 3600)),
+            ),
+            (&[control("stale-if-error=5")], Some((0, 5))),
+        ] {
+            assert_eq!(windows(response), expected, "{response:?}");
+        }
     }
 
     /// RFC 9111, 4.2.2.

@@ -577,3 +577,35 @@ async fn nothing_of_another_origin_is_taken() {
         }
     }
 }
+
+/// RFC 9111, 4.2.4: a choice of the owner is for what becomes stale, and not for what was never said to be fresh.
+#[tokio::test(start_paused = true)]
+async fn what_says_nothing_of_reuse_is_never_used_again() {
+    let window = Duration::from_secs(60);
+    let set = |layer: HttpCacheLayer| {
+        let layer = layer.stale_if_error(window).stale_while_revalidate(window);
+        layer.heuristic(window)
+    };
+    for fields in [
+        &[][..],
+        &[("content-type", "text/html")],
+        &[("cache-control", "public")],
+    ] {
+        let test = with(set);
+        test.answers(move |_| text("old", fields));
+        assert!(
+            !test
+                .get("/a")
+                .await
+                .field("cache-status")
+                .contains("stored")
+        );
+        test.answers(|_| answer(503, "failed", &[]));
+        let seen = test.get("/a").await;
+        assert_eq!(
+            (seen.outcome(), seen.head.status.as_u16()),
+            (MISS, 503),
+            "{fields:?}"
+        );
+    }
+}
