@@ -179,6 +179,8 @@ mod tests {
             ("max-stale=5", 15, Stale),
             ("max-stale=5", 16, Validate(Response)),
             ("max-stale=5, max-age=12", 13, Validate(Request)),
+            ("max-stale=5, max-age=60", 12, Stale),
+            ("max-age=60", 12, Validate(Response)),
             ("max-stale=a", 11, Validate(Response)),
         ] {
             check(field, &policy(), age, expected);

@@ -1,5 +1,6 @@
 //! What the cache did with a request, for people and for programs (RFC 9211).
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 use http::StatusCode;
@@ -103,6 +104,16 @@ impl Told<'_> {
     }
 }
 
+/// A cache's name, a token of HTTP, as a structured token, or a string if it does not begin as such a one (RFC 9651, 3.3.4; RFC 9211, 2).
+pub(super) fn name(token: &str) -> Cow<'_, str> {
+    if token.starts_with(|first: char| first.is_ascii_alphabetic() || first == '*') {
+        return token.into();
+    }
+    let mut string = String::new();
+    push_string(&mut string, token);
+    string.into()
+}
+
 /// As a structured string (RFC 9651, 4.1.6); what cannot be in one becomes a question mark.
 fn push_string(line: &mut String, text: &str) {
     line.push('"');
@@ -191,6 +202,22 @@ mod tests {
             full,
             "shop; fwd=stale; fwd-status=304; stored; collapsed; ttl=-5; key=\"http://h/\\\"\\\\?\"; detail=why",
         );
+    }
+
+    #[test]
+    fn a_name_is_a_structured_token_or_string() {
+        for (token, expected) in [
+            ("shop", "shop"),
+            ("*", "*"),
+            ("Shop.example", "Shop.example"),
+            ("1st", "\"1st\""),
+            ("-x", "\"-x\""),
+        ] {
+            assert_eq!(name(token), expected);
+            let line = Told::default().line(&name(token));
+            let parsed: Result<sfv::List, _> = sfv::Parser::new(line.as_bytes()).parse();
+            assert_eq!(parsed.unwrap().len(), 1, "{token}");
+        }
     }
 
     #[test]

@@ -15,18 +15,17 @@ pub(crate) fn pass_on(headers: &mut HeaderMap, version: Version, uri: &Uri, clie
     strip_hop_by_hop(headers);
     // The server answers it as soon as the body is wanted.
     headers.remove(EXPECT);
-    // In HTTP/2 the host is in the target.
-    if !headers.contains_key(HOST)
-        && let Some(host) = uri.authority()
+    // In HTTP/2 the host is in the target; where it is in both, the target's counts (RFC 9112, 3.2.2).
+    if let Some(host) = uri.authority()
         && let Ok(host) = HeaderValue::from_str(host.as_str())
     {
         headers.insert(HOST, host);
     }
+    // Whatever a client says here: an upstream may make its links of it, and they are stored for others.
     if let Some(host) = headers.get(HOST).cloned() {
-        headers.entry(FORWARDED_HOST).or_insert(host);
+        headers.insert(FORWARDED_HOST, host);
     }
-    let proto = HeaderValue::from_static("http");
-    headers.entry(FORWARDED_PROTO).or_insert(proto);
+    headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
     if let Ok(client) = HeaderValue::from_str(&client.ip().to_string()) {
         headers.append(FORWARDED_FOR, client);
     }
@@ -36,6 +35,14 @@ pub(crate) fn pass_on(headers: &mut HeaderMap, version: Version, uri: &Uri, clie
         "1.1 gateway"
     };
     headers.append(VIA, HeaderValue::from_static(via));
+}
+
+/// Whether it is said once for which host a request is; by HTTP/1.0 and in HTTP/2 it need not be in a field (RFC 9112, 3.2).
+pub(crate) fn has_one_host(headers: &HeaderMap, version: Version) -> bool {
+    match headers.get_all(HOST).iter().count() {
+        0 => version != Version::HTTP_11,
+        lines => lines == 1,
+    }
 }
 
 #[cfg(test)]
@@ -51,6 +58,8 @@ mod tests {
             ("x-mine", "1"),
             ("expect", "100-continue"),
             ("x-forwarded-for", "192.0.2.1"),
+            ("x-forwarded-host", "evil.example"),
+            ("x-forwarded-proto", "gopher"),
         ] {
             headers.append(name, HeaderValue::from_static(value));
         }
@@ -63,10 +72,32 @@ mod tests {
         );
         let all = |name: &str| -> Vec<_> { headers.get_all(name).iter().collect() };
         assert_eq!(all("host"), ["shop.example"]);
+        assert_eq!(all("x-forwarded-host"), ["shop.example"]);
+        assert_eq!(all("x-forwarded-proto"), ["http"]);
         assert_eq!(all("x-forwarded-for"), ["192.0.2.1", "127.0.0.1"]);
         assert_eq!(all("via"), ["1.1 gateway"]);
         for gone in ["connection", "x-mine", "expect"] {
             assert!(!headers.contains_key(gone), "{gone}");
+        }
+    }
+
+    #[test]
+    fn the_host_is_that_of_the_target_and_said_once() {
+        let mut headers = HeaderMap::from_iter([(HOST, HeaderValue::from_static("evil"))]);
+        let target = Uri::from_static("http://shop.example/a");
+        let client = ([127, 0, 0, 1], 4000).into();
+        pass_on(&mut headers, Version::HTTP_11, &target, client);
+        assert_eq!(headers[HOST], "shop.example");
+        assert!(has_one_host(&headers, Version::HTTP_11));
+        headers.append(HOST, HeaderValue::from_static("evil"));
+        assert!(!has_one_host(&headers, Version::HTTP_11));
+        headers.remove(HOST);
+        for (version, expected) in [
+            (Version::HTTP_10, true),
+            (Version::HTTP_11, false),
+            (Version::HTTP_2, true),
+        ] {
+            assert_eq!(has_one_host(&headers, version), expected);
         }
     }
 }

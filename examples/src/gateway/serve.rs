@@ -115,8 +115,12 @@ async fn answer(
         Ok(response) => return Ok(response),
         Err(request) => request,
     };
+    // A tunnel to wherever a client likes is what a forward proxy gives. This one stands before its upstreams, and supports it for none (RFC 9110, 9.3.6).
     if request.method() == Method::CONNECT {
-        return Ok(status(StatusCode::METHOD_NOT_ALLOWED));
+        return Ok(status(StatusCode::NOT_IMPLEMENTED));
+    }
+    if !head::has_one_host(request.headers(), request.version()) {
+        return Ok(status(StatusCode::BAD_REQUEST));
     }
     if tunnel::is_wanted(&request)
         && let Some(route) = gateway.routes.find(request.uri().path())

@@ -36,9 +36,8 @@ impl Errand {
         let mut is_stored = false;
         match confirms {
             Confirms::This => (stored, is_stored) = self.freshen(&stored, &candidate.key, head),
-            Confirms::Unchanged => {}
-            // The origin contradicts itself; nobody else is to be answered with it.
-            Confirms::Other => remove(&self.shared.cache, &candidate.key),
+            // It cannot be renewed, or the origin contradicts itself: the next one asks for the whole.
+            Confirms::Unchanged | Confirms::Other => remove(&self.shared.cache, &candidate.key),
         }
         self.release(is_stored.then_some(&*stored));
         let told = Told {
@@ -68,8 +67,8 @@ impl Errand {
         });
     }
 
-    /// A stored response with what a 304 says, and whether it is in the store.
-    fn freshen(
+    /// A stored response with what a 304, or a `HEAD`, says of it, and whether it is in the store.
+    pub(super) fn freshen(
         &self,
         stored: &Arc<Stored>,
         key: &Arc<[u8]>,
