@@ -257,15 +257,15 @@ fn split_token(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 
 /// Where `wanted` first stands outside a quoted string.
 fn find_unquoted(bytes: &[u8], wanted: u8) -> Option<usize> {
-    let mut at = 0;
-    while let Some(byte) = bytes.get(at) {
-        match *byte {
-            b'"' => at += 1 + skip_quoted(&bytes[at + 1..]),
-            byte if byte == wanted => return Some(at),
-            _ => at += 1,
+    let stops = |byte: &u8| *byte == wanted || *byte == b'"';
+    let mut from = 0;
+    loop {
+        let at = from + bytes.get(from..)?.iter().position(stops)?;
+        if bytes[at] == wanted {
+            return Some(at);
         }
+        from = at + 1 + skip_quoted(&bytes[at + 1..]);
     }
-    None
 }
 
 /// How many bytes of `inside` belong to the quoted string it starts in, its closing quote included.

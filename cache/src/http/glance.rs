@@ -19,6 +19,8 @@ const CONDITION: u8 = 2;
 const RANGE: u8 = 4;
 /// What is none of a cache's business.
 const BEYOND: u8 = 8;
+const AUTHORIZATION: u8 = 16;
+const COOKIE: u8 = 32;
 
 impl<'a> Glance<'a> {
     pub(super) fn at(parts: &'a request::Parts) -> Self {
@@ -42,6 +44,14 @@ impl<'a> Glance<'a> {
         self.seen & RANGE != 0
     }
 
+    pub(super) fn has_authorization(&self) -> bool {
+        self.seen & AUTHORIZATION != 0
+    }
+
+    pub(super) fn has_cookie(&self) -> bool {
+        self.seen & COOKIE != 0
+    }
+
     /// Whether it is to change the protocol, or has conditions that only the origin can judge (RFC 9110, 13.1.1 and 13.1.4).
     pub(super) fn is_beyond(&self) -> bool {
         self.seen & BEYOND != 0
@@ -53,6 +63,8 @@ fn kind(name: &HeaderName) -> u8 {
         "cache-control" | "pragma" => CONTROL,
         "if-none-match" | "if-modified-since" => CONDITION,
         "range" => RANGE,
+        "authorization" => AUTHORIZATION,
+        "cookie" => COOKIE,
         "if-match" | "if-unmodified-since" | "upgrade" => BEYOND,
         _ => 0,
     }
@@ -75,6 +87,8 @@ mod tests {
                 glance.is_conditional(),
                 glance.has_range(),
                 glance.is_beyond(),
+                glance.has_authorization(),
+                glance.has_cookie(),
             ];
             kinds.iter().position(|is| *is)
         };
@@ -87,6 +101,8 @@ mod tests {
             ("if-match", Some(3)),
             ("if-unmodified-since", Some(3)),
             ("upgrade", Some(3)),
+            ("authorization", Some(4)),
+            ("cookie", Some(5)),
             ("if-range", None),
             ("host", None),
         ] {

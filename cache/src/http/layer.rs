@@ -16,6 +16,7 @@ use super::query::Params;
 use super::refresh::{Detached, Inline};
 use super::service::HttpCache;
 use super::settings::Shared;
+use super::status::Lines;
 use super::stored::CachedResponse;
 use crate::{Cache, Depth};
 
@@ -270,7 +271,10 @@ impl<M> HttpCacheLayer<M> {
             buttress_wire::lex::is_token(name.as_bytes()),
             "a cache's name is a token"
         );
-        self.set(|shared| shared.marks.name = name.into())
+        self.set(|shared| {
+            shared.marks.name = name.into();
+            shared.lines = Lines::of(name);
+        })
     }
 
     /// Whether responses also tell in `X-Cache`: `HIT-MEMORY`, `HIT-REDIS`, `STALE`, `REVALIDATED`, `COLLAPSED`, `MISS`, `BYPASS`. Default: no.
