@@ -4,20 +4,22 @@ use std::net::SocketAddr;
 
 use buttress_wire::fields::strip_hop_by_hop;
 use http::header::{EXPECT, HOST, HeaderName, VIA};
-use http::{HeaderMap, HeaderValue, Uri, Version};
+use http::request::Parts;
+use http::{HeaderValue, Version};
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// For the upstream: without what was said to us only, and with who asks.
-pub(crate) fn pass_on(headers: &mut HeaderMap, version: Version, uri: &Uri, client: SocketAddr) {
+pub(crate) fn pass_on(parts: &mut Parts, client: HeaderValue) {
+    let headers = &mut parts.headers;
     strip_hop_by_hop(headers);
     // The server answers it as soon as the body is wanted.
     headers.remove(EXPECT);
     // In HTTP/2 the host is in the target.
     if !headers.contains_key(HOST)
-        && let Some(host) = uri.authority()
+        && let Some(host) = parts.uri.authority()
         && let Ok(host) = HeaderValue::from_str(host.as_str())
     {
         headers.insert(HOST, host);
@@ -27,10 +29,8 @@ pub(crate) fn pass_on(headers: &mut HeaderMap, version: Version, uri: &Uri, clie
     }
     let proto = HeaderValue::from_static("http");
     headers.entry(FORWARDED_PROTO).or_insert(proto);
-    if let Ok(client) = HeaderValue::from_str(&client.ip().to_string()) {
-        headers.append(FORWARDED_FOR, client);
-    }
-    let via = if version == Version::HTTP_2 {
+    headers.append(FORWARDED_FOR, client);
+    let via = if parts.version == Version::HTTP_2 {
         "2 gateway"
     } else {
         "1.1 gateway"
@@ -38,8 +38,16 @@ pub(crate) fn pass_on(headers: &mut HeaderMap, version: Version, uri: &Uri, clie
     headers.append(VIA, HeaderValue::from_static(via));
 }
 
+/// As it is told of, to be told of each request of its connection.
+pub(crate) fn told(client: SocketAddr) -> HeaderValue {
+    let address = HeaderValue::from_str(&client.ip().to_string());
+    address.expect("an address is visible ASCII")
+}
+
 #[cfg(test)]
 mod tests {
+    use http::{HeaderMap, Request};
+
     use super::*;
 
     #[test]
@@ -54,13 +62,10 @@ mod tests {
         ] {
             headers.append(name, HeaderValue::from_static(value));
         }
-        let client = ([127, 0, 0, 1], 4000).into();
-        pass_on(
-            &mut headers,
-            Version::HTTP_11,
-            &Uri::from_static("/"),
-            client,
-        );
+        let (mut parts, ()) = Request::new(()).into_parts();
+        parts.headers = headers;
+        pass_on(&mut parts, told(([127, 0, 0, 1], 4000).into()));
+        let headers = parts.headers;
         let all = |name: &str| -> Vec<_> { headers.get_all(name).iter().collect() };
         assert_eq!(all("host"), ["shop.example"]);
         assert_eq!(all("x-forwarded-for"), ["192.0.2.1", "127.0.0.1"]);
