@@ -123,12 +123,15 @@ impl Errand {
             let is_of_use = has_validator(stale.recorded.headers());
             return Vec::from_iter(is_of_use.then_some(own));
         }
+        let Some(known) = &self.variants else {
+            return Vec::new();
+        };
         // A client that asks about what it has itself is to be told of that.
         if self.parts.method != Method::GET || is_conditional(&self.parts.headers) {
             return Vec::new();
         }
-        let keys = self.variants.iter().flat_map(|known| &known.keys);
         let now = Instant::now();
+        let keys = known.keys.iter();
         keys.take(MAX_TAGS)
             .filter_map(|key| {
                 let stored = peek(&self.shared.cache, key, now)?;
