@@ -19,7 +19,9 @@ const CONDITION: u8 = 2;
 const RANGE: u8 = 4;
 /// What is none of a cache's business.
 const BEYOND: u8 = 8;
-const HOSTS: u8 = 16;
+const AUTHORIZATION: u8 = 16;
+const COOKIE: u8 = 32;
+const HOSTS: u8 = 64;
 
 impl<'a> Glance<'a> {
     pub(super) fn at(parts: &'a request::Parts) -> Self {
@@ -49,6 +51,14 @@ impl<'a> Glance<'a> {
         self.seen & RANGE != 0
     }
 
+    pub(super) fn has_authorization(&self) -> bool {
+        self.seen & AUTHORIZATION != 0
+    }
+
+    pub(super) fn has_cookie(&self) -> bool {
+        self.seen & COOKIE != 0
+    }
+
     /// Whether it is to change the protocol, has conditions that only the origin can judge (RFC 9110, 13.1.1 and 13.1.4), or names two hosts, of which the key
     /// has one, and the origin may take the other (RFC 9112, 3.2).
     pub(super) fn is_beyond(&self) -> bool {
@@ -61,6 +71,8 @@ fn kind(name: &HeaderName) -> u8 {
         "cache-control" | "pragma" => CONTROL,
         "if-none-match" | "if-modified-since" => CONDITION,
         "range" => RANGE,
+        "authorization" => AUTHORIZATION,
+        "cookie" => COOKIE,
         "if-match" | "if-unmodified-since" | "upgrade" => BEYOND,
         "host" => HOSTS,
         _ => 0,
@@ -106,6 +118,8 @@ mod tests {
                 glance.is_conditional(),
                 glance.has_range(),
                 glance.is_beyond(),
+                glance.has_authorization(),
+                glance.has_cookie(),
             ];
             kinds.iter().position(|is| *is)
         };
@@ -118,6 +132,8 @@ mod tests {
             ("if-match", Some(3)),
             ("if-unmodified-since", Some(3)),
             ("upgrade", Some(3)),
+            ("authorization", Some(4)),
+            ("cookie", Some(5)),
             ("if-range", None),
             ("host", None),
             ("accept", None),

@@ -16,7 +16,7 @@ use super::query::Params;
 use super::refresh::{Detached, Inline};
 use super::service::HttpCache;
 use super::settings::Shared;
-use super::status;
+use super::status::{self, Lines};
 use super::stored::CachedResponse;
 use crate::{Cache, Depth};
 
@@ -271,7 +271,11 @@ impl<M> HttpCacheLayer<M> {
             buttress_wire::lex::is_token(name.as_bytes()),
             "a cache's name is a token"
         );
-        self.set(|shared| shared.marks.name = status::name(name).into())
+        let name = status::name(name);
+        self.set(|shared| {
+            shared.lines = Lines::of(&name);
+            shared.marks.name = name.into();
+        })
     }
 
     /// Whether responses also tell in `X-Cache`: `HIT-MEMORY`, `HIT-REDIS`, `STALE`, `REVALIDATED`, `COLLAPSED`, `MISS`, `BYPASS`. Default: no.

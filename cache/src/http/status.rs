@@ -65,6 +65,36 @@ pub(super) struct Told<'a> {
     pub(super) detail: Option<&'static str>,
 }
 
+/// What one cache tells of requests that it forwards, in its own words: made once, and most have nothing to add.
+#[derive(Clone, Debug)]
+pub(super) struct Lines {
+    passed: [HeaderValue; Forwarded::ALL.len()],
+    stored: [HeaderValue; Forwarded::ALL.len()],
+}
+
+impl Lines {
+    /// Of the cache of this name.
+    pub(super) fn of(name: &str) -> Self {
+        let line = |why, stored| {
+            let told = Told {
+                why: Some(why),
+                stored,
+                ..Told::default()
+            };
+            told.line(name)
+        };
+        Self {
+            passed: Forwarded::ALL.map(|why| line(why, false)),
+            stored: Forwarded::ALL.map(|why| line(why, true)),
+        }
+    }
+
+    pub(super) fn forwarded(&self, why: Forwarded, stored: bool) -> HeaderValue {
+        let lines = if stored { &self.stored } else { &self.passed };
+        lines[why as usize].clone()
+    }
+}
+
 impl Told<'_> {
     /// The member for the cache `name`, a token.
     pub(super) fn line(&self, name: &str) -> HeaderValue {
@@ -142,6 +172,17 @@ impl CacheOutcome {
 }
 
 impl Forwarded {
+    /// Each at its own place.
+    const ALL: [Self; 7] = [
+        Self::Bypass,
+        Self::Method,
+        Self::Partial,
+        Self::Request,
+        Self::Stale,
+        Self::UriMiss,
+        Self::VaryMiss,
+    ];
+
     fn token(self) -> &'static str {
         match self {
             Self::Bypass => "bypass",
@@ -217,6 +258,21 @@ mod tests {
             let line = Told::default().line(&name(token));
             let parsed: Result<sfv::List, _> = sfv::Parser::new(line.as_bytes()).parse();
             assert_eq!(parsed.unwrap().len(), 1, "{token}");
+        }
+    }
+
+    #[test]
+    fn lines_are_made_once_and_say_the_same() {
+        let lines = Lines::of("shop");
+        for why in Forwarded::ALL {
+            for stored in [false, true] {
+                let told = Told {
+                    why: Some(why),
+                    stored,
+                    ..Told::default()
+                };
+                assert_eq!(lines.forwarded(why, stored), told.line("shop"));
+            }
         }
     }
 

@@ -8,9 +8,10 @@ use buttress_wire::lex::is_token;
 use http::header::{self, HeaderMap, HeaderName};
 use http::{Method, StatusCode, response};
 
-use super::directives::Directives;
 use super::freshness::{Audience, Stated, heuristic, initial_age};
+use super::glance::Glance;
 use super::policy::{Policy, StaleRules};
+use super::reuse::Wish;
 use super::targeted::CDN_CACHE_CONTROL;
 
 /// What is known of a request when its response comes back.
@@ -23,20 +24,23 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    pub(super) fn of(method: &Method, headers: &HeaderMap) -> Self {
+    pub(super) fn by(request: &Glance<'_>, wish: &Wish) -> Self {
         Self {
-            method: method.clone(),
-            has_authorization: headers.contains_key(header::AUTHORIZATION),
-            has_cookie: headers.contains_key(header::COOKIE),
-            no_store: Directives::of(headers).no_store,
+            method: request.parts.method.clone(),
+            has_authorization: request.has_authorization(),
+            has_cookie: request.has_cookie(),
+            no_store: wish.is_no_store(),
         }
     }
-}
 
-impl Asked {
     /// Of nobody in particular.
     pub(super) fn by_anybody() -> Self {
-        Self::of(&Method::GET, &HeaderMap::new())
+        Self {
+            method: Method::GET,
+            has_authorization: false,
+            has_cookie: false,
+            no_store: false,
+        }
     }
 }
 
@@ -88,12 +92,12 @@ pub(super) struct Verdict {
     pub(super) omitted: Vec<HeaderName>,
 }
 
-/// How a response may be stored; `None` for one that may not, or that nobody could use.
+/// How a response may be stored; `None` for one that may not, or that nobody could use. When it came is asked only of those that may be.
 pub(super) fn storable(
     asked: &Asked,
     head: &response::Parts,
     rules: &Rules,
-    arrival: Arrival,
+    arrival: impl FnOnce() -> Arrival,
 ) -> Option<Verdict> {
     let stated = Stated::of(&head.headers, rules.audience, &rules.targets);
     let directives = &stated.directives;
@@ -113,6 +117,7 @@ pub(super) fn storable(
     {
         return None;
     }
+    let arrival = arrival();
     let lifetime = match arrival.ttl {
         Some(ttl) => Some(ttl),
         None => lifetime(head, &stated, rules, arrival.time)?,
@@ -243,8 +248,9 @@ mod tests {
         for (name, value) in request {
             asked = asked.header(*name, *value);
         }
-        let asked = asked.body(()).unwrap();
-        let asked = Asked::of(asked.method(), asked.headers());
+        let (asked, ()) = asked.body(()).unwrap().into_parts();
+        let asked = Glance::at(&asked);
+        let asked = Asked::by(&asked, &Wish::at(&asked));
         let mut head = Response::builder().status(status);
         for (name, value) in response {
             head = head.header(*name, *value);
@@ -255,7 +261,7 @@ mod tests {
             delay: Duration::ZERO,
             ttl: None,
         };
-        storable(&asked, &head, rules, arrival)
+        storable(&asked, &head, rules, || arrival)
     }
 
     fn judge(status: u16, response: &[(&str, &str)], rules: &Rules) -> bool {

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use buttress_wire::key::with_buffer;
 use http::header::HeaderMap;
 use tokio::time::Instant;
 
-use super::key::with_buffer;
 use super::query::SearchRule;
 use super::stored::{CachedResponse, Kind, Stored};
 use super::variants::{Normalize, Variants, is_variant, says, write_variant};

@@ -4,19 +4,21 @@ use std::net::SocketAddr;
 
 use buttress_wire::fields::strip_hop_by_hop;
 use http::header::{EXPECT, HOST, HeaderName, VIA};
-use http::{HeaderMap, HeaderValue, Uri, Version};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Version};
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// For the upstream: without what was said to us only, and with who asks.
-pub(crate) fn pass_on(headers: &mut HeaderMap, version: Version, uri: &Uri, client: SocketAddr) {
+pub(crate) fn pass_on(parts: &mut Parts, client: HeaderValue) {
+    let headers = &mut parts.headers;
     strip_hop_by_hop(headers);
     // The server answers it as soon as the body is wanted.
     headers.remove(EXPECT);
     // In HTTP/2 the host is in the target; where it is in both, the target's counts (RFC 9112, 3.2.2).
-    if let Some(host) = uri.authority()
+    if let Some(host) = parts.uri.authority()
         && let Ok(host) = HeaderValue::from_str(host.as_str())
     {
         headers.insert(HOST, host);
@@ -26,10 +28,8 @@ pub(crate) fn pass_on(headers: &mut HeaderMap, version: Version, uri: &Uri, clie
         headers.insert(FORWARDED_HOST, host);
     }
     headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
-    if let Ok(client) = HeaderValue::from_str(&client.ip().to_string()) {
-        headers.append(FORWARDED_FOR, client);
-    }
-    let via = if version == Version::HTTP_2 {
+    headers.append(FORWARDED_FOR, client);
+    let via = if parts.version == Version::HTTP_2 {
         "2 gateway"
     } else {
         "1.1 gateway"
@@ -45,8 +45,16 @@ pub(crate) fn has_one_host(headers: &HeaderMap, version: Version) -> bool {
     }
 }
 
+/// As it is told of, to be told of each request of its connection.
+pub(crate) fn told(client: SocketAddr) -> HeaderValue {
+    let address = HeaderValue::from_str(&client.ip().to_string());
+    address.expect("an address is visible ASCII")
+}
+
 #[cfg(test)]
 mod tests {
+    use http::Request;
+
     use super::*;
 
     #[test]
@@ -63,13 +71,10 @@ mod tests {
         ] {
             headers.append(name, HeaderValue::from_static(value));
         }
-        let client = ([127, 0, 0, 1], 4000).into();
-        pass_on(
-            &mut headers,
-            Version::HTTP_11,
-            &Uri::from_static("/"),
-            client,
-        );
+        let (mut parts, ()) = Request::new(()).into_parts();
+        parts.headers = headers;
+        pass_on(&mut parts, told(([127, 0, 0, 1], 4000).into()));
+        let headers = parts.headers;
         let all = |name: &str| -> Vec<_> { headers.get_all(name).iter().collect() };
         assert_eq!(all("host"), ["shop.example"]);
         assert_eq!(all("x-forwarded-host"), ["shop.example"]);
@@ -83,10 +88,10 @@ mod tests {
 
     #[test]
     fn the_host_is_that_of_the_target_and_said_once() {
-        let mut headers = HeaderMap::from_iter([(HOST, HeaderValue::from_static("evil"))]);
-        let target = Uri::from_static("http://shop.example/a");
-        let client = ([127, 0, 0, 1], 4000).into();
-        pass_on(&mut headers, Version::HTTP_11, &target, client);
+        let request = Request::get("http://shop.example/a").header(HOST, "evil");
+        let (mut parts, ()) = request.body(()).unwrap().into_parts();
+        pass_on(&mut parts, told(([127, 0, 0, 1], 4000).into()));
+        let mut headers = parts.headers;
         assert_eq!(headers[HOST], "shop.example");
         assert!(has_one_host(&headers, Version::HTTP_11));
         headers.append(HOST, HeaderValue::from_static("evil"));

@@ -20,7 +20,7 @@ use crate::http::place::Place;
 impl Errand {
     /// A part of a response: it is put to what is stored of the same, and when that is all there is, that is stored as a whole.
     pub(super) fn keep_part<B>(
-        mut self,
+        &mut self,
         mut head: response::Parts,
         body: B,
         part: Range<u64>,
