@@ -64,8 +64,9 @@ where
         let protocol = Protocol::of(&parts.headers);
         let answer = Answer::new(&self.shared, protocol, key.as_ref());
         let work = Ready(self.inner.clone(), Request::from_parts(parts, body));
+        let role = key.map(|key| self.shared.flights.join(key));
         ResponseFuture {
-            run: Run::new(key, work, answer, self.mode.clone()),
+            run: Run::new(role, work, answer, self.mode.clone()),
         }
     }
 }
