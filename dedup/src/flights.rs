@@ -55,19 +55,19 @@ pub enum Role<K, V> {
 }
 
 impl<K: Eq, V: Clone> Role<K, V> {
-    pub(crate) fn join(part: Arc<Part<K, V>>, key: K, hash: u64) -> Self {
+    fn join(part: &Arc<Part<K, V>>, key: K, hash: u64) -> Self {
         let mut key = Some(key);
         let joined = part.join(&mut key, hash);
         // What is left of the key is dropped when the role is there: if that panics, the role gives its place back.
         match joined {
             Joined::Leads(place) => {
-                let leader = Leader::new(part, place);
+                let leader = Leader::new(Arc::clone(part), place);
                 drop(key);
                 leader.tell(Event::Led);
                 Self::Leader(leader)
             }
-            Joined::Follows(place, line, ticket) => {
-                let wait = Wait::new(part, place, line, ticket);
+            Joined::Follows(line, ticket) => {
+                let wait = Wait::new(line, ticket);
                 drop(key);
                 wait.tell(Event::Joined);
                 Self::Follower(wait)
@@ -124,14 +124,8 @@ impl<K: Eq + Hash, V> Flights<K, V> {
     where
         V: Clone,
     {
-        let (part, hash) = self.part(&key);
+        let (part, hash) = self.table.part(&key);
         Role::join(part, key, hash)
-    }
-
-    /// What a flight of `key` needs of us.
-    pub(crate) fn part(&self, key: &K) -> (Arc<Part<K, V>>, u64) {
-        let (part, hash) = self.table.part(key);
-        (Arc::clone(part), hash)
     }
 
     /// Closes the flight of `key` to newcomers: who comes from now on starts anew. Those who wait still get its value. For a

@@ -33,7 +33,7 @@ impl<K, V> Leader<K, V> {
 
     /// Whether an older flight of the key, which could not be joined any more, was under way when this one was started.
     pub(crate) fn is_beside(&self) -> bool {
-        self.place.is_beside
+        self.place.is_beside()
     }
 
     /// Gives `value` to everyone who waits. The key is free before they get it.
@@ -94,7 +94,7 @@ impl<K, V> Drop for Landing<K, V> {
 impl<K, V> fmt::Debug for Leader<K, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Leader")
-            .field("flight", &self.place.id)
+            .field("flight", &self.place.number())
             .finish_non_exhaustive()
     }
 }
@@ -102,7 +102,7 @@ impl<K, V> fmt::Debug for Leader<K, V> {
 impl<K, V> fmt::Debug for Landing<K, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Landing")
-            .field("flight", &self.place.id)
+            .field("flight", &self.place.number())
             .finish_non_exhaustive()
     }
 }

@@ -11,9 +11,12 @@ use tokio::time::{Instant, Sleep};
 use crate::builder::Limits;
 use crate::queue::{Found, Queue};
 use crate::sync::{Mutex, lock};
+use crate::table::{Part, Place};
 
-/// The [`Queue`] of a flight with its lock, its timer and its value.
-pub(crate) struct Line<V> {
+/// The [`Queue`] of a flight with its lock, its timer and its value; and where the flight is, so that whoever waits holds nothing else.
+pub(crate) struct Line<K, V> {
+    pub(crate) part: Arc<Part<K, V>>,
+    pub(crate) place: Place,
     waiting: Arc<Waiting>,
     /// There before the queue says so.
     value: OnceLock<V>,
@@ -32,13 +35,15 @@ struct State {
 
 type Timer = Pin<Box<Sleep>>;
 
-impl<V> Line<V> {
-    pub(crate) fn new() -> Self {
+impl<K, V> Line<K, V> {
+    pub(crate) fn new(part: Arc<Part<K, V>>, place: Place) -> Self {
         let state = State {
             queue: Queue::new(),
             timer: None,
         };
         Self {
+            part,
+            place,
             waiting: Arc::new(Waiting {
                 state: Mutex::new(state),
             }),
@@ -62,14 +67,14 @@ impl<V> Line<V> {
             let mut state = lock(&self.waiting.state);
             let (found, replaced) = state.queue.look(ticket, cx.waker(), Instant::now);
             let alarm = match found {
-                Found::Wait => state.queue.set_alarm(ticket),
+                Found::Wait(Some(deadline)) => state.queue.set_alarm(deadline),
                 _ => None,
             };
             drop(state);
             drop(replaced);
             match (found, alarm) {
-                (Found::Wait, None) => return Poll::Pending,
-                (Found::Wait, Some(at)) => ready!(self.waiting.poll_timer(at)),
+                (Found::Wait(_), None) => return Poll::Pending,
+                (Found::Wait(_), Some(at)) => ready!(self.waiting.poll_timer(at)),
                 (found, _) => return Poll::Ready(found),
             }
         }
@@ -92,7 +97,7 @@ impl<V> Line<V> {
         // A flight has one leader, and that one publishes once.
         let _ = self.value.set(value);
         let asleep = lock(&self.waiting.state).queue.land();
-        asleep.into_iter().for_each(Waker::wake);
+        asleep.for_each(Waker::wake);
     }
 
     /// The value, once the flight has [`Landed`](Found::Landed).

@@ -47,8 +47,8 @@ pub(crate) enum Found {
     Promoted,
     /// It has waited long enough, and has left the queue.
     TimedOut,
-    /// Nothing yet.
-    Wait,
+    /// Nothing yet. It waits until then at most.
+    Wait(Option<Instant>),
 }
 
 /// What an alarm brings about.
@@ -108,13 +108,13 @@ impl Queue {
             self.promoted = None;
             return (Found::Promoted, self.remove(ticket));
         }
-        if self
-            .deadline(ticket)
-            .is_some_and(|deadline| deadline <= now())
-        {
+        let Some(waiter) = self.waiter(ticket) else {
+            return (Found::Wait(None), None);
+        };
+        if waiter.deadline.is_some_and(|deadline| deadline <= now()) {
             return (Found::TimedOut, self.remove(ticket));
         }
-        (Found::Wait, self.sleep(ticket, waker))
+        (Found::Wait(waiter.deadline), waiter.sleep(waker))
     }
 
     /// The holder of `ticket` goes away. Tells whether it had been promoted: then someone else has to be.
@@ -135,16 +135,17 @@ impl Queue {
         Some(waiter.and_then(|waiter| waiter.waker.take()))
     }
 
-    /// The result is there. Gives the wakers to wake.
-    pub(crate) fn land(&mut self) -> Vec<Waker> {
+    /// The result is there. Gives the wakers to wake, where they are: nobody needs a place any more.
+    pub(crate) fn land(&mut self) -> impl Iterator<Item = Waker> + use<> {
         self.landed = true;
-        self.asleep()
+        self.live = 0;
+        let waiters = std::mem::take(&mut self.waiters).into_iter();
+        waiters.filter_map(|place| place.waiter?.waker)
     }
 
-    /// The holder of `ticket` falls asleep. Tells when the alarm has to be set to, if it would go off too late for this one: then
+    /// Somebody falls asleep who waits until `deadline`. Tells when the alarm has to be set to, if it would go off too late for this one: then
     /// it counts as set.
-    pub(crate) fn set_alarm(&mut self, ticket: u64) -> Option<Instant> {
-        let deadline = self.deadline(ticket)?;
+    pub(crate) fn set_alarm(&mut self, deadline: Instant) -> Option<Instant> {
         if self.is_alarm_by(deadline) {
             return None;
         }
@@ -187,17 +188,13 @@ impl Queue {
     /// There is no alarm any more. Gives the wakers to wake: whoever falls asleep again sets it again.
     pub(crate) fn wake_all(&mut self) -> Vec<Waker> {
         self.alarm = None;
-        self.asleep()
+        self.here_mut()
+            .filter_map(|waiter| waiter.waker.take())
+            .collect()
     }
 
     fn is_alarm_by(&self, deadline: Instant) -> bool {
         self.alarm.is_some_and(|alarm| alarm <= deadline)
-    }
-
-    fn asleep(&mut self) -> Vec<Waker> {
-        let mut asleep = Vec::with_capacity(self.live);
-        asleep.extend(self.here_mut().filter_map(|waiter| waiter.waker.take()));
-        asleep
     }
 
     fn here_mut(&mut self) -> impl Iterator<Item = &mut Waiter> {
@@ -222,26 +219,14 @@ impl Queue {
         }
     }
 
-    fn waiter(&mut self, ticket: u64) -> Option<&mut Option<Waiter>> {
+    fn waiter(&mut self, ticket: u64) -> Option<&mut Waiter> {
         let at = self.position(ticket)?;
-        Some(&mut self.waiters[at].waiter)
-    }
-
-    fn deadline(&self, ticket: u64) -> Option<Instant> {
-        let waiter = &self.waiters[self.position(ticket)?].waiter;
-        waiter.as_ref()?.deadline
-    }
-
-    fn sleep(&mut self, ticket: u64, waker: &Waker) -> Option<Waker> {
-        let waiter = self.waiter(ticket)?.as_mut()?;
-        match &waiter.waker {
-            Some(kept) if kept.will_wake(waker) => None,
-            _ => waiter.waker.replace(waker.clone()),
-        }
+        self.waiters[at].waiter.as_mut()
     }
 
     fn remove(&mut self, ticket: u64) -> Option<Waker> {
-        let waiter = self.waiter(ticket)?.take()?;
+        let at = self.position(ticket)?;
+        let waiter = self.waiters[at].waiter.take()?;
         self.live -= 1;
         self.clear_away();
         waiter.waker
@@ -255,6 +240,16 @@ impl Queue {
         }
         if self.waiters.len() > 2 * self.live + 16 {
             self.waiters.retain(|place| !is_empty(place));
+        }
+    }
+}
+
+impl Waiter {
+    /// Keeps `waker`, and hands back the one that it replaces.
+    fn sleep(&mut self, waker: &Waker) -> Option<Waker> {
+        match &self.waker {
+            Some(kept) if kept.will_wake(waker) => None,
+            _ => self.waker.replace(waker.clone()),
         }
     }
 }
@@ -277,10 +272,10 @@ mod tests {
     fn the_first_to_come_is_promoted_and_only_that_one() {
         let mut queue = queue(3);
         assert!(queue.promote().is_some());
-        assert!(matches!(look(&mut queue, 1), Found::Wait));
+        assert!(matches!(look(&mut queue, 1), Found::Wait(_)));
         assert!(matches!(look(&mut queue, 0), Found::Promoted));
         assert_eq!(queue.len(), 2);
-        assert!(matches!(look(&mut queue, 1), Found::Wait));
+        assert!(matches!(look(&mut queue, 1), Found::Wait(_)));
     }
 
     #[test]
@@ -296,7 +291,7 @@ mod tests {
     #[test]
     fn everyone_finds_that_it_has_landed() {
         let mut queue = queue(2);
-        assert_eq!(queue.land().len(), 0, "nobody is asleep");
+        assert_eq!(queue.land().count(), 0, "nobody is asleep");
         for ticket in [0, 1] {
             assert!(matches!(look(&mut queue, ticket), Found::Landed));
         }
@@ -319,7 +314,7 @@ mod tests {
         for _ in 0..10_000 {
             let (gone, stays) = (queue.enter(None), queue.enter(None));
             queue.leave(gone);
-            assert!(matches!(look(&mut queue, stays), Found::Wait));
+            assert!(matches!(look(&mut queue, stays), Found::Wait(_)));
             queue.leave(stays);
             assert!(queue.waiters.len() < 20);
         }
@@ -335,16 +330,12 @@ mod tests {
         let soon = Instant::now() + std::time::Duration::from_secs(1);
         let later = soon + std::time::Duration::from_secs(1);
         let tickets = [soon, later, later].map(|deadline| queue.enter(Some(deadline)));
-        assert_eq!(
-            queue.set_alarm(tickets[1]),
-            Some(later),
-            "the first sleeps not"
-        );
-        assert_eq!(queue.set_alarm(tickets[2]), None);
-        assert_eq!(queue.set_alarm(tickets[0]), Some(soon));
+        assert_eq!(queue.set_alarm(later), Some(later), "the first sleeps not");
+        assert_eq!(queue.set_alarm(later), None);
+        assert_eq!(queue.set_alarm(soon), Some(soon));
         assert!(queue.is_alarm_at(soon) && !queue.is_alarm_at(later));
         let (found, _) = queue.look(tickets[2], Waker::noop(), || soon);
-        assert!(matches!(found, Found::Wait));
+        assert!(matches!(found, Found::Wait(_)));
         let rung = queue.ring(soon);
         assert_eq!(
             rung.due.len(),
@@ -354,7 +345,7 @@ mod tests {
         assert_eq!(rung.next, Some(later), "for the third, who sleeps on");
         let (found, _) = queue.look(tickets[0], Waker::noop(), || soon);
         assert!(matches!(found, Found::TimedOut));
-        assert_eq!(queue.set_alarm(tickets[1]), None);
+        assert_eq!(queue.set_alarm(later), None);
         assert_eq!(queue.ring(later).due.len(), 1);
     }
 
@@ -362,13 +353,14 @@ mod tests {
     fn an_alarm_before_its_time_wakes_everyone_and_is_not_set_again() {
         let mut queue = Queue::new();
         let now = Instant::now();
-        let ticket = queue.enter(Some(now + std::time::Duration::from_secs(1)));
+        let later = now + std::time::Duration::from_secs(1);
+        let ticket = queue.enter(Some(later));
         let _ = queue.look(ticket, Waker::noop(), || now);
-        assert!(queue.set_alarm(ticket).is_some());
+        assert!(queue.set_alarm(later).is_some());
         let rung = queue.ring(now);
         assert_eq!((rung.due.len(), rung.next), (1, None));
         assert!(
-            queue.set_alarm(ticket).is_some(),
+            queue.set_alarm(later).is_some(),
             "whoever sleeps again sets it"
         );
     }

@@ -3,18 +3,17 @@
 use std::fmt;
 use std::future::Future;
 use std::hash::Hash;
-use std::sync::Arc;
+use std::marker::PhantomData;
 
 use bytes::Bytes;
 
 use crate::coordinate::Lease;
 use crate::event::Event;
-use crate::flights::{Flights, Role};
+use crate::flights::Flights;
 #[cfg(feature = "detached")]
 use crate::flying::Detached;
 use crate::flying::{Inline, Others, Received, Run, Shell};
 use crate::leader::Leader;
-use crate::table::Part;
 
 /// What [`Flights::run`] gives: resolves to the value of the flight, or of the caller's own work.
 pub type Running<K, V, F, M = Inline> = Run<F, Values<K, V>, M>;
@@ -43,8 +42,7 @@ impl<K: Eq + Hash, V: Clone> Flights<K, V> {
         F: FnOnce() -> Fut,
         Fut: Future<Output = V>,
     {
-        let shell = Values::of(self, &key);
-        Run::new(Some(key), work, shell, Inline)
+        Run::new(Some(self.join(key)), work, Values::new(), Inline)
     }
 
     /// As [`run`](Self::run), but work that has begun goes on in `tasks` when its caller is dropped, and followers get its value.
@@ -65,23 +63,17 @@ impl<K: Eq + Hash, V: Clone> Flights<K, V> {
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = V> + Send + 'static,
     {
-        let shell = Values::of(self, &key);
-        Run::new(Some(key), work, shell, Detached(tasks.clone()))
+        let mode = Detached(tasks.clone());
+        Run::new(Some(self.join(key)), work, Values::new(), mode)
     }
 }
 
 /// Values are what they are.
-pub struct Values<K, V> {
-    /// `None` once it has joined: who leads or waits has it then.
-    part: Option<Arc<Part<K, V>>>,
-    hash: u64,
-}
+pub struct Values<K, V>(PhantomData<fn() -> (K, V)>);
 
-impl<K: Eq + Hash, V> Values<K, V> {
-    fn of(flights: &Flights<K, V>, key: &K) -> Self {
-        let (part, hash) = flights.part(key);
-        let part = Some(part);
-        Self { part, hash }
+impl<K, V> Values<K, V> {
+    fn new() -> Self {
+        Self(PhantomData)
     }
 }
 
@@ -90,12 +82,6 @@ impl<K: Eq + Hash, V: Clone> Shell for Values<K, V> {
     type Value = V;
     type Result = V;
     type Output = V;
-
-    /// There is one key, and it is joined once.
-    fn join(&mut self, key: K) -> Role<K, V> {
-        let part = self.part.take().expect("it joins once");
-        Role::join(part, key, self.hash)
-    }
 
     /// Nobody elsewhere is asked.
     fn tell(&self, _: Event<'_>) {}

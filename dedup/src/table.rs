@@ -25,7 +25,7 @@ pub(crate) struct Table<K, V> {
     hasher: RandomState,
 }
 
-/// What flies under a sixteenth of the hashes. Whoever leads or waits holds this and not the table: two threads on two keys then seldom touch
+/// What flies under a sixteenth of the hashes. Whoever leads, and the line of those who wait, hold this and not the table: two threads on two keys then seldom touch
 /// the same count of references, which would cost each of them more than all the rest.
 ///
 /// On cache lines of its own, for the same reason.
@@ -41,7 +41,7 @@ pub(crate) struct Part<K, V> {
 struct Shard<K, V> {
     /// Those that can be joined: one for a key.
     flights: HashTable<Flight<K, V>>,
-    closed: Closed<V>,
+    closed: Closed<K, V>,
     /// Counted here, where it costs no more than an addition under a lock that is held anyway.
     led: u64,
     joined: u64,
@@ -52,7 +52,7 @@ struct Flight<K, V> {
     key: K,
     place: Place,
     /// Made when the first follower comes.
-    line: Option<Arc<Line<V>>>,
+    line: Option<Arc<Line<K, V>>>,
     /// What newcomers get at once; see [`Leader::land`](crate::Leader::land).
     landed: Option<Landed<V>>,
     /// Not, where it should be [`Closed`] and there was no room.
@@ -63,15 +63,15 @@ struct Flight<K, V> {
 
 /// The flights that cannot be joined any more, and have not ended. Apart, by their place alone: a key whose work hangs may have many of them, and
 /// must not be in the way of others, nor of itself.
-struct Closed<V> {
-    lines: HashMap<u64, Option<Arc<Line<V>>>>,
+struct Closed<K, V> {
+    lines: HashMap<u64, Option<Arc<Line<K, V>>>>,
     /// How many there are of a key, by its hash.
     by_hash: HashMap<u64, usize>,
 }
 
 /// What is left of a flight: for its followers, and to be dropped after they have been told.
 pub(crate) struct Ended<K, V> {
-    pub(crate) line: Option<Arc<Line<V>>>,
+    pub(crate) line: Option<Arc<Line<K, V>>>,
     /// The user's, whose drop may panic.
     _key: Option<K>,
     _landed: Option<Landed<V>>,
@@ -81,10 +81,26 @@ pub(crate) struct Ended<K, V> {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Place {
     hash: u64,
-    /// Never used again in its part of the table: a late hand cannot touch a newer flight of the same key.
-    pub(crate) id: u64,
-    /// An older flight of the key, which could not be joined any more, was under way when this one was started.
-    pub(crate) is_beside: bool,
+    /// A number that is never used again in its part of the table: a late hand cannot touch a newer flight of the same key. And in the lowest bit,
+    /// so that whoever leads is a word smaller, whether this one is beside another.
+    id: u64,
+}
+
+impl Place {
+    fn new(hash: u64, number: u64, is_beside: bool) -> Self {
+        let id = number << 1 | u64::from(is_beside);
+        Self { hash, id }
+    }
+
+    /// Of all flights of its part of the table.
+    pub(crate) fn number(self) -> u64 {
+        self.id >> 1
+    }
+
+    /// Whether an older flight of the key, which could not be joined any more, was under way when this one was started.
+    pub(crate) fn is_beside(self) -> bool {
+        self.id & 1 == 1
+    }
 }
 
 struct Landed<V> {
@@ -96,8 +112,8 @@ struct Landed<V> {
 }
 
 /// What becomes of a caller.
-pub(crate) enum Joined<V> {
-    Follows(Place, Arc<Line<V>>, u64),
+pub(crate) enum Joined<K, V> {
+    Follows(Arc<Line<K, V>>, u64),
     Full,
     Landed(Arc<V>),
     Leads(Place),
@@ -168,7 +184,7 @@ impl<K, V> Part<K, V> {
     }
 
     /// The flight stays to be joined, by those who take `newcomers` at once. Gives those who wait for its value.
-    pub(crate) fn land(&self, place: Place, newcomers: V) -> Option<Arc<Line<V>>> {
+    pub(crate) fn land(&self, place: Place, newcomers: V) -> Option<Arc<Line<K, V>>> {
         let landed = Landed {
             value: Arc::new(newcomers),
             until: self.limits.landed_until(),
@@ -212,9 +228,9 @@ impl<K, V> Part<K, V> {
 
 impl<K: Eq, V> Part<K, V> {
     /// Takes the key if this caller leads. What is left of it is dropped by the caller: not here, under the lock.
-    pub(crate) fn join(&self, key: &mut Option<K>, hash: u64) -> Joined<V> {
+    pub(crate) fn join(self: &Arc<Self>, key: &mut Option<K>, hash: u64) -> Joined<K, V> {
         let mut gone = None;
-        let joined = self.shard().join(key, hash, &self.limits, &mut gone);
+        let joined = self.shard().join(key, hash, self, &mut gone);
         drop(gone);
         joined
     }
@@ -235,12 +251,13 @@ impl<K: Eq, V> Shard<K, V> {
         &mut self,
         key: &mut Option<K>,
         hash: u64,
-        limits: &Limits,
+        part: &Arc<Part<K, V>>,
         gone: &mut Option<Ended<K, V>>,
-    ) -> Joined<V> {
+    ) -> Joined<K, V> {
+        let limits = &part.limits;
         let is_it = |known: &K| Some(known) == key.as_ref();
         if let Some(entry) = self.flights.find_mut(hash, |entry| is_it(&entry.key)) {
-            if let Some(joined) = entry.join(limits) {
+            if let Some(joined) = entry.join(part) {
                 return self.count(joined);
             }
             *gone = self.close(hash, &is_it, limits.flights_per_shard);
@@ -255,11 +272,8 @@ impl<K: Eq, V> Shard<K, V> {
         else {
             return self.count(Joined::Full);
         };
-        let place = Place {
-            hash,
-            id: self.led,
-            is_beside: self.closed.by_hash.contains_key(&hash),
-        };
+        let is_beside = self.closed.by_hash.contains_key(&hash);
+        let place = Place::new(hash, self.led, is_beside);
         self.led += 1;
         let entry = Flight {
             key,
@@ -292,7 +306,7 @@ impl<K: Eq, V> Shard<K, V> {
         })
     }
 
-    fn count(&mut self, joined: Joined<V>) -> Joined<V> {
+    fn count(&mut self, joined: Joined<K, V>) -> Joined<K, V> {
         match joined {
             Joined::Full => self.full += 1,
             _ => self.joined += 1,
@@ -303,7 +317,7 @@ impl<K: Eq, V> Shard<K, V> {
 
 impl<K, V> Shard<K, V> {
     /// Those who wait at `place`.
-    fn line(&self, place: Place) -> Option<&Arc<Line<V>>> {
+    fn line(&self, place: Place) -> Option<&Arc<Line<K, V>>> {
         match self.flights.find(place.hash, is_at(place)) {
             Some(entry) => entry.line.as_ref(),
             None => self.closed.lines.get(&place.id)?.as_ref(),
@@ -339,8 +353,8 @@ impl<K, V> Shard<K, V> {
     }
 }
 
-impl<V> Closed<V> {
-    fn end(&mut self, place: Place) -> Option<Option<Arc<Line<V>>>> {
+impl<K, V> Closed<K, V> {
+    fn end(&mut self, place: Place) -> Option<Option<Arc<Line<K, V>>>> {
         let line = self.lines.remove(&place.id)?;
         if let Entry::Occupied(mut count) = self.by_hash.entry(place.hash) {
             *count.get_mut() -= 1;
@@ -354,18 +368,21 @@ impl<V> Closed<V> {
 
 impl<K, V> Flight<K, V> {
     /// `None` when the flight takes no newcomers any more.
-    fn join(&mut self, limits: &Limits) -> Option<Joined<V>> {
+    fn join(&mut self, part: &Arc<Part<K, V>>) -> Option<Joined<K, V>> {
         if !self.joinable || is_over(self.joinable_until, Instant::now) {
             return None;
         }
         if let Some(landed) = &mut self.landed {
             return landed.take(Instant::now()).map(Joined::Landed);
         }
-        let line = self.line.get_or_insert_with(|| Arc::new(Line::new()));
-        let Some(ticket) = line.enter(limits) else {
+        let place = self.place;
+        let line = self
+            .line
+            .get_or_insert_with(|| Arc::new(Line::new(Arc::clone(part), place)));
+        let Some(ticket) = line.enter(&part.limits) else {
             return Some(Joined::Full);
         };
-        Some(Joined::Follows(self.place, Arc::clone(line), ticket))
+        Some(Joined::Follows(Arc::clone(line), ticket))
     }
 }
 

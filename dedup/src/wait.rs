@@ -10,7 +10,6 @@ use crate::event::Event;
 use crate::leader::Leader;
 use crate::line::Line;
 use crate::queue::Found;
-use crate::table::{Part, Place};
 
 /// How a [`Wait`] ended.
 #[derive(Debug)]
@@ -31,31 +30,21 @@ pub enum Waited<K, V> {
 /// Dropping it gives its place in the queue back. If it had just been made the leader, the next in the queue is.
 #[must_use = "futures do nothing unless polled"]
 pub struct Wait<K, V> {
-    part: Arc<Part<K, V>>,
-    line: Arc<Line<V>>,
-    place: Place,
+    /// `None` when it is done.
+    line: Option<Arc<Line<K, V>>>,
     ticket: u64,
-    done: bool,
 }
 
 impl<K, V> Wait<K, V> {
-    pub(crate) fn new(
-        part: Arc<Part<K, V>>,
-        place: Place,
-        line: Arc<Line<V>>,
-        ticket: u64,
-    ) -> Self {
-        Self {
-            part,
-            line,
-            place,
-            ticket,
-            done: false,
-        }
+    pub(crate) fn new(line: Arc<Line<K, V>>, ticket: u64) -> Self {
+        let line = Some(line);
+        Self { line, ticket }
     }
 
     pub(crate) fn tell(&self, event: Event<'_>) {
-        self.part.tell(event);
+        if let Some(line) = &self.line {
+            line.part.tell(event);
+        }
     }
 }
 
@@ -67,44 +56,47 @@ impl<K, V: Clone> Future for Wait<K, V> {
     /// When it is polled after it was ready; and outside of a tokio runtime with time enabled, where there is a
     /// [`wait_timeout`](crate::FlightsBuilder::wait_timeout).
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Waited<K, V>> {
-        assert!(!self.done, "a wait was polled after it was ready");
+        let line = self.line.as_ref().expect(ONCE);
         // Without the lock. A promoted one never finds a value: it would be its own.
-        if let Some(value) = self.line.value() {
-            let value = V::clone(value);
-            self.done = true;
-            return Poll::Ready(Waited::Value(value));
-        }
-        let found = ready!(self.line.poll(self.ticket, cx));
-        self.done = true;
-        Poll::Ready(match (found, self.line.value()) {
-            (Found::Promoted, _) => {
-                Waited::Promoted(Leader::new(Arc::clone(&self.part), self.place))
-            }
+        let found = match line.value() {
+            Some(_) => Found::Landed,
+            None => ready!(line.poll(self.ticket, cx)),
+        };
+        let line = self.line.take().expect(ONCE);
+        Poll::Ready(match (found, line.value()) {
             (Found::Landed, Some(value)) => Waited::Value(V::clone(value)),
+            (Found::Promoted, _) => {
+                Waited::Promoted(Leader::new(Arc::clone(&line.part), line.place))
+            }
             (Found::TimedOut, _) => {
-                self.part.timed_out();
+                line.part.timed_out();
                 Waited::TimedOut
             }
-            (Found::Landed | Found::Wait, _) => unreachable!("it waits until there is a value"),
+            (Found::Landed | Found::Wait(_), _) => unreachable!("it waits until there is a value"),
         })
     }
 }
 
 impl<K, V> Drop for Wait<K, V> {
     fn drop(&mut self) {
-        if !self.done && self.line.leave(self.ticket) {
-            self.part.abandon(self.place);
+        if let Some(line) = self.line.take()
+            && line.leave(self.ticket)
+        {
+            line.part.abandon(line.place);
         }
     }
 }
+
+const ONCE: &str = "a wait is not polled after it was ready";
 
 /// A `Wait` holds nothing that a move would break.
 impl<K, V> Unpin for Wait<K, V> {}
 
 impl<K, V> fmt::Debug for Wait<K, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let flight = self.line.as_ref().map(|line| line.place.number());
         f.debug_struct("Wait")
-            .field("flight", &self.place.id)
+            .field("flight", &flight)
             .field("ticket", &self.ticket)
             .finish_non_exhaustive()
     }

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use tokio_util::sync::CancellationToken;
 
+use crate::fingerprint::Fingerprint;
 use crate::store::{Claim, Origin};
 use crate::transaction::{Ledger, Settlement};
 
@@ -19,7 +20,9 @@ pub struct Idempotency {
 #[derive(Debug)]
 pub(crate) struct Grant {
     pub(crate) claim: Claim,
-    /// The request that it was claimed for.
+    /// Of the request that it was claimed for.
+    pub(crate) fingerprint: Fingerprint,
+    /// That request.
     pub(crate) origin: Origin,
     /// Fires when the lease is lost. Few handlers ask for it.
     lost: OnceLock<CancellationToken>,
@@ -28,9 +31,10 @@ pub(crate) struct Grant {
 }
 
 impl Grant {
-    pub(crate) fn new(claim: Claim, origin: Origin) -> Self {
+    pub(crate) fn new(claim: Claim, fingerprint: Fingerprint, origin: Origin) -> Self {
         Self {
             claim,
+            fingerprint,
             origin,
             lost: OnceLock::new(),
             settlement: Settlement::default(),

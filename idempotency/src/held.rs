@@ -22,8 +22,6 @@ use crate::transaction::Settled;
 pub(crate) struct Held<St: Store> {
     shared: Arc<Shared<St>>,
     pub(crate) grant: Arc<Grant>,
-    /// Of the request that it was claimed for.
-    pub(crate) fingerprint: Fingerprint,
     /// Stops the heartbeat. There is none before work was found pending.
     heartbeat: OnceLock<DropGuard>,
     /// Among the running claims of its scope.
@@ -49,8 +47,7 @@ impl<St: Store> Held<St> {
         let inherited = claim.attempt > 1;
         let held = Self {
             shared: Arc::clone(shared),
-            grant: Arc::new(Grant::new(claim, origin)),
-            fingerprint,
+            grant: Arc::new(Grant::new(claim, fingerprint, origin)),
             heartbeat: OnceLock::new(),
             place,
             inherited,
@@ -94,13 +91,13 @@ impl<St: Store> Held<St> {
         });
     }
 
-    /// Files the response, or, without one, that there was one.
+    /// Files the response, or, without one, that there was one. What is held is over then.
     #[expect(
         clippy::manual_async_fn,
         reason = "the future of an `async fn` has room for each argument twice"
     )]
     pub(crate) fn complete(
-        mut self,
+        &mut self,
         response: Option<Recorded>,
     ) -> impl Future<Output = Result<(), StoreError>> + Send {
         async move {
@@ -111,12 +108,15 @@ impl<St: Store> Held<St> {
                 .settings
                 .cipher
                 .seal(&self.grant.claim.key, record);
-            let filed = file(&self.shared, &self.grant.claim, record.clone()).await;
+            let (claim, ttl) = (&self.grant.claim, self.shared.settings.ttl);
+            let filed = self.shared.store.complete(claim, record.clone(), ttl).await;
+            tell_filed(&self.shared, claim, &filed);
             self.place = None;
             self.shared.tell_settled(&self.grant.claim.key);
             if matches!(&filed, Err(error) if !matches!(error, StoreError::Lost)) {
                 self.try_again_later(record);
             }
+            drop(self.heartbeat.take());
             filed
         }
     }
@@ -127,7 +127,7 @@ impl<St: Store> Held<St> {
             Settled::Open => Ok(Standing::Running),
             Settled::Committed => Ok(Standing::Done),
             Settled::Lost => Err(StoreError::Lost),
-            Settled::Pending => self.shared.store.confirm(&self.grant.claim).await,
+            Settled::Pending => Box::pin(self.shared.store.confirm(&self.grant.claim)).await,
         }
     }
 
@@ -177,15 +177,17 @@ impl<St: Store> Held<St> {
     fn try_again_later(&self, record: Record) {
         let (shared, grant) = (Arc::clone(&self.shared), Arc::clone(&self.grant));
         self.shared.common.tasks.spawn(async move {
-            let lease = shared.settings.lease;
+            let (claim, lease, ttl) = (&grant.claim, shared.settings.lease, shared.settings.ttl);
             for _ in 0..RETRIES {
                 tokio::time::sleep(lease / 3).await;
-                match file(&shared, &grant.claim, record.clone()).await {
-                    Ok(()) | Err(StoreError::Lost) => return shared.tell_settled(&grant.claim.key),
-                    Err(_) => drop(shared.store.renew(&grant.claim, lease).await),
+                let filed = shared.store.complete(claim, record.clone(), ttl).await;
+                tell_filed(&shared, claim, &filed);
+                match filed {
+                    Ok(()) | Err(StoreError::Lost) => return shared.tell_settled(&claim.key),
+                    Err(_) => drop(shared.store.renew(claim, lease).await),
                 }
             }
-            shared.emit(Event::Orphaned(&grant.claim));
+            shared.emit(Event::Orphaned(claim));
         });
     }
 }
@@ -193,25 +195,12 @@ impl<St: Store> Held<St> {
 /// How often filing a record is tried again, a third of a lease apart.
 const RETRIES: usize = 30;
 
-#[expect(
-    clippy::manual_async_fn,
-    reason = "the future of an `async fn` has room for each argument twice"
-)]
-fn file<St: Store>(
-    shared: &Shared<St>,
-    claim: &Claim,
-    record: Record,
-) -> impl Future<Output = Result<(), StoreError>> + Send {
-    async move {
-        let ttl = shared.settings.ttl;
-        let filed = shared.store.complete(claim, record, ttl).await;
-        shared.emit(match &filed {
-            Ok(()) => Event::Completed(claim),
-            Err(StoreError::Lost) => Event::Lost(claim),
-            Err(error) => Event::StoreFailed(error),
-        });
-        filed
-    }
+fn tell_filed<St>(shared: &Shared<St>, claim: &Claim, filed: &Result<(), StoreError>) {
+    shared.emit(match filed {
+        Ok(()) => Event::Completed(claim),
+        Err(StoreError::Lost) => Event::Lost(claim),
+        Err(error) => Event::StoreFailed(error),
+    });
 }
 
 /// Renews the lease three times as often as is needed, until it is lost, or nobody needs it any more.

@@ -144,7 +144,7 @@ impl<St: Store> Keyed<St> {
             return Ok(Opened::Ours(held));
         }
         // Others of its scope were faster.
-        held.forget().await;
+        Box::pin(held.forget()).await;
         self.call.progress.end();
         Ok(Opened::Crowded)
     }

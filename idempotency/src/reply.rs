@@ -3,18 +3,16 @@
 use std::collections::VecDeque;
 use std::error::Error;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use buttress_wire::fields::{announced_length, is_event_stream};
-use buttress_wire::{Outcome, Recorded, Recording, Refusal, into_bytes};
+use buttress_wire::{Outcome, Recorded, Recording, Refusal, ReplayBody, into_bytes};
 use bytes::Bytes;
-use http::{Response, response};
+use http::{HeaderMap, Response, StatusCode, response};
 use http_body::{Body, Frame};
 
 use crate::body::IdempotentBody;
 use crate::event::Event;
-use crate::fingerprint::Fingerprint;
 use crate::handler::Grant;
 use crate::held::Held;
 use crate::keep::{Keep, recorded, recorded_headers};
@@ -22,6 +20,8 @@ use crate::opening::Keyed;
 use crate::refusal;
 use crate::store::{Begin, Origin, Record, Store, StoreError};
 use crate::streaming::Streaming;
+
+type BoxError = Box<dyn Error + Send + Sync>;
 
 impl<St: Store> Keyed<St> {
     /// The key is not ours.
@@ -62,12 +62,8 @@ impl<St: Store> Keyed<St> {
     }
 
     /// Our lease was lost and somebody else has claimed the key since: what they have come to is the answer.
-    pub(crate) async fn yield_to_winner<B>(
-        &self,
-        lost: &Grant,
-        fingerprint: Fingerprint,
-    ) -> Response<IdempotentBody<B>> {
-        match self.winner(&lost.claim.key, fingerprint).await {
+    pub(crate) async fn yield_to_winner<B>(&self, lost: &Grant) -> Response<IdempotentBody<B>> {
+        match self.winner(&lost.claim.key, lost.fingerprint).await {
             Ok(Some(found)) => self.answer(found),
             // The winner has given it back.
             Ok(None) => self.answer(Begin::OutcomeUnknown),
@@ -79,16 +75,15 @@ impl<St: Store> Keyed<St> {
     pub(crate) async fn reconciled<B>(
         &self,
         response: Response<Bytes>,
-        held: Held<St>,
+        mut held: Held<St>,
     ) -> Response<IdempotentBody<B>> {
-        let (grant, fingerprint) = (Arc::clone(&held.grant), held.fingerprint);
         let replay_header = &self.shared.settings.replay_header;
-        let recorded = recorded(response, replay_header, &grant.origin);
+        let recorded = recorded(response, replay_header, &held.grant.origin);
         match held.complete(Some(recorded.clone())).await {
-            Err(StoreError::Lost) => self.yield_to_winner(&grant, fingerprint).await,
+            Err(StoreError::Lost) => self.yield_to_winner(&held.grant).await,
             _ => {
-                self.shared.emit(Event::Reconciled(&grant.claim));
-                self.replay(&recorded, &grant.origin)
+                self.shared.emit(Event::Reconciled(&held.grant.claim));
+                self.replay(&recorded, &held.grant.origin)
             }
         }
     }
@@ -105,7 +100,7 @@ impl<St: Store> Keyed<St> {
     ) -> (Response<IdempotentBody<B>>, Due<St>)
     where
         B: Body + Send + 'static,
-        B::Error: Into<Box<dyn Error + Send + Sync>>,
+        B::Error: Into<BoxError>,
     {
         let (head, body) = response.into_parts();
         let (body, due) = match self.shared.keep(&head) {
@@ -130,59 +125,65 @@ impl<St: Store> Keyed<St> {
     ) -> (IdempotentBody<B>, Due<St>)
     where
         B: Body + Send + 'static,
-        B::Error: Into<Box<dyn Error + Send + Sync>>,
+        B::Error: Into<BoxError>,
     {
-        let (settings, apart) = (&self.shared.settings, self.call.apart.clone());
+        let settings = &self.shared.settings;
+        // A count of references, which only a body that streams on has to have.
+        let apart = || self.call.apart.clone();
         let origin = &held.grant.origin;
-        let headers = recorded_headers(&head.headers, &settings.replay_header, origin);
-        let recording = Recording::new(head.status, headers, settings.max_recorded_body)
-            .announced(announced_length(&head.headers, body.size_hint().exact()));
-        let (body, due) = match ReadyFrames::read(Box::pin(body), recording, cx) {
+        let expected = Expected {
+            status: head.status,
+            headers: recorded_headers(&head.headers, &settings.replay_header, origin),
+            announced: announced_length(&head.headers, body.size_hint().exact()),
+            limit: settings.max_recorded_body,
+        };
+        let (body, due) = match ReadyFrames::read(Box::pin(body), expected, cx) {
+            ReadyFrames::One(data, recorded) => {
+                let body = IdempotentBody::recorded(ReplayBody::new(data, None));
+                return (body, Due::File(held, Some(recorded)));
+            }
             ReadyFrames::All(Outcome::Complete(recorded)) => {
                 let body = IdempotentBody::recorded(recorded.replay_body());
                 return (body, Due::File(held, Some(recorded)));
             }
             // It ended, and not as announced: its client sees the same.
             ReadyFrames::All(_) => {
-                let cut = Streaming::fail(VecDeque::new(), "cut short".into(), apart);
+                let cut = Streaming::fail(VecDeque::new(), "cut short".into(), apart());
                 (cut, Due::Nothing)
             }
             ReadyFrames::Broken(ahead, error) => {
-                (Streaming::fail(ahead, error, apart), Due::Nothing)
+                (Streaming::fail(ahead, error, apart()), Due::Nothing)
             }
             ReadyFrames::TooLarge(ahead, body) => {
-                (Streaming::pass(ahead, body, apart), Due::File(held, None))
+                (Streaming::pass(ahead, body, apart()), Due::File(held, None))
             }
             ReadyFrames::Some(ahead, body, recording) => {
                 let execution = settings.execution;
-                let body = Streaming::record(ahead, body, *recording, held, apart, execution);
+                let body = Streaming::record(ahead, body, *recording, held, apart(), execution);
                 (body, Due::Nothing)
             }
         };
         (IdempotentBody::streaming(body), due)
     }
 
-    /// Does what is due; gives another answer if somebody else has settled the claim with one.
-    pub(crate) async fn settle<B>(&self, due: Due<St>) -> Option<Response<IdempotentBody<B>>> {
-        match due {
-            Due::Nothing => None,
-            Due::Forget(held) => {
-                held.forget().await;
-                None
-            }
-            Due::File(held, None) => {
-                let _ = held.complete(None).await;
-                None
-            }
-            Due::File(held, recorded) => {
-                let (grant, fingerprint) = (Arc::clone(&held.grant), held.fingerprint);
-                match held.complete(recorded).await {
-                    Err(StoreError::Lost) => {
-                        let winner = self.yield_to_winner(&grant, fingerprint);
-                        Some(Box::pin(winner).await)
-                    }
-                    _ => None,
+    /// Files the record; gives another answer if somebody else has settled the claim with one.
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "the future of an `async fn` has room for each argument twice"
+    )]
+    pub(crate) fn file<'a, B>(
+        &'a self,
+        held: &'a mut Held<St>,
+        recorded: Option<Recorded>,
+    ) -> impl Future<Output = Option<Response<IdempotentBody<B>>>> + Send + use<'a, B, St> {
+        async move {
+            let is_answer = recorded.is_some();
+            match held.complete(recorded).await {
+                Err(StoreError::Lost) if is_answer => {
+                    let winner = self.yield_to_winner(&held.grant);
+                    Some(Box::pin(winner).await)
                 }
+                _ => None,
             }
         }
     }
@@ -197,10 +198,41 @@ pub(crate) enum Due<St: Store> {
     Nothing,
 }
 
+/// What is known of a response when its body begins.
+struct Expected {
+    status: StatusCode,
+    headers: HeaderMap,
+    announced: Option<u64>,
+    limit: usize,
+}
+
+impl Expected {
+    fn recording(self) -> Recording {
+        Recording::new(self.status, self.headers, self.limit).announced(self.announced)
+    }
+
+    /// Whether a body of so many bytes is one that can be kept, and is as long as it was said to be.
+    fn is(&self, length: usize) -> bool {
+        length <= self.limit && self.announced.is_none_or(|bytes| bytes == length as u64)
+    }
+
+    /// The whole response. What is kept of its body is a copy: it may be a slice of something larger.
+    fn recorded(self, body: &[u8]) -> Recorded {
+        Recorded::new(
+            self.status,
+            self.headers,
+            Bytes::copy_from_slice(body),
+            None,
+        )
+    }
+}
+
 /// What is there of a body without waiting.
 enum ReadyFrames<B> {
     All(Outcome),
-    Broken(VecDeque<Frame<Bytes>>, Box<dyn Error + Send + Sync>),
+    Broken(VecDeque<Frame<Bytes>>, BoxError),
+    /// All of it, as most bodies are.
+    One(Bytes, Recorded),
     Some(VecDeque<Frame<Bytes>>, Pin<Box<B>>, Box<Recording>),
     TooLarge(VecDeque<Frame<Bytes>>, Pin<Box<B>>),
 }
@@ -208,20 +240,30 @@ enum ReadyFrames<B> {
 impl<B> ReadyFrames<B>
 where
     B: Body,
-    B::Error: Into<Box<dyn Error + Send + Sync>>,
+    B::Error: Into<BoxError>,
 {
-    fn read(mut body: Pin<Box<B>>, mut recording: Recording, cx: &mut Context<'_>) -> Self {
-        let mut ahead = VecDeque::new();
-        while !body.is_end_stream() {
-            match body.as_mut().poll_frame(cx) {
+    fn read(mut body: Pin<Box<B>>, expected: Expected, cx: &mut Context<'_>) -> Self {
+        let mut next = poll_next(body.as_mut(), cx);
+        if let Poll::Ready(Some(Ok(frame))) = next {
+            match frame.into_data() {
+                Ok(data) if expected.is(data.len()) && body.is_end_stream() => {
+                    let recorded = expected.recorded(&data);
+                    return Self::One(data, recorded);
+                }
+                Ok(data) => next = Poll::Ready(Some(Ok(Frame::data(data)))),
+                Err(frame) => next = Poll::Ready(Some(Ok(frame))),
+            }
+        }
+        let (mut recording, mut ahead) = (expected.recording(), VecDeque::new());
+        loop {
+            match next {
                 Poll::Pending => return Self::Some(ahead, body, Box::new(recording)),
-                Poll::Ready(None) => break,
-                Poll::Ready(Some(Err(error))) => return Self::Broken(ahead, error.into()),
+                Poll::Ready(None) => return Self::All(recording.end()),
+                Poll::Ready(Some(Err(error))) => return Self::Broken(ahead, error),
                 Poll::Ready(Some(Ok(frame))) => {
-                    let frame = into_bytes(frame);
                     let within = recording.frame(&frame);
                     if within && body.is_end_stream() {
-                        break;
+                        return Self::All(recording.end());
                     }
                     ahead.push_back(frame);
                     if !within {
@@ -229,7 +271,23 @@ where
                     }
                 }
             }
+            next = poll_next(body.as_mut(), cx);
         }
-        Self::All(recording.end())
     }
+}
+
+/// The next frame of a body that has not said that there is none.
+fn poll_next<B>(
+    body: Pin<&mut B>,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Result<Frame<Bytes>, BoxError>>>
+where
+    B: Body,
+    B::Error: Into<BoxError>,
+{
+    if body.is_end_stream() {
+        return Poll::Ready(None);
+    }
+    let frame = ready!(body.poll_frame(cx));
+    Poll::Ready(frame.map(|frame| frame.map(into_bytes).map_err(Into::into)))
 }

@@ -243,7 +243,7 @@ where
     }
 }
 
-async fn finish<St: Store>(held: Held<St>, outcome: Outcome) {
+async fn finish<St: Store>(mut held: Held<St>, outcome: Outcome) {
     let response = match outcome {
         Outcome::Complete(recorded) => Some(recorded),
         Outcome::Overflow => None,

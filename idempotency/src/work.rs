@@ -19,6 +19,7 @@ use crate::held::Held;
 use crate::opening::{Asked, Keyed, Opened};
 use crate::reconcile::Reconciled;
 use crate::refusal;
+use crate::reply::Due;
 use crate::settings::{Execution, OnStoreError};
 use crate::spawned::spawned;
 use crate::store::{Begin, Recovery, Standing, Store, StoreError};
@@ -111,19 +112,20 @@ impl<S, St: Store> Work<S, St> {
         B: Body + Send + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        let call = Arc::clone(&self.keyed.call);
+        let progress = &self.keyed.call.progress;
         match self.keyed.shared.settings.execution {
             Execution::DetachOnDrop => Box::pin(self.execute(parts, body, held)),
-            Execution::Inline if call.progress.is_gone() => Box::pin(async move {
+            Execution::Inline if progress.is_gone() => Box::pin(async move {
                 // The caller left while the key was being claimed, and the work is the caller's alone.
                 held.forget().await;
                 Ok(self.keyed.refuse(&refusal::outcome_unknown()))
             }),
             Execution::Inline => {
-                call.progress.end();
+                progress.end();
                 Box::pin(self.execute(parts, body, held))
             }
             Execution::Detached => {
+                let call = Arc::clone(&self.keyed.call);
                 let tasks = self.keyed.shared.common.tasks.clone();
                 let answer = spawned(&tasks, self.execute(parts, body, held));
                 // The task has it from here on.
@@ -163,7 +165,7 @@ impl<S, St: Store> Work<S, St> {
             let ready = held.keep_alive(Pin::new(&mut ready)).await;
             if let Err(error) = ready {
                 // It was never called.
-                held.forget().await;
+                Box::pin(held.forget()).await;
                 return Err(error);
             }
             let request = Request::from_parts(parts, body.into_body());
@@ -174,19 +176,31 @@ impl<S, St: Store> Work<S, St> {
             match held.standing().await {
                 // An error says nothing about what was done before it: dropping what is held leaves it to recovery.
                 Ok(Standing::Running) => {
-                    let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
-                    let (response, due) = self.keyed.judge(response?, held, &waker);
-                    drop(waker);
-                    Ok(self.keyed.settle(due).await.unwrap_or(response))
+                    // What is done with here is not kept while the record is filed.
+                    let (response, mut held, recorded) = {
+                        let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+                        let (response, due) = self.keyed.judge(response?, held, &waker);
+                        match due {
+                            Due::File(held, recorded) => (response, held, recorded),
+                            Due::Forget(held) => {
+                                Box::pin(held.forget()).await;
+                                return Ok(response);
+                            }
+                            Due::Nothing => return Ok(response),
+                        }
+                    };
+                    let winner = self.keyed.file(&mut held, recorded).await;
+                    Ok(winner.unwrap_or(response))
                 }
                 Ok(Standing::Done) => {
                     held.committed();
                     Ok(response?.map(IdempotentBody::pass))
                 }
                 Err(StoreError::Lost) => {
-                    let (grant, fingerprint) = (held.grant.clone(), held.fingerprint);
+                    let grant = Arc::clone(&held.grant);
                     held.lost();
-                    Ok(self.keyed.yield_to_winner(&grant, fingerprint).await)
+                    let winner = self.keyed.yield_to_winner(&grant);
+                    Ok(Box::pin(winner).await)
                 }
                 Err(error) => Ok(self.keyed.refuse(&refusal::store_failed(&error))),
             }

@@ -62,10 +62,11 @@ where
     H: Shell<Result = <W::Future as Future>::Output>,
     M: Mode<Leading<W, H>>,
 {
-    /// Joins the flight of `key`; without one, goes alone.
-    pub(crate) fn new(key: Option<H::Key>, work: W, shell: H, mode: M) -> Self {
-        let state = match key {
-            Some(key) => State::join(key, work, shell, &mode),
+    /// Takes this part in a flight; without one, goes alone.
+    #[inline(always)]
+    pub(crate) fn new(role: Option<Role<H::Key, H::Value>>, work: W, shell: H, mode: M) -> Self {
+        let state = match role {
+            Some(role) => State::of(role, work, shell, &mode),
             None => State::alone(work, shell),
         };
         Self { state, mode }
@@ -78,43 +79,69 @@ where
     H: Shell<Result = <W::Future as Future>::Output>,
     M: Mode<Leading<W, H>>,
 {
-    fn join(key: H::Key, work: W, mut shell: H, mode: &M) -> Self {
-        match shell.join(key) {
+    /// Made where it stays: a future that is moved costs more than all that is looked up for it.
+    #[inline(always)]
+    fn of(role: Role<H::Key, H::Value>, work: W, shell: H, mode: &M) -> Self {
+        match role {
             Role::Leader(leader) => Self::lead(leader, work, shell, mode),
             Role::Follower(wait) => Self::Follow {
                 wait,
                 own: Some((work, shell)),
             },
-            Role::Landed(value) => Self::receive(value, work, shell, mode),
-            Role::Full => match shell.full() {
-                Some(output) => Self::done(output),
-                None => Self::alone(work, shell),
-            },
+            Role::Landed(value) => Self::landed(value, work, shell, mode),
+            Role::Full => Self::full(work, shell),
         }
     }
 
-    fn followed(waited: Waited<H::Key, H::Value>, work: W, shell: H, mode: &M) -> Self {
-        match waited {
-            Waited::Promoted(leader) => Self::lead(leader, work, shell, mode),
-            Waited::TimedOut => Self::alone(work, shell),
-            Waited::Value(value) => Self::receive(value, work, shell, mode),
+    #[inline(never)]
+    fn landed(value: H::Value, work: W, mut shell: H, mode: &M) -> Self {
+        let received = shell.receive(value);
+        Self::received(received, work, shell, mode)
+    }
+
+    #[inline(never)]
+    fn full(work: W, mut shell: H) -> Self {
+        match shell.full() {
+            Some(output) => Self::done(output),
+            None => Self::alone(work, shell),
         }
     }
 
-    fn receive(value: H::Value, work: W, mut shell: H, mode: &M) -> Self {
-        match shell.receive(value) {
+    #[inline(never)]
+    fn received(received: Received<H>, work: W, shell: H, mode: &M) -> Self {
+        match received {
             Received::Done(output) => Self::done(output),
             Received::Alone => Self::alone(work, shell),
-            Received::Again(key) => Self::join(key, work, shell, mode),
+            Received::Again(role) => Self::of(role, work, shell, mode),
         }
     }
 
+    /// What a follower comes to: most get a value, and nothing is moved for it. Or how it goes on, with its own.
+    fn followed(
+        waited: Waited<H::Key, H::Value>,
+        own: &mut Option<(W, H)>,
+        mode: &M,
+    ) -> Result<H::Output, Self> {
+        let received = match waited {
+            Waited::Promoted(leader) => Received::Again(Role::Leader(leader)),
+            Waited::TimedOut => Received::Alone,
+            Waited::Value(value) => own.as_mut().expect(OWN).1.receive(value),
+        };
+        if let Received::Done(output) = received {
+            return Ok(output);
+        }
+        let (work, shell) = own.take().expect(OWN);
+        Err(Self::received(received, work, shell, mode))
+    }
+
+    #[inline(always)]
     fn lead(leader: Leader<H::Key, H::Value>, work: W, shell: H, mode: &M) -> Self {
         Self::Lead {
             call: mode.lead(Leading::new(leader, work, shell)),
         }
     }
 
+    #[inline(always)]
     fn alone(work: W, shell: H) -> Self {
         Self::Alone {
             call: Alone::new(work, shell),
@@ -127,6 +154,8 @@ where
         }
     }
 }
+
+const OWN: &str = "a follower keeps its own until it is done";
 
 impl<W, H, M> Future for Run<W, H, M>
 where
@@ -144,14 +173,16 @@ where
                 StateProjection::Alone { call } => return call.poll(cx),
                 // ## Lead => (output)
                 StateProjection::Lead { call } => return call.poll(cx),
-                // ## Follow => (Alone | Done | Follow | Lead)
+                // ## Follow => (Alone | Done | Follow | Lead | (output))
                 StateProjection::Follow { wait, own } => {
                     let waited = ready!(Pin::new(wait).poll(cx));
-                    let (work, shell) = own
-                        .take()
-                        .expect("a follower keeps its own until it is done");
-                    let next = State::followed(waited, work, shell, this.mode);
-                    this.state.set(next);
+                    match State::followed(waited, own, this.mode) {
+                        Ok(output) => {
+                            this.state.set(State::Done { output: None });
+                            return Poll::Ready(output);
+                        }
+                        Err(next) => this.state.set(next),
+                    }
                 }
                 // ## Done => (output)
                 StateProjection::Done { output } => {

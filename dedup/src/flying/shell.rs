@@ -22,9 +22,6 @@ pub trait Shell: Sized {
     /// What the caller gets.
     type Output;
 
-    /// Joins the flight of `key`.
-    fn join(&mut self, key: Self::Key) -> Role<Self::Key, Self::Value>;
-
     /// Tells what came of asking other processes.
     fn tell(&self, event: Event<'_>);
 
@@ -67,8 +64,8 @@ pub struct Others<'a> {
 
 /// What a follower makes of a value.
 pub enum Received<H: Shell> {
-    /// It joins once more, by this key.
-    Again(H::Key),
+    /// It has joined once more.
+    Again(Role<H::Key, H::Value>),
     /// It is of no use: the follower does its own work.
     Alone,
     /// It is done.

@@ -18,7 +18,6 @@ use super::settings::{OnFailure, Shared};
 use super::share::{Share, headers_for_followers};
 use crate::coordinate::{Lease, named};
 use crate::event::Event;
-use crate::flights::Role;
 use crate::flying::{Others, Received, Shell};
 use crate::layer::OnFull;
 use crate::leader::Leader;
@@ -145,10 +144,6 @@ where
     type Value = Landed<B>;
     type Result = Result<Response<B>, E>;
     type Output = Result<Response<DedupBody<B>>, E>;
-
-    fn join(&mut self, key: HttpKey) -> Role<HttpKey, Landed<B>> {
-        self.shared.flights.join(key)
-    }
 
     fn tell(&self, event: Event<'_>) {
         self.shared.flights.tell(event);

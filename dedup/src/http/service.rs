@@ -66,7 +66,8 @@ where
         };
         let answer = Answer::new(&self.shared, Protocol::of(&parts.headers), &key);
         let work = Ready(self.inner.clone(), Request::from_parts(parts, body));
-        ResponseFuture::run(Run::new(Some(key), work, answer, self.mode.clone()))
+        let role = self.shared.flights.join(key);
+        ResponseFuture::run(Run::new(Some(role), work, answer, self.mode.clone()))
     }
 }
 

@@ -9,7 +9,6 @@ use super::settings::{OnFailure, OnFull, Shared};
 use crate::coordinate::Lease;
 use crate::error::DedupError;
 use crate::event::Event;
-use crate::flights::Role;
 use crate::flying::{Others, Received, Shell};
 use crate::leader::Leader;
 
@@ -19,6 +18,11 @@ pub type Answer<T, E> = Result<T, Arc<E>>;
 /// One call.
 pub struct Keyed<K, T, E> {
     shared: Arc<Shared<K, T, E>>,
+    rare: Option<Box<Rare<K>>>,
+}
+
+/// What few layers ask for. Behind a pointer, since every future has room for it twice.
+struct Rare<K> {
     /// By which the flight is joined again, where failures are retried. `None` once it has been.
     again: Option<K>,
     /// What the flight is called elsewhere, if others are asked.
@@ -32,14 +36,16 @@ impl<K, T, E> Keyed<K, T, E> {
         key: Option<&K>,
         again: impl FnOnce() -> Option<K>,
     ) -> Self {
-        let retries = key.is_some() && shared.settings.on_failure == OnFailure::RetryOnce;
+        let retries = shared.settings.on_failure == OnFailure::RetryOnce;
         let elsewhere = shared.settings.elsewhere.as_ref();
+        let has_rare = retries || elsewhere.is_some();
+        let rare = key.filter(|_| has_rare).map(|key| Rare {
+            again: if retries { again() } else { None },
+            name: elsewhere.map(|elsewhere| elsewhere.name(key)),
+        });
         Self {
             shared: Arc::clone(shared),
-            again: if retries { again() } else { None },
-            name: key
-                .zip(elsewhere)
-                .map(|(key, elsewhere)| elsewhere.name(key)),
+            rare: rare.map(Box::new),
         }
     }
 
@@ -61,10 +67,6 @@ impl<K: Eq + Hash, T: Clone, E> Shell for Keyed<K, T, E> {
     type Result = Result<T, E>;
     type Output = Result<T, DedupError<E>>;
 
-    fn join(&mut self, key: K) -> Role<K, Answer<T, E>> {
-        self.shared.flights.join(key)
-    }
-
     fn tell(&self, event: Event<'_>) {
         self.shared.flights.tell(event);
     }
@@ -73,7 +75,7 @@ impl<K: Eq + Hash, T: Clone, E> Shell for Keyed<K, T, E> {
         let settings = &self.shared.settings;
         Some(Others {
             coordinator: &settings.elsewhere.as_ref()?.coordinator,
-            key: self.name.as_deref()?,
+            key: self.rare.as_ref()?.name.as_deref()?,
             max_age: settings.flights.oldest(),
         })
     }
@@ -121,10 +123,10 @@ impl<K: Eq + Hash, T: Clone, E> Shell for Keyed<K, T, E> {
             Ok(response) => return Received::Done(Ok(response)),
             Err(error) => error,
         };
-        match self.again.take() {
+        match self.rare.as_mut().and_then(|rare| rare.again.take()) {
             Some(key) => {
                 self.shared.flights.tell(Event::Retried);
-                Received::Again(key)
+                Received::Again(self.shared.flights.join(key))
             }
             None => Received::Done(Err(DedupError::Call(error))),
         }

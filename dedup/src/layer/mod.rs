@@ -20,7 +20,7 @@ use tower_layer::Layer;
 use self::keyed::{Answer, Keyed};
 pub use self::service::{Dedup, ResponseFuture};
 pub use self::settings::{Codec, OnFailure, OnFull};
-use self::settings::{Elsewhere, Settings, Shared};
+use self::settings::{Elsewhere, Entrance, Settings};
 use crate::builder::FlightsBuilder;
 use crate::coordinate::Coordinator;
 use crate::event::Observer;
@@ -56,8 +56,7 @@ use crate::flying::Inline;
 /// flight does not wait behind a saturated backend, and a follower holds no permit of it.
 #[must_use]
 pub struct DedupLayer<F, K, T, E, M = Inline> {
-    key: Arc<F>,
-    shared: Arc<Shared<K, T, E>>,
+    entrance: Arc<Entrance<F, K, T, E>>,
     mode: M,
 }
 
@@ -76,8 +75,7 @@ impl<F, K, T, E> DedupLayer<F, K, T, E> {
         F: Fn(&Req) -> Option<K>,
     {
         Self {
-            key: Arc::new(key),
-            shared: Arc::new(Shared::new(Settings::default())),
+            entrance: Entrance::new(Arc::new(key), Settings::default()),
             mode: Inline,
         }
     }
@@ -119,7 +117,7 @@ impl<F, K, T, E, M> DedupLayer<F, K, T, E, M> {
     where
         K: Eq + Hash,
     {
-        self.shared.flights.forget(key);
+        self.entrance.shared.flights.forget(key);
     }
 
     /// One more who hears of it.
@@ -151,8 +149,7 @@ impl<F, K, T, E, M> DedupLayer<F, K, T, E, M> {
     #[cfg(feature = "detached")]
     pub fn detached(self, tasks: buttress_wire::tasks::Tasks) -> DedupLayer<F, K, T, E, Detached> {
         DedupLayer {
-            key: self.key,
-            shared: self.shared,
+            entrance: self.entrance,
             mode: Detached(tasks),
         }
     }
@@ -160,7 +157,7 @@ impl<F, K, T, E, M> DedupLayer<F, K, T, E, M> {
     /// What is in flight now, and what has been so far, over all services of this layer.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        self.shared.flights.snapshot()
+        self.entrance.shared.flights.snapshot()
     }
 
     fn flights(self, change: impl FnOnce(FlightsBuilder) -> FlightsBuilder) -> Self {
@@ -168,10 +165,10 @@ impl<F, K, T, E, M> DedupLayer<F, K, T, E, M> {
     }
 
     fn set(self, change: impl FnOnce(&mut Settings<K, T>)) -> Self {
-        let mut settings = self.shared.settings.clone();
+        let mut settings = self.entrance.shared.settings.clone();
         change(&mut settings);
         Self {
-            shared: Arc::new(Shared::new(settings)),
+            entrance: Entrance::new(Arc::clone(&self.entrance.key), settings),
             ..self
         }
     }
@@ -183,8 +180,7 @@ impl<S, F, K, T, E, M: Clone> Layer<S> for DedupLayer<F, K, T, E, M> {
     fn layer(&self, inner: S) -> Self::Service {
         Dedup {
             inner,
-            key: Arc::clone(&self.key),
-            shared: Arc::clone(&self.shared),
+            entrance: Arc::clone(&self.entrance),
             mode: self.mode.clone(),
         }
     }
@@ -194,8 +190,7 @@ impl<S, F, K, T, E, M: Clone> Layer<S> for DedupLayer<F, K, T, E, M> {
 impl<F, K, T, E, M: Clone> Clone for DedupLayer<F, K, T, E, M> {
     fn clone(&self) -> Self {
         Self {
-            key: Arc::clone(&self.key),
-            shared: Arc::clone(&self.shared),
+            entrance: Arc::clone(&self.entrance),
             mode: self.mode.clone(),
         }
     }
@@ -204,7 +199,7 @@ impl<F, K, T, E, M: Clone> Clone for DedupLayer<F, K, T, E, M> {
 impl<F, K, T, E, M> fmt::Debug for DedupLayer<F, K, T, E, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DedupLayer")
-            .field("flights", &self.shared.settings.flights)
+            .field("flights", &self.entrance.shared.settings.flights)
             .finish_non_exhaustive()
     }
 }

@@ -11,15 +11,14 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::Keyed;
-use super::settings::Shared;
+use super::settings::Entrance;
 use crate::error::DedupError;
 use crate::flying::{Inline, Leading, Mode, Ready, Run};
 
 /// Made by [`DedupLayer`](super::DedupLayer).
 pub struct Dedup<S, F, K, T, E, M = Inline> {
     pub(super) inner: S,
-    pub(super) key: Arc<F>,
-    pub(super) shared: Arc<Shared<K, T, E>>,
+    pub(super) entrance: Arc<Entrance<F, K, T, E>>,
     pub(super) mode: M,
 }
 
@@ -43,11 +42,13 @@ where
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        let key = (self.key)(&request);
-        let shell = Keyed::new(&self.shared, key.as_ref(), || (self.key)(&request));
+        let Entrance { key: of, shared } = &*self.entrance;
+        let key = of(&request);
+        let shell = Keyed::new(shared, key.as_ref(), || of(&request));
         let work = Ready(self.inner.clone(), request);
+        let role = key.map(|key| shared.flights.join(key));
         ResponseFuture {
-            run: Run::new(key, work, shell, self.mode.clone()),
+            run: Run::new(role, work, shell, self.mode.clone()),
         }
     }
 }
@@ -91,8 +92,7 @@ impl<S: Clone, F, K, T, E, M: Clone> Clone for Dedup<S, F, K, T, E, M> {
     fn clone(&self) -> Self {
         Self {
             inner: self.inner.clone(),
-            key: Arc::clone(&self.key),
-            shared: Arc::clone(&self.shared),
+            entrance: Arc::clone(&self.entrance),
             mode: self.mode.clone(),
         }
     }

@@ -72,6 +72,20 @@ impl<K, T> Clone for Elsewhere<K, T> {
     }
 }
 
+/// What the services of a layer share: one count of references for each.
+pub(super) struct Entrance<F, K, T, E> {
+    pub(super) key: Arc<F>,
+    pub(super) shared: Arc<Shared<K, T, E>>,
+}
+
+impl<F, K, T, E> Entrance<F, K, T, E> {
+    pub(super) fn new(key: Arc<F>, settings: Settings<K, T>) -> Arc<Self> {
+        let shared = Arc::new(Shared::new(settings));
+        Arc::new(Self { key, shared })
+    }
+}
+
+/// What each of their calls shares, whatever its key is made by.
 pub(super) struct Shared<K, T, E> {
     pub(super) flights: Flights<K, Answer<T, E>>,
     pub(super) settings: Settings<K, T>,

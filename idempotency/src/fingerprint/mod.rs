@@ -130,6 +130,7 @@ impl<'a> Hash<'a> {
         *hash.as_bytes()
     }
 
+    #[cold]
     fn long(&mut self) -> &mut blake3::Hasher {
         self.long.get_or_insert_with(|| {
             let mut long = match self.secret {
@@ -143,6 +144,8 @@ impl<'a> Hash<'a> {
 }
 
 impl Write for Hash<'_> {
+    /// Inlined, for half of what is written is a length of one byte.
+    #[inline(always)]
     fn write(&mut self, bytes: &[u8]) {
         let end = self.len + bytes.len();
         match self.short.get_mut(self.len..end) {

@@ -13,6 +13,7 @@ use std::hash::{BuildHasher, Hasher};
 use std::time::Duration;
 
 use hashbrown::HashMap;
+use hashbrown::hash_map::Entry as Place;
 use tokio::time::Instant;
 
 use super::{Begin, BeginRequest, Claim, Record, Recovery, Standing, StoreError, Token};
@@ -49,8 +50,14 @@ struct Entry {
 
 #[derive(Debug)]
 enum State {
-    Done(Record),
-    Running { lease_until: Instant },
+    Done {
+        record: Record,
+        /// Of the record.
+        weight: usize,
+    },
+    Running {
+        lease_until: Instant,
+    },
 }
 
 /// Hashes what is a hash already: it is folded with a random number, so that nobody can look for keys that share a place.
@@ -110,17 +117,20 @@ impl Table {
         fence: u64,
         now: Instant,
     ) -> Result<Begin, StoreError> {
-        self.forget_if_over(&request.key, now);
-        if let Some(entry) = self.entries.get_mut(&request.key) {
-            return Ok(entry.begin(request, fence, now));
-        }
-        if self.entries.len() >= self.limits.keys && self.purge(self.limits.keys, now) == 0 {
+        if self.has_no_room_for(&request.key, now) {
             return Err(StoreError::Full);
         }
-        let entry = Entry::new(request, fence, now);
-        let claim = entry.claim(request.key);
-        self.will_be_over(entry.expires);
-        self.entries.insert(request.key, entry);
+        let new = Entry::new(request, fence, now);
+        let (claim, expires) = (new.claim(request.key), new.expires);
+        match self.entries.entry(request.key) {
+            Place::Vacant(place) => drop(place.insert(new)),
+            Place::Occupied(mut place) if !place.get().is_over(now) => {
+                return Ok(place.get_mut().begin(request, fence, now));
+            }
+            // It is as if there had been nothing.
+            Place::Occupied(mut place) => self.bytes -= place.insert(new).weight(),
+        }
+        self.will_be_over(expires);
         Ok(Begin::Claimed(claim))
     }
 
@@ -140,7 +150,7 @@ impl Table {
     ) -> Result<(), StoreError> {
         match &mut self.held(claim)?.state {
             State::Running { lease_until } => *lease_until = after(now, lease),
-            State::Done(_) => return Err(StoreError::Lost),
+            State::Done { .. } => return Err(StoreError::Lost),
         }
         Ok(())
     }
@@ -178,11 +188,11 @@ impl Table {
     ) -> Result<Vec<Record>, StoreError> {
         let weight = record.weight();
         let entry = self.held(claim)?;
-        if matches!(entry.state, State::Done(_)) {
+        if matches!(entry.state, State::Done { .. }) {
             // The reply to the first call was lost; the record stands.
             return Ok(vec![record]);
         }
-        entry.state = State::Done(record);
+        entry.state = State::Done { record, weight };
         entry.expires = after(now, ttl);
         let (fence, expires) = (entry.fence, entry.expires);
         self.will_be_over(expires);
@@ -213,7 +223,7 @@ impl Table {
 
     pub(super) fn confirm(&mut self, claim: &Claim) -> Result<Standing, StoreError> {
         Ok(match self.held(claim)?.state {
-            State::Done(_) => Standing::Done,
+            State::Done { .. } => Standing::Done,
             State::Running { .. } => Standing::Running,
         })
     }
@@ -249,23 +259,16 @@ impl Table {
         }
     }
 
-    fn forget_if_over(&mut self, key: &RecordKey, now: Instant) {
-        if self
-            .entries
-            .get(key)
-            .is_some_and(|entry| entry.is_over(now))
-        {
-            self.forget(key);
-        }
+    /// Makes some, where there is something to forget.
+    fn has_no_room_for(&mut self, key: &RecordKey, now: Instant) -> bool {
+        self.entries.len() >= self.limits.keys
+            && !self.entries.contains_key(key)
+            && self.purge(self.limits.keys, now) == 0
     }
 
     fn forget(&mut self, key: &RecordKey) {
-        if let Some(Entry {
-            state: State::Done(record),
-            ..
-        }) = self.entries.remove(key)
-        {
-            self.bytes -= record.weight();
+        if let Some(entry) = self.entries.remove(key) {
+            self.bytes -= entry.weight();
         }
     }
 
@@ -279,10 +282,9 @@ impl Table {
             let Some(entry) = self.entries.get_mut(&key).filter(|e| e.fence == fence) else {
                 continue;
             };
-            if let State::Done(record) = &mut entry.state {
-                let record = record.bury();
-                self.bytes -= record.weight();
-                gone.push(record);
+            if let State::Done { record, weight } = &mut entry.state {
+                self.bytes -= std::mem::take(weight);
+                gone.push(record.bury());
             }
         }
         self.drop_dead_places();
@@ -313,6 +315,14 @@ impl Entry {
         }
     }
 
+    /// Of its record, if it has one.
+    fn weight(&self) -> usize {
+        match self.state {
+            State::Done { weight, .. } => weight,
+            State::Running { .. } => 0,
+        }
+    }
+
     fn begin(&mut self, request: &BeginRequest, fence: u64, now: Instant) -> Begin {
         let is_repeated = matches!(self.state, State::Running { .. })
             && (self.token, self.fingerprint) == (request.token, request.fingerprint);
@@ -335,7 +345,7 @@ impl Entry {
             return Some(Begin::Mismatch);
         }
         match (&self.state, request.recovery) {
-            (State::Done(record), _) => Some(Begin::Replay(record.clone())),
+            (State::Done { record, .. }, _) => Some(Begin::Replay(record.clone())),
             (State::Running { lease_until }, _) if *lease_until > now => {
                 Some(Begin::InProgress(*lease_until - now))
             }
