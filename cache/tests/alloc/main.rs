@@ -76,7 +76,7 @@ fn what_a_hit_allocates_is_independent_of_its_body() {
 fn a_request_that_passes_allocates_little() {
     let private = || {
         let response = Response::builder().header("cache-control", "no-store");
-        response.body(Full::from("own")).unwrap()
+        response.body(Full::<Bytes>::from("own")).unwrap()
     };
     let inner = move |_: Request<Empty<Bytes>>| std::future::ready(Ok::<_, Infallible>(private()));
     let layer = HttpCacheLayer::new(CachedResponse::cache().build());
