@@ -131,7 +131,6 @@ impl<S, M> HttpCache<S, M> {
 /// How a request is forwarded.
 pub(super) struct Plan {
     pub(super) why: Forwarded,
-    pub(super) wish: Wish,
     pub(super) primary: Vec<u8>,
     pub(super) stale: Option<Arc<Stored>>,
     pub(super) variants: Option<Arc<Variants>>,
@@ -152,10 +151,9 @@ enum Way {
 }
 
 impl Plan {
-    fn alone(why: Forwarded, wish: Wish, primary: &[u8], now: Instant) -> Self {
+    fn alone(why: Forwarded, primary: &[u8], now: Instant) -> Self {
         Self {
             why,
-            wish,
             primary: primary.to_vec(),
             stale: None,
             variants: None,
@@ -209,7 +207,7 @@ fn decide<B>(
 ) -> Result<Response<CacheBody<B>>, Plan> {
     let (parts, wish, now) = (request.parts, Wish::at(request), Instant::now());
     if let Some(why) = passes_by(shared, request, has_body) {
-        return pass_by(shared, parts, wish, why, primary, now);
+        return pass_by(shared, parts, &wish, why, primary, now);
     }
     let mut miss = match look(shared, request, &wish, primary, now) {
         Ok(response) => return Ok(response),
@@ -228,14 +226,14 @@ fn decide<B>(
     if !miss.is_usable {
         tell(&shared.cache, primary, Heard::Miss);
     }
-    Err(miss.plan(shared, request, wish, primary, now))
+    Err(miss.plan(shared, request, &wish, primary, now))
 }
 
 /// What becomes of a request that is not answered from the store.
 fn pass_by<B>(
     shared: &Shared,
     parts: &request::Parts,
-    wish: Wish,
+    wish: &Wish,
     why: Forwarded,
     primary: &[u8],
     now: Instant,
@@ -248,7 +246,7 @@ fn pass_by<B>(
     if why == Forwarded::Bypass && wish.is_only_if_cached() {
         return Ok(only_if_cached(&parts.headers));
     }
-    Err(Plan::alone(why, wish, primary, now))
+    Err(Plan::alone(why, primary, now))
 }
 
 /// Why the store has no answer by itself.
@@ -275,12 +273,12 @@ impl Miss {
         self,
         shared: &Shared,
         request: &Glance<'_>,
-        wish: Wish,
+        wish: &Wish,
         key: &mut Vec<u8>,
         now: Instant,
     ) -> Plan {
-        let way = self.way(shared, request, &wish);
-        let mut plan = Plan::alone(self.why, wish, key, now);
+        let way = self.way(shared, request, wish);
+        let mut plan = Plan::alone(self.why, key, now);
         if way != Way::Alone {
             let sets = sets(self.stale.as_deref(), self.variants.as_deref());
             write_flight(key, shared, request.headers(), sets);

@@ -149,12 +149,7 @@ impl Errand {
 
     /// How the response may be stored, if it may be.
     pub(super) fn judge(&self, head: &response::Parts) -> Option<Verdict> {
-        let refused = || !self.shared.may_store(&self.parts, head);
-        if self.why == Forwarded::Bypass
-            || is_joined(head)
-            || is_event_stream(&head.headers)
-            || refused()
-        {
+        if self.why == Forwarded::Bypass || is_joined(head) {
             return None;
         }
         let arrival = || Arrival {
@@ -162,7 +157,10 @@ impl Errand {
             delay: self.begun.elapsed(),
             ttl: self.shared.ttl_of(&self.parts, head),
         };
-        storable(&self.asked, head, &self.shared.rules, arrival)
+        let verdict = storable(&self.asked, head, &self.shared.rules, arrival)?;
+        // What must not be stored nearly always says so; only of the rest is more asked.
+        let may_be = !is_event_stream(&head.headers) && self.shared.may_store(&self.parts, head);
+        may_be.then_some(verdict)
     }
 
     pub(super) fn place(

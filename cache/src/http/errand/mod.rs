@@ -73,12 +73,13 @@ struct Candidate {
 
 impl Errand {
     pub(super) fn new(shared: &Arc<Shared>, request: &Glance<'_>, plan: Plan) -> Self {
-        let (parts, stamp) = (request.parts, shared.cache.stamp());
+        let (parts, wish) = (request.parts, Wish::at(request));
+        let stamp = shared.cache.stamp();
         let is_unsafe = !parts.method.is_safe();
         Self {
             shared: Arc::clone(shared),
-            asked: Asked::by(request, &plan.wish),
-            wish: plan.wish,
+            asked: Asked::by(request, &wish),
+            wish,
             why: plan.why,
             primary: plan.primary,
             stale: plan.stale,
