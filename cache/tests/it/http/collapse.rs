@@ -330,3 +330,67 @@ async fn a_part_that_nobody_asked_for_keeps_nobody_waiting() {
     gated.gate.add_permits(9);
     all.await.unwrap();
 }
+
+/// Its owner wants each use to be validated: by each for itself, and not one after the other.
+#[tokio::test]
+async fn what_is_validated_before_each_use_keeps_nobody_waiting() {
+    let gated = Gated::new(|request| {
+        let mut response = text(
+            "x",
+            &[("cache-control", "max-age=60, no-cache"), ("etag", "\"1\"")],
+        );
+        if request.headers().contains_key("if-none-match") {
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+        }
+        response
+    });
+    gated.gate.add_permits(1);
+    read(gated.call(get("/a", &[])).await).await;
+    // What was learnt of the first is forgotten.
+    tokio::time::pause();
+    advance(Duration::from_secs(60)).await;
+    let ten = || tokio::spawn(join_all((0..10).map(|_| gated.call(get("/a", &[])))));
+    let all = ten();
+    settle().await;
+    assert_eq!(gated.calls(), 2, "one asks");
+    gated.gate.add_permits(1);
+    settle().await;
+    assert_eq!(gated.calls(), 11, "and then each for itself");
+    gated.gate.add_permits(9);
+    all.await.unwrap();
+    let all = ten();
+    settle().await;
+    assert_eq!(gated.calls(), 21, "nobody waits any more");
+    all.abort();
+}
+
+/// RFC 9111, 4.2.3: also what is still on its way grows old.
+#[tokio::test(start_paused = true)]
+async fn a_newcomer_is_told_its_age_and_given_nothing_stale() {
+    let (hand, body) = hand_body();
+    let body = Mutex::new(Some(body));
+    let gated = Gated::new(move |_| {
+        let mut response = text("new", &[("cache-control", "max-age=10")]);
+        if let Some(body) = body.lock().unwrap().take() {
+            *response.body_mut() = Either::Right(body);
+        }
+        response
+    });
+    gated.gate.add_permits(2);
+    let leader = gated.call(get("/a", &[])).await;
+    advance(Duration::from_secs(9)).await;
+    let newcomer = gated.call(get("/a", &[])).await;
+    assert_eq!(newcomer.headers()["age"], "9");
+    advance(Duration::from_secs(1)).await;
+    let (outcome, late) = read(gated.call(get("/a", &[])).await).await;
+    assert_eq!(
+        (outcome, &*late),
+        (MISS, &b"new"[..]),
+        "what is on its way is stale"
+    );
+    hand.data("old").end();
+    for response in [leader, newcomer] {
+        assert_eq!(read(response).await.1, "old");
+    }
+    assert_eq!(gated.calls(), 2);
+}

@@ -609,3 +609,21 @@ async fn what_says_nothing_of_reuse_is_never_used_again() {
         );
     }
 }
+
+/// Events have no end, and are for whoever listens, whatever is said of them.
+#[tokio::test]
+async fn a_stream_of_events_passes() {
+    let test = test();
+    test.says(
+        "data: 1\n\n",
+        &[FRESH, ("content-type", "text/event-stream; charset=utf-8")],
+    );
+    for _ in 0..2 {
+        let seen = test.get("/a").await;
+        assert_eq!(
+            (seen.outcome(), seen.field("cache-status")),
+            (MISS, "buttress; fwd=uri-miss")
+        );
+        seen.is("data: 1\n\n");
+    }
+}

@@ -230,3 +230,27 @@ async fn the_answer_to_a_post_may_be_what_is_at_its_target() {
         "not unless it is wanted"
     );
 }
+
+/// Nor do groups of tenants meet.
+#[tokio::test]
+async fn a_group_of_one_tenant_is_none_of_another() {
+    let test = with(|layer| {
+        layer.partition(|parts| {
+            let tenant = parts.headers.get("x-tenant");
+            Cow::Borrowed(tenant.map_or(&[][..], |tenant| tenant.as_bytes()))
+        })
+    });
+    test.says(
+        "old",
+        &[("cache-control", "max-age=60"), ("cache-groups", "\"g\"")],
+    );
+    for tenant in ["a", "b"] {
+        test.send(ask("GET", "/a", &[("x-tenant", tenant)])).await;
+    }
+    test.says("", &[("cache-group-invalidation", "\"g\"")]);
+    test.send(ask("POST", "/b", &[("x-tenant", "a")])).await;
+    for (tenant, hit) in [("a", false), ("b", true)] {
+        let seen = test.send(ask("GET", "/a", &[("x-tenant", tenant)])).await;
+        assert_eq!(seen.outcome() == CacheOutcome::Hit, hit, "{tenant}");
+    }
+}
