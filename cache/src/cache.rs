@@ -422,6 +422,16 @@ impl<V> Cache<V> {
         let _ = told;
     }
 
+    /// Lets the shared clock take a step, unless there is one to be taken anyway: this process counts from there then. It costs what has this slot.
+    pub(crate) fn take_a_step(&self, slot: Slot) {
+        #[cfg(feature = "l2")]
+        if let Some(below) = self.below().filter(|below| below.untold() == 0) {
+            below.tell_others_later(Told::Slots(Depth::Expire, vec![slot]));
+        }
+        #[cfg(not(feature = "l2"))]
+        let _ = slot;
+    }
+
     pub(crate) fn settings(&self) -> &Settings<V> {
         &self.inner.settings
     }

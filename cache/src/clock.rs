@@ -171,6 +171,12 @@ impl InvalidationClock {
         next.is_some()
     }
 
+    /// Whether this process has counted more than half as far as it can before the next step of a clock that it shares.
+    pub(crate) fn is_far_from_the_last_step(&self) -> bool {
+        let is_alone = self.own == u64::MAX;
+        !is_alone && self.seq.load(Ordering::Acquire) & self.own > self.own / 2
+    }
+
     /// Whether what was read at `stamp` was read, or is about to be stored, while one of `slots` was guarded.
     pub(crate) fn is_guarded(&self, stamp: Stamp, slots: &[Slot]) -> bool {
         let guards = slots.iter().filter_map(|slot| self.guards.get(*slot));

@@ -29,8 +29,12 @@ impl<V> Guard<V> {
 
 impl<V> Drop for Guard<V> {
     fn drop(&mut self) {
-        if !self.cache.clock().unguard(&self.slots) {
+        let clock = self.cache.clock();
+        if !clock.unguard(&self.slots) {
             self.cache.tell_others_later(Some(Told::All));
+        } else if clock.is_far_from_the_last_step() {
+            let slot = self.slots.first().copied().unwrap_or_default();
+            self.cache.take_a_step(slot);
         }
     }
 }

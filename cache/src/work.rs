@@ -4,6 +4,8 @@ use std::any::Any;
 use std::future::Future;
 use std::sync::Arc;
 
+#[cfg(feature = "l2")]
+use buttress_dedup::Lease;
 use buttress_dedup::{Leader, Role};
 use tokio::time::{Instant, timeout};
 
@@ -60,41 +62,13 @@ where
                 return Ok(at.hit_below(found));
             }
         };
-        // Before the source is read: this is what makes a late fill harmless.
-        let stamp = at.cache.stamp();
-        let begun = Instant::now();
-        let told = Fill::new(&at.cache, stale.as_ref().and_then(before), said, stamp);
-        let read = read(&at.cache, fill, told.clone()).await;
-        let filled = read.map(|value| {
-            let mut said = told.said();
-            let held = held(value, &mut said, stale.as_ref());
-            let reading = Reading {
-                keep: keep && held.is_some(),
-                held: held.unwrap_or(Held::Nothing),
-                stamp,
-                said,
-                took: begun.elapsed(),
-            };
-            at.cache.store(&at.full, reading)
-        });
-        if let (Err(_), Some(stale)) = (&filled, &stale) {
-            at.calm(stale, stamp);
-        }
+        let filled = at.fill(fill, said, stale.as_ref(), keep).await;
         if let Some(leader) = leader {
             leader.complete(Filled::of(&filled));
         }
         at.tell_filled(&filled);
         #[cfg(feature = "l2")]
-        match &filled {
-            Ok(entry) => {
-                at.give_below(entry, lease).await;
-                if stale.is_some() {
-                    at.clear_below(entry).await;
-                }
-            }
-            // Whoever waits for it in other processes tries.
-            Err(_) => drop(lease),
-        }
+        at.tell_below(&filled, lease, stale.is_some()).await;
         filled.map(Hit::filled)
     }
 
@@ -127,6 +101,57 @@ impl<V: Send + Sync + 'static> Cache<V> {
 }
 
 impl<V: Send + Sync + 'static> Place<V> {
+    /// Reads the source, and stores what it says.
+    async fn fill<F, Fut, E>(
+        &self,
+        fill: F,
+        said: Said,
+        stale: Option<&Arc<Entry<V>>>,
+        keep: bool,
+    ) -> Result<Arc<Entry<V>>, FillError<E>>
+    where
+        F: FnOnce(Fill<V>) -> Fut,
+        Fut: Future<Output = Result<Option<V>, E>>,
+    {
+        // Before the source is read: this is what makes a late fill harmless.
+        let stamp = self.cache.stamp();
+        let begun = Instant::now();
+        let told = Fill::new(&self.cache, stale.and_then(before), said, stamp);
+        let read = read(&self.cache, fill, told.clone()).await;
+        if let (Err(_), Some(stale)) = (&read, stale) {
+            self.calm(stale, stamp);
+        }
+        let value = read?;
+        let mut said = told.said();
+        let held = held(value, &mut said, stale);
+        let reading = Reading {
+            keep: keep && held.is_some(),
+            held: held.unwrap_or(Held::Nothing),
+            stamp,
+            said,
+            took: begun.elapsed(),
+        };
+        Ok(self.cache.store(&self.full, reading))
+    }
+
+    /// What other processes are to know of it.
+    #[cfg(feature = "l2")]
+    async fn tell_below<E>(
+        &self,
+        filled: &Result<Arc<Entry<V>>, FillError<E>>,
+        lease: Option<Box<dyn Lease>>,
+        was_stale: bool,
+    ) {
+        let Ok(entry) = filled else {
+            // Whoever waits for it in other processes tries.
+            return drop(lease);
+        };
+        self.give_below(entry, lease).await;
+        if was_stale {
+            self.clear_below(entry).await;
+        }
+    }
+
     fn tell_filled<E>(&self, filled: &Result<Arc<Entry<V>>, FillError<E>>) {
         let why = match filled {
             Ok(_) => return self.tell(|key| Event::Filled { key }),

@@ -34,8 +34,19 @@ impl Breaker {
         if word.passes() {
             Ok(word.generation())
         } else {
-            self.admit_slowly()
+            self.admit_unless_open(word)
         }
+    }
+
+    /// An open breaker refuses as many calls as a closed one lets pass. Apart from what is rare, so that it saves no registers for that.
+    #[inline(never)]
+    fn admit_unless_open(&self, word: Word) -> Result<u32, Refusal> {
+        if word.state() == State::Open
+            && let Some(left) = word.remaining(self.0.fixed.clock.now())
+        {
+            return Err(Refusal::new(Reason::Open, left));
+        }
+        self.admit_slowly()
     }
 
     /// A probe takes its room before its slot: a slot that is taken and given back for want of room would be missed by one who looked meanwhile, and

@@ -93,6 +93,28 @@ fn loom_the_hits_of_a_count_window_are_its_bits() {
 }
 
 #[test]
+fn loom_a_full_count_window_of_successes_loses_no_failure() {
+    loom::model(|| {
+        let window = loom::sync::Arc::new(CountWindow::new(2));
+        let other = loom::sync::Arc::clone(&window);
+        window.record(0, false);
+        window.record(0, false);
+        run(
+            move || {
+                other.record(0, false);
+            },
+            || {
+                let tally = window.record(0, true);
+                assert_eq!(tally, Some(Tally { hits: 1, total: 2 }));
+            },
+        );
+        let tally = window.tally(0);
+        assert_eq!((tally.hits, tally.total), (1, 2));
+        assert_eq!(tally.hits, window.bits_set(0));
+    });
+}
+
+#[test]
 fn loom_a_late_record_reaches_no_other_count_window() {
     loom::model(|| {
         let window = loom::sync::Arc::new(CountWindow::new(2));

@@ -8,13 +8,15 @@ use std::task::{Context, Poll, ready};
 use buttress_wire::fields::announced_length;
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_LENGTH};
+use http::response::Parts;
 use http::{Response, StatusCode};
 use http_body::Body;
 use http_body_util::Full;
 use pin_project_lite::pin_project;
 
 use crate::body::NegotiateBody;
-use crate::negotiated::Selected;
+use crate::negotiated::{OriginalAccept, Selected};
+use crate::offers::Offers;
 use crate::shared::Shared;
 use crate::{problem, vary};
 
@@ -27,16 +29,18 @@ pin_project! {
     #[must_use = "futures do nothing unless polled"]
     pub struct ResponseFuture<I, F> {
         #[pin]
-        state: State<I, F>,
+        state: State<I>,
+        shared: Arc<Shared<F>>,
+        finish: Finish,
     }
 }
 
 pin_project! {
     #[project = StateProjection]
-    enum State<I, F> {
-        Chosen { #[pin] inner: I, shared: Arc<Shared<F>>, chosen: u32, finish: Finish },
+    enum State<I> {
+        Chosen { #[pin] inner: I, chosen: u32 },
         // `None`: it was given.
-        Refused { refusal: Option<Refused>, finish: Finish },
+        Refused { refusal: Option<Refused> },
     }
 }
 
@@ -44,12 +48,12 @@ pin_project! {
 pub(crate) type Refused = Box<Response<Full<Bytes>>>;
 
 /// What becomes of every response on its way out.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct Finish {
     /// The body is left out.
     pub(crate) is_head: bool,
-    /// A problem becomes XML.
-    pub(crate) xml_problems: bool,
+    /// What was asked for, by a client that may rather have its problems in XML. It is looked into where there is a problem.
+    pub(crate) may_be_xml: Option<OriginalAccept>,
 }
 
 impl<I, F> ResponseFuture<I, F> {
@@ -57,21 +61,18 @@ impl<I, F> ResponseFuture<I, F> {
         // A tuple of formats has nowhere near so many media types.
         let chosen = chosen as u32;
         Self {
-            state: State::Chosen {
-                inner,
-                shared,
-                chosen,
-                finish,
-            },
+            state: State::Chosen { inner, chosen },
+            shared,
+            finish,
         }
     }
 
-    pub(crate) fn refused(refusal: Refused, finish: Finish) -> Self {
+    pub(crate) fn refused(refusal: Refused, shared: Arc<Shared<F>>, finish: Finish) -> Self {
+        let refusal = Some(refusal);
         Self {
-            state: State::Refused {
-                refusal: Some(refusal),
-                finish,
-            },
+            state: State::Refused { refusal },
+            shared,
+            finish,
         }
     }
 }
@@ -87,59 +88,55 @@ where
     ///
     /// It is polled after it was ready.
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let response = match self.project().state.project() {
-            StateProjection::Chosen {
-                inner,
-                shared,
-                chosen,
-                finish,
-            } => {
-                let mut response = ready!(inner.poll(cx))?;
-                let variant = shared.variant(*chosen as usize);
-                response.extensions_mut().insert(Selected {
+        let this = self.project();
+        let (head, body) = match this.state.project() {
+            StateProjection::Chosen { inner, chosen } => {
+                let (mut head, body) = ready!(inner.poll(cx))?.into_parts();
+                let variant = this.shared.variant(*chosen as usize);
+                head.extensions.insert(Selected {
                     content_type: variant.content_type.clone(),
                     format: variant.name,
                 });
-                finish.response(response.map(NegotiateBody::inner))
+                (head, NegotiateBody::inner(body))
             }
-            StateProjection::Refused { refusal, finish } => {
+            StateProjection::Refused { refusal } => {
                 let refusal = refusal.take().expect("a future is polled to its end once");
-                finish.response(refusal.map(NegotiateBody::own))
+                let (head, body) = refusal.into_parts();
+                (head, NegotiateBody::own(body))
             }
         };
+        let response = this.finish.response(head, body, &this.shared.problems);
         Poll::Ready(Ok(response))
     }
 }
 
 impl Finish {
-    fn response<B>(self, mut response: Response<NegotiateBody<B>>) -> Response<NegotiateBody<B>>
+    fn response<B>(
+        &self,
+        mut head: Parts,
+        mut body: NegotiateBody<B>,
+        problems: &Offers<bool>,
+    ) -> Response<NegotiateBody<B>>
     where
         B: Body<Data = Bytes>,
     {
         // Also on a 304 and on errors: another Accept might have been answered otherwise (RFC 9110, 12.5.5).
-        vary::merge(response.headers_mut(), &ACCEPT);
-        if self.xml_problems {
-            response = with_xml_problem(response);
+        vary::merge(&mut head.headers, &ACCEPT);
+        if let Some(accept) = &self.may_be_xml
+            && let Some(xml) = problem::as_xml(&mut head, problems, accept)
+        {
+            body = NegotiateBody::own(xml);
         }
         if self.is_head {
-            response = without_body(response);
+            tell_length(&mut head, &body);
+            body = NegotiateBody::own(Full::default());
         }
-        response
+        Response::from_parts(head, body)
     }
 }
 
-fn with_xml_problem<B>(response: Response<NegotiateBody<B>>) -> Response<NegotiateBody<B>> {
-    let (mut head, body) = response.into_parts();
-    let xml = problem::as_xml(&mut head);
-    Response::from_parts(head, xml.map_or(body, NegotiateBody::own))
-}
-
-/// An answer to HEAD says what GET would, its length included where that is known (RFC 9110, section 9.3.2), and has no body.
-fn without_body<B>(response: Response<NegotiateBody<B>>) -> Response<NegotiateBody<B>>
-where
-    B: Body<Data = Bytes>,
-{
-    let (mut head, body) = response.into_parts();
+/// An answer to HEAD says what GET would, its length included where that is known (RFC 9110, section 9.3.2).
+fn tell_length(head: &mut Parts, body: &impl Body) {
     let length = announced_length(&head.headers, body.size_hint().exact());
     // Where a server sends none with GET either (RFC 9110, section 8.6).
     let has_none = matches!(
@@ -152,7 +149,6 @@ where
             .entry(CONTENT_LENGTH)
             .or_insert_with(|| length.into());
     }
-    Response::from_parts(head, NegotiateBody::own(Full::default()))
 }
 
 impl<I, F> fmt::Debug for ResponseFuture<I, F> {

@@ -1,12 +1,13 @@
 //! The choice, as handlers and other layers see it.
 
 use std::error::Error;
-use std::fmt;
 use std::sync::Arc;
+use std::{fmt, mem, slice};
 
 use futures_core::Stream;
 use http::header::{
-    CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, VARY, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, VARY,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use http::{Request, Response};
 use http_body::Body;
@@ -283,13 +284,49 @@ impl Selected {
 
 /// The lines of `Accept` as the client sent them: in the request's extensions, since the field now names the choice alone.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct OriginalAccept(pub(crate) Vec<HeaderValue>);
+pub struct OriginalAccept(Lines);
+
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+enum Lines {
+    #[default]
+    None,
+    /// As nearly all clients have it.
+    One(HeaderValue),
+    Several(Box<[HeaderValue]>),
+}
 
 impl OriginalAccept {
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
+        let mut lines = headers.get_all(ACCEPT).iter();
+        Self(match (lines.next(), lines.next()) {
+            (None, _) => Lines::None,
+            (Some(line), None) => Lines::One(line.clone()),
+            _ => Lines::Several(headers.get_all(ACCEPT).iter().cloned().collect()),
+        })
+    }
+
+    /// Puts `accept` in the place of what the client sent.
+    pub(crate) fn replace(headers: &mut HeaderMap, accept: HeaderValue) -> Self {
+        let is_one = headers.get_all(ACCEPT).iter().nth(1).is_none();
+        match headers.get_mut(ACCEPT) {
+            // Where it was: a map makes room before it looks whether it replaces something.
+            Some(line) if is_one => Self(Lines::One(mem::replace(line, accept))),
+            _ => {
+                let original = Self::of(headers);
+                headers.insert(ACCEPT, accept);
+                original
+            }
+        }
+    }
+
     /// The lines in order; none, if there was no such field.
     #[must_use]
     pub fn lines(&self) -> &[HeaderValue] {
-        &self.0
+        match &self.0 {
+            Lines::None => &[],
+            Lines::One(line) => slice::from_ref(line),
+            Lines::Several(lines) => lines,
+        }
     }
 }
 

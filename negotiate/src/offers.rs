@@ -166,7 +166,10 @@ impl<T> Offers<T> {
     }
 
     #[inline]
-    fn select_lines<'h, I>(&self, lines: impl Fn() -> I) -> Result<Match<'_, T>, NotAcceptable>
+    pub(crate) fn select_lines<'h, I>(
+        &self,
+        lines: impl Fn() -> I,
+    ) -> Result<Match<'_, T>, NotAcceptable>
     where
         I: Iterator<Item = &'h [u8]>,
     {

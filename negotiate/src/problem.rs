@@ -3,13 +3,13 @@
 use buttress_wire::{PROBLEM_JSON, Problem};
 use bytes::Bytes;
 use http::header::{
-    ACCEPT, ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap,
-    HeaderName, HeaderValue,
+    ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderName, HeaderValue,
 };
 use http::response::Parts;
 use http_body_util::Full;
 use serde_json::Value;
 
+use crate::negotiated::OriginalAccept;
 use crate::offers::Offers;
 use crate::xml_text::{escape, is_name};
 
@@ -36,22 +36,37 @@ pub(crate) fn forms() -> Offers<bool> {
     Offers::new(forms).expect("these are media types")
 }
 
-/// Whether a client rather has its problems in XML. Only one that knows the word does; so others cost a glance.
-pub(crate) fn prefers_xml(forms: &Offers<bool>, request: &HeaderMap) -> bool {
-    let mut lines = request.get_all(ACCEPT).iter();
-    let mentioned = |line: &HeaderValue| {
-        let mut at = line.as_bytes().windows(3);
-        at.any(|word| word.eq_ignore_ascii_case(b"xml"))
+/// Whether a client may rather have its problems in XML: only one that knows the word does. Asked of every request, and so no more than a glance.
+pub(crate) fn may_be_xml(accept: &OriginalAccept) -> bool {
+    let has_x = |line: &HeaderValue| {
+        let is_x = |any, byte: &u8| any | byte.eq_ignore_ascii_case(&b'x');
+        // Without stopping at the first: so it is looked at in wide steps.
+        line.as_bytes().iter().fold(false, is_x)
     };
-    lines.any(mentioned) && forms.select(request).is_ok_and(|form| *form.value())
+    accept.lines().iter().any(has_x)
 }
 
-/// The problem that a response is, as XML. It may come from any layer, or from the handler: who makes one leaves it in the extensions.
+/// Whether a client rather has its problems in XML. Asked only where there is a problem.
+fn prefers_xml(forms: &Offers<bool>, accept: &OriginalAccept) -> bool {
+    let lines = || accept.lines().iter().map(HeaderValue::as_bytes);
+    let is_word = |word: &[u8]| word.eq_ignore_ascii_case(b"xml");
+    let is_mentioned = lines().any(|line| line.windows(3).any(is_word));
+    is_mentioned && forms.select_lines(lines).is_ok_and(|form| *form.value())
+}
+
+/// The problem that a response is, as XML where its client rather has that. It may come from any layer, or from the handler: who makes one leaves it in the extensions.
 /// One that a layer between has coded is not what the extensions say any more.
-pub(crate) fn as_xml(head: &mut Parts) -> Option<Full<Bytes>> {
+pub(crate) fn as_xml(
+    head: &mut Parts,
+    forms: &Offers<bool>,
+    accept: &OriginalAccept,
+) -> Option<Full<Bytes>> {
     let problem = head.extensions.get::<Problem>()?;
     let is_coded = head.headers.contains_key(CONTENT_ENCODING);
     if is_coded || head.headers.get(CONTENT_TYPE) != Some(&PROBLEM_JSON) {
+        return None;
+    }
+    if !prefers_xml(forms, accept) {
         return None;
     }
     let xml = to_xml(problem);
@@ -108,6 +123,7 @@ fn tag(parts: [&str; 3], xml: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use http::StatusCode;
+    use http::header::{ACCEPT, HeaderMap};
     use serde_json::json;
 
     use super::*;
@@ -146,7 +162,9 @@ mod tests {
             ("*/*", false),
         ] {
             let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(accept))]);
-            assert_eq!(prefers_xml(&forms, &headers), expected, "{accept}");
+            let accept = OriginalAccept::of(&headers);
+            assert_eq!(prefers_xml(&forms, &accept), expected, "{accept:?}");
+            assert!(may_be_xml(&accept) || !expected, "{accept:?}");
         }
     }
 }

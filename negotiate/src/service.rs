@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{Method, Request, Response};
 use http_body::Body;
 use tower_service::Service;
@@ -48,17 +48,22 @@ where
     }
 
     fn call(&mut self, mut request: Request<A>) -> Self::Future {
-        let finish = Finish {
-            is_head: request.method() == Method::HEAD,
-            xml_problems: problem::prefers_xml(&self.shared.problems, request.headers()),
+        let is_head = request.method() == Method::HEAD;
+        let finish = |may_be_xml| Finish {
+            is_head,
+            may_be_xml,
         };
+        let shared = Arc::clone(&self.shared);
         match self.choose(&mut request) {
             Ok(chosen) => {
-                self.tell(&mut request, chosen);
+                let finish = finish(self.tell(&mut request, chosen));
                 let inner = self.inner.call(request);
-                ResponseFuture::chosen(inner, Arc::clone(&self.shared), chosen, finish)
+                ResponseFuture::chosen(inner, shared, chosen, finish)
             }
-            Err(refusal) => ResponseFuture::refused(refusal, finish),
+            Err(refusal) => {
+                let accept = OriginalAccept::of(request.headers());
+                ResponseFuture::refused(refusal, shared, finish(Some(accept)))
+            }
         }
     }
 }
@@ -91,16 +96,17 @@ impl<S, F: Formats> Negotiate<S, F> {
         }
     }
 
-    /// Leaves the choice in the request.
-    fn tell<A>(&self, request: &mut Request<A>, chosen: usize) {
-        let original = request.headers().get_all(ACCEPT).iter().cloned().collect();
+    /// Leaves the choice in the request. Gives what the client sent if that may be about problems in XML.
+    fn tell<A>(&self, request: &mut Request<A>, chosen: usize) -> Option<OriginalAccept> {
         let accept = self.shared.variant(chosen).accept.clone();
-        request.headers_mut().insert(ACCEPT, accept);
+        let original = OriginalAccept::replace(request.headers_mut(), accept);
+        let may_be_xml = problem::may_be_xml(&original).then(|| original.clone());
         let negotiated = Negotiated::new(Arc::clone(&self.shared), chosen);
         let extensions = request.extensions_mut();
         extensions.insert(negotiated);
         // Of two such layers, the outer one saw what the client sent.
-        extensions.get_or_insert_with(|| OriginalAccept(original));
+        extensions.get_or_insert_with(|| original);
+        may_be_xml
     }
 }
 

@@ -130,7 +130,8 @@ impl<F> Shared<F> {
             let target = None;
             return Some(Override { chosen, target });
         }
-        let name = overrides::in_path(target).filter(|_| self.extension)?;
+        let in_path = || overrides::in_path(target);
+        let name = self.extension.then(in_path).flatten()?;
         let chosen = self.called(name)?;
         let target = overrides::without_extension(target);
         target.is_some().then_some(Override { chosen, target })

@@ -17,13 +17,12 @@ use http::header::{HeaderMap, HeaderName, HeaderValue, VARY};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn merge(headers: &mut HeaderMap, name: &HeaderName) {
-    if list_contains(headers, VARY, "*") || list_contains(headers, VARY, name.as_str()) {
-        return;
-    }
-    let merged = if headers.contains_key(VARY) {
-        joined(headers, name)
-    } else {
+    let merged = if !headers.contains_key(VARY) {
         HeaderValue::from(name.clone())
+    } else if list_contains(headers, VARY, "*") || list_contains(headers, VARY, name.as_str()) {
+        return;
+    } else {
+        joined(headers, name)
     };
     headers.insert(VARY, merged);
 }

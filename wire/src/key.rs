@@ -1,6 +1,8 @@
 //! Building a key out of parts of a request, so that no two different requests read the same.
 
-use http::header::{HOST, HeaderMap, HeaderName};
+use std::cell::RefCell;
+
+use http::header::{HOST, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 
 /// Appends parts to a key, each with its length in front.
@@ -118,6 +120,15 @@ impl<'a, K: Write> KeyBuilder<'a, K> {
         self.optional(None::<&[u8]>)
     }
 
+    /// The same for a field that was [found](find) in `headers`.
+    pub fn found(&mut self, headers: &HeaderMap, name: &HeaderName, field: Field<'_>) -> &mut Self {
+        match field {
+            Field::Absent => self.optional(None::<&[u8]>),
+            Field::Once(line) => self.optional(Some(line)).optional(None::<&[u8]>),
+            Field::Repeated => self.field(headers, name),
+        }
+    }
+
     /// Appends a part that may be absent, which is not the same as empty: `/a` is not `/a?`.
     pub fn optional(&mut self, part: Option<impl AsRef<[u8]>>) -> &mut Self {
         self.key.write(&[u8::from(part.is_some())]);
@@ -128,9 +139,62 @@ impl<'a, K: Write> KeyBuilder<'a, K> {
     }
 }
 
+/// How often a field stands among others.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Field<'a> {
+    /// It is not there.
+    Absent,
+    /// On one line, with this value.
+    Once(&'a HeaderValue),
+    /// On several lines.
+    Repeated,
+}
+
+/// Finds several fields in one walk over what is there, where hardly any request has most of them, and a look-up of each would cost a hash each. `place` tells where among
+/// the wanted fields a name stands.
+///
+/// # Panics
+///
+/// When a place is not below `N`.
+pub fn find<const N: usize>(
+    headers: &HeaderMap,
+    place: impl Fn(&HeaderName) -> Option<usize>,
+) -> [Field<'_>; N] {
+    let mut found = [Field::Absent; N];
+    for (name, value) in headers {
+        if let Some(at) = place(name) {
+            found[at] = match found[at] {
+                Field::Absent => Field::Once(value),
+                Field::Once(_) | Field::Repeated => Field::Repeated,
+            };
+        }
+    }
+    found
+}
+
+/// Runs `f` with an empty buffer that this thread keeps: a key that is only looked at is written without allocating.
+#[inline]
+pub fn with_buffer<T>(f: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+    thread_local! {
+        static BUFFERS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+    }
+    // Taken out, so that `f` may come back here.
+    let mut buffer = BUFFERS.with_borrow_mut(Vec::pop).unwrap_or_default();
+    buffer.clear();
+    let result = f(&mut buffer);
+    if buffer.capacity() <= KEPT {
+        BUFFERS.with_borrow_mut(|buffers| buffers.push(buffer));
+    }
+    result
+}
+
+/// A larger buffer than this is for a rare request, and given back.
+const KEPT: usize = 16 * 1024;
+
 #[cfg(test)]
 mod tests {
     use http::Request;
+    use http::header;
 
     use super::*;
 
@@ -158,6 +222,38 @@ mod tests {
         }
         // A length of 255 is no sign of a longer one.
         assert_ne!(key(255, 1), key(263, 1));
+    }
+
+    #[test]
+    fn a_field_that_was_found_reads_as_one_that_was_looked_up() {
+        let names = [header::ACCEPT, header::COOKIE];
+        let place = |name: &HeaderName| names.iter().position(|one| one == name);
+        for present in [&[][..], &["cookie"], &["accept", "host", "accept"]] {
+            let mut headers = HeaderMap::new();
+            for (n, name) in present.iter().enumerate() {
+                headers.append(*name, n.into());
+            }
+            let (mut found, mut looked_up) = (Vec::new(), Vec::new());
+            let fields: [_; 2] = find(&headers, place);
+            for (name, field) in names.iter().zip(fields) {
+                KeyBuilder::new(&mut found).found(&headers, name, field);
+                KeyBuilder::new(&mut looked_up).field(&headers, name);
+            }
+            assert_eq!(found, looked_up, "{present:?}");
+        }
+    }
+
+    #[test]
+    fn a_buffer_is_empty_also_inside_of_another() {
+        with_buffer(|outer| {
+            outer.push(1);
+            with_buffer(|inner| {
+                assert!(inner.is_empty());
+                inner.push(2);
+            });
+            assert_eq!(*outer, [1]);
+        });
+        with_buffer(|again| assert!(again.is_empty()));
     }
 
     #[test]

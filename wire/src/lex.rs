@@ -9,10 +9,21 @@ use std::borrow::Cow;
 /// Whether `byte` may stand in a token (RFC 9110, 5.6.2).
 #[must_use]
 pub const fn is_tchar(byte: u8) -> bool {
-    matches!(byte,
-        b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
-        | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z')
+    TCHARS[byte as usize]
 }
+
+/// Looked up, since every byte of every name is asked about.
+const TCHARS: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < table.len() {
+        table[byte] = matches!(byte as u8,
+            b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
+            | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z');
+        byte += 1;
+    }
+    table
+};
 
 /// Whether `bytes` is a token: at least one [`is_tchar`], and nothing else.
 #[must_use]
@@ -257,15 +268,15 @@ fn split_token(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 
 /// Where `wanted` first stands outside a quoted string.
 fn find_unquoted(bytes: &[u8], wanted: u8) -> Option<usize> {
-    let mut at = 0;
-    while let Some(byte) = bytes.get(at) {
-        match *byte {
-            b'"' => at += 1 + skip_quoted(&bytes[at + 1..]),
-            byte if byte == wanted => return Some(at),
-            _ => at += 1,
+    let stops = |byte: &u8| *byte == wanted || *byte == b'"';
+    let mut from = 0;
+    loop {
+        let at = from + bytes.get(from..)?.iter().position(stops)?;
+        if bytes[at] == wanted {
+            return Some(at);
         }
+        from = at + 1 + skip_quoted(&bytes[at + 1..]);
     }
-    None
 }
 
 /// How many bytes of `inside` belong to the quoted string it starts in, its closing quote included.

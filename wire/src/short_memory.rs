@@ -1,8 +1,11 @@
 //! A short, bounded memory of what could not be shared.
 
 use std::fmt;
+use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+
+use foldhash::quality::RandomState;
 
 /// Remembers hashes for a while, in a fixed number of slots (8 KiB), so that those who ask for what could not be shared the last time do not wait for each other.
 ///
@@ -13,6 +16,7 @@ pub struct ShortMemory {
     /// Upper half of the hash ┃ until when, in seconds; or zero.
     slots: [AtomicU64; SLOTS],
     keep: Duration,
+    hasher: RandomState,
 }
 
 const SLOTS: usize = 1024;
@@ -25,7 +29,14 @@ impl ShortMemory {
         Self {
             slots: std::array::from_fn(|_| AtomicU64::new(0)),
             keep,
+            hasher: RandomState::default(),
         }
+    }
+
+    /// The hash that a key is remembered by, here and nowhere else. It is a fast one: whoever finds keys with equal hashes has them taken for one.
+    #[must_use]
+    pub fn hash(&self, key: &[u8]) -> u64 {
+        self.hasher.hash_one(key)
     }
 
     /// From `now` on, and for a while, `hash` is known.
@@ -100,6 +111,14 @@ mod tests {
             !memory.knows(HASH ^ 1 << 63, START),
             "that is another one in the same slot"
         );
+    }
+
+    #[test]
+    fn a_key_is_known_by_its_hash() {
+        let memory = ShortMemory::new(Duration::MAX);
+        memory.remember(memory.hash(b"a"), START);
+        assert!(memory.knows(memory.hash(b"a"), START));
+        assert!(!memory.knows(memory.hash(b"b"), START));
     }
 
     #[test]

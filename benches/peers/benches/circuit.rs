@@ -21,6 +21,8 @@ use tower_resilience_circuitbreaker::{CircuitBreakerLayer, FailureModel, Sliding
 const TEN_SECONDS: Duration = Duration::from_secs(10);
 const A_DAY: Duration = Duration::from_secs(86_400);
 const SIZES: [u32; 4] = [100, 1000, 10_000, 100_000];
+/// How many calls a window of time holds before it is measured.
+const HELD: [u32; 3] = [100, 1000, 10_000];
 
 fn ours(trip: impl Into<Trip>, clock: Clock) -> Breaker {
     let builder = Breaker::builder("bench").trip(trip).clock(clock);
@@ -93,6 +95,20 @@ fn closed_ours(c: &mut Criterion) {
     });
 }
 
+/// A window of time that holds many calls already.
+fn filled_ours(c: &mut Criterion) {
+    for held in HELD {
+        let id = format!("circuit/closed-filled-x1000/ours-time-{held}");
+        let fresh = || {
+            let window = Window::time(A_DAY);
+            let mut service = CircuitLayer::new(ours(over(window), Clock::system())).layer(Echo);
+            (0..held).for_each(|_| drop(call(&mut service, GOOD)));
+            service
+        };
+        thousand(c, &id, fresh, |service| drop(call(service, GOOD)));
+    }
+}
+
 fn closed_peers(c: &mut Criterion) {
     for size in SIZES {
         let layer = CircuitBreakerLayer::builder()
@@ -103,7 +119,7 @@ fn closed_peers(c: &mut Criterion) {
         let id = format!("circuit/closed/tower-resilience-count-{size}");
         both_ways(c, &id, || filled(&layer, size));
     }
-    for held in [100, 1000, 10_000] {
+    for held in HELD {
         let layer = || {
             CircuitBreakerLayer::builder()
                 .failure_rate_threshold(0.5)
@@ -113,7 +129,7 @@ fn closed_peers(c: &mut Criterion) {
                 .expect("valid")
         };
         // The window grows while it is measured: from what it holds to begin with, by the thousand calls that are measured.
-        let id = format!("circuit/closed-x1000/tower-resilience-time-from-{held}");
+        let id = format!("circuit/closed-filled-x1000/tower-resilience-time-{held}");
         let fresh = || {
             let layer = layer();
             let mut service = layer.layer(Echo);
@@ -264,5 +280,12 @@ fn half_open(c: &mut Criterion) {
     );
 }
 
-criterion_group!(benches, closed_ours, closed_peers, open, half_open);
+criterion_group!(
+    benches,
+    closed_ours,
+    closed_peers,
+    filled_ours,
+    open,
+    half_open
+);
 criterion_main!(benches);

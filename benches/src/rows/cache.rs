@@ -1,5 +1,5 @@
-//! A hit of the data cache over the bare look-up in what it keeps its values in; a hit of the HTTP cache over a service that clones a ready response,
-//! both read to the end.
+//! A hit of the data cache over the bare look-up in what it keeps its values in; a hit of the HTTP cache over a service that clones a ready response, and a
+//! miss over the same service, all read to the end.
 
 use std::convert::Infallible;
 use std::future::ready;
@@ -9,9 +9,14 @@ use std::task::{Context, Poll, Waker};
 
 use buttress_cache::http::{CachedResponse, HttpCacheLayer};
 use buttress_cache::{Cache, Memory};
+use bytes::Bytes;
+use http::header::CACHE_CONTROL;
+use http::{HeaderValue, Request, Response, Uri};
+use http_body_util::Empty;
 use tower_layer::Layer;
+use tower_service::Service;
 
-use super::http::{Fixed, request, response};
+use super::http::{Body, Fixed, request, response};
 use crate::kit::{Budget, Call, Row, Work, Zero, body_to_end, call};
 
 /// Of a value with three tags. The same budget for a small body and for a big one: a hit does not touch its bytes.
@@ -69,6 +74,24 @@ pub const ROWS: &[Row] = &[
         budget: Some(Budget::new(250.0, 0)),
         zero: Zero::Over(|| bare(64 << 10)),
         work: || hit(64 << 10, Memory::QuickCache),
+    }),
+    Row::Call(Call {
+        id: "cache/miss/ours-1k",
+        budget: Some(Budget::new(3000.0, 80)),
+        zero: Zero::Over(|| bare_of_many(stored())),
+        work: || miss(stored(), Memory::default()),
+    }),
+    Row::Call(Call {
+        id: "cache/miss/ours-quick-1k",
+        budget: Some(Budget::new(3000.0, 80)),
+        zero: Zero::Over(|| bare_of_many(stored())),
+        work: || miss(stored(), Memory::QuickCache),
+    }),
+    Row::Call(Call {
+        id: "cache/miss/ours-private",
+        budget: Some(Budget::new(3000.0, 80)),
+        zero: Zero::Over(|| bare_of_many(private())),
+        work: || miss(private(), Memory::default()),
     }),
 ];
 
@@ -143,4 +166,50 @@ fn hit(len: usize, memory: Memory) -> Work {
         let Ok(response) = call(&mut service, request.clone());
         body_to_end(response)
     })
+}
+
+/// Less than is stored: what is new pushes something out.
+const ROOM: u64 = 1 << 20;
+
+fn stored() -> Response<Body> {
+    response(1 << 10)
+}
+
+/// What a cache may not keep.
+fn private() -> Response<Body> {
+    let mut response = response(1 << 10);
+    let private = HeaderValue::from_static("private, max-age=86400");
+    response.headers_mut().insert(CACHE_CONTROL, private);
+    response
+}
+
+/// One request after the other, each for another target.
+fn of_many<S, B>(mut service: S) -> Work
+where
+    S: Service<Request<Empty<Bytes>>, Response = Response<B>, Error = Infallible> + 'static,
+    B: http_body::Body + 'static,
+{
+    let mut targets = (0_u64..).map(|n| format!("http://shop.example/products/{n}?view=full"));
+    let request = request(&[]);
+    Work::new(move || {
+        let mut request = request.clone();
+        let target = targets.next().map(Uri::try_from);
+        *request.uri_mut() = target.expect("there are more").expect("a target");
+        let Ok(response) = call(&mut service, request);
+        body_to_end(response)
+    })
+}
+
+fn bare_of_many(response: Response<Body>) -> Work {
+    of_many(Fixed::new(response))
+}
+
+fn miss(response: Response<Body>, memory: Memory) -> Work {
+    let cache = CachedResponse::cache().memory(memory).max_weight(ROOM);
+    let cache = cache.build();
+    let service = HttpCacheLayer::new(cache.clone()).layer(Fixed::new(response));
+    let mut work = of_many(service);
+    work.run(10_000);
+    assert_eq!(cache.snapshot().hits, 0, "none of them came from the store");
+    work
 }

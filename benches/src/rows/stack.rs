@@ -24,7 +24,7 @@ pub const ROWS: &[Row] = &[
         id: "stack/server",
         budget: 0.9,
         ours: || serve(|| stack::server(Fixed::new(hello()))),
-        bare: || serve(|| Fixed::new(hello())),
+        bare: || serve(|| Fixed::new(told())),
     }),
     Row::Share(Share {
         id: "stack/gateway-hit",
@@ -53,6 +53,16 @@ pub fn hello() -> Response<Body> {
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// The same with the fields that the layers add: the same goes out, and what it costs to write it is hyper's.
+fn told() -> Response<Body> {
+    let mut response = hello();
+    let headers = response.headers_mut();
+    let status = HeaderValue::from_static("buttress; fwd=uri-miss");
+    headers.insert("cache-status", status);
+    headers.insert(header::VARY, HeaderValue::from_static("accept"));
     response
 }
 

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use buttress_wire::fields::list;
 use buttress_wire::lex::{Directive, Value, elements};
 use http::header::{self, HeaderMap, HeaderName};
 
@@ -43,12 +42,14 @@ impl Directives {
     /// What `Cache-Control` says.
     pub(super) fn of(headers: &HeaderMap) -> Self {
         let mut directives = Self::default();
-        for element in list(headers, header::CACHE_CONTROL) {
-            match Directive::parse(element) {
-                Some(Directive { name, argument }) => {
-                    directives.add(name, argument.map(Argument::Text));
+        for line in headers.get_all(header::CACHE_CONTROL) {
+            for element in elements(line.as_bytes()) {
+                match Directive::parse(element) {
+                    Some(Directive { name, argument }) => {
+                        directives.add(name, argument.map(Argument::Text));
+                    }
+                    None => directives.add_broken(element),
                 }
-                None => directives.add_broken(element),
             }
         }
         directives

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use buttress_dedup::Flights;
-use buttress_wire::key::KeyBuilder;
+use buttress_wire::key::{Field, KeyBuilder, find};
 use buttress_wire::tape::{Laggards, Tape, TapeReader, Timer};
 use buttress_wire::{BodyError, into_bytes};
 use bytes::Bytes;
@@ -21,7 +21,7 @@ use tokio::time::Instant;
 
 use super::place::Place;
 use super::stored::Made;
-use super::variants::{Normalize, Variant, write_value};
+use super::variants::{Normalize, Selecting, Variant, write_lines, write_value};
 use crate::Stamp;
 
 /// The flights of a layer, by what [`write_key`] writes.
@@ -97,39 +97,69 @@ impl Head {
     }
 }
 
-/// Writes what two requests have to have in common to wait for each other: the target, the fields that its responses are known to
+/// Appends to a target's key what two requests have to have in common beside it to wait for each other: the fields that its responses are known to
 /// vary by, or else those that they usually do, and those that say who asks.
-pub(super) fn write_key<'a>(
+pub(super) fn write_key(
     key: &mut Vec<u8>,
-    primary: &[u8],
-    selecting: Option<impl Iterator<Item = &'a HeaderName>>,
+    selecting: Option<&[Selecting]>,
     request: &HeaderMap,
     normalize: Option<&Normalize>,
-    who: &[HeaderName],
+    ignore_cookie: bool,
 ) {
-    key.extend_from_slice(primary);
     let mut builder = KeyBuilder::new(key);
-    let mut write = |name: &HeaderName| {
-        builder.part(name.as_str());
-        write_value(&mut builder, request, name, normalize);
-    };
-    who.iter().for_each(&mut write);
-    match selecting {
-        Some(names) => names.for_each(write),
-        None => USUAL.iter().for_each(write),
+    let found: [_; FIELDS.len()] = find(request, |name| place(name.as_str()));
+    for (at, (name, field)) in FIELDS.iter().zip(found).enumerate() {
+        let counts = match at {
+            AUTHORIZATION => true,
+            // Where cookies say nothing, they keep nobody apart.
+            COOKIE => !ignore_cookie,
+            _ => selecting.is_none(),
+        };
+        match field {
+            _ if !counts => {}
+            // Most are; and nobody has a word for that.
+            Field::Absent if normalize.is_none() => {}
+            Field::Once(line) if normalize.is_none() => {
+                write_lines(builder.part(name.as_str()), name, [line.as_bytes()]);
+            }
+            _ => write_value(builder.part(name.as_str()), request, name, normalize),
+        }
+    }
+    if let Some(sets) = selecting {
+        builder.part("vary");
+        for name in sets.iter().flat_map(|set| set.iter()) {
+            write_value(builder.part(name.as_str()), request, name, normalize);
+        }
     }
 }
 
-/// The fields that say who asks.
-pub(super) const WHO: [HeaderName; 2] = [header::AUTHORIZATION, header::COOKIE];
-
-const USUAL: [HeaderName; 5] = [
+/// The fields that say who asks, and those that responses usually vary by.
+static FIELDS: [HeaderName; 7] = [
+    header::AUTHORIZATION,
+    header::COOKIE,
     header::ACCEPT,
     header::ACCEPT_CHARSET,
     header::ACCEPT_ENCODING,
     header::ACCEPT_LANGUAGE,
     header::ORIGIN,
 ];
+
+const AUTHORIZATION: usize = 0;
+const COOKIE: usize = 1;
+
+/// Where a field stands among those.
+fn place(name: &str) -> Option<usize> {
+    Some(match name {
+        "authorization" => AUTHORIZATION,
+        "cookie" => COOKIE,
+        "accept" => 2,
+        "accept-charset" => 3,
+        "accept-encoding" => 4,
+        "accept-language" => 5,
+        "origin" => 6,
+        _ => return None,
+    })
+}
 
 /// Who is a window behind may hold the others up for so long in total.
 pub(super) fn laggards(total: Duration) -> Laggards {
@@ -181,5 +211,53 @@ where
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn key(fields: &[(&'static str, &'static str)], selecting: Option<&[Selecting]>) -> Vec<u8> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        let mut key = Vec::new();
+        write_key(&mut key, selecting, &headers, None, false);
+        key
+    }
+
+    #[test]
+    fn every_field_has_its_place() {
+        for (at, name) in FIELDS.iter().enumerate() {
+            assert_eq!(place(name.as_str()), Some(at), "{name}");
+        }
+        assert_eq!(place("host"), None);
+    }
+
+    #[test]
+    fn who_asks_and_what_for_keeps_requests_apart() {
+        let plain = key(&[], None);
+        assert_eq!(plain, key(&[("host", "h"), ("user-agent", "x")], None));
+        let others = [
+            key(&[("authorization", "a")], None),
+            key(&[("cookie", "a")], None),
+            key(&[("accept", "a")], None),
+            key(&[("accept", "")], None),
+            key(&[("accept-encoding", "a")], None),
+            key(&[("accept", "a"), ("accept", "b")], None),
+            key(&[], Some(&[])),
+            key(&[], Some(&[[header::ACCEPT].into()])),
+            key(&[("accept", "a")], Some(&[[header::ACCEPT].into()])),
+        ];
+        for (at, one) in others.iter().enumerate() {
+            assert_ne!(*one, plain, "{at}");
+            assert!(others[at + 1..].iter().all(|other| other != one), "{at}");
+        }
+        let lines = [("accept", "a"), ("accept", "b")];
+        assert_eq!(key(&lines, None), key(&[("accept", "a ,b")], None));
     }
 }

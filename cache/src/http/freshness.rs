@@ -126,9 +126,32 @@ pub(super) fn date(headers: &HeaderMap, name: HeaderName) -> Option<SystemTime> 
     parse_date(first)
 }
 
+/// Without regard to case (RFC 9111, 4.2): days, months and the zone have one way to be written, and hardly anybody uses another.
 pub(super) fn parse_date(value: &HeaderValue) -> Option<SystemTime> {
-    httpdate::parse_http_date(value.to_str().ok()?).ok()
+    let text = value.to_str().ok()?;
+    let parse = |text: &str| httpdate::parse_http_date(text).ok();
+    parse(text).or_else(|| parse(&as_usual(text)?))
 }
+
+/// A date in the case that it is usually written in. `None` for what is too long to be one.
+fn as_usual(text: &str) -> Option<String> {
+    if text.len() > LONGEST_DATE {
+        return None;
+    }
+    let mut in_word = false;
+    let usual = text.chars().map(|char| {
+        let is_first = !std::mem::replace(&mut in_word, char.is_ascii_alphabetic());
+        if is_first {
+            char.to_ascii_uppercase()
+        } else {
+            char.to_ascii_lowercase()
+        }
+    });
+    Some(usual.collect::<String>().replace("Gmt", "GMT"))
+}
+
+/// `Wednesday, 06-Nov-94 08:49:37 GMT`.
+const LONGEST_DATE: usize = 33;
 
 #[cfg(test)]
 mod tests {
@@ -178,6 +201,14 @@ mod tests {
         check_lifetime(&[("cache-control", "max-age=x"), later], Some(0));
         check_lifetime(&[("expires", "0")], Some(0));
         check_lifetime(&[("expires", "Sun, 06 Nov 1994 08:00:00 GMT")], Some(0));
+        for odd in [
+            "sun, 06 nov 1994 08:50:37 gmt",
+            "SUN, 06 NOV 1994 08:50:37 GMT",
+            "sunday, 06-NOV-94 08:50:37 Gmt",
+            "sun nov  6 08:50:37 1994",
+        ] {
+            check_lifetime(&[date, ("expires", odd)], Some(60));
+        }
         check_lifetime(&[date, later, later], Some(0));
         check_lifetime(&[("date", "nonsense"), later], Some(60));
         for invalid in [

@@ -54,9 +54,9 @@ pin_project! {
 
 /// What a request needs to be forwarded. In a box, since the future of a hit would be as large.
 pub(super) struct Own<S, ReqB> {
-    pub(super) inner: S,
-    pub(super) request: Request<ReqB>,
-    pub(super) errand: Box<Errand>,
+    /// Until the inner service is called.
+    pub(super) call: Option<(S, Request<ReqB>)>,
+    pub(super) errand: Errand,
 }
 
 impl<S, ReqB, B> ResponseFuture<S, ReqB, B>
@@ -106,7 +106,9 @@ where
     }
 
     fn join(mut own: Box<Own<S, ReqB>>) -> Self {
-        let flight = own.errand.flight.clone();
+        let Some(flight) = own.errand.flight.clone() else {
+            return Self::forward(own);
+        };
         match own.errand.shared.flights.join(flight) {
             Role::Follower(wait) => Self::Follow {
                 wait,
@@ -235,7 +237,7 @@ pin_project! {
         Look { look: Look, own: Option<Box<Own<S, ReqB>>> },
         Ready { own: Option<Box<Own<S, ReqB>>> },
         // In this order: nobody else begins before the call is gone.
-        Call { #[pin] future: S::Future, errand: Begun },
+        Call { #[pin] future: S::Future, begun: Begun<S, ReqB> },
     }
 }
 
@@ -278,21 +280,22 @@ where
                 }
                 // ## Ready => (Call | (response))
                 ForwardProjection::Ready { own } => {
-                    let waiting = own.as_mut().expect(DONE);
-                    let ready = ready!(waiting.inner.poll_ready(cx));
-                    let mut own = *own.take().expect(DONE);
+                    let waiting = own.as_mut().and_then(|own| own.call.as_mut());
+                    let ready = ready!(waiting.expect(DONE).0.poll_ready(cx));
+                    let mut own = own.take().expect(DONE);
                     if let Err(error) = ready {
                         return Poll::Ready(own.errand.failed().ok_or(error));
                     }
-                    own.errand.begin(&mut own.request);
-                    let future = own.inner.call(own.request);
-                    let errand = Begun(Some(own.errand));
-                    state.set(ForwardState::Call { future, errand });
+                    let (mut inner, mut request) = own.call.take().expect(DONE);
+                    own.errand.begin(&mut request);
+                    let future = inner.call(request);
+                    let begun = Begun(Some(own));
+                    state.set(ForwardState::Call { future, begun });
                 }
                 // ## Call => (response)
-                ForwardProjection::Call { future, errand } => {
+                ForwardProjection::Call { future, begun } => {
                     let result = ready!(future.poll(cx));
-                    let errand = errand.0.take().expect(DONE);
+                    let errand = &mut begun.0.take().expect(DONE).errand;
                     return Poll::Ready(match result {
                         Ok(response) => Ok(errand.respond(response)),
                         Err(error) => errand.failed().ok_or(error),
@@ -305,12 +308,12 @@ where
 
 /// A request whose inner call has begun. If its response is never seen, an unsafe one takes its target out of the store: what has been done is
 /// not known, and it costs a miss.
-struct Begun(Option<Box<Errand>>);
+struct Begun<S, ReqB>(Option<Box<Own<S, ReqB>>>);
 
-impl Drop for Begun {
+impl<S, ReqB> Drop for Begun<S, ReqB> {
     fn drop(&mut self) {
-        if let Some(errand) = self.0.take() {
-            errand.remove_target();
+        if let Some(own) = self.0.take() {
+            own.errand.remove_target();
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Most requests have none of these. Looking for each by its name costs a hash each.
 
-use http::header::{HeaderMap, HeaderName};
+use http::header::{HOST, HeaderMap, HeaderName, HeaderValue};
 use http::request;
 
 /// A request, and which of its fields are worth a look.
@@ -19,10 +19,19 @@ const CONDITION: u8 = 2;
 const RANGE: u8 = 4;
 /// What is none of a cache's business.
 const BEYOND: u8 = 8;
+const AUTHORIZATION: u8 = 16;
+const COOKIE: u8 = 32;
+const HOSTS: u8 = 64;
 
 impl<'a> Glance<'a> {
     pub(super) fn at(parts: &'a request::Parts) -> Self {
         let seen = parts.headers.keys().fold(0, |seen, name| seen | kind(name));
+        let beyond = if seen & HOSTS != 0 && has_two_hosts(parts) {
+            BEYOND
+        } else {
+            0
+        };
+        let seen = seen | beyond;
         Self { parts, seen }
     }
 
@@ -42,7 +51,16 @@ impl<'a> Glance<'a> {
         self.seen & RANGE != 0
     }
 
-    /// Whether it is to change the protocol, or has conditions that only the origin can judge (RFC 9110, 13.1.1 and 13.1.4).
+    pub(super) fn has_authorization(&self) -> bool {
+        self.seen & AUTHORIZATION != 0
+    }
+
+    pub(super) fn has_cookie(&self) -> bool {
+        self.seen & COOKIE != 0
+    }
+
+    /// Whether it is to change the protocol, has conditions that only the origin can judge (RFC 9110, 13.1.1 and 13.1.4), or names two hosts, of which the key
+    /// has one, and the origin may take the other (RFC 9112, 3.2).
     pub(super) fn is_beyond(&self) -> bool {
         self.seen & BEYOND != 0
     }
@@ -53,9 +71,34 @@ fn kind(name: &HeaderName) -> u8 {
         "cache-control" | "pragma" => CONTROL,
         "if-none-match" | "if-modified-since" => CONDITION,
         "range" => RANGE,
+        "authorization" => AUTHORIZATION,
+        "cookie" => COOKIE,
         "if-match" | "if-unmodified-since" | "upgrade" => BEYOND,
+        "host" => HOSTS,
         _ => 0,
     }
+}
+
+/// In two lines, or in a line and in the target.
+fn has_two_hosts(parts: &request::Parts) -> bool {
+    let headers = &parts.headers;
+    let repeats = headers.len() > headers.keys_len();
+    let named = parts.uri.authority();
+    if !repeats && named.is_none() {
+        return false;
+    }
+    let mut lines = headers.get_all(HOST).iter();
+    let is_other = |host: &HeaderValue| {
+        let port = match parts.uri.scheme_str() {
+            Some("https") => ":443",
+            _ => ":80",
+        };
+        let own = named.map_or(host.as_bytes(), |named| named.as_str().as_bytes());
+        let [own, host] =
+            [own, host.as_bytes()].map(|all| all.strip_suffix(port.as_bytes()).unwrap_or(all));
+        !own.eq_ignore_ascii_case(host)
+    };
+    lines.next().is_some_and(is_other) || lines.next().is_some()
 }
 
 #[cfg(test)]
@@ -75,6 +118,8 @@ mod tests {
                 glance.is_conditional(),
                 glance.has_range(),
                 glance.is_beyond(),
+                glance.has_authorization(),
+                glance.has_cookie(),
             ];
             kinds.iter().position(|is| *is)
         };
@@ -87,10 +132,43 @@ mod tests {
             ("if-match", Some(3)),
             ("if-unmodified-since", Some(3)),
             ("upgrade", Some(3)),
+            ("authorization", Some(4)),
+            ("cookie", Some(5)),
             ("if-range", None),
             ("host", None),
+            ("accept", None),
         ] {
             assert_eq!(seen(name), expected, "{name}");
+        }
+    }
+
+    /// RFC 9112, 3.2 and 3.2.2.
+    #[test]
+    fn two_hosts_are_seen() {
+        for (target, hosts, expected) in [
+            ("/", &["shop"][..], false),
+            ("/", &[], false),
+            ("/", &["shop", "shop"], true),
+            ("http://shop/", &[], false),
+            ("http://shop/", &["Shop"], false),
+            ("http://shop/", &["shop:80"], false),
+            ("https://shop:443/", &["shop"], false),
+            ("https://shop/", &["shop:80"], true),
+            ("http://shop/", &["evil"], true),
+            ("http://shop/", &["shop", "evil"], true),
+        ] {
+            let mut request = Request::get(target)
+                .header("accept", "a")
+                .header("accept", "b");
+            for host in hosts {
+                request = request.header("host", *host);
+            }
+            let (parts, ()) = request.body(()).unwrap().into_parts();
+            assert_eq!(
+                Glance::at(&parts).is_beyond(),
+                expected,
+                "{target} {hosts:?}"
+            );
         }
     }
 }

@@ -101,10 +101,10 @@ impl Target {
                 if !self.is_own_scheme(scheme) {
                     return None;
                 }
-                self.own_path(rest)?
+                self.own_path(Some(scheme), rest)?
             }
             None => match reference.strip_prefix("//") {
-                Some(rest) => self.own_path(rest)?,
+                Some(rest) => self.own_path(self.parts.uri.scheme_str(), rest)?,
                 None => self.relative(reference),
             },
         };
@@ -115,10 +115,10 @@ impl Target {
     }
 
     /// What follows the authority, if that is our own.
-    fn own_path(&self, rest: &str) -> Option<String> {
+    fn own_path(&self, scheme: Option<&str>, rest: &str) -> Option<String> {
         let end = rest.find(['/', '?']).unwrap_or(rest.len());
         let (authority, path) = rest.split_at(end);
-        if !self.is_own(authority) {
+        if !self.is_own(scheme, authority) {
             return None;
         }
         Some(if path.starts_with('/') {
@@ -153,20 +153,24 @@ impl Target {
         own.map_or(is_http, |own| own.eq_ignore_ascii_case(scheme))
     }
 
-    fn is_own(&self, authority: &str) -> bool {
+    /// Whether this is our own authority, of a scheme that is.
+    fn is_own(&self, scheme: Option<&str>, authority: &str) -> bool {
         let host = self.parts.headers.get(header::HOST);
         let own = match self.parts.uri.authority() {
             Some(own) => own.as_str().as_bytes(),
             None => host.map_or(&b""[..], |host| host.as_bytes()),
         };
-        without_port(own).eq_ignore_ascii_case(without_port(authority.as_bytes()))
+        let [own, named] = [own, authority.as_bytes()].map(|all| without_port(scheme, all));
+        own.eq_ignore_ascii_case(named)
     }
 }
 
-/// Without the ports that the schemes have of themselves (RFC 9110, 4.2.3).
-fn without_port(authority: &[u8]) -> &[u8] {
-    let port = |port: &[u8]| authority.strip_suffix(port);
-    port(b":80").or_else(|| port(b":443")).unwrap_or(authority)
+/// Without the port that the scheme has of itself (RFC 9110, 4.2.3); if it is not known, of either.
+fn without_port<'a>(scheme: Option<&str>, authority: &'a [u8]) -> &'a [u8] {
+    let is = |other: &str| scheme.is_none_or(|scheme| scheme.eq_ignore_ascii_case(other));
+    let port = |of: &str, port: &[u8]| authority.strip_suffix(port).filter(|_| is(of));
+    let port = port("http", b":80").or_else(|| port("https", b":443"));
+    port.unwrap_or(authority)
 }
 
 /// Splits `scheme://`.
@@ -237,7 +241,9 @@ mod tests {
             ("", Some("/b/c/d?q")),
             ("//shop/x", Some("/x")),
             ("http://shop/x", Some("/x")),
-            ("HTTPS://SHOP:443/x", Some("/x")),
+            ("//shop:443/x", Some("/x")),
+            ("HTTPS://SHOP/x", None),
+            ("http://shop:443/x", None),
             ("http://shop", Some("/")),
             ("http://shop?y", Some("/?y")),
             ("http://shop:8080/x", None),
@@ -247,7 +253,19 @@ mod tests {
         ] {
             check(&own, reference, expected);
         }
+        // Of which scheme a request came is not always known; but a port is of one of them.
+        let plain = target("/a", "shop");
+        for (reference, expected) in [
+            ("HTTPS://SHOP:443/x", Some("/x")),
+            ("http://shop:80/x", Some("/x")),
+            ("https://shop:80/x", None),
+            ("http://shop:443/x", None),
+        ] {
+            check(&plain, reference, expected);
+        }
         let known = target("https://shop/a", "");
+        check(&known, "//shop:443/b", Some("https://shop/b"));
+        check(&known, "//shop:80/b", None);
         check(&known, "https://shop/b", Some("https://shop/b"));
         check(&known, "http://shop/b", None);
     }
@@ -274,6 +292,15 @@ mod tests {
         assert_eq!(two, groups_of(&["\"a\"", "\"b\""], b"o"));
         assert_ne!(two, groups_of(&["\"a\", \"b\""], b"p"));
         assert_ne!(groups_of(&["\"A\""], b"o"), groups_of(&["\"a\""], b"o"));
+        let name = |n| format!("\"{n:0>32}\"");
+        let most: Vec<_> = (0..128).map(name).collect();
+        let line = HeaderValue::try_from(most.join(", ")).unwrap();
+        let all = HeaderMap::from_iter([(CACHE_GROUPS, line)]);
+        assert_eq!(
+            groups(&all, b"o").len(),
+            128,
+            "what everybody has to support"
+        );
         for invalid in ["a", "\"a\", b", "1", "(\"a\")", "\"a", ""] {
             assert!(groups_of(&[invalid], b"o").is_empty(), "{invalid}");
         }

@@ -1,7 +1,6 @@
 //! What a stored response is found by: its target (RFC 9111, section 2).
 
 use std::borrow::Cow;
-use std::cell::RefCell;
 
 use buttress_wire::key::KeyBuilder;
 use http::request;
@@ -45,25 +44,6 @@ pub(super) fn write_primary(
 
 /// The schemes under which a target may have been stored: an unsafe request may come by another protocol version.
 pub(super) const SCHEMES: [&str; 2] = ["http", "https"];
-
-/// Runs `f` with an empty buffer that this thread keeps: a hit writes its keys without allocating.
-#[inline]
-pub(super) fn with_buffer<T>(f: impl FnOnce(&mut Vec<u8>) -> T) -> T {
-    thread_local! {
-        static BUFFERS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
-    }
-    // Taken out, so that `f` may come back here.
-    let mut buffer = BUFFERS.with_borrow_mut(Vec::pop).unwrap_or_default();
-    buffer.clear();
-    let result = f(&mut buffer);
-    if buffer.capacity() <= KEPT {
-        BUFFERS.with_borrow_mut(|buffers| buffers.push(buffer));
-    }
-    result
-}
-
-/// A larger buffer than this is for a rare request, and given back.
-const KEPT: usize = 16 * 1024;
 
 #[cfg(test)]
 mod tests {

@@ -16,6 +16,7 @@ use super::query::Params;
 use super::refresh::{Detached, Inline};
 use super::service::HttpCache;
 use super::settings::Shared;
+use super::status::{self, Lines};
 use super::stored::CachedResponse;
 use crate::{Cache, Depth};
 
@@ -202,14 +203,14 @@ impl<M> HttpCacheLayer<M> {
         self.set(|shared| shared.keep = keep)
     }
 
-    /// For how long a stale response may be used while it is asked for anew, if it does not say itself and nothing forbids it
+    /// For how long a response that was fresh may be used stale while it is asked for anew, if it does not say itself and nothing forbids it
     /// (RFC 5861, 3). Default: not at all.
     pub fn stale_while_revalidate(self, window: Duration) -> Self {
         self.set(|shared| shared.rules.stale.while_revalidating = window)
     }
 
     /// For how long a stale response may be used when the inner service fails, with an error or with 500, 502, 503 or 504, if it does not say
-    /// itself and nothing forbids it (RFC 5861, 4). Default: not at all.
+    /// itself and nothing forbids it (RFC 5861, 4). A response that says nothing of how long it is fresh is not kept for that. Default: not at all.
     pub fn stale_if_error(self, window: Duration) -> Self {
         self.set(|shared| shared.rules.stale.if_error = window)
     }
@@ -270,7 +271,11 @@ impl<M> HttpCacheLayer<M> {
             buttress_wire::lex::is_token(name.as_bytes()),
             "a cache's name is a token"
         );
-        self.set(|shared| shared.marks.name = name.into())
+        let name = status::name(name);
+        self.set(|shared| {
+            shared.lines = Lines::of(&name);
+            shared.marks.name = name.into();
+        })
     }
 
     /// Whether responses also tell in `X-Cache`: `HIT-MEMORY`, `HIT-REDIS`, `STALE`, `REVALIDATED`, `COLLAPSED`, `MISS`, `BYPASS`. Default: no.

@@ -1,6 +1,5 @@
 //! A short, bounded memory of requests whose answers could not be shared.
 
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +11,6 @@ use tokio::time::Instant;
 pub(super) struct Memory {
     hashes: Arc<ShortMemory>,
     start: Instant,
-    hasher: RandomState,
 }
 
 impl Memory {
@@ -20,21 +18,20 @@ impl Memory {
         Self {
             hashes: Arc::new(ShortMemory::new(keep)),
             start: Instant::now(),
-            hasher: RandomState::new(),
         }
     }
 
     pub(super) fn remember(&self, key: &[u8]) {
-        let hash = self.hasher.hash_one(key);
+        let hash = self.hashes.hash(key);
         self.hashes.remember(hash, self.start.elapsed());
     }
 
     pub(super) fn forget(&self, key: &[u8]) {
-        self.hashes.forget(self.hasher.hash_one(key));
+        self.hashes.forget(self.hashes.hash(key));
     }
 
-    pub(super) fn knows(&self, key: &[u8]) -> bool {
-        let hash = self.hasher.hash_one(key);
-        self.hashes.knows(hash, self.start.elapsed())
+    pub(super) fn knows(&self, key: &[u8], now: Instant) -> bool {
+        let since = now.saturating_duration_since(self.start);
+        self.hashes.knows(self.hashes.hash(key), since)
     }
 }

@@ -6,6 +6,7 @@ use http::{Request, Response, request, response};
 use http_cache_semantics::{BeforeRequest, CacheOptions, CachePolicy};
 use proptest::prelude::*;
 
+use super::glance::Glance;
 use super::reuse::{Reuse, Wish};
 use super::storability::{Arrival, Asked, Rules, storable};
 
@@ -54,13 +55,14 @@ impl Case {
             heuristic: Some(Duration::from_secs(1 << 31)),
             ..Rules::default()
         };
-        let asked = Asked::of(&first.method, &first.headers);
+        let first = Glance::at(&first);
+        let asked = Asked::by(&first, &Wish::at(&first));
         let arrival = Arrival {
             time: at(NOW),
             delay: Duration::ZERO,
             ttl: None,
         };
-        let Some(verdict) = storable(&asked, &self.head(), &rules, arrival) else {
+        let Some(verdict) = storable(&asked, &self.head(), &rules, || arrival) else {
             return false;
         };
         let age = verdict.policy.initial_age + Duration::from_secs(self.after);

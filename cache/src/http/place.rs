@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use buttress_wire::Recorded;
 use bytes::Bytes;
-use http::header::ETAG;
+use http::StatusCode;
+use http::header::{ETAG, HeaderMap};
 use tokio::time::Instant;
 
 use super::pieces::Pieces;
 use super::store::{Heard, MARKER_TTL, peek, remove, tell};
 use super::stored::{CachedResponse, Kind, Made, Marks, Stored};
+use super::validation::updated;
 use super::variants::{Said, Variant, Variants};
 use crate::{Cache, Stamp};
 
@@ -38,29 +40,38 @@ impl Place {
         self.file(Stored::new(recorded, self.made.clone(), &self.marks))
     }
 
-    /// Stores a part of a response with what is stored of it already. Gives the whole, once it is there.
+    /// Stores a part of a response, with these fields, with what is stored of it already. Gives the whole, once it is there.
+    ///
+    /// The fields of the earlier parts stay where the newer one has none in their place (RFC 9111, 3.4).
     pub(super) fn store_part(
         &self,
-        recorded: &Recorded,
+        mut fields: HeaderMap,
         part: Pieces,
         limit: usize,
-    ) -> Option<Bytes> {
-        let same = |stored: &Arc<Stored>| {
-            stored.recorded.headers().get(ETAG) == recorded.headers().get(ETAG)
-        };
-        let pieces = match self
-            .held()
-            .filter(same)
-            .and_then(|stored| stored.pieces.clone())
-        {
-            Some(earlier) => part.with(&earlier, limit),
-            None => part,
-        };
-        let whole = pieces.whole();
-        let mut stored = Stored::new(recorded, self.made.clone(), &self.marks);
+    ) -> Option<Recorded> {
+        let mut pieces = part;
+        if let Some(stored) = self.earlier(&fields, pieces.total) {
+            fields = updated(&stored.headers(), &fields);
+            let earlier = stored.pieces.as_ref();
+            pieces = earlier.map_or(pieces.clone(), |earlier| pieces.with(earlier, limit));
+        }
+        let recorded = |body| Recorded::new(StatusCode::OK, fields.clone(), body, None);
+        let mut stored = Stored::new(&recorded(Bytes::new()), self.made.clone(), &self.marks);
+        let whole = pieces.whole().map(recorded);
         stored.pieces = Some(pieces);
         self.file(stored);
         whole
+    }
+
+    /// The parts that are stored of the same representation: of that entity tag, and so many bytes.
+    pub(super) fn earlier(&self, fields: &HeaderMap, total: u64) -> Option<Arc<Stored>> {
+        self.held().filter(|stored| {
+            stored.recorded.headers().get(ETAG) == fields.get(ETAG)
+                && stored
+                    .pieces
+                    .as_ref()
+                    .is_some_and(|pieces| pieces.total == total)
+        })
     }
 
     /// What is stored where this is to be.

@@ -50,6 +50,12 @@ impl Policy {
             None if refuses_max_stale => Duration::ZERO,
             None => default,
         };
+        // What never was fresh does not become stale.
+        let while_revalidating = if lifetime.is_zero() {
+            Duration::ZERO
+        } else {
+            stale.while_revalidating
+        };
         Self {
             initial_age,
             lifetime,
@@ -57,7 +63,7 @@ impl Policy {
             forbids_stale,
             refuses_max_stale,
             immutable: directives.immutable,
-            while_revalidating: window(directives.stale_while_revalidate, stale.while_revalidating),
+            while_revalidating: window(directives.stale_while_revalidate, while_revalidating),
             if_error: window(directives.stale_if_error, stale.if_error),
         }
     }
@@ -93,7 +99,7 @@ mod tests {
     fn of(field: &'static str, audience: Audience) -> Policy {
         let headers = HeaderMap::from_iter([(CACHE_CONTROL, HeaderValue::from_static(field))]);
         let stated = Stated::of(&headers, audience, &[]);
-        Policy::new(&stated, Duration::ZERO, Duration::ZERO, OWN)
+        Policy::new(&stated, Duration::ZERO, Duration::from_secs(1), OWN)
     }
 
     #[track_caller]

@@ -96,6 +96,11 @@ impl Wish {
         !policy.forbids_stale && !self.is_no_cache() && stale_for < allowed
     }
 
+    /// Whether the response must not be stored (5.2.1.5).
+    pub(super) fn is_no_store(&self) -> bool {
+        self.directives.no_store
+    }
+
     /// Whether the origin must not be asked: 504 without a stored response (5.2.1.7).
     pub(super) fn is_only_if_cached(&self) -> bool {
         self.directives.only_if_cached
@@ -179,6 +184,8 @@ mod tests {
             ("max-stale=5", 15, Stale),
             ("max-stale=5", 16, Validate(Response)),
             ("max-stale=5, max-age=12", 13, Validate(Request)),
+            ("max-stale=5, max-age=60", 12, Stale),
+            ("max-age=60", 12, Validate(Response)),
             ("max-stale=a", 11, Validate(Response)),
         ] {
             check(field, &policy(), age, expected);

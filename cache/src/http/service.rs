@@ -8,7 +8,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use buttress_dedup::Role;
-use http::{Method, Request, Response, request};
+use buttress_wire::key::with_buffer;
+use http::{HeaderMap, Method, Request, Response, request};
 use http_body::Body;
 use tokio::time::Instant;
 use tower_service::Service;
@@ -16,10 +17,9 @@ use tower_service::Service;
 use super::answer::{answer, has_parts, only_if_cached};
 use super::body::CacheBody;
 use super::errand::{Errand, parts_key};
-use super::flight::{WHO, write_key};
+use super::flight::write_key;
 use super::future::{Forward, Own, ResponseFuture};
 use super::glance::Glance;
-use super::key::with_buffer;
 use super::purge::purge;
 use super::refresh::{Inline, Mode, Refresh};
 use super::reuse::{Reuse, Why, Wish};
@@ -27,7 +27,7 @@ use super::settings::Shared;
 use super::status::{CacheOutcome, Forwarded, Told};
 use super::store::{Found, Heard, find, tell};
 use super::stored::Stored;
-use super::variants::Variants;
+use super::variants::{Selecting, Variants};
 
 /// Made by [`HttpCacheLayer`](super::HttpCacheLayer).
 #[derive(Clone)]
@@ -66,26 +66,22 @@ where
 
     fn call(&mut self, request: Request<ReqB>) -> Self::Future {
         let (parts, body) = request.into_parts();
-        let has_body = !body.is_end_stream();
+        let (glance, has_body) = (Glance::at(&parts), !body.is_end_stream());
         let decision = with_buffer(|key| {
             self.shared.write_primary(key, &parts);
-            decide(&self.shared, &parts, has_body, key)
+            decide(&self.shared, &glance, has_body, key)
         });
         let plan = match decision {
             Ok(response) => return ResponseFuture::answer(response),
             Err(plan) => plan,
         };
         let way = plan.way;
-        let errand = plan.errand(&self.shared, &parts);
+        let errand = Errand::new(&self.shared, &glance, plan);
         let own = Box::new(Own {
-            inner: self.inner.clone(),
-            request: Request::from_parts(parts, body),
-            errand: Box::new(errand),
+            errand,
+            call: Some((self.inner.clone(), Request::from_parts(parts, body))),
         });
         match way {
-            Way::Shared if self.shared.private.knows(&own.errand.flight) => {
-                ResponseFuture::forward(own)
-            }
             Way::Alone => ResponseFuture::forward(own),
             Way::Shared => ResponseFuture::join(own),
             Way::Refresh => self.refresh(own),
@@ -100,7 +96,7 @@ impl<S, M> HttpCache<S, M> {
         S: Service<Request<ReqB>>,
         M: Mode<Refresh<S, ReqB, B>>,
     {
-        let flight = Arc::clone(&own.errand.flight);
+        let flight = own.errand.flight.clone();
         let (cache, key) = (&self.shared.cache, own.errand.primary.clone());
         let stale = stale_answer(&own.errand);
         let use_stale = |stale| {
@@ -112,7 +108,8 @@ impl<S, M> HttpCache<S, M> {
         if own.errand.wish.is_only_if_cached() {
             return use_stale(stale);
         }
-        let Role::Leader(leader) = self.shared.flights.join(flight) else {
+        let role = flight.map(|flight| self.shared.flights.join(flight));
+        let Some(Role::Leader(leader)) = role else {
             return use_stale(stale);
         };
         own.errand.leader = Some(leader);
@@ -132,11 +129,15 @@ impl<S, M> HttpCache<S, M> {
 }
 
 /// How a request is forwarded.
-struct Plan {
-    why: Forwarded,
-    primary: Vec<u8>,
-    stale: Option<Arc<Stored>>,
-    variants: Option<Arc<Variants>>,
+pub(super) struct Plan {
+    pub(super) why: Forwarded,
+    pub(super) wish: Wish,
+    pub(super) primary: Vec<u8>,
+    pub(super) stale: Option<Arc<Stored>>,
+    pub(super) variants: Option<Arc<Variants>>,
+    /// By what others who ask for the same know it; `None` if it goes alone.
+    pub(super) flight: Option<Arc<[u8]>>,
+    pub(super) now: Instant,
     way: Way,
 }
 
@@ -151,69 +152,71 @@ enum Way {
 }
 
 impl Plan {
-    fn alone(why: Forwarded, primary: &[u8]) -> Self {
+    fn alone(why: Forwarded, wish: Wish, primary: &[u8], now: Instant) -> Self {
         Self {
             why,
+            wish,
             primary: primary.to_vec(),
             stale: None,
             variants: None,
+            flight: None,
+            now,
             way: Way::Alone,
         }
-    }
-
-    fn errand(self, shared: &Arc<Shared>, parts: &request::Parts) -> Errand {
-        let mut errand = Errand::new(shared, parts, self.primary, self.why);
-        errand.stale = self.stale;
-        errand.variants = self.variants;
-        if self.way != Way::Alone {
-            errand.look_for_flight();
-        }
-        errand
     }
 }
 
 impl Errand {
     /// Finds out by what others who ask for the same know this request.
     pub(super) fn look_for_flight(&mut self) {
-        let shared = &self.shared;
-        let normalize = shared.normalize.as_deref();
-        let request = &self.parts.headers;
         // What the target varies by may be known by now.
         let found = self.find(Instant::now());
         let sets = match &found {
             Found::Nothing => None,
-            Found::OtherVariant(known) | Found::Response(_, Some(known)) => Some(&known.sets[..]),
-            Found::Response(stored, None) => stored.variant.as_ref().map(|(set, _)| from_ref(set)),
+            Found::OtherVariant(known) => sets(None, Some(known)),
+            Found::Response(stored, known) => sets(Some(stored), known.as_deref()),
         };
-        let selecting = sets.map(|sets| sets.iter().flat_map(|set| set.iter()));
-        let mut key = Vec::new();
-        // Where cookies say nothing, they keep nobody apart.
-        let who = &WHO[..if shared.rules.ignore_cookie { 1 } else { 2 }];
-        write_key(&mut key, &self.primary, selecting, request, normalize, who);
-        self.flight = key.into();
+        let mut key = self.primary.clone();
+        write_flight(&mut key, &self.shared, &self.parts.headers, sets);
+        self.flight = Some(key.into());
     }
+}
+
+/// Makes the primary key of a request that by which others who ask for the same know it.
+fn write_flight(
+    key: &mut Vec<u8>,
+    shared: &Shared,
+    request: &HeaderMap,
+    sets: Option<&[Selecting]>,
+) {
+    let normalize = shared.normalize.as_deref();
+    write_key(key, sets, request, normalize, shared.rules.ignore_cookie);
+}
+
+/// What a target is known to vary by.
+fn sets<'a>(stored: Option<&'a Stored>, variants: Option<&'a Variants>) -> Option<&'a [Selecting]> {
+    let of_one = || stored?.variant.as_ref().map(|(set, _)| from_ref(set));
+    variants.map(|known| &known.sets[..]).or_else(of_one)
 }
 
 /// The answer from the store; else how the request is forwarded.
 #[inline]
 fn decide<B>(
     shared: &Shared,
-    parts: &request::Parts,
+    request: &Glance<'_>,
     has_body: bool,
-    primary: &[u8],
+    primary: &mut Vec<u8>,
 ) -> Result<Response<CacheBody<B>>, Plan> {
-    let request = Glance::at(parts);
-    let wish = Wish::at(&request);
-    if let Some(why) = passes_by(shared, &request, has_body) {
-        return pass_by(shared, parts, &wish, why, primary);
+    let (parts, wish, now) = (request.parts, Wish::at(request), Instant::now());
+    if let Some(why) = passes_by(shared, request, has_body) {
+        return pass_by(shared, parts, wish, why, primary, now);
     }
-    let now = Instant::now();
-    let mut miss = match look(shared, &request, &wish, primary, now) {
+    let mut miss = match look(shared, request, &wish, primary, now) {
         Ok(response) => return Ok(response),
         Err(miss) => miss,
     };
     if !miss.is_usable && request.has_range() && parts.method == Method::GET {
-        match from_parts(shared, &request, &wish, primary, now) {
+        match from_parts(shared, request, &wish, primary, now) {
             Some(Ok(response)) => return Ok(response),
             Some(Err(partial)) if miss.stale.is_none() => miss.why = partial,
             _ => {}
@@ -225,22 +228,17 @@ fn decide<B>(
     if !miss.is_usable {
         tell(&shared.cache, primary, Heard::Miss);
     }
-    Err(Plan {
-        way: miss.way(shared, &request, &wish),
-        why: miss.why,
-        primary: primary.to_vec(),
-        stale: miss.stale,
-        variants: miss.variants,
-    })
+    Err(miss.plan(shared, request, wish, primary, now))
 }
 
 /// What becomes of a request that is not answered from the store.
 fn pass_by<B>(
     shared: &Shared,
     parts: &request::Parts,
-    wish: &Wish,
+    wish: Wish,
     why: Forwarded,
     primary: &[u8],
+    now: Instant,
 ) -> Result<Response<CacheBody<B>>, Plan> {
     if why == Forwarded::Method
         && let Some(purged) = purge(shared, parts)
@@ -250,7 +248,7 @@ fn pass_by<B>(
     if why == Forwarded::Bypass && wish.is_only_if_cached() {
         return Ok(only_if_cached(&parts.headers));
     }
-    Err(Plan::alone(why, primary))
+    Err(Plan::alone(why, wish, primary, now))
 }
 
 /// Why the store has no answer by itself.
@@ -269,6 +267,32 @@ impl Miss {
             stale: None,
             variants,
             is_usable: false,
+        }
+    }
+
+    /// How the request is forwarded. `key` is its primary one, and is not needed any more.
+    fn plan(
+        self,
+        shared: &Shared,
+        request: &Glance<'_>,
+        wish: Wish,
+        key: &mut Vec<u8>,
+        now: Instant,
+    ) -> Plan {
+        let way = self.way(shared, request, &wish);
+        let mut plan = Plan::alone(self.why, wish, key, now);
+        if way != Way::Alone {
+            let sets = sets(self.stale.as_deref(), self.variants.as_deref());
+            write_flight(key, shared, request.headers(), sets);
+            // Who asks for the like of what could not be shared waits for nobody.
+            if way == Way::Refresh || !shared.private.knows(key, now) {
+                (plan.way, plan.flight) = (way, Some(key.as_slice().into()));
+            }
+        }
+        Plan {
+            stale: self.stale,
+            variants: self.variants,
+            ..plan
         }
     }
 

@@ -5,16 +5,17 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use buttress_dedup::Flights;
-use buttress_wire::key::KeyBuilder;
+use buttress_wire::key::{KeyBuilder, with_buffer};
 use http::header::{HOST, HeaderMap, HeaderName};
 use http::{request, response};
 use tokio::time::Instant;
 
 use super::flight::{Landed, flights};
-use super::key::{Query, SCHEMES, with_buffer, write_primary};
+use super::key::{Query, SCHEMES, write_primary};
 use super::memory::Memory;
 use super::query::{Params, SearchRule};
 use super::reuse::Wish;
+use super::status::Lines;
 use super::storability::Rules;
 use super::store::search_rule;
 use super::stored::{CachedResponse, Marks};
@@ -47,6 +48,7 @@ pub(super) struct Shared {
     pub(super) window: usize,
     pub(super) stall: Duration,
     pub(super) marks: Marks,
+    pub(super) lines: Lines,
     pub(super) tell_key: bool,
     pub(super) extension: bool,
 }
@@ -94,6 +96,7 @@ impl Shared {
                 x_cache: false,
                 copies: false,
             },
+            lines: Lines::of("buttress"),
             tell_key: false,
             extension: false,
         }

@@ -1,5 +1,6 @@
 //! What the cache did with a request, for people and for programs (RFC 9211).
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 use http::StatusCode;
@@ -64,6 +65,36 @@ pub(super) struct Told<'a> {
     pub(super) detail: Option<&'static str>,
 }
 
+/// What one cache tells of requests that it forwards, in its own words: made once, and most have nothing to add.
+#[derive(Clone, Debug)]
+pub(super) struct Lines {
+    passed: [HeaderValue; Forwarded::ALL.len()],
+    stored: [HeaderValue; Forwarded::ALL.len()],
+}
+
+impl Lines {
+    /// Of the cache of this name.
+    pub(super) fn of(name: &str) -> Self {
+        let line = |why, stored| {
+            let told = Told {
+                why: Some(why),
+                stored,
+                ..Told::default()
+            };
+            told.line(name)
+        };
+        Self {
+            passed: Forwarded::ALL.map(|why| line(why, false)),
+            stored: Forwarded::ALL.map(|why| line(why, true)),
+        }
+    }
+
+    pub(super) fn forwarded(&self, why: Forwarded, stored: bool) -> HeaderValue {
+        let lines = if stored { &self.stored } else { &self.passed };
+        lines[why as usize].clone()
+    }
+}
+
 impl Told<'_> {
     /// The member for the cache `name`, a token.
     pub(super) fn line(&self, name: &str) -> HeaderValue {
@@ -103,6 +134,16 @@ impl Told<'_> {
     }
 }
 
+/// A cache's name, a token of HTTP, as a structured token, or a string if it does not begin as such a one (RFC 9651, 3.3.4; RFC 9211, 2).
+pub(super) fn name(token: &str) -> Cow<'_, str> {
+    if token.starts_with(|first: char| first.is_ascii_alphabetic() || first == '*') {
+        return token.into();
+    }
+    let mut string = String::new();
+    push_string(&mut string, token);
+    string.into()
+}
+
 /// As a structured string (RFC 9651, 4.1.6); what cannot be in one becomes a question mark.
 fn push_string(line: &mut String, text: &str) {
     line.push('"');
@@ -131,6 +172,17 @@ impl CacheOutcome {
 }
 
 impl Forwarded {
+    /// Each at its own place.
+    const ALL: [Self; 7] = [
+        Self::Bypass,
+        Self::Method,
+        Self::Partial,
+        Self::Request,
+        Self::Stale,
+        Self::UriMiss,
+        Self::VaryMiss,
+    ];
+
     fn token(self) -> &'static str {
         match self {
             Self::Bypass => "bypass",
@@ -191,6 +243,37 @@ mod tests {
             full,
             "shop; fwd=stale; fwd-status=304; stored; collapsed; ttl=-5; key=\"http://h/\\\"\\\\?\"; detail=why",
         );
+    }
+
+    #[test]
+    fn a_name_is_a_structured_token_or_string() {
+        for (token, expected) in [
+            ("shop", "shop"),
+            ("*", "*"),
+            ("Shop.example", "Shop.example"),
+            ("1st", "\"1st\""),
+            ("-x", "\"-x\""),
+        ] {
+            assert_eq!(name(token), expected);
+            let line = Told::default().line(&name(token));
+            let parsed: Result<sfv::List, _> = sfv::Parser::new(line.as_bytes()).parse();
+            assert_eq!(parsed.unwrap().len(), 1, "{token}");
+        }
+    }
+
+    #[test]
+    fn lines_are_made_once_and_say_the_same() {
+        let lines = Lines::of("shop");
+        for why in Forwarded::ALL {
+            for stored in [false, true] {
+                let told = Told {
+                    why: Some(why),
+                    stored,
+                    ..Told::default()
+                };
+                assert_eq!(lines.forwarded(why, stored), told.line("shop"));
+            }
+        }
     }
 
     #[test]

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use buttress_wire::fields::list;
+use buttress_wire::fields::{list, list_contains};
 use buttress_wire::lex::is_token;
 use http::header::{self, HeaderMap, HeaderName};
 use http::{Method, StatusCode, response};
 
-use super::directives::Directives;
 use super::freshness::{Audience, Stated, heuristic, initial_age};
+use super::glance::Glance;
 use super::policy::{Policy, StaleRules};
+use super::reuse::Wish;
 use super::targeted::CDN_CACHE_CONTROL;
 
 /// What is known of a request when its response comes back.
@@ -23,20 +24,23 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    pub(super) fn of(method: &Method, headers: &HeaderMap) -> Self {
+    pub(super) fn by(request: &Glance<'_>, wish: &Wish) -> Self {
         Self {
-            method: method.clone(),
-            has_authorization: headers.contains_key(header::AUTHORIZATION),
-            has_cookie: headers.contains_key(header::COOKIE),
-            no_store: Directives::of(headers).no_store,
+            method: request.parts.method.clone(),
+            has_authorization: request.has_authorization(),
+            has_cookie: request.has_cookie(),
+            no_store: wish.is_no_store(),
         }
     }
-}
 
-impl Asked {
     /// Of nobody in particular.
     pub(super) fn by_anybody() -> Self {
-        Self::of(&Method::GET, &HeaderMap::new())
+        Self {
+            method: Method::GET,
+            has_authorization: false,
+            has_cookie: false,
+            no_store: false,
+        }
     }
 }
 
@@ -88,33 +92,40 @@ pub(super) struct Verdict {
     pub(super) omitted: Vec<HeaderName>,
 }
 
-/// How a response may be stored; `None` for one that may not, or that nobody could use.
+/// How a response may be stored; `None` for one that may not, or that nobody could use. When it came is asked only of those that may be.
 pub(super) fn storable(
     asked: &Asked,
     head: &response::Parts,
     rules: &Rules,
-    arrival: Arrival,
+    arrival: impl FnOnce() -> Arrival,
 ) -> Option<Verdict> {
     let stated = Stated::of(&head.headers, rules.audience, &rules.targets);
     let directives = &stated.directives;
-    let omitted = [&directives.no_cache, &directives.private].map(|scope| scope.fields());
-    let omitted = omitted.concat();
+    let mut omitted = directives.no_cache.fields().to_vec();
+    if stated.is_shared() {
+        omitted.extend_from_slice(directives.private.fields());
+    }
     if asked.method != Method::GET
         || asked.no_store
         || forbids(&stated, head.status)
-        || !is_complete(head.status)
+        || !is_for_others(head.status)
         || varies_by_anything(&head.headers)
+        || hides_what_it_varies_by(&head.headers, &omitted)
         || head.headers.contains_key(header::CONTENT_RANGE)
         || sets_cookie(&head.headers, &omitted, rules)
         || is_personal(asked, &stated, rules)
     {
         return None;
     }
-    let lifetime = arrival
-        .ttl
-        .or_else(|| lifetime(head, &stated, rules, arrival.time))?;
+    let arrival = arrival();
+    let lifetime = match arrival.ttl {
+        Some(ttl) => Some(ttl),
+        None => lifetime(head, &stated, rules, arrival.time)?,
+    };
+    // Who says nothing of reuse does not say that there is a time after it.
+    let stale = lifetime.map_or(StaleRules::default(), |_| rules.stale);
     let initial_age = initial_age(&head.headers, arrival.time, arrival.delay);
-    let policy = Policy::new(&stated, initial_age, lifetime, rules.stale);
+    let policy = Policy::new(&stated, initial_age, lifetime.unwrap_or_default(), stale);
     is_useful(&policy, &head.headers).then_some(Verdict { policy, omitted })
 }
 
@@ -136,6 +147,12 @@ fn varies_by_anything(headers: &HeaderMap) -> bool {
     list(headers, header::VARY).any(|name| name == b"*" || !is_token(name))
 }
 
+/// Without its `Vary` a response would be for everybody.
+fn hides_what_it_varies_by(headers: &HeaderMap, omitted: &[HeaderName]) -> bool {
+    headers.contains_key(header::VARY)
+        && (omitted.contains(&header::VARY) || list_contains(headers, header::CONNECTION, "vary"))
+}
+
 fn sets_cookie(headers: &HeaderMap, omitted: &[HeaderName], rules: &Rules) -> bool {
     headers.contains_key(header::SET_COOKIE)
         && !rules.allow_set_cookie
@@ -151,25 +168,23 @@ fn is_personal(asked: &Asked, stated: &Stated, rules: &Rules) -> bool {
     stated.is_shared() && is_owned && !is_given
 }
 
-/// What the response says; else what may be guessed, which is for some statuses and for `public` (4.2.2). What has a validator
-/// can be stored without a lifetime: it is validated before each use.
+/// What the response says; else what may be guessed, which is for some statuses and for `public` (4.2.2). The outer `None` is for what may not be stored; the inner
+/// one for what may, but without a lifetime: if it has a validator, it is validated before each use.
 fn lifetime(
     head: &response::Parts,
     stated: &Stated,
     rules: &Rules,
     response_time: SystemTime,
-) -> Option<Duration> {
+) -> Option<Option<Duration>> {
     let headers = &head.headers;
-    stated.lifetime(headers, response_time).or_else(|| {
-        let may_guess = stated.directives.public || is_heuristically_cacheable(head.status);
-        let guess = || heuristic(headers, response_time, rules.heuristic?);
-        let default = || {
-            rules
-                .default_ttl
-                .filter(|_| is_heuristically_cacheable(head.status))
-        };
-        may_guess.then(|| guess().or_else(default).unwrap_or_default())
-    })
+    let explicit = stated.lifetime(headers, response_time);
+    if explicit.is_some() {
+        return Some(explicit);
+    }
+    let is_cacheable = is_heuristically_cacheable(head.status);
+    let guess = || heuristic(headers, response_time, rules.heuristic?);
+    let default = || rules.default_ttl.filter(|_| is_cacheable);
+    (stated.directives.public || is_cacheable).then(|| guess().or_else(default))
 }
 
 /// Whether a response says itself how long it is fresh.
@@ -189,11 +204,14 @@ pub(super) fn has_validator(headers: &HeaderMap) -> bool {
     headers.contains_key(header::ETAG) || headers.contains_key(header::LAST_MODIFIED)
 }
 
-/// A final status whose meaning is in the response itself: neither a part nor an update of another one.
-fn is_complete(status: StatusCode) -> bool {
+/// A final status whose meaning is in the response itself: neither a part nor an update of another one, not about a condition, a range or an expectation of the
+/// one request that it answers, and none of those that are not to be stored (RFC 6585).
+fn is_for_others(status: StatusCode) -> bool {
     !status.is_informational()
-        && status != StatusCode::PARTIAL_CONTENT
-        && status != StatusCode::NOT_MODIFIED
+        && !matches!(
+            status.as_u16(),
+            206 | 304 | 412 | 416 | 417 | 428 | 429 | 431 | 511
+        )
 }
 
 /// RFC 9110, section 15.1, without 206.
@@ -230,8 +248,9 @@ mod tests {
         for (name, value) in request {
             asked = asked.header(*name, *value);
         }
-        let asked = asked.body(()).unwrap();
-        let asked = Asked::of(asked.method(), asked.headers());
+        let (asked, ()) = asked.body(()).unwrap().into_parts();
+        let asked = Glance::at(&asked);
+        let asked = Asked::by(&asked, &Wish::at(&asked));
         let mut head = Response::builder().status(status);
         for (name, value) in response {
             head = head.header(*name, *value);
@@ -242,7 +261,7 @@ mod tests {
             delay: Duration::ZERO,
             ttl: None,
         };
-        storable(&asked, &head, rules, arrival)
+        storable(&asked, &head, rules, || arrival)
     }
 
     fn judge(status: u16, response: &[(&str, &str)], rules: &Rules) -> bool {
@@ -330,6 +349,9 @@ mod tests {
         };
         let response = [control("max-age=60, private"), ("set-cookie", "a=1")];
         assert!(verdict(&[BEARER], 200, &response, &rules).is_some());
+        let named = [control("max-age=60, private=\"set-cookie\", no-cache=x-a")];
+        let verdict = verdict(&[], 200, &named, &rules).unwrap();
+        assert_eq!(verdict.omitted, ["x-a"], "3.1: all else is stored");
         assert!(!judge(200, &[control("max-age=60, no-store")], &rules));
         assert!(!judge(200, &[control("s-maxage=60")], &rules));
     }
@@ -358,6 +380,7 @@ mod tests {
             (999, true),
             (206, false),
             (304, false),
+            (416, false),
         ] {
             assert_eq!(
                 judge(status, &[FRESH], &Rules::default()),
@@ -365,6 +388,28 @@ mod tests {
                 "{status}"
             );
         }
+    }
+
+    /// RFC 6585, 3 to 6; RFC 9110, 15.5.13, 15.5.17 and 15.5.18.
+    #[test]
+    fn what_is_about_one_request_or_never_to_be_stored_is_not() {
+        for status in [412, 416, 417, 428, 429, 431, 511] {
+            assert!(!judge(status, &[FRESH], &Rules::default()), "{status}");
+            let must = control("max-age=60, must-understand");
+            assert!(!judge(status, &[must], &Rules::default()), "{status}");
+        }
+    }
+
+    /// RFC 9111, 3.1, 4.1 and 5.2.2.4.
+    #[test]
+    fn nobody_is_to_forget_what_a_response_varies_by() {
+        let vary = ("vary", "accept");
+        for control in ["max-age=60, no-cache=\"vary\"", "max-age=60, private=Vary"] {
+            check(&[], &[("cache-control", control), vary], false);
+            check(&[], &[("cache-control", control)], true);
+        }
+        check(&[], &[FRESH, vary, ("connection", "close, Vary")], false);
+        check(&[], &[FRESH, vary, ("connection", "close")], true);
     }
 
     /// RFC 9111, 5.2.2.3.
@@ -386,6 +431,41 @@ mod tests {
         assert!(!judge(500, &[], &rules));
         assert!(!judge(200, &[control("max-age=0")], &rules));
         assert!(!judge(200, &[control("no-store")], &rules));
+    }
+
+    /// RFC 9111, 4.2.4; RFC 5861.
+    #[test]
+    fn what_says_nothing_of_reuse_is_not_used_stale_by_choice() {
+        let secs = Duration::from_secs;
+        let rules = Rules {
+            stale: StaleRules {
+                while_revalidating: secs(10),
+                if_error: secs(3600),
+            },
+            ..Rules::default()
+        };
+        let windows = |response: &[(&str, &str)]| {
+            let policy = verdict(&[], 200, response, &rules)?.policy;
+            Some((
+                policy.while_revalidating.as_secs(),
+                policy.if_error.as_secs(),
+            ))
+        };
+        for (response, expected) in [
+            (&[][..], None),
+            (&[control("public")], None),
+            (&[ETAG], Some((0, 0))),
+            // It never was fresh, and is there for when the origin fails.
+            (&[control("max-age=0"), ETAG], Some((0, 3600))),
+            (&[control("max-age=1")], Some((10, 3600))),
+            (
+                &[control("max-age=0, stale-while-revalidate=5")],
+                Some((5, 3600)),
+            ),
+            (&[control("stale-if-error=5")], Some((0, 5))),
+        ] {
+            assert_eq!(windows(response), expected, "{response:?}");
+        }
     }
 
     /// RFC 9111, 4.2.2.

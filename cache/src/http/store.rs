@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use buttress_wire::key::with_buffer;
 use http::header::HeaderMap;
 use tokio::time::Instant;
 
-use super::key::with_buffer;
 use super::query::SearchRule;
 use super::stored::{CachedResponse, Kind, Stored};
 use super::variants::{Normalize, Variants, is_variant, says, write_variant};
@@ -90,8 +90,14 @@ pub(super) fn find(
             cache.peek(key, now).and_then(Held::new)
         })
     });
-    // Of several that are suitable, the most recent one (RFC 9111, 4).
-    match found.min_by_key(|stored| stored.age(now)) {
+    let newer = |one: Held, other: Held| {
+        if other.is_newer(&one, now) {
+            other
+        } else {
+            one
+        }
+    };
+    match found.reduce(newer) {
         Some(stored) => Found::Response(stored, Some(Arc::clone(variants))),
         None => Found::OtherVariant(Arc::clone(variants)),
     }

@@ -1,5 +1,6 @@
 //! A stored response, ready to be sent, and what else is kept.
 
+use std::cmp::Reverse;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
@@ -10,6 +11,7 @@ use http::header::{AGE, DATE, HeaderMap, HeaderName, HeaderValue};
 use tokio::time::Instant;
 
 use super::age::age_value;
+use super::freshness::date;
 use super::pieces::Pieces;
 use super::policy::Policy;
 use super::query::SearchRule;
@@ -129,6 +131,15 @@ impl Stored {
 
     pub(super) fn is_fresh(&self, now: Instant) -> bool {
         !self.policy.no_cache && self.age(now) < self.policy.lifetime
+    }
+
+    /// Whether it is to be preferred, where both are suitable: by `Date` (RFC 9111, 4), and in the same second by age.
+    pub(super) fn is_newer(&self, than: &Self, now: Instant) -> bool {
+        let when = |stored: &Self| {
+            let made = date(stored.recorded.headers(), DATE);
+            (made, Reverse(stored.age(now)))
+        };
+        when(self) > when(than)
     }
 
     /// Its age by RFC 9111, 4.2.3.

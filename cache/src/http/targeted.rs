@@ -31,11 +31,20 @@ fn of(headers: &HeaderMap, name: &HeaderName) -> Option<Directives> {
     }
     let mut directives = Directives::default();
     for (key, entry) in &dictionary {
-        if let Some(argument) = argument(entry) {
+        let is_leave = LEAVES.contains(&key.as_str());
+        let argument = argument(entry).filter(|_| !is_leave || is_true(entry));
+        if let Some(argument) = argument {
             directives.add(key.as_str().as_bytes(), argument);
         }
     }
     Some(directives)
+}
+
+/// What allows more than would be allowed without it: not by a value that it does not have.
+const LEAVES: [&str; 3] = ["immutable", "must-understand", "public"];
+
+fn is_true(entry: &ListEntry) -> bool {
+    matches!(entry, ListEntry::Item(item) if item.bare_item == BareItem::Boolean(true))
 }
 
 /// A value of a type that no directive has makes the directive one that is not understood (2.1): no argument to read, and none
@@ -109,6 +118,11 @@ mod tests {
         for wrong in ["max-age=\"60\"", "max-age=1.5", "max-age=(1 2)", "max-age"] {
             assert_eq!(cdn(wrong).unwrap().max_age, secs(0), "{wrong}");
         }
+        for wrong in ["public=1", "public=\"no\"", "public=(a)", "public=?0"] {
+            assert!(!cdn(wrong).unwrap().public, "{wrong}");
+        }
+        assert!(cdn("public;x=1, must-understand=?1").unwrap().public);
+        assert!(!cdn("immutable=5").unwrap().immutable);
         assert!(!cdn("no-store=?0").unwrap().no_store);
         assert!(cdn("no-store=\"really\"").unwrap().no_store);
         assert_eq!(cdn("private").unwrap().private, Scope::Everything);

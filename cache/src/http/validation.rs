@@ -38,7 +38,7 @@ const PRECONDITIONS: [HeaderName; 5] = [
 pub(super) enum Confirms {
     /// It is this one, and the 304's fields are its newer ones.
     This,
-    /// It is this one, but nothing of the 304 may be taken over (4.3.4).
+    /// It is this one, but nothing of the 304 may be taken over (4.3.4). What stayed stored would be asked about at each use.
     Unchanged,
     /// It is another one.
     Other,
@@ -48,10 +48,18 @@ pub(super) enum Confirms {
 pub(super) fn confirms(not_modified: &HeaderMap, stored: &HeaderMap, is_only: bool) -> Confirms {
     let told = not_modified.get(header::ETAG).map(HeaderValue::as_bytes);
     let known = stored.get(header::ETAG).map(HeaderValue::as_bytes);
+    let is_weak = |tag: &[u8]| tag.starts_with(b"W/");
     match (told, known) {
-        (Some(told), Some(known)) if opaque_tag(told) == opaque_tag(known) => Confirms::This,
+        (Some(told), Some(known)) if opaque_tag(told) == opaque_tag(known) => {
+            // A strong tag is of one representation, byte for byte; a weak one of ours does not say that ours is that one.
+            if is_weak(known) && !is_weak(told) {
+                Confirms::Unchanged
+            } else {
+                Confirms::This
+            }
+        }
         // A strong tag is of one representation, and ours was never said to be that one.
-        (Some(told), None) if is_only && !told.starts_with(b"W/") => Confirms::Unchanged,
+        (Some(told), None) if is_only && !is_weak(told) => Confirms::Unchanged,
         (Some(_), None) | (None, _) if is_only => Confirms::This,
         _ => Confirms::Other,
     }
@@ -89,15 +97,32 @@ const OF_THE_BYTES: [&str; 7] = [
     "trailer",
 ];
 
-/// Whether the answer to a `HEAD` shows that the stored response to `GET` is an old one (RFC 9111, 4.3.5).
-pub(super) fn contradicts(head: &HeaderMap, stored: &HeaderMap) -> bool {
-    let differs = |name: &HeaderName| {
-        let (told, known) = (head.get(name), stored.get(name));
-        told.is_some() && known.is_some() && told != known
-    };
-    [header::CONTENT_LENGTH, header::ETAG, header::LAST_MODIFIED]
+/// What a 200 to a `HEAD` says of the stored response to a `GET` (RFC 9111, 4.3.5).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum HeadTells {
+    /// That it still holds: the fields are its newer ones.
+    Same,
+    /// That it does not.
+    Other,
+    /// Neither: there is no validator in it. That it is as long is no sign.
+    Nothing,
+}
+
+/// Compares its validators, and its length, with those of a stored response of so many bytes.
+pub(super) fn told_by_head(head: &HeaderMap, stored: &HeaderMap, length: u64) -> HeadTells {
+    let validators = [header::ETAG, header::LAST_MODIFIED];
+    let told: Vec<_> = validators
         .iter()
-        .any(differs)
+        .filter(|name| head.contains_key(*name))
+        .collect();
+    let is_as_long = |told: &HeaderValue| told.as_bytes() == length.to_string().as_bytes();
+    let is_other = told.iter().any(|name| head.get(*name) != stored.get(*name))
+        || !head.get(header::CONTENT_LENGTH).is_none_or(is_as_long);
+    match told[..] {
+        _ if is_other => HeadTells::Other,
+        [] => HeadTells::Nothing,
+        _ => HeadTells::Same,
+    }
 }
 
 #[cfg(test)]
@@ -142,6 +167,9 @@ mod tests {
         for (told, known, is_only, expected) in [
             (Some("\"a\""), Some("\"a\""), false, This),
             (Some("W/\"a\""), Some("\"a\""), false, This),
+            (Some("W/\"a\""), Some("W/\"a\""), false, This),
+            (Some("\"a\""), Some("W/\"a\""), true, Unchanged),
+            (Some("\"a\""), Some("W/\"a\""), false, Unchanged),
             (Some("\"b\""), Some("\"a\""), true, Other),
             (Some("\"b\""), None, true, Unchanged),
             (Some("W/\"b\""), None, true, This),
@@ -203,16 +231,25 @@ mod tests {
 
     /// RFC 9111, 4.3.5.
     #[test]
-    fn a_head_that_tells_of_another_representation_is_believed() {
+    fn a_head_tells_whether_what_is_stored_still_holds() {
+        use HeadTells::{Nothing, Other, Same};
         let stored = headers(&[("etag", "\"1\""), ("content-length", "5")]);
         for (head, expected) in [
-            (&[("etag", "\"1\"")][..], false),
-            (&[], false),
-            (&[("last-modified", "now")], false),
-            (&[("etag", "\"2\"")], true),
-            (&[("content-length", "6")], true),
+            (&[("etag", "\"1\"")][..], Same),
+            (&[("etag", "\"1\""), ("content-length", "5")], Same),
+            (&[], Nothing),
+            (&[("content-length", "5")], Nothing),
+            (&[("last-modified", "now")], Other),
+            (&[("etag", "\"1\""), ("last-modified", "now")], Other),
+            (&[("etag", "\"2\"")], Other),
+            (&[("etag", "\"1\""), ("content-length", "6")], Other),
+            (&[("content-length", "6")], Other),
         ] {
-            assert_eq!(contradicts(&headers(head), &stored), expected, "{head:?}");
+            assert_eq!(
+                told_by_head(&headers(head), &stored, 5),
+                expected,
+                "{head:?}"
+            );
         }
     }
 }

@@ -155,7 +155,16 @@ pub(super) fn write_value<K: Write>(
         return;
     }
     let lines = request.get_all(name).iter().map(HeaderValue::as_bytes);
-    let mut lines = lines.peekable();
+    write_lines(builder, name, lines);
+}
+
+/// The same for these lines of it.
+pub(super) fn write_lines<'a, K: Write>(
+    builder: &mut KeyBuilder<'_, K>,
+    name: &HeaderName,
+    lines: impl IntoIterator<Item = &'a [u8]>,
+) {
+    let mut lines = lines.into_iter().peekable();
     if is_list(name) && lines.peek().is_some() {
         builder.part(",");
         // A list is the same on one line and on several, and with or without spaces between its elements (RFC 9110, 5.3 and 5.6.1).

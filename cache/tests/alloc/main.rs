@@ -69,3 +69,34 @@ fn a_hit_allocates_no_more_than_cloning_a_ready_response() {
 fn what_a_hit_allocates_is_independent_of_its_body() {
     assert_eq!(hit(1), hit(1 << 20));
 }
+
+/// A request that is forwarded for itself, since answers to its like were private a moment ago: a copy of its fields, its key, what it is forwarded with, and
+/// room in the response for what is told.
+#[test]
+fn a_request_that_passes_allocates_little() {
+    let private = || {
+        let response = Response::builder().header("cache-control", "no-store");
+        response.body(Full::<Bytes>::from("own")).unwrap()
+    };
+    let inner = move |_: Request<Empty<Bytes>>| std::future::ready(Ok::<_, Infallible>(private()));
+    let layer = HttpCacheLayer::new(CachedResponse::cache().build());
+    let mut service = layer.layer(service_fn(inner));
+    let mut ask = || {
+        let request = Request::get("/a").header("accept", "text/html");
+        let request = request.body(Empty::new()).unwrap();
+        let (spent, response) = count(|| {
+            let mut future = std::pin::pin!(service.call(request));
+            let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+            let std::task::Poll::Ready(response) = future.as_mut().poll(&mut cx) else {
+                panic!("nothing here waits")
+            };
+            response.unwrap()
+        });
+        assert_eq!(response.headers()["cache-status"], "buttress; fwd=uri-miss");
+        spent.count
+    };
+    let (bare, response) = count(private);
+    drop(response);
+    let least = (0..200).map(|_| ask()).min().expect("some were asked");
+    assert!(least <= bare.count + 6, "{least} over {bare:?}");
+}

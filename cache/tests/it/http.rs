@@ -18,9 +18,11 @@ use tower::{Layer, Service, service_fn};
 
 mod choosing;
 mod collapse;
+mod document;
 mod range;
 #[cfg(feature = "redis")]
 mod redis;
+mod rules;
 #[cfg(feature = "test-util")]
 mod shared;
 mod stale;

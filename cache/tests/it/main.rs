@@ -4,6 +4,8 @@
 mod data;
 #[cfg(feature = "http")]
 mod http;
+#[cfg(feature = "test-util")]
+mod keeping_step;
 mod kit;
 #[cfg(feature = "http")]
 mod laws;

@@ -9,6 +9,7 @@ const CALLS_PER_CELL: u32 = 32;
 const PLACE_BITS: u32 = 17;
 const HITS_BITS: u32 = PLACE_BITS + 1;
 const HITS: u64 = (1 << HITS_BITS) - 1;
+const PLACE: u64 = ((1 << PLACE_BITS) - 1) << HITS_BITS;
 const FULL: u64 = 1 << (HITS_BITS + PLACE_BITS);
 /// One less than the hits could be, were they as many as there are places: they have a sign.
 pub(super) const MAX_CALLS: u32 = (1 << PLACE_BITS) - 1;
@@ -70,6 +71,15 @@ impl CountWindow {
     #[inline]
     pub(crate) fn record(&self, generation: u32, hit: bool) -> Option<Tally> {
         let stamp = Stamp::new(generation.into());
+        // The window of a healthy service, which another success leaves as it is: its threads only read what they share.
+        if !hit && self.head.read(stamp) & !PLACE == FULL {
+            return None;
+        }
+        self.push(stamp, hit)
+    }
+
+    #[inline]
+    fn push(&self, stamp: Stamp, hit: bool) -> Option<Tally> {
         let mut head = self.head.update(stamp, |head| Some(self.advance(head)))?;
         let was = self.set(stamp, Head::unpack(head.before).place, hit);
         if was != hit {

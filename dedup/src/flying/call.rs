@@ -33,12 +33,7 @@ impl<S: Service<Req>, Req> Start for Ready<S, Req> {
 
     fn start(self) -> Call<S, Req> {
         let Self(service, request) = self;
-        Call {
-            state: State::Readying {
-                service,
-                request: Some(request),
-            },
-        }
+        Call::new(service, request)
     }
 }
 
@@ -65,6 +60,18 @@ pin_project! {
     {
         Called { #[pin] future: S::Future },
         Readying { service: S, request: Option<Req> },
+    }
+}
+
+impl<S: Service<Req>, Req> Call<S, Req> {
+    /// Nothing of the service is called before this is polled.
+    pub(crate) fn new(service: S, request: Req) -> Self {
+        Self {
+            state: State::Readying {
+                service,
+                request: Some(request),
+            },
+        }
     }
 }
 

@@ -11,7 +11,7 @@ mod mode;
 mod run;
 mod shell;
 
-pub use self::call::{Ready, Start};
+pub use self::call::{Call, Ready, Start};
 #[cfg(feature = "detached")]
 pub use self::detach::Detach;
 pub use self::leading::{Alone, Leading};

@@ -57,16 +57,14 @@ pub struct Answer<B, E> {
 }
 
 impl<B, E> Answer<B, E> {
-    pub(super) fn new(shared: &Arc<Shared<B>>, protocol: Protocol, key: Option<&HttpKey>) -> Self {
+    pub(super) fn new(shared: &Arc<Shared<B>>, protocol: Protocol, key: &HttpKey) -> Self {
         let elsewhere = shared.settings.elsewhere.as_ref();
-        let name = key
-            .zip(elsewhere)
-            .map(|(key, elsewhere)| named(&elsewhere.namespace, key.as_bytes()));
+        let name = elsewhere.map(|elsewhere| named(&elsewhere.namespace, key.as_bytes()));
         Self {
             shared: Arc::clone(shared),
             protocol,
-            key_hash: key.map_or(0, |key| shared.hash(key)),
-            covered: key.map_or_else(Vec::new, |key| key.covered().to_vec()),
+            key_hash: shared.hash(key),
+            covered: key.covered().to_vec(),
             name,
             error: PhantomData,
         }
@@ -194,7 +192,7 @@ where
     }
 
     fn alone(self, result: Self::Result) -> Self::Output {
-        result.map(|response| marked(response.map(DedupBody::own), Flight::Alone))
+        result.map(alone)
     }
 
     fn receive(&mut self, landed: Landed<B>) -> Received<Self> {
@@ -260,6 +258,11 @@ impl Head {
         *response.headers_mut() = self.headers.clone();
         response
     }
+}
+
+/// A response that nobody else gets, or could have got.
+pub(super) fn alone<B>(response: Response<B>) -> Response<DedupBody<B>> {
+    marked(response.map(DedupBody::own), Flight::Alone)
 }
 
 fn received<B>(recorded: &Recorded) -> Response<DedupBody<B>> {

@@ -2,7 +2,7 @@
 
 use std::hash::{Hash, Hasher};
 
-use buttress_wire::key::KeyBuilder;
+use buttress_wire::key::{KeyBuilder, find};
 use http::header::{self, HeaderName};
 use http::request::Parts;
 
@@ -38,13 +38,24 @@ impl HttpKey {
     #[must_use]
     pub fn new(parts: &Parts) -> Self {
         let mut bytes = Vec::with_capacity(256);
-        let mut builder = KeyBuilder::new(&mut bytes);
+        Self::write(&mut bytes, parts);
+        Self::of_bytes(bytes)
+    }
+
+    /// Appends the bytes of a request's key.
+    pub(super) fn write(bytes: &mut Vec<u8>, parts: &Parts) {
+        let mut builder = KeyBuilder::new(bytes);
         builder.part(parts.method.as_str()).target(parts);
-        for name in &FIELDS {
-            builder.field(&parts.headers, name);
+        let found: [_; FIELDS.len()] = find(&parts.headers, |name| place(name.as_str()));
+        for (name, field) in FIELDS.iter().zip(found) {
+            builder.found(&parts.headers, name, field);
         }
+    }
+
+    /// The key that these were written for.
+    pub(super) fn of_bytes(bytes: impl Into<Vec<u8>>) -> Self {
         Self {
-            bytes,
+            bytes: bytes.into(),
             covered: Vec::new(),
         }
     }
@@ -80,7 +91,7 @@ pub(super) fn covers(name: &[u8]) -> bool {
         .any(|field| field.as_str().as_bytes().eq_ignore_ascii_case(name))
 }
 
-const FIELDS: [HeaderName; 16] = [
+static FIELDS: [HeaderName; 16] = [
     header::ACCEPT,
     header::ACCEPT_CHARSET,
     header::ACCEPT_ENCODING,
@@ -98,6 +109,29 @@ const FIELDS: [HeaderName; 16] = [
     header::RANGE,
     HeaderName::from_static("prefer"),
 ];
+
+/// Where a field stands among those.
+fn place(name: &str) -> Option<usize> {
+    Some(match name {
+        "accept" => 0,
+        "accept-charset" => 1,
+        "accept-encoding" => 2,
+        "accept-language" => 3,
+        "authorization" => 4,
+        "cache-control" => 5,
+        "cookie" => 6,
+        "if-match" => 7,
+        "if-modified-since" => 8,
+        "if-none-match" => 9,
+        "if-range" => 10,
+        "if-unmodified-since" => 11,
+        "origin" => 12,
+        "pragma" => 13,
+        "range" => 14,
+        "prefer" => 15,
+        _ => return None,
+    })
+}
 
 #[cfg(test)]
 mod tests {
@@ -140,6 +174,14 @@ mod tests {
             key("/a", &[("accept", "x"), ("accept-language", "")]),
             key("/a", &[("accept", ""), ("accept-language", "x")]),
         );
+    }
+
+    #[test]
+    fn every_field_has_its_place() {
+        for (at, name) in FIELDS.iter().enumerate() {
+            assert_eq!(place(name.as_str()), Some(at), "{name}");
+        }
+        assert_eq!(place("host"), None);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use buttress_wire::Protocol;
 use http::{Method, Request, Response};
@@ -13,10 +13,10 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::answer::Answer;
+use super::answer::{Answer, alone};
 use super::body::DedupBody;
 use super::settings::Shared;
-use crate::flying::{Inline, Leading, Mode, Ready, Run};
+use crate::flying::{Call, Inline, Leading, Mode, Ready, Run};
 
 /// Made by [`DedupLayer`](super::DedupLayer).
 pub struct Dedup<S, B, M = Inline> {
@@ -61,13 +61,13 @@ where
         } else {
             None
         };
-        let protocol = Protocol::of(&parts.headers);
-        let answer = Answer::new(&self.shared, protocol, key.as_ref());
+        let Some(key) = key else {
+            return ResponseFuture::pass(self.inner.clone(), Request::from_parts(parts, body));
+        };
+        let answer = Answer::new(&self.shared, Protocol::of(&parts.headers), &key);
         let work = Ready(self.inner.clone(), Request::from_parts(parts, body));
-        let role = key.map(|key| self.shared.flights.join(key));
-        ResponseFuture {
-            run: Run::new(role, work, answer, self.mode.clone()),
-        }
+        let role = self.shared.flights.join(key);
+        ResponseFuture::run(Run::new(Some(role), work, answer, self.mode.clone()))
     }
 }
 
@@ -96,7 +96,46 @@ pin_project! {
         M: Mode<Work<S, ReqB, B, S::Error>>,
     {
         #[pin]
-        run: Run<Ready<S, Request<ReqB>>, Answer<B, S::Error>, M>,
+        state: State<S, ReqB, B, M>,
+    }
+}
+
+pin_project! {
+    #[project = StateProjection]
+    enum State<S, ReqB, B, M>
+    where
+        S: Service<Request<ReqB>, Response = Response<B>>,
+        B: Body,
+        B: Send,
+        B: 'static,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+        M: Mode<Work<S, ReqB, B, S::Error>>,
+    {
+        // Of no flight, and so without anything of one.
+        Pass { #[pin] call: Call<S, Request<ReqB>> },
+        Run { #[pin] run: Run<Ready<S, Request<ReqB>>, Answer<B, S::Error>, M> },
+    }
+}
+
+impl<S, ReqB, B, M> ResponseFuture<S, ReqB, B, M>
+where
+    S: Service<Request<ReqB>, Response = Response<B>>,
+    B: Body + Send + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+    M: Mode<Work<S, ReqB, B, S::Error>>,
+{
+    fn pass(inner: S, request: Request<ReqB>) -> Self {
+        Self {
+            state: State::Pass {
+                call: Call::new(inner, request),
+            },
+        }
+    }
+
+    fn run(run: Run<Ready<S, Request<ReqB>>, Answer<B, S::Error>, M>) -> Self {
+        Self {
+            state: State::Run { run },
+        }
     }
 }
 
@@ -110,7 +149,10 @@ where
     type Output = Result<Response<DedupBody<B>>, S::Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.project().run.poll(cx)
+        match self.project().state.project() {
+            StateProjection::Pass { call } => Poll::Ready(Ok(alone(ready!(call.poll(cx))?))),
+            StateProjection::Run { run } => run.poll(cx),
+        }
     }
 }
 
@@ -140,6 +182,9 @@ where
     M: Mode<Work<S, ReqB, B, S::Error>>,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.run.fmt(f)
+        match &self.state {
+            State::Pass { .. } => f.write_str("Run(\"alone\")"),
+            State::Run { run } => run.fmt(f),
+        }
     }
 }

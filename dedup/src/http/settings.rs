@@ -1,11 +1,11 @@
 //! What was chosen, and what the services of a layer share.
 
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use buttress_wire::ShortMemory;
+use buttress_wire::key::with_buffer;
 use buttress_wire::tape::{Laggards, Timer};
 use http::{HeaderName, request, response};
 use tokio::time::Instant;
@@ -95,7 +95,6 @@ pub struct Shared<B> {
     private: ShortMemory,
     began: Instant,
     passed: AtomicU64,
-    hasher: RandomState,
 }
 
 impl<B> Shared<B> {
@@ -105,7 +104,6 @@ impl<B> Shared<B> {
             private: ShortMemory::new(settings.private_memory),
             began: Instant::now(),
             passed: AtomicU64::new(0),
-            hasher: RandomState::new(),
             settings,
         }
     }
@@ -118,15 +116,29 @@ impl<B> Shared<B> {
         }
     }
 
-    /// The key of a request, if it may be shared.
+    /// The key of a request, if it may be shared. For one that passes nothing is allocated, unless somebody else chooses the keys.
     pub(super) fn key(&self, parts: &request::Parts) -> Option<HttpKey> {
-        let key = self.key_of(parts)?;
-        if self.private.knows(self.hash(&key), self.began.elapsed()) {
+        if self.settings.key.is_some() {
+            return self
+                .key_of(parts)
+                .filter(|key| !self.passes(key.as_bytes()));
+        }
+        with_buffer(|key| {
+            HttpKey::write(key, parts);
+            (!self.passes(key)).then(|| HttpKey::of_bytes(&key[..]))
+        })
+    }
+
+    /// Whether what was asked for by this key was private a short while ago.
+    fn passes(&self, key: &[u8]) -> bool {
+        let passes = self
+            .private
+            .knows(self.private.hash(key), self.began.elapsed());
+        if passes {
             self.passed.fetch_add(1, Ordering::Relaxed);
             self.flights.tell(Event::Passed);
-            return None;
         }
-        Some(key)
+        passes
     }
 
     pub(super) fn snapshot(&self) -> Snapshot {
@@ -149,6 +161,6 @@ impl<B> Shared<B> {
     }
 
     pub(super) fn hash(&self, key: &HttpKey) -> u64 {
-        self.hasher.hash_one(key)
+        self.private.hash(key.as_bytes())
     }
 }

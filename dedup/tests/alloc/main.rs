@@ -55,6 +55,43 @@ fn a_call_through_the_generic_layer_allocates_nothing() {
     assert_eq!(once_warm(fly), 0);
 }
 
+/// Who asks for the like of what was private a moment ago: no key is kept, and no flight is made.
+#[cfg(feature = "http")]
+#[test]
+fn a_request_that_passes_allocates_what_tells_its_flight() {
+    use std::convert::Infallible;
+
+    use buttress_dedup::http::Flight;
+    use bytes::Bytes;
+    use http::{HeaderValue, Request, Response};
+    use http_body_util::{Empty, Full};
+
+    let response = || {
+        let mut response = Response::new(Full::new(Bytes::from_static(b"own")));
+        let no_store = HeaderValue::from_static("no-store");
+        response.headers_mut().insert("cache-control", no_store);
+        response
+    };
+    let inner = move |_: Request<Empty<Bytes>>| std::future::ready(Ok::<_, Infallible>(response()));
+    let mut service = buttress_dedup::http::DedupLayer::http().layer(tower::service_fn(inner));
+    let mut ask = move |flight| {
+        let request = Request::get("/a").header("accept", "text/html");
+        let mut call = std::pin::pin!(service.call(request.body(Empty::new()).unwrap()));
+        let Poll::Ready(Ok(response)) = call.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+        else {
+            panic!("nothing here waits")
+        };
+        assert_eq!(response.extensions().get(), Some(&flight));
+    };
+    let bare = once_warm(|_| {
+        let request = Request::get("/a").header("accept", "text/html");
+        drop((request.body(()).unwrap(), response()));
+    });
+    ask(Flight::Led);
+    // A map of extensions, its table, and what is in it.
+    assert_eq!(once_warm(|_| ask(Flight::Alone)), bare + 3);
+}
+
 #[test]
 fn followers_cost_their_flight_a_few_and_themselves_none() {
     const FOLLOWERS: u64 = 1024;

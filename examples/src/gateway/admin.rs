@@ -1,7 +1,5 @@
 //! What the gateway itself answers, under `/-/`.
 
-use std::sync::Arc;
-
 use buttress_cache::Depth;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
@@ -10,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::proxy::{Body, boxed};
-use crate::stack::Parts;
+use crate::stack::{Gateway, Parts};
 
 /// What is to be forgotten.
 #[derive(Deserialize)]
@@ -28,32 +26,29 @@ struct Purge {
     soft: bool,
 }
 
-/// `None`: it is not for us.
-pub(crate) async fn answer(
-    parts: Arc<Parts>,
-    token: Option<Arc<str>>,
-    request: Request<Body>,
-) -> Result<Response<Body>, Request<Body>> {
+/// Whether a request is for us.
+pub(crate) fn is_wanted<B>(request: &Request<B>) -> bool {
+    request.uri().path().starts_with("/-/")
+}
+
+pub(crate) async fn answer(gateway: &Gateway, request: Request<Body>) -> Response<Body> {
     let is_get = request.method() == Method::GET;
-    let path = request.uri().path();
-    if !path.starts_with("/-/") {
-        return Err(request);
-    }
-    Ok(match path {
+    match request.uri().path() {
         "/-/health" if is_get => say(StatusCode::OK, &json!({"status": "ok"})),
-        "/-/snapshot" if is_get => say(StatusCode::OK, &snapshot(&parts)),
+        "/-/snapshot" if is_get => say(StatusCode::OK, &snapshot(&gateway.parts)),
         "/-/purge" if request.method() == Method::POST => {
-            if !token.is_some_and(|token| is_authorized(request.headers(), &token)) {
+            let token = gateway.token.as_ref();
+            if !token.is_some_and(|token| is_authorized(request.headers(), token)) {
                 let how = "start the gateway with --purge-token, and send it as a bearer token";
-                return Ok(say(StatusCode::FORBIDDEN, &json!({"error": how})));
+                return say(StatusCode::FORBIDDEN, &json!({"error": how}));
             }
-            purge(&parts, request.into_body()).await
+            purge(&gateway.parts, request.into_body()).await
         }
         _ => {
             let what = "GET /-/health, GET /-/snapshot, POST /-/purge";
             say(StatusCode::NOT_FOUND, &json!({"error": what}))
         }
-    })
+    }
 }
 
 fn snapshot(parts: &Parts) -> Value {

@@ -91,6 +91,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     grace: u64,
 
+    /// How many fields a request may have, if not a hundred; one with more is refused with 431. To read up to a hundred, no memory is asked for.
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) max_fields: Option<usize>,
+
     /// How many threads serve. Default: one for each core.
     #[arg(long, value_name = "NUMBER")]
     pub(crate) threads: Option<NonZeroUsize>,

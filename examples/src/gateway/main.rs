@@ -8,6 +8,7 @@
 
 mod admin;
 mod args;
+mod erased;
 mod head;
 mod health;
 mod interim;
@@ -17,22 +18,33 @@ mod serve;
 mod stack;
 mod tunnel;
 
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
 
 use clap::Parser;
+use tokio::runtime::Builder;
 
 fn main() -> ExitCode {
     let args = args::Args::parse();
-    let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    if let Some(threads) = args.threads {
-        runtime.worker_threads(threads.get());
-    }
-    let runtime = match runtime.enable_all().build() {
+    let runtime = match runtime(args.threads).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return serve::complain(&error.into()),
     };
     match runtime.block_on(serve::run(args)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => serve::complain(&error),
+    }
+}
+
+/// As many threads as there are cores, if nobody says how many. One thread needs no others to share its work with.
+fn runtime(threads: Option<NonZeroUsize>) -> Builder {
+    match threads.map(NonZeroUsize::get) {
+        None => Builder::new_multi_thread(),
+        Some(1) => Builder::new_current_thread(),
+        Some(threads) => {
+            let mut several = Builder::new_multi_thread();
+            several.worker_threads(threads);
+            several
+        }
     }
 }

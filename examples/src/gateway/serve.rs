@@ -9,14 +9,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use examples::told_to_stop;
-use http::{Method, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
-use tower::{BoxError, ServiceExt};
+use tower::BoxError;
 
 use crate::args::Args;
 use crate::interim::{Connection, Interim};
@@ -35,16 +35,15 @@ pub(crate) async fn run(args: Args) -> Result<(), BoxError> {
     let listener = TcpListener::bind(args.listen)
         .await
         .map_err(|error| format!("cannot listen on {} (--listen): {error}", args.listen))?;
-    let gateway = Gateway::new(&args, routes)?;
+    let gateway = Arc::new(Gateway::new(&args, routes)?);
     say(format_args!("gateway: http://{}", listener.local_addr()?));
     let _watches = args.health.as_ref().map(|path| gateway.watch(path));
     let graceful = GracefulShutdown::new();
-    let token: Option<Arc<str>> = args.purge_token.as_deref().map(Into::into);
     let mut stop = std::pin::pin!(told_to_stop());
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, client)) => accept(stream, client, &gateway, token.clone(), &graceful),
+                Ok((stream, client)) => accept(stream, client, &gateway, &graceful),
                 // Too many open files, or a client that has gone: others may be served.
                 Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
             },
@@ -75,15 +74,15 @@ type Answering = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>>
 fn accept(
     stream: TcpStream,
     client: SocketAddr,
-    gateway: &Gateway,
-    token: Option<Arc<str>>,
+    gateway: &Arc<Gateway>,
     graceful: &GracefulShutdown,
 ) {
     let _ = stream.set_nodelay(true);
     let connection = Connection::new(stream);
-    let (gateway, interim) = (gateway.clone(), connection.interim());
+    let (client, interim) = (head::told(client), connection.interim());
+    let (gateway, max_fields) = (Arc::clone(gateway), gateway.max_fields);
     let service = service_fn(move |request: Request<Incoming>| {
-        let answer = answer(gateway.clone(), token.clone(), client, interim(), request);
+        let answer = answer(Arc::clone(&gateway), client.clone(), interim(), request);
         Box::pin(answer) as Answering
     });
     let mut server = auto::Builder::new(TokioExecutor::new());
@@ -91,8 +90,11 @@ fn accept(
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(Duration::from_secs(8))
-        .preserve_header_case(true)
-        .max_headers(256);
+        .preserve_header_case(true);
+    // Up to a hundred are read without asking for memory.
+    if let Some(fields) = max_fields {
+        server.http1().max_headers(fields);
+    }
     server
         .http2()
         .timer(TokioTimer::new())
@@ -104,34 +106,37 @@ fn accept(
 }
 
 async fn answer(
-    gateway: Gateway,
-    token: Option<Arc<str>>,
-    client: SocketAddr,
+    gateway: Arc<Gateway>,
+    client: HeaderValue,
     interim: Interim,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
     let request = request.map(Body::new);
-    let mut request = match admin::answer(Arc::clone(&gateway.parts), token, request).await {
-        Ok(response) => return Ok(response),
-        Err(request) => request,
-    };
+    if admin::is_wanted(&request) {
+        // In a box of its own, as what is opened below: no request is to be as large as what is rare.
+        return Ok(Box::pin(admin::answer(&gateway, request)).await);
+    }
+    // A tunnel to wherever a client likes is what a forward proxy gives. This one stands before its upstreams, and supports it for none (RFC 9110, 9.3.6).
     if request.method() == Method::CONNECT {
-        return Ok(status(StatusCode::METHOD_NOT_ALLOWED));
+        return Ok(status(StatusCode::NOT_IMPLEMENTED));
+    }
+    if !head::has_one_host(request.headers(), request.version()) {
+        return Ok(status(StatusCode::BAD_REQUEST));
     }
     if tunnel::is_wanted(&request)
         && let Some(route) = gateway.routes.find(request.uri().path())
     {
         let (pool, timeout) = (&gateway.pool, gateway.timeout);
         let upstream = route.next(Upstream::is_serving);
-        return Ok(tunnel::open(pool, upstream, timeout, request).await);
+        return Ok(Box::pin(tunnel::open(pool, upstream, timeout, request)).await);
     }
-    let until = interim.until();
-    if request.version() == http::Version::HTTP_11 {
-        request.extensions_mut().insert(interim);
+    let (mut parts, body) = request.into_parts();
+    let (until, version) = (interim.until(), parts.version);
+    if version == http::Version::HTTP_11 {
+        parts.extensions.insert(interim);
     }
-    let (version, uri) = (request.version(), request.uri().clone());
-    head::pass_on(request.headers_mut(), version, &uri, client);
-    let mut response = gateway.stack.oneshot(request).await?;
+    head::pass_on(&mut parts, client);
+    let mut response = gateway.answer(Request::from_parts(parts, body)).await;
     buttress_wire::fields::strip_hop_by_hop(response.headers_mut());
     *response.version_mut() = version;
     drop(until);

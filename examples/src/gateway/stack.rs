@@ -1,7 +1,6 @@
 //! The layers, in the order that ARCHITECTURE.md gives.
 
 use std::borrow::Cow;
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,30 +14,30 @@ use buttress_dedup::http::DedupLayer;
 use buttress_idempotency::{IdempotencyLayer, MemoryStore, RequestBody};
 use buttress_trace_ctx::{JsonLines, TraceLayer};
 use buttress_wire::tasks::Tasks;
-use buttress_wire::{Refusal, grpc::Code};
+use buttress_wire::{Protocol, Refusal, grpc::Code};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, Uri, header};
 use tokio::task::JoinSet;
-use tower::util::{BoxCloneSyncService, MapErr, MapRequest, MapResponse};
+use tower::util::MapRequest;
 use tower::{BoxError, Layer, Service, service_fn};
 
 use crate::admin::is_authorized;
 use crate::args::{Args, Part};
+use crate::erased::Erased;
 use crate::health;
 use crate::proxy::{self, Body, Pool, boxed};
 use crate::routes::{Routes, Upstream};
 
-pub(crate) type Stack = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
-type ToUpstream = BoxCloneSyncService<Request<Body>, Response<Body>, BoxError>;
-
 /// What all requests go through, and what there is to look at.
-#[derive(Clone)]
 pub(crate) struct Gateway {
-    pub(crate) stack: Stack,
+    stack: Erased,
+    /// Who may purge.
+    pub(crate) token: Option<Arc<str>>,
     pub(crate) routes: Arc<Routes>,
     pub(crate) pool: Pool,
     pub(crate) timeout: Duration,
-    pub(crate) parts: Arc<Parts>,
+    pub(crate) max_fields: Option<usize>,
+    pub(crate) parts: Parts,
 }
 
 /// What there is to look at, of the layers that are in use.
@@ -70,11 +69,28 @@ impl Gateway {
         let stack = parts.layers(args, route(&routes, upstreams))?;
         Ok(Self {
             stack,
+            token: args.purge_token.as_deref().map(Into::into),
             routes,
             pool,
             timeout: args.timeout(),
-            parts: Arc::new(parts),
+            max_fields: args.max_fields,
+            parts,
         })
+    }
+
+    /// What no layer has answered is an error of ours.
+    pub(crate) async fn answer(&self, request: Request<Body>) -> Response<Body> {
+        let protocol = Protocol::of(request.headers());
+        let failed = |error: BoxError| {
+            let refusal = Refusal::new(
+                StatusCode::BAD_GATEWAY,
+                "urn:gateway:problem:failed",
+                "The request could not be passed on",
+                Code::Unavailable,
+            );
+            boxed(refusal.detail(error.to_string()).render(protocol))
+        };
+        self.stack.answer(request).await.unwrap_or_else(failed)
     }
 
     /// Asks the upstreams how they are, until what this gives is dropped.
@@ -92,7 +108,7 @@ impl Gateway {
 
 impl Parts {
     /// Outermost last, for each is put around those before.
-    fn layers(&mut self, args: &Args, to_upstream: ToUpstream) -> Result<Stack, BoxError> {
+    fn layers(&mut self, args: &Args, to_upstream: Erased) -> Result<Erased, BoxError> {
         let mut stack = to_upstream;
         if args.has(Part::Dedup) {
             let dedup = DedupLayer::http();
@@ -106,7 +122,7 @@ impl Parts {
             let inner = MapRequest::new(stack, |request: Request<RequestBody<Body>>| {
                 request.map(Body::new)
             });
-            stack = erased(layer.layer(inner));
+            stack = Erased::new(layer.layer(inner));
         }
         if args.has(Part::Cache) {
             let cached = Cached::new(args)?;
@@ -118,7 +134,7 @@ impl Parts {
             let layer = TraceLayer::server().echo_request_id().sink(lines);
             stack = around(stack, &layer);
         }
-        Ok(answered(stack))
+        Ok(stack)
     }
 
     /// Waits for what goes on when all connections have ended.
@@ -175,7 +191,7 @@ impl Cached {
 struct ToUpstreams {
     upstream: Arc<Upstream>,
     breaker: Option<Breaker>,
-    service: ToUpstream,
+    service: Erased,
 }
 
 impl ToUpstreams {
@@ -186,7 +202,7 @@ impl ToUpstreams {
             let sent = proxy::send(pool.clone(), Arc::clone(&to), timeout, request);
             async { Ok::<_, BoxError>(sent.await) }
         });
-        let mut service = BoxCloneSyncService::new(connection);
+        let mut service = Erased::new(connection);
         let breaker = args.has(Part::Circuit).then(|| breaker(upstream));
         if let Some(breaker) = &breaker {
             service = around(service, &CircuitLayer::http(breaker.clone()));
@@ -203,29 +219,18 @@ impl ToUpstreams {
 }
 
 /// Puts a layer around a service, and forgets its type.
-fn around<L, B>(service: ToUpstream, layer: &L) -> ToUpstream
+fn around<L, B>(service: Erased, layer: &L) -> Erased
 where
-    L: Layer<ToUpstream>,
+    L: Layer<Erased>,
     L::Service: Service<Request<Body>, Response = Response<B>, Error: Into<BoxError>>
         + Clone
         + Send
         + Sync
         + 'static,
-    <L::Service as Service<Request<Body>>>::Future: Send + 'static,
+    <L::Service as Service<Request<Body>>>::Future: Send,
     B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
-    erased(layer.layer(service))
-}
-
-fn erased<S, B>(service: S) -> ToUpstream
-where
-    S: Service<Request<Body>, Response = Response<B>, Error: Into<BoxError>>,
-    S: Clone + Send + Sync + 'static,
-    S::Future: Send + 'static,
-    B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
-{
-    let service = MapErr::new(service, Into::into);
-    BoxCloneSyncService::new(MapResponse::new(service, boxed))
+    Erased::new(layer.layer(service))
 }
 
 impl ToUpstreams {
@@ -242,9 +247,9 @@ impl ToUpstreams {
 }
 
 /// To an upstream of the request's route.
-fn route(routes: &Arc<Routes>, upstreams: Vec<ToUpstreams>) -> ToUpstream {
+fn route(routes: &Arc<Routes>, upstreams: Vec<ToUpstreams>) -> Erased {
     let (routes, upstreams) = (Arc::clone(routes), Arc::new(upstreams));
-    BoxCloneSyncService::new(service_fn(move |request: Request<Body>| {
+    Erased::new(service_fn(move |request: Request<Body>| {
         let route = routes.find(request.uri().path());
         let find = |upstream: &Upstream| upstreams.iter().find(|to| *to.upstream == *upstream);
         let usable = |upstream: &Upstream| find(upstream).is_some_and(ToUpstreams::is_usable);
@@ -252,10 +257,7 @@ fn route(routes: &Arc<Routes>, upstreams: Vec<ToUpstreams>) -> ToUpstream {
         let service = to.map(|to| to.service.clone());
         async move {
             match service {
-                Some(mut service) => {
-                    std::future::poll_fn(|cx| service.poll_ready(cx)).await?;
-                    service.call(request).await
-                }
+                Some(service) => service.answer(request).await,
                 None => Ok(no_route(&request)),
             }
         }
@@ -270,30 +272,6 @@ fn no_route(request: &Request<Body>) -> Response<Body> {
         Code::NotFound,
     );
     boxed(refusal.response(request.headers()))
-}
-
-/// What no layer has answered is an error of ours.
-fn answered(stack: ToUpstream) -> Stack {
-    BoxCloneSyncService::new(service_fn(move |request: Request<Body>| {
-        let mut stack = stack.clone();
-        let headers = request.headers().clone();
-        async move {
-            let answer = async {
-                std::future::poll_fn(|cx| stack.poll_ready(cx)).await?;
-                stack.call(request).await
-            };
-            let failed = |error: BoxError| {
-                let refusal = Refusal::new(
-                    StatusCode::BAD_GATEWAY,
-                    "urn:gateway:problem:failed",
-                    "The request could not be passed on",
-                    Code::Unavailable,
-                );
-                boxed(refusal.detail(error.to_string()).response(&headers))
-            };
-            Ok(answer.await.unwrap_or_else(failed))
-        }
-    }))
 }
 
 /// Opens after five failures in a row, or when half of twenty requests within ten seconds fail.

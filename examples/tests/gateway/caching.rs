@@ -100,6 +100,21 @@ async fn freshness_is_what_is_said_or_else_guessed() {
     }
 }
 
+/// Whatever is chosen for what has become stale: by default it is used while it is asked for anew.
+#[tokio::test]
+async fn what_says_nothing_of_reuse_is_asked_for_each_time() {
+    let mut origin = Origin::start().await;
+    let gateway = Gateway::start(&origin).await;
+    for body in ["1", "2"] {
+        let answer = ok("Content-Type: text/html\r\n", body);
+        let (seen, _) = gateway.through(&mut origin, "GET /", "", &answer).await;
+        assert!(seen.ends_with(body), "{seen}");
+    }
+    let failed = "HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n";
+    let (seen, _) = gateway.through(&mut origin, "GET /", "", failed).await;
+    assert!(seen.starts_with("HTTP/1.1 503"), "{seen}");
+}
+
 /// RFC 9111, 5.2.1 and 5.4.
 #[tokio::test]
 async fn a_request_may_want_more_than_what_is_fresh() {

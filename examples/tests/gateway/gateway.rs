@@ -55,6 +55,11 @@ impl Gateway {
         }
     }
 
+    /// Where it listens.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
     /// Asks, and leaves the response unread.
     pub(crate) fn get(&self, path: &str) -> impl Future<Output = Client> + use<> {
         self.send(&format!(

@@ -99,6 +99,45 @@ async fn what_is_stale_is_used_when_the_origin_fails() {
 }
 
 #[tokio::test]
+async fn what_is_stale_is_used_when_the_origin_takes_too_long() {
+    let mut origin = Origin::start().await;
+    let args = ["--timeout", "100", "--stale-while-revalidate", "0"];
+    let gateway = Gateway::start_with(&origin, &args).await;
+    gateway
+        .through(&mut origin, "GET /", "", &stale("", "old"))
+        .await;
+    let (client, _request) = tokio::join!(gateway.get("/"), origin.request());
+    let seen = client.read().await;
+    assert!(
+        seen.starts_with("HTTP/1.1 200") && seen.ends_with("old"),
+        "{seen}"
+    );
+    assert!(seen.contains("fwd-status=504"), "{seen}");
+}
+
+/// Its new body is cut: that is for one client, and nobody after it.
+#[tokio::test]
+async fn what_is_cut_does_not_take_the_place_of_what_is_stale() {
+    let (mut origin, gateway) = start(&["--stale-while-revalidate", "0"]).await;
+    gateway
+        .through(&mut origin, "GET /", "", &stale("", "old"))
+        .await;
+    let cut = "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nETag: \"2\"\r\nContent-Length: 10\r\n\r\nhalf";
+    let (seen, asked) = gateway.through(&mut origin, "GET /", "", cut).await;
+    assert!(
+        asked.contains("if-none-match: \"1\"") && seen.ends_with("half"),
+        "{seen}"
+    );
+    let failed = "HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n";
+    let (seen, asked) = gateway.through(&mut origin, "GET /", "", failed).await;
+    assert!(asked.contains("if-none-match: \"1\""), "{asked}");
+    assert!(
+        seen.starts_with("HTTP/1.1 200") && seen.ends_with("old"),
+        "{seen}"
+    );
+}
+
+#[tokio::test]
 async fn a_refresh_is_waited_for_at_shutdown() {
     for (grace, code) in [("60", 0), ("0", 1)] {
         let (mut origin, mut gateway) = start(&["--grace", grace]).await;

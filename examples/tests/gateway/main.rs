@@ -4,10 +4,12 @@
 #![allow(clippy::unwrap_used)]
 
 mod caching;
+mod choosing;
 mod gateway;
 mod lasting;
 mod odd;
 mod origin;
+mod protocol;
 mod sharing;
 
 use std::sync::Arc;

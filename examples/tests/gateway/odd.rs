@@ -100,6 +100,31 @@ async fn a_body_comes_as_it_is_sent_and_is_kept_at_its_end() {
     );
 }
 
+/// Eight mebibytes are kept at most, and not while it is sent either.
+#[tokio::test]
+async fn what_is_too_large_comes_as_it_is_sent_and_is_not_kept() {
+    let (mut origin, gateway) = start().await;
+    let piece = "x".repeat(1 << 20);
+    for known in [true, false] {
+        let (mut client, mut request) = tokio::join!(gateway.get("/"), origin.request());
+        let length = match known {
+            true => format!("Content-Length: {}\r\n", 9 << 20),
+            false => "Connection: close\r\n".to_owned(),
+        };
+        request.write(&format!("{FRESH}{length}\r\n")).await;
+        client.until("\r\n\r\n").await;
+        let send = async {
+            for _ in 0..9 {
+                request.write(&piece).await;
+            }
+            within_reason(request.stream.shutdown()).await.unwrap();
+        };
+        let (seen, ()) = tokio::join!(client.read(), send);
+        assert!(seen.len() >= 9 << 20, "{}", seen.len());
+        is_forgotten(&gateway, &mut origin, "GET /").await;
+    }
+}
+
 #[tokio::test]
 async fn a_client_that_leaves_takes_nobody_along_and_leaves_nothing_half() {
     let (mut origin, gateway) = start().await;

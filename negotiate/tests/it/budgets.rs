@@ -175,6 +175,6 @@ fn a_large_record_makes_no_large_batch_of_the_next() {
 #[test]
 fn futures_and_choices_are_small() {
     let inner = size_of::<[u64; 4]>();
-    assert!(size_of::<ResponseFuture<[u64; 4], (Json,)>>() <= inner + 24);
+    assert!(size_of::<ResponseFuture<[u64; 4], (Json,)>>() <= inner + 64);
     assert!(size_of::<Negotiated<(Json,)>>() <= 56);
 }

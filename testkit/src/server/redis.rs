@@ -2,6 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -9,7 +10,8 @@ use tempfile::TempDir;
 
 use super::child::{Running, find, folder, give, on_a_free_port, unprivileged};
 
-/// A `redis-server` of one's own. It writes every change through (`appendfsync always`) and evicts nothing.
+/// A `redis-server` of one's own, or the server that the environment names in `BUTTRESS_REDIS_SERVER`, like `valkey-server`. It writes every change through
+/// (`appendfsync always`) and evicts nothing.
 #[derive(Debug)]
 pub struct Redis {
     port: u16,
@@ -204,7 +206,7 @@ fn watch(folder: &TempDir, port: u16, master: &Redis) -> io::Result<Running> {
     )?;
     // It writes down there what it learns.
     give(&settings)?;
-    let mut command = unprivileged(find("redis-server", [])?);
+    let mut command = unprivileged(program()?);
     command.current_dir(folder.path());
     command.arg(&settings).arg("--sentinel");
     Running::start(command, "+monitor master")
@@ -236,8 +238,19 @@ fn ask(address: SocketAddr, command: &str) -> io::Result<String> {
         .to_owned())
 }
 
+/// `redis-server`, or what `BUTTRESS_REDIS_SERVER` names in its place: another version, or `valkey-server`; a path, or a name to be found on the path.
+fn program() -> io::Result<PathBuf> {
+    let named = std::env::var("BUTTRESS_REDIS_SERVER").ok();
+    let program = named.as_deref().unwrap_or("redis-server");
+    if Path::new(program).components().count() > 1 {
+        // A server runs in a folder of its own.
+        return std::fs::canonicalize(program);
+    }
+    find(program, [])
+}
+
 fn run(folder: &TempDir, port: u16, part: Part) -> io::Result<Running> {
-    let mut command = unprivileged(find("redis-server", [])?);
+    let mut command = unprivileged(program()?);
     command
         .current_dir(folder.path())
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1"]);

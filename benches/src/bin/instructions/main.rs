@@ -33,6 +33,7 @@ const HOTTEST: &[&str] = &[
     "trace-ctx/round-trip/ours",
     "trace-ctx/server/sampled",
     "trace-ctx/client/attempt",
+    "stack/layers/hello",
 ];
 /// Enough that what is done once in some hundred calls is in every batch.
 const TIMES: u64 = 1000;

@@ -96,6 +96,7 @@ impl Errand {
 mod look {
     use std::sync::Arc;
 
+    use futures_util::future::join_all;
     use http::request;
     use tokio::time::Instant;
 
@@ -104,7 +105,7 @@ mod look {
     use crate::entry::Usable;
     use crate::http::settings::Shared;
     use crate::http::store::{Found, Held, other_than};
-    use crate::http::stored::{CachedResponse, Kind};
+    use crate::http::stored::{CachedResponse, Kind, Stored};
     use crate::http::variants::write_variant;
     use crate::place::Place;
 
@@ -138,14 +139,31 @@ mod look {
             Some(Kind::Variants(variants)) => variants,
             Some(Kind::Search(_)) | None => return Found::Nothing,
         };
-        for selecting in &variants.sets {
+        let found = variants.sets.iter().map(|selecting| {
             let mut key = Vec::new();
             write_variant(&mut key, primary, selecting, request, normalize);
-            if let Some(CachedResponse(Kind::Response(stored))) = fetch(&shared.cache, &key).await {
-                return Found::Response(Held::Own(stored), Some(variants));
+            async move { fetch(&shared.cache, &key).await }
+        });
+        let now = Instant::now();
+        let newer = |one: Arc<Stored>, other: Arc<Stored>| {
+            if other.is_newer(&one, now) {
+                other
+            } else {
+                one
             }
+        };
+        let found = join_all(found).await.into_iter();
+        match found.filter_map(response).reduce(newer) {
+            Some(stored) => Found::Response(Held::Own(stored), Some(variants)),
+            None => Found::OtherVariant(variants),
         }
-        Found::OtherVariant(variants)
+    }
+
+    fn response(found: Option<CachedResponse>) -> Option<Arc<Stored>> {
+        match found?.0 {
+            Kind::Response(stored) => Some(stored),
+            Kind::Search(_) | Kind::Variants(_) => None,
+        }
     }
 
     /// What is under a key, here or below, whichever is the newer; and it is here then, if there is room.

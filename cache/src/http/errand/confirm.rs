@@ -20,7 +20,7 @@ use crate::http::validation::{Confirms, confirms, updated};
 
 impl Errand {
     /// The origin says that what is stored still holds: its client gets that, whether it asked for a 304 or not (RFC 9111, 4.3.3).
-    pub(super) fn confirmed<B>(mut self, head: &response::Parts) -> Response<CacheBody<B>> {
+    pub(super) fn confirmed<B>(&mut self, head: &response::Parts) -> Response<CacheBody<B>> {
         let is_only = self.candidates.len() == 1;
         let mut candidates = std::mem::take(&mut self.candidates).into_iter();
         let found = candidates.find_map(|candidate| {
@@ -36,9 +36,8 @@ impl Errand {
         let mut is_stored = false;
         match confirms {
             Confirms::This => (stored, is_stored) = self.freshen(&stored, &candidate.key, head),
-            Confirms::Unchanged => {}
-            // The origin contradicts itself; nobody else is to be answered with it.
-            Confirms::Other => remove(&self.shared.cache, &candidate.key),
+            // It cannot be renewed, or the origin contradicts itself: the next one asks for the whole.
+            Confirms::Unchanged | Confirms::Other => remove(&self.shared.cache, &candidate.key),
         }
         self.release(is_stored.then_some(&*stored));
         let told = Told {
@@ -59,7 +58,7 @@ impl Errand {
         };
         let is_shared = stored.is_some_and(|stored| stored.is_fresh(Instant::now()));
         if !is_shared {
-            self.shared.private.remember(&self.flight);
+            self.remember_private();
         }
         leader.complete(if is_shared {
             Landed::Stored
@@ -68,8 +67,8 @@ impl Errand {
         });
     }
 
-    /// A stored response with what a 304 says, and whether it is in the store.
-    fn freshen(
+    /// A stored response with what a 304, or a `HEAD`, says of it, and whether it is in the store.
+    pub(super) fn freshen(
         &self,
         stored: &Arc<Stored>,
         key: &Arc<[u8]>,
@@ -84,12 +83,14 @@ impl Errand {
             ttl: self.shared.ttl_of(&self.parts, &merged),
         };
         // Whoever asks, the stored response is nobody's own; but what a 304 says to one who is known may be.
-        let by_anybody = storable(&Asked::by_anybody(), &merged, &self.shared.rules, arrival);
+        let by_anybody = storable(&Asked::by_anybody(), &merged, &self.shared.rules, || {
+            arrival
+        });
         let asked = Asked {
             method: Method::GET,
             ..self.asked.clone()
         };
-        let verdict = storable(&asked, &merged, &self.shared.rules, arrival);
+        let verdict = storable(&asked, &merged, &self.shared.rules, || arrival);
         let is_storable = verdict.is_some() && !is_joined(head);
         let verdict = verdict.unwrap_or_default();
         merged.headers = stored_fields(&merged.headers, &verdict);

@@ -27,11 +27,11 @@ use crate::http::variants::{Variant, said};
 
 impl Errand {
     /// A response that is for its client alone.
-    pub(super) fn pass<B>(mut self, mut head: response::Parts, body: B) -> Response<CacheBody<B>> {
+    pub(super) fn pass<B>(&mut self, mut head: response::Parts, body: B) -> Response<CacheBody<B>> {
         if let Some(leader) = self.leader.take() {
             // A failure says nothing of what comes after it, and a 304 nothing of the 200 that it stands for.
             if !is_failure(head.status) && head.status != StatusCode::NOT_MODIFIED {
-                self.shared.private.remember(&self.flight);
+                self.remember_private();
             }
             leader.complete(Landed::Private);
         }
@@ -41,7 +41,7 @@ impl Errand {
 
     /// A response that is stored as it streams, and shared with those who wait for it.
     pub(super) fn keep<B>(
-        mut self,
+        &mut self,
         mut head: response::Parts,
         body: B,
         verdict: Verdict,
@@ -60,14 +60,16 @@ impl Errand {
         self.tell(&mut head, record.is_some());
         let body = match leader {
             Some(leader) if is_fresh => {
-                self.shared.private.forget(&self.flight);
+                if let Some(flight) = &self.flight {
+                    self.shared.private.forget(flight);
+                }
                 let of = Head::new(&head, headers, &place);
                 CacheBody::shared(self.share(of, body, leader, record))
             }
             leader => {
                 if let Some(leader) = leader {
                     // Each use is to be validated by itself.
-                    self.shared.private.remember(&self.flight);
+                    self.remember_private();
                     leader.complete(Landed::Private);
                 }
                 alone(body, record)
@@ -155,10 +157,9 @@ impl Errand {
         {
             return None;
         }
-        let received = Instant::now();
-        let arrival = Arrival {
+        let arrival = || Arrival {
             time: self.shared.date(),
-            delay: received.saturating_duration_since(self.begun),
+            delay: self.begun.elapsed(),
             ttl: self.shared.ttl_of(&self.parts, head),
         };
         storable(&self.asked, head, &self.shared.rules, arrival)

@@ -20,9 +20,11 @@ pub(super) use self::parts::parts_key;
 use super::body::CacheBody;
 use super::conditional::is_conditional;
 use super::flight::{Landed, Leader};
+use super::glance::Glance;
 use super::invalidation::Target;
 use super::pieces::part_of;
 use super::reuse::Wish;
+use super::service::Plan;
 use super::settings::Shared;
 use super::status::{CACHE_STATUS, CacheOutcome, Forwarded, Told, X_CACHE};
 use super::storability::{Asked, has_validator};
@@ -46,15 +48,16 @@ pub(super) struct Errand {
     pub(super) variants: Option<Arc<Variants>>,
     /// Those who wait for the same.
     pub(super) leader: Option<Leader>,
-    /// By what it is known to others who ask for the same; empty if it is not.
-    pub(super) flight: Arc<[u8]>,
+    /// By what it is known to others who ask for the same, if it is.
+    pub(super) flight: Option<Arc<[u8]>>,
     /// It looked for itself in other flights before.
     pub(super) has_followed: bool,
     /// When it came, as the clock of invalidations has it.
     pub(super) asked_at: Stamp,
     /// Where the rule is kept that the primary key was made by, if that is known.
     rule: Option<Vec<u8>>,
-    target: Option<Target>,
+    /// In a box, since most requests change nothing.
+    target: Option<Box<Target>>,
     asked: Asked,
     /// What the origin was asked about.
     candidates: Vec<Candidate>,
@@ -69,32 +72,27 @@ struct Candidate {
 }
 
 impl Errand {
-    pub(super) fn new(
-        shared: &Arc<Shared>,
-        parts: &request::Parts,
-        primary: Vec<u8>,
-        why: Forwarded,
-    ) -> Self {
-        let stamp = shared.cache.stamp();
+    pub(super) fn new(shared: &Arc<Shared>, request: &Glance<'_>, plan: Plan) -> Self {
+        let (parts, stamp) = (request.parts, shared.cache.stamp());
         let is_unsafe = !parts.method.is_safe();
         Self {
             shared: Arc::clone(shared),
-            asked: Asked::of(&parts.method, &parts.headers),
-            wish: Wish::of(&parts.headers),
-            why,
-            primary,
-            stale: None,
-            variants: None,
+            asked: Asked::by(request, &plan.wish),
+            wish: plan.wish,
+            why: plan.why,
+            primary: plan.primary,
+            stale: plan.stale,
+            variants: plan.variants,
             leader: None,
-            flight: Arc::new([]),
+            flight: plan.flight,
             has_followed: false,
             rule: None,
-            target: is_unsafe.then(|| Target::of(parts)),
+            target: is_unsafe.then(|| Box::new(Target::of(parts))),
             parts: copy(parts, shared.has_hooks()),
             candidates: Vec::new(),
             asked_at: stamp,
             stamp,
-            begun: Instant::now(),
+            begun: plan.now,
         }
     }
 
@@ -125,12 +123,15 @@ impl Errand {
             let is_of_use = has_validator(stale.recorded.headers());
             return Vec::from_iter(is_of_use.then_some(own));
         }
+        let Some(known) = &self.variants else {
+            return Vec::new();
+        };
         // A client that asks about what it has itself is to be told of that.
         if self.parts.method != Method::GET || is_conditional(&self.parts.headers) {
             return Vec::new();
         }
-        let keys = self.variants.iter().flat_map(|known| &known.keys);
         let now = Instant::now();
+        let keys = known.keys.iter();
         keys.take(MAX_TAGS)
             .filter_map(|key| {
                 let stored = peek(&self.shared.cache, key, now)?;
@@ -139,6 +140,13 @@ impl Errand {
                 candidate.tag().is_some().then_some(candidate)
             })
             .collect()
+    }
+
+    /// Requests like this one wait for nobody, for a while.
+    fn remember_private(&self) {
+        if let Some(flight) = &self.flight {
+            self.shared.private.remember(flight);
+        }
     }
 
     /// What the store has for this request now.
@@ -172,18 +180,18 @@ impl Errand {
     }
 
     /// Nobody answered. What is stale may do.
-    pub(super) fn failed<B>(self) -> Option<Response<CacheBody<B>>> {
+    pub(super) fn failed<B>(&mut self) -> Option<Response<CacheBody<B>>> {
         self.remove_target();
         let stale = self.stale_instead(None);
         tell(&self.shared.cache, &self.primary, Heard::FillFailed);
-        if let Some(leader) = self.leader {
+        if let Some(leader) = self.leader.take() {
             leader.complete(Landed::Failed(None));
         }
         stale
     }
 
     /// The inner service has answered.
-    pub(super) fn respond<B>(mut self, response: Response<B>) -> Response<CacheBody<B>>
+    pub(super) fn respond<B>(&mut self, response: Response<B>) -> Response<CacheBody<B>>
     where
         B: Body + Send + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -219,12 +227,17 @@ impl Errand {
 
     fn tell(&self, head: &mut response::Parts, stored: bool) {
         let outcome = CacheOutcome::Forwarded(self.why);
-        let told = Told {
-            why: Some(self.why),
-            stored,
-            ..Told::default()
-        };
-        self.mark(&mut head.headers, outcome, told);
+        if self.shared.tell_key {
+            let told = Told {
+                why: Some(self.why),
+                stored,
+                ..Told::default()
+            };
+            self.mark(&mut head.headers, outcome, told);
+        } else {
+            let line = self.shared.lines.forwarded(self.why, stored);
+            self.mark_with(&mut head.headers, outcome, line);
+        }
         if self.shared.extension {
             head.extensions.insert(outcome);
         }
@@ -237,7 +250,10 @@ impl Errand {
             key: key.as_deref(),
             ..told
         };
-        let line: HeaderValue = told.line(&self.shared.marks.name);
+        self.mark_with(headers, outcome, told.line(&self.shared.marks.name));
+    }
+
+    fn mark_with(&self, headers: &mut HeaderMap, outcome: CacheOutcome, line: HeaderValue) {
         headers.append(CACHE_STATUS, line);
         if self.shared.marks.x_cache {
             headers.insert(X_CACHE, outcome.x_cache());

@@ -6,20 +6,21 @@ use std::sync::Arc;
 
 use buttress_wire::key::KeyBuilder;
 use buttress_wire::{Outcome, Recorded, Recorder, Recording};
-use bytes::Bytes;
+use http::header::IF_RANGE;
 use http::{Response, response};
 use http_body::Body;
 
 use super::Errand;
 use super::keep::stored_fields;
 use crate::http::body::CacheBody;
+use crate::http::flight::Landed;
 use crate::http::pieces::{Pieces, whole_head};
 use crate::http::place::Place;
 
 impl Errand {
     /// A part of a response: it is put to what is stored of the same, and when that is all there is, that is stored as a whole.
     pub(super) fn keep_part<B>(
-        mut self,
+        &mut self,
         mut head: response::Parts,
         body: B,
         part: Range<u64>,
@@ -38,13 +39,22 @@ impl Errand {
         self.listen_to_search(&whole);
         let headers = stored_fields(&whole.headers, &verdict);
         let place = self.place(&whole, &headers, verdict);
-        let recording = Recording::new(whole.status, headers, self.shared.max_object);
-        let recording = recording.announced(Some(length));
-        self.tell(&mut head, true);
         let parts = self.parts_place(&place);
+        // Who has a part already is told nothing else of the whole again (RFC 9110, 15.3.7).
+        let is_addition = self.parts.headers.contains_key(IF_RANGE);
+        if is_addition && parts.earlier(&headers, total).is_none() {
+            return self.pass(head, body);
+        }
+        if let Some(leader) = self.leader.take() {
+            leader.complete(Landed::Private);
+        }
         let limit = self.shared.max_object;
+        let recording = Recording::new(whole.status, headers, limit).announced(Some(length));
+        self.tell(&mut head, true);
         let on_end = Box::new(move |outcome| {
-            if let Outcome::Complete(recorded) = outcome {
+            if let Outcome::Complete(recorded) = outcome
+                && !(is_addition && parts.earlier(recorded.headers(), total).is_none())
+            {
                 file_part(&place, &parts, &recorded, &part, total, limit);
             }
         });
@@ -80,9 +90,8 @@ fn file_part(
     limit: usize,
 ) {
     let piece = Pieces::new(total, part.start, recorded.body().clone());
-    let head = |body| Recorded::new(recorded.status(), recorded.headers().clone(), body, None);
-    if let Some(whole) = parts.store_part(&head(Bytes::new()), piece, limit) {
-        place.store(&head(whole));
+    if let Some(whole) = parts.store_part(recorded.headers().clone(), piece, limit) {
+        place.store(&whole);
     }
 }
 

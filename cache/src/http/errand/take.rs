@@ -7,7 +7,7 @@ use crate::Depth;
 use crate::http::CacheInvalidate;
 use crate::http::invalidation::invalidated_groups;
 use crate::http::store::{invalidate, remove};
-use crate::http::validation::contradicts;
+use crate::http::validation::{HeadTells, told_by_head};
 
 impl Errand {
     /// What a response takes out of the store: the tags that its handler names, and, after an unsafe method that did not fail, the
@@ -21,7 +21,7 @@ impl Errand {
             invalidate(cache, tags, Depth::Expire);
         }
         let Some(target) = &self.target else {
-            return self.contradicted(head);
+            return self.compare_head(head);
         };
         if head.status.is_client_error() {
             return;
@@ -36,15 +36,18 @@ impl Errand {
         }
     }
 
-    /// A `HEAD` that tells of another representation than the stored one (RFC 9111, 4.3.5).
-    fn contradicted(&self, head: &response::Parts) {
-        if self.parts.method == Method::HEAD
-            && head.status == StatusCode::OK
-            && let Some(stale) = &self.stale
-            && contradicts(&head.headers, stale.recorded.headers())
-        {
-            let key = self.key_of(stale.recorded.headers());
-            remove(&self.shared.cache, &key);
+    /// A `HEAD` that tells whether what is stored for the same still holds (RFC 9111, 4.3.5).
+    fn compare_head(&self, head: &response::Parts) {
+        let is_told = self.parts.method == Method::HEAD && head.status == StatusCode::OK;
+        let Some(stale) = self.stale.as_ref().filter(|_| is_told) else {
+            return;
+        };
+        let stored = stale.recorded.headers();
+        let key = self.key_of(stored);
+        match told_by_head(&head.headers, stored, stale.total()) {
+            HeadTells::Same => drop(self.freshen(stale, &key, head)),
+            HeadTells::Other => remove(&self.shared.cache, &key),
+            HeadTells::Nothing => {}
         }
     }
 

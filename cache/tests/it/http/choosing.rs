@@ -341,7 +341,9 @@ async fn trailers_arrive_with_a_miss_and_with_a_hit() {
     trailers.insert("x-sum", "1".parse().unwrap());
     hand.data("x").trailers(trailers.clone()).end();
     for _ in 0..2 {
-        let body = test.call(get("/a", &[])).await.into_body();
+        let response = test.call(get("/a", &[])).await;
+        assert!(!response.headers().contains_key("x-sum"), "RFC 9111, 3.1");
+        let body = response.into_body();
         assert_eq!(body.collect().await.unwrap().trailers(), Some(&trailers));
     }
 }

@@ -308,3 +308,25 @@ async fn cookies_that_say_nothing_keep_nobody_apart() {
         assert_eq!(gated.calls(), expected);
     }
 }
+
+/// An origin that gives parts to who has not asked for any.
+#[tokio::test]
+async fn a_part_that_nobody_asked_for_keeps_nobody_waiting() {
+    let gated = Gated::new(|_| {
+        let fields = [
+            ("cache-control", "max-age=60"),
+            ("etag", "\"1\""),
+            ("content-range", "bytes 0-1/10"),
+        ];
+        let mut response = text("01", &fields);
+        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+        response
+    });
+    let all = tokio::spawn(join_all((0..10).map(|_| gated.call(get("/a", &[])))));
+    settle().await;
+    gated.gate.add_permits(1);
+    settle().await;
+    assert_eq!(gated.calls(), 10);
+    gated.gate.add_permits(9);
+    all.await.unwrap();
+}

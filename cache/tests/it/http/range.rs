@@ -226,3 +226,67 @@ async fn a_part_that_is_cut_short_is_not_stored() {
     part(&test, "0-4").await;
     assert_eq!(part(&test, "0-4").await.outcome(), MISS);
 }
+
+const WHOLE: [(&str, &str); 4] = [
+    ("cache-control", "max-age=60"),
+    ("etag", "\"1\""),
+    ("content-type", "a/b"),
+    ("x-first", "1"),
+];
+
+/// A part of ten bytes, with these fields.
+fn give(test: &Test, fields: &'static [(&str, &str)], range: &'static str, body: &'static str) {
+    test.answers(move |_| {
+        let mut response = text(body, fields);
+        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+        let range = format!("bytes {range}/10").parse().unwrap();
+        response.headers_mut().insert("content-range", range);
+        response
+    });
+}
+
+/// RFC 9111, 3.4; RFC 9110, 15.3.7: who has a part already is not told everything again.
+#[tokio::test]
+async fn parts_that_are_put_together_have_the_fields_of_all() {
+    let test = test();
+    give(&test, &WHOLE, "0-4", "01234");
+    part(&test, "0-4").await;
+    give(
+        &test,
+        &[WHOLE[0], WHOLE[1], ("x-second", "1")],
+        "5-9",
+        "56789",
+    );
+    let rest = [("range", "bytes=5-9"), ("if-range", "\"1\"")];
+    test.send(get("/a", &rest)).await.is("56789");
+    let whole = test.get("/a").await;
+    assert_eq!(
+        (whole.outcome(), whole.head.status.as_u16()),
+        (CacheOutcome::Hit, 200)
+    );
+    whole.is("0123456789");
+    let found = ["content-type", "x-first", "x-second", "content-length"];
+    assert_eq!(found.map(|name| whole.field(name)), ["a/b", "1", "1", "10"]);
+    assert_eq!(test.calls(), 2);
+}
+
+/// Such a part says too little to be an answer to somebody else.
+#[tokio::test]
+async fn a_part_for_who_has_the_rest_is_stored_with_the_rest_or_not_at_all() {
+    let test = test();
+    let rest = [("range", "bytes=5-9"), ("if-range", "\"1\"")];
+    for earlier in [&[][..], &[WHOLE[0], ("etag", "\"2\"")]] {
+        if !earlier.is_empty() {
+            give(&test, &[WHOLE[0], ("etag", "\"2\"")], "0-4", "01234");
+            part(&test, "0-4").await;
+        }
+        give(&test, &[WHOLE[0], WHOLE[1]], "5-9", "56789");
+        let seen = test.send(get("/a", &rest)).await;
+        assert!(!seen.field("cache-status").contains("stored"), "{seen:?}");
+        assert_ne!(part(&test, "5-9").await.outcome(), CacheOutcome::Hit);
+        test.layer.purge_target(
+            &get("/a", &[]).into_parts().0,
+            buttress_cache::Depth::Remove,
+        );
+    }
+}

@@ -386,3 +386,28 @@ async fn a_process_that_ends_has_given_what_it_stored() {
     drop(two.one);
     assert_eq!(two.other.get("/a").await.outcome(), REDIS);
 }
+
+/// RFC 9111, 4: whichever process asks.
+#[tokio::test(start_paused = true)]
+async fn of_several_that_are_suitable_below_the_most_recent_one_by_date_is_used() {
+    const EARLIER: (&str, &str) = ("date", "Sun, 06 Nov 1994 08:49:37 GMT");
+    const LATER: (&str, &str) = ("date", "Sun, 06 Nov 1994 08:49:38 GMT");
+    let two = Two::new().await;
+    let plain = [("accept", "a/a"), ("accept-language", "de")];
+    let other = [("accept", "a/a"), ("accept-language", "en")];
+    const LONG: (&str, &str) = ("cache-control", "max-age=2147483648");
+    for (body, date, vary, fields) in [
+        ("other", EARLIER, "accept, accept-language", other),
+        ("first", LATER, "accept", plain),
+        ("second", EARLIER, "accept, accept-language", plain),
+    ] {
+        let fields = [fields[0], fields[1], ("cache-control", "no-cache")];
+        two.one
+            .answers(move |_| text(body, &[LONG, date, ("vary", vary)]));
+        two.one.send(get("/a", &fields)).await.is(body);
+        settle().await;
+    }
+    let found = two.other.send(get("/a", &plain)).await;
+    assert_eq!(found.outcome(), REDIS);
+    found.is("first");
+}

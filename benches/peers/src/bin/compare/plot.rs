@@ -7,7 +7,10 @@ use crate::table::time;
 
 const BAR: f64 = 16.0;
 const GAP: f64 = 10.0;
-const LEFT: f64 = 250.0;
+const TOP: f64 = 34.0;
+const MARGIN: f64 = 10.0;
+/// How wide a letter is, at the widest of the usual fonts.
+const LETTER: f64 = 7.2;
 const WIDTH: f64 = 420.0;
 const RIGHT: f64 = 80.0;
 
@@ -15,37 +18,16 @@ const STYLE: &str = include_str!("../../../../plot.css");
 
 /// One bar for one thread, and a paler one below for two.
 pub(crate) fn svg(contest: &Contest) -> String {
-    let longest = contest.entries.iter().flat_map(times).fold(1.0, f64::max);
+    let frame = Frame::of(contest);
     let mut bars = String::new();
-    let mut y = GAP;
+    let mut y = TOP;
     for entry in &contest.entries {
-        let class = class(entry);
-        label(&mut bars, y, &entry.name);
-        for (nanos, two) in [(entry.alone, ""), (entry.two_threads, " two")] {
-            let Some(nanos) = nanos else { continue };
-            let width = (nanos / longest * WIDTH).max(1.0);
-            let (right, base) = (LEFT + width + 6.0, y + BAR - 4.0);
-            let _ = writeln!(
-                bars,
-                r#"<rect class="{class}{two}" x="{LEFT}" y="{y}" width="{width:.1}" height="{BAR}" rx="2"/>"#
-            );
-            let _ = writeln!(
-                bars,
-                r#"<text x="{right:.1}" y="{base}">{}</text>"#,
-                time(Some(nanos))
-            );
-            y += BAR + 2.0;
-        }
-        y += GAP;
+        frame.label(&mut bars, y, &entry.name);
+        y = frame.bars(&mut bars, y, entry) + GAP;
     }
-    let (width, height) = (LEFT + WIDTH + RIGHT, y + 2.0 * GAP);
+    let (width, height) = (frame.left + WIDTH + RIGHT, y);
     let id = &contest.id;
-    let base = y + GAP;
-    let has_two = contest
-        .entries
-        .iter()
-        .any(|entry| entry.two_threads.is_some());
-    let paler = if has_two {
+    let paler = if contest.has_two() {
         "; paler, with two threads"
     } else {
         ""
@@ -54,18 +36,52 @@ pub(crate) fn svg(contest: &Contest) -> String {
         r#"<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" role="img" aria-label="{id}">
 <style>
 {STYLE}</style>
-{bars}<text x="{LEFT}" y="{base}">{id}: nanoseconds for a call{paler}</text>
-</svg>
+<text x="{MARGIN}" y="18">{id}: nanoseconds for a call{paler}</text>
+{bars}</svg>
 "#
     )
 }
 
-fn label(bars: &mut String, y: f64, name: &str) {
-    let (right, base) = (LEFT - 8.0, y + BAR - 4.0);
-    let _ = writeln!(
-        bars,
-        r#"<text x="{right}" y="{base}" text-anchor="end">{name}</text>"#
-    );
+/// Where the bars begin, and what the longest stands for.
+struct Frame {
+    left: f64,
+    longest: f64,
+}
+
+impl Frame {
+    fn of(contest: &Contest) -> Self {
+        let letters = contest.entries.iter().map(|entry| entry.name.len()).max();
+        Self {
+            left: MARGIN + LETTER * letters.unwrap_or(0) as f64 + 8.0,
+            longest: contest.entries.iter().flat_map(times).fold(1.0, f64::max),
+        }
+    }
+
+    fn label(&self, bars: &mut String, y: f64, name: &str) {
+        let (right, base) = (self.left - 8.0, y + BAR - 4.0);
+        let _ = writeln!(
+            bars,
+            r#"<text x="{right}" y="{base}" text-anchor="end">{name}</text>"#
+        );
+    }
+
+    /// Where the next one begins.
+    fn bars(&self, bars: &mut String, mut y: f64, entry: &Entry) -> f64 {
+        let (class, left) = (class(entry), self.left);
+        for (nanos, two) in [(entry.alone, ""), (entry.two_threads, " two")] {
+            let Some(nanos) = nanos else { continue };
+            let width = (nanos / self.longest * WIDTH).max(1.0);
+            let (right, base) = (left + width + 6.0, y + BAR - 4.0);
+            let _ = writeln!(
+                bars,
+                r#"<rect class="{class}{two}" x="{left}" y="{y}" width="{width:.1}" height="{BAR}" rx="2"/>"#
+            );
+            let time = time(Some(nanos));
+            let _ = writeln!(bars, r#"<text x="{right:.1}" y="{base}">{time}</text>"#);
+            y += BAR + 2.0;
+        }
+        y
+    }
 }
 
 fn times(entry: &Entry) -> impl Iterator<Item = f64> {

@@ -48,6 +48,10 @@ impl Entry {
 }
 
 impl Contest {
+    pub(crate) fn has_two(&self) -> bool {
+        self.entries.iter().any(|entry| entry.two_threads.is_some())
+    }
+
     /// The time of the fastest peer.
     pub(crate) fn best(&self, of: impl Fn(&Entry) -> Option<f64>) -> Option<f64> {
         let peers = self
@@ -79,13 +83,14 @@ fn add(contests: &mut Contests, id: &str, nanos: f64) {
     let mut parts: Vec<&str> = id.split('/').collect();
     let two_threads = parts.pop_if(|last| *last == TWO_THREADS).is_some();
     let Some(name) = parts.pop() else { return };
+    let calls = parts.last_mut().map_or(1.0, calls);
     let contest = contests.entry(parts.join("/")).or_default();
     let entry = contest.entry(name.to_owned()).or_insert_with(|| Entry {
         name: name.to_owned(),
         alone: None,
         two_threads: None,
     });
-    let time = nanos / calls(&parts);
+    let time = nanos / calls;
     let best = if two_threads {
         &mut entry.two_threads
     } else {
@@ -105,12 +110,14 @@ fn sorted((id, entries): (String, BTreeMap<String, Entry>)) -> Contest {
     Contest { id, entries }
 }
 
-/// How many calls one measurement is, as the name says: `closed-x1000`.
-fn calls(parts: &[&str]) -> f64 {
-    let times = parts.last().and_then(|name| name.rsplit_once("-x"));
+/// How many calls one measurement is, as the name of the contest says: `closed-x1000`. It is left without that, as what is measured call by call has it.
+fn calls(contest: &mut &str) -> f64 {
+    let Some((name, times)) = contest.rsplit_once("-x") else {
+        return 1.0;
+    };
+    let Ok(times) = times.parse() else { return 1.0 };
+    *contest = name;
     times
-        .and_then(|(_, times)| times.parse().ok())
-        .unwrap_or(1.0)
 }
 
 fn id(new: &Path) -> Result<String, Box<dyn Error>> {
@@ -144,5 +151,17 @@ mod tests {
         add(&mut contests, "circuit/closed/ours/2-threads", 50.0);
         let ours = &contests["circuit/closed"]["ours"];
         assert_eq!((ours.alone, ours.two_threads), (Some(20.0), Some(50.0)));
+    }
+
+    #[test]
+    fn a_thousand_calls_are_among_the_single_ones() {
+        let mut contests = Contests::new();
+        add(&mut contests, "circuit/closed/ours", 20.0);
+        add(&mut contests, "circuit/closed-x1000/peer", 70_000.0);
+        let closed = &contests["circuit/closed"];
+        assert_eq!(
+            (closed["ours"].alone, closed["peer"].alone),
+            (Some(20.0), Some(70.0))
+        );
     }
 }

@@ -7,33 +7,44 @@ use crate::results::{Contest, Entry, Part};
 /// Its heading, its table, its plot.
 pub(crate) fn section(contest: &Contest, plot: &str) -> String {
     let mut text = format!("\n## {}\n\n", contest.id);
-    text.push_str(
-        "| | one thread | to the best | two threads | to the best |\n|---|--:|--:|--:|--:|\n",
-    );
+    let has_two = contest.has_two();
+    text.push_str(if has_two {
+        "| | one thread | to the best | two threads | to the best |\n|---|--:|--:|--:|--:|\n"
+    } else {
+        "| | one thread | to the best |\n|---|--:|--:|\n"
+    });
     let best = (
         contest.best(|entry| entry.alone),
         contest.best(|entry| entry.two_threads),
     );
     for entry in &contest.entries {
-        row(&mut text, entry, best);
+        row(&mut text, entry, best, has_two);
     }
     let _ = writeln!(text, "\n![{}]({plot})", contest.id);
     text
 }
 
-fn row(text: &mut String, entry: &Entry, best: (Option<f64>, Option<f64>)) {
+fn row(text: &mut String, entry: &Entry, best: (Option<f64>, Option<f64>), has_two: bool) {
     let name = match entry.part() {
         Part::Ours => format!("**{}**", entry.name),
         Part::Peer | Part::Zero => entry.name.clone(),
     };
-    let _ = writeln!(
+    let _ = write!(text, "| {name} |");
+    let _ = write!(
         text,
-        "| {name} | {} | {} | {} | {} |",
+        " {} | {} |",
         time(entry.alone),
-        ratio(entry.alone, best.0),
-        time(entry.two_threads),
-        ratio(entry.two_threads, best.1),
+        ratio(entry.alone, best.0)
     );
+    if has_two {
+        let _ = write!(
+            text,
+            " {} | {} |",
+            time(entry.two_threads),
+            ratio(entry.two_threads, best.1)
+        );
+    }
+    text.push('\n');
 }
 
 /// Three digits.

@@ -1,0 +1,106 @@
+//! Who asks, how, and for which host.
+
+use http_body_util::{BodyExt, Empty};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+
+use crate::gateway::{Gateway, within_reason};
+use crate::ok;
+use crate::origin::Origin;
+
+const FRESH: &str = "Cache-Control: max-age=60\r\n";
+
+async fn start() -> (Origin, Gateway) {
+    let origin = Origin::start().await;
+    let gateway = Gateway::start(&origin).await;
+    (origin, gateway)
+}
+
+/// RFC 9110, 9.3.6: a server need not support it, and this one is no forward proxy.
+#[tokio::test]
+async fn connect_is_refused_and_nobody_is_asked() {
+    let (mut origin, gateway) = start().await;
+    let connect = "CONNECT shop:443 HTTP/1.1\r\nHost: shop:443\r\nConnection: close\r\n\r\n";
+    let seen = tokio::select! {
+        client = async { gateway.send(connect).await.read().await } => client,
+        _ = origin.request() => panic!("the origin is asked"),
+    };
+    assert!(seen.starts_with("HTTP/1.1 501"), "{seen}");
+}
+
+/// RFC 9112, 3.2.
+#[tokio::test]
+async fn a_request_without_a_host_or_with_two_is_a_bad_one() {
+    let (mut origin, gateway) = start().await;
+    for fields in ["", "Host: h\r\nHost: h\r\n", "Host: h\r\nHost: evil\r\n"] {
+        let request = format!("GET / HTTP/1.1\r\nConnection: close\r\n{fields}\r\n");
+        let seen = tokio::select! {
+            client = async { gateway.send(&request).await.read().await } => client,
+            _ = origin.request() => panic!("the origin is asked"),
+        };
+        assert!(seen.starts_with("HTTP/1.1 400"), "{fields:?}: {seen}");
+    }
+    // HTTP/1.0 knows of no such field.
+    let old = "GET /old HTTP/1.0\r\n\r\n";
+    let (client, mut request) = tokio::join!(gateway.send(old), origin.request());
+    request.answer(&ok("", "old")).await;
+    assert!(client.read().await.ends_with("old"));
+}
+
+/// RFC 9112, 3.2.2: or one client could store for all what another host says.
+#[tokio::test]
+async fn the_host_of_the_target_is_the_one_that_the_origin_hears() {
+    let (mut origin, gateway) = start().await;
+    let fields = "Host: evil\r\nX-Forwarded-Host: evil\r\n";
+    let answer = ok(FRESH, "good");
+    let (_, asked) = gateway
+        .through(&mut origin, "GET http://h/a", fields, &answer)
+        .await;
+    assert!(asked.contains("\r\nhost: h\r\n"), "{asked}");
+    assert!(asked.contains("\r\nx-forwarded-host: h\r\n"), "{asked}");
+    assert!(!asked.contains("evil"), "{asked}");
+    let hit = gateway.ask("GET /a", "").await;
+    assert!(
+        hit.contains("gateway; hit") && hit.ends_with("good"),
+        "{hit}"
+    );
+}
+
+/// With prior knowledge, as behind a proxy that ends TLS.
+#[tokio::test]
+async fn what_one_version_of_http_stored_the_other_has() {
+    let (mut origin, gateway) = start().await;
+    let answer = ok(&format!("{FRESH}Connection: X-Hop\r\nX-Hop: 1\r\n"), "body");
+    gateway.through(&mut origin, "GET /a", "", &answer).await;
+    let client = Client::builder(TokioExecutor::new())
+        .http2_only(true)
+        .build_http();
+    let ask = |path: &str| {
+        let target = format!("http://{}{path}", gateway.address());
+        let request = http::Request::get(target).body(Empty::<bytes::Bytes>::new());
+        within_reason(client.request(request.unwrap()))
+    };
+    // By its own address, which the origin hears as the host.
+    let answering = async {
+        let mut request = origin.request().await;
+        let host = format!("host: {}\r\n", gateway.address());
+        assert!(request.has(&host), "{}", request.head);
+        assert!(request.has("via: 2 gateway"), "{}", request.head);
+        request.answer(&answer).await;
+    };
+    let (seen, ()) = tokio::join!(ask("/a"), answering);
+    let seen = seen.unwrap();
+    assert_eq!(seen.version(), http::Version::HTTP_2);
+    assert!(!seen.headers().contains_key("x-hop"));
+    let body = within_reason(seen.into_body().collect()).await.unwrap();
+    assert_eq!(body.to_bytes(), "body");
+    let again = ask("/a").await.unwrap();
+    let told = again.headers()["cache-status"].to_str().unwrap();
+    assert!(told.starts_with("gateway; hit"), "{told}");
+    let host = format!("Host: {}\r\n", gateway.address());
+    let hit = gateway.ask("GET /a", &host).await;
+    assert!(
+        hit.contains("gateway; hit") && hit.ends_with("body"),
+        "{hit}"
+    );
+}
