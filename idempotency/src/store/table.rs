@@ -120,16 +120,20 @@ impl Table {
         if self.has_no_room_for(&request.key, now) {
             return Err(StoreError::Full);
         }
-        let new = Entry::new(request, fence, now);
-        let (claim, expires) = (new.claim(request.key), new.expires);
-        match self.entries.entry(request.key) {
-            Place::Vacant(place) => drop(place.insert(new)),
-            Place::Occupied(mut place) if !place.get().is_over(now) => {
-                return Ok(place.get_mut().begin(request, fence, now));
+        let new = || Entry::new(request, fence, now);
+        let entry = match self.entries.entry(request.key) {
+            Place::Occupied(place) => {
+                let entry = place.into_mut();
+                if !entry.is_over(now) {
+                    return Ok(entry.begin(request, fence, now));
+                }
+                // It is as if there had been nothing.
+                self.bytes -= std::mem::replace(entry, new()).weight();
+                entry
             }
-            // It is as if there had been nothing.
-            Place::Occupied(mut place) => self.bytes -= place.insert(new).weight(),
-        }
+            Place::Vacant(place) => place.insert(new()),
+        };
+        let (claim, expires) = (entry.claim(request.key), entry.expires);
         self.will_be_over(expires);
         Ok(Begin::Claimed(claim))
     }

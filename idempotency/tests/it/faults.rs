@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use buttress_idempotency::{
-    Begin, BeginRequest, Claim, Idempotency, IdempotencyLayer, MemoryStore, Record, RequestBody,
-    Scoped, Standing, Store, StoreError, Token,
+    Begin, BeginRequest, Claim, Idempotency, IdempotencyLayer, MemoryStore, OnStoreError, Record,
+    RequestBody, Scoped, Standing, Store, StoreError, Token,
 };
 use bytes::Bytes;
-use http::{Request, Response};
-use http_body_util::Full;
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
 use tokio::sync::Semaphore;
 use tokio_test::{assert_pending, task};
 use tower::{Layer, Service, service_fn};
@@ -187,4 +187,63 @@ async fn a_caller_that_leaves_while_the_store_is_asked_leaves_its_work_to_a_task
     layer.tasks().drain().await;
     let again = service.call(order("k", "")).await.unwrap();
     assert_eq!(again.headers()["idempotency-replayed"], "true");
+}
+
+/// Tells by its status whether it was done under a claim, and by its body what it was sent.
+async fn tell(request: Req) -> Result<Response<Bytes>, Infallible> {
+    let is_claimed = request.extensions().get::<Idempotency>().is_some();
+    let body = request.into_body().collect().await;
+    let mut response = Response::new(body.unwrap().to_bytes());
+    if !is_claimed {
+        *response.status_mut() = StatusCode::ACCEPTED;
+    }
+    Ok(response)
+}
+
+#[tokio::test]
+async fn a_request_passes_a_store_that_is_down_where_that_was_chosen() {
+    let store = Faulty::new();
+    store.fails_at.store(1, Ordering::SeqCst);
+    let layer = store.layer().on_store_error(OnStoreError::Bypass);
+    let handler =
+        service_fn(|request| async { Ok::<_, Infallible>(tell(request).await?.map(Full::new)) });
+    let mut service = layer.layer(handler);
+    let mut send = async || service.call(order("k", "lamp")).await.unwrap();
+    let unprotected = send().await;
+    assert_eq!(unprotected.status(), StatusCode::ACCEPTED);
+    let body = unprotected.into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(body, "lamp", "its body is whole");
+    // Nothing was claimed and nothing is kept: with the store up again it is done once more, and that is the last time.
+    let protected = send().await;
+    assert_eq!(protected.status(), StatusCode::OK);
+    assert!(!protected.headers().contains_key("idempotency-replayed"));
+    assert_eq!(send().await.headers()["idempotency-replayed"], "true");
+    let seen = layer.snapshot();
+    assert_eq!(
+        (
+            seen.store_failed,
+            seen.bypassed,
+            seen.claimed,
+            seen.replayed
+        ),
+        (1, 1, 1, 1)
+    );
+}
+
+#[tokio::test]
+async fn a_store_that_is_down_refuses_by_default_and_nothing_is_done() {
+    let store = Faulty::new();
+    store.fails_at.store(1, Ordering::SeqCst);
+    let layer = store.layer();
+    let done = Arc::new(AtomicUsize::new(0));
+    let counts = Arc::clone(&done);
+    let mut service = layer.layer(service_fn(move |request| {
+        counts.fetch_add(1, Ordering::SeqCst);
+        super::faults::done(request)
+    }));
+    let refused = service.call(order("k", "")).await.unwrap();
+    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(done.load(Ordering::SeqCst), 0);
+    let seen = layer.snapshot();
+    assert_eq!((seen.store_failed, seen.bypassed, seen.claimed), (1, 0, 0));
 }

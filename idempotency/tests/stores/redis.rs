@@ -1,9 +1,13 @@
 //! What a server's settings may cost.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use buttress_idempotency::redis::{OnRisk, Risk};
-use buttress_idempotency::{Event, RedisStore, StoreError, conformance};
+use buttress_idempotency::{
+    Begin, BeginRequest, Event, Fingerprint, Origin, Record, RecordKey, Recovery, RedisStore,
+    Store, StoreError, Token, conformance,
+};
 use testkit::server::{Redis, RedisCluster};
 
 #[tokio::test]
@@ -34,6 +38,68 @@ async fn a_server_that_may_lose_claims_is_told_or_refused() {
         matches!(refused, Err(StoreError::Unavailable(_))),
         "{refused:?}"
     );
+}
+
+/// `REDIS_KILLS` kills for each way of writing the log, or three.
+///
+/// A kill takes the process and not the machine: what was written and not synced is still with the kernel. (With `everysec`, Redis puts writing off
+/// while a sync is under way, and answers.) So only who writes nothing has to lose, only who syncs each write must not, and what becomes of the others is
+/// told.
+#[tokio::test]
+async fn a_server_that_syncs_each_write_forgets_no_answer_when_it_is_killed() {
+    let kills = std::env::var("REDIS_KILLS").map_or(3, |kills| kills.parse().unwrap());
+    let mut server = Redis::start().unwrap();
+    let store = RedisStore::open(&server.url()).unwrap();
+    for setting in [
+        "appendfsync always",
+        "appendfsync everysec",
+        "appendfsync no",
+        "appendonly no",
+    ] {
+        let mut lost = 0;
+        for _ in 0..kills {
+            server.ask(&format!("CONFIG SET {setting}")).unwrap();
+            let order = order();
+            complete(&store, &order).await;
+            server.restart().unwrap();
+            while store.unknown(0).await.is_err() {
+                // Its manager is connecting; each of these waits for it.
+            }
+            let found = store.look(&order).await.unwrap();
+            lost += usize::from(!matches!(found, Some(Begin::Replay(_))));
+        }
+        println!("{setting}: {lost} of {kills} answers were lost in a kill");
+        match setting {
+            "appendfsync always" => assert_eq!(lost, 0),
+            "appendonly no" => assert_eq!(lost, kills, "or this could not see a loss"),
+            _ => {}
+        }
+    }
+}
+
+/// A request of its own.
+fn order() -> BeginRequest {
+    let token = Token::random();
+    let hour = Duration::from_secs(3600);
+    BeginRequest {
+        key: RecordKey::from_bytes([token.0.to_be_bytes(); 2].concat().try_into().unwrap()),
+        fingerprint: Fingerprint::from_bytes([7; 32]),
+        token,
+        lease: hour,
+        ttl: hour,
+        recovery: Recovery::Reject,
+    }
+}
+
+async fn complete<C>(store: &RedisStore<C>, order: &BeginRequest)
+where
+    RedisStore<C>: Store,
+{
+    let Begin::Claimed(claim) = store.begin(order.clone()).await.unwrap() else {
+        panic!("nobody else has this key")
+    };
+    let record = Record::Tombstone(Origin::default());
+    store.complete(&claim, record, order.ttl).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

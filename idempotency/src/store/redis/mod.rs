@@ -23,7 +23,7 @@ use crate::key::RecordKey;
 /// - Each call is one script on one key, and one round trip.
 /// - All times are the server's.
 /// - It is as durable as its Redis. With `appendonly yes` and `appendfsync always`, what was answered survives a crash of the machine; with
-///   `everysec`, a crash of the process, and a crash of the machine may take the last second; with neither, all of it is lost with the process. An
+///   `everysec`, that may take the last second, and even a crash of the process what was answered while a sync was under way; without a log, all of it is lost with the process. An
 ///   asynchronous failover may lose what was answered last: then a request may happen twice. [`check`](Self::check) tells what it finds.
 ///
 /// # Cancellation

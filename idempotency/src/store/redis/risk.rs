@@ -18,7 +18,8 @@ pub enum Risk {
     Eviction,
     /// It writes no log (`appendonly no`): a crash of the process takes what it granted since its last snapshot, or all.
     NoLog,
-    /// It does not sync each write (`appendfsync` is not `always`): a crash of the machine takes the last second, or more.
+    /// It does not sync each write (`appendfsync` is not `always`): a crash of the machine takes the last second, or more, and with
+    /// `everysec` a crash of the process what was answered while it synced.
     NoSync,
 }
 
