@@ -69,6 +69,13 @@ impl MemoryStore {
             })
     }
 
+    /// How many keys are claimed and not settled: what they are for is under way, or was left behind. Looks at every key.
+    #[must_use]
+    pub fn running(&self) -> usize {
+        let tables = self.inner.tables.iter();
+        tables.map(|table| lock(table).running()).sum()
+    }
+
     fn table(&self, key: &RecordKey) -> MutexGuard<'_, Table> {
         lock(&self.inner.tables[place(key)])
     }
