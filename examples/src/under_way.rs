@@ -34,15 +34,17 @@ pub struct Kept {
     pub keys: usize,
     /// Bytes of the responses that are recorded under them.
     pub recorded: usize,
+    /// Bytes that the invalidation clocks of caches take: they grow to a bound, and never shrink.
+    pub clocks: u64,
 }
 
 impl Kept {
     pub(crate) fn keys(store: &MemoryStore) -> Self {
         let now = store.snapshot();
         Self {
-            orders: 0,
             keys: now.keys,
             recorded: now.bytes,
+            ..Self::default()
         }
     }
 }
@@ -55,6 +57,7 @@ impl Add for Kept {
             orders: self.orders + other.orders,
             keys: self.keys + other.keys,
             recorded: self.recorded + other.recorded,
+            clocks: self.clocks + other.clocks,
         }
     }
 }

@@ -165,8 +165,11 @@ impl Parts {
 
     /// What is kept on purpose.
     pub(crate) fn kept(&self) -> Kept {
-        let keyed = self.idempotency.as_ref();
-        keyed.map_or_else(Kept::default, |keyed| Kept::keys(&keyed.store))
+        let (keyed, cached) = (self.idempotency.as_ref(), self.cache.as_ref());
+        Kept {
+            clocks: cached.map_or(0, |cached| cached.responses.snapshot().clock),
+            ..keyed.map_or_else(Kept::default, |keyed| Kept::keys(&keyed.store))
+        }
     }
 
     /// Waits for what goes on when all connections have ended.

@@ -116,10 +116,12 @@ impl Shop {
     /// What it keeps on purpose.
     #[must_use]
     pub fn kept(&self) -> Kept {
-        let keys = self.orders.store.kept();
+        let caches = self.remotes().map(|to| &to.responses);
+        let caches = caches.into_iter().chain([&self.pages.stored]);
         Kept {
             orders: self.catalogue.booked(),
-            ..keys
+            clocks: caches.map(|cache| cache.snapshot().clock).sum(),
+            ..self.orders.store.kept()
         }
     }
 

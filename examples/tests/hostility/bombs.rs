@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::io;
+use std::net::SocketAddr;
 
 use crate::client::Client;
 use crate::link::Link;
@@ -9,9 +10,11 @@ use crate::link::Link;
 pub(crate) async fn act(client: &mut Client) -> &'static str {
     let kind = client.dice.u32(..20);
     let (place, path) = (client.place(), client.any_path());
+    client.doing = format!("bomb {kind}: {place}{path}");
     let bytes = bomb(client, kind, &path, &place.to_string());
     // They may hang up before they have read it.
-    let _ = throw(client, place, &bytes).await;
+    let ends_by_itself = !(12..17).contains(&kind);
+    let _ = throw(client, place, &bytes, ends_by_itself).await;
     match kind {
         0..4 => "bombs in heads",
         4..8 => "bombs in fields that we read",
@@ -21,9 +24,18 @@ pub(crate) async fn act(client: &mut Client) -> &'static str {
     }
 }
 
-async fn throw(client: &Client, place: std::net::SocketAddr, bytes: &[u8]) -> io::Result<()> {
+/// The connection ends when it is answered, or else when we say that no more will come.
+async fn throw(
+    client: &Client,
+    place: SocketAddr,
+    bytes: &[u8],
+    ends_by_itself: bool,
+) -> io::Result<()> {
     let mut link = Link::open(client.from, place).await?;
     link.send(bytes).await?;
+    if !ends_by_itself {
+        link.finish().await?;
+    }
     link.read(1 << 16).await?;
     Ok(())
 }

@@ -76,6 +76,7 @@ impl Growth for Kept {
     fn growth(self, now: Self) -> usize {
         let orders = now.orders.saturating_sub(self.orders) as usize;
         let keys = now.keys.saturating_sub(self.keys);
-        orders * ORDER + keys * KEY + now.recorded.saturating_sub(self.recorded)
+        let clocks = now.clocks.saturating_sub(self.clocks) as usize;
+        clocks + orders * ORDER + keys * KEY + now.recorded.saturating_sub(self.recorded)
     }
 }

@@ -37,6 +37,8 @@ pub(crate) struct Client {
     pub(crate) orders: Orders,
     pub(crate) turns: Turns,
     pub(crate) tally: Tally,
+    /// What it is about, for whoever wonders why it hangs.
+    pub(crate) doing: String,
 }
 
 /// No act takes so long; whoever does hangs, and says so.
@@ -63,6 +65,7 @@ impl Client {
             orders: Orders::clone(orders),
             turns: turns.clone(),
             tally: tally.clone(),
+            doing: String::new(),
         }
     }
 
@@ -77,7 +80,7 @@ impl Client {
             };
             let kind = match tokio::time::timeout(PATIENCE, act).await {
                 Ok(kind) => kind,
-                Err(_) => panic!("client {} hangs", self.from),
+                Err(_) => panic!("client {} hangs: {}", self.from, self.doing),
             };
             self.tally.up(kind);
             self.turns.next();

@@ -32,6 +32,7 @@ async fn herd(client: &mut Client, kind: &str) -> io::Result<()> {
             "POST /orders HTTP/1.1\r\nHost: {place}\r\nConnection: close\r\nContent-Type: application/json\r\nIdempotency-Key: \"{key}\"\r\nContent-Length: {length}\r\n\r\n{order}"
         )
     };
+    client.doing = format!("a herd: {place} {request}");
     let size = client.dice.usize(3..16);
     let mut links = Vec::new();
     for _ in 0..size {

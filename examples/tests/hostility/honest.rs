@@ -9,7 +9,9 @@ use crate::client::Client;
 use crate::fault::good_body;
 
 pub(crate) async fn act(client: &mut Client) -> &'static str {
-    match client.dice.u32(..10) {
+    let kind = client.dice.u32(..10);
+    client.doing = format!("good request {kind}");
+    match kind {
         0..3 => page(client).await,
         3..6 => echo(client).await,
         6..8 => order(client).await,

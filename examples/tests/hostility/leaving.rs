@@ -24,6 +24,7 @@ pub(crate) async fn act(client: &mut Client) -> &'static str {
 async fn leave(client: &mut Client, stage: u32) -> io::Result<()> {
     let (place, path) = (client.place(), client.any_path());
     let (key, order) = client.order();
+    client.doing = format!("leaving at stage {stage}: {place}{path}");
     let mut link = Link::open(client.from, place).await?;
     let get = format!("GET {path} HTTP/1.1\r\nHost: {place}\r\n\r\n");
     let post = |fields: &str| {
@@ -54,7 +55,7 @@ async fn leave(client: &mut Client, stage: u32) -> io::Result<()> {
         9 => {
             // Most of these bodies are some mebibytes, of which a few are read.
             let path = format!("/bodies/bad/{}", client.dice.u32(..100));
-            let get = format!("GET {path} HTTP/1.1\r\nHost: {place}\r\n\r\n");
+            let get = format!("GET {path} HTTP/1.1\r\nHost: {place}\r\nConnection: close\r\n\r\n");
             link.send(get).await?;
             link.read(client.dice.usize(1..100_000)).await?;
         }

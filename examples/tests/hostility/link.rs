@@ -36,6 +36,11 @@ impl Link {
         self.0.write_all(bytes.as_ref()).await
     }
 
+    /// Says that no more will be sent.
+    pub(crate) async fn finish(&mut self) -> io::Result<()> {
+        self.0.shutdown().await
+    }
+
     /// Reads up to so many bytes, and says how many there were: fewer only at the end.
     pub(crate) async fn read(&mut self, most: usize) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();

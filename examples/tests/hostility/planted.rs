@@ -10,11 +10,9 @@ use crate::census::{Census, SLACK};
 use crate::link::Link;
 use crate::story::{alone, load, runtime};
 use crate::turns::Length;
-use crate::world::World;
+use crate::world::{LOOKS, World};
 
-/// How many looks it takes for what passes by itself to pass.
-const LOOKS: usize = 15;
-/// And how many show that something does not.
+/// How many looks show that something does not pass by itself.
 const FEW: usize = 2;
 
 #[test]

@@ -7,6 +7,7 @@ use crate::link::Link;
 
 pub(crate) async fn act(client: &mut Client) -> &'static str {
     let kind = client.dice.u32(..5);
+    client.doing = format!("slow {kind}");
     let _ = match kind {
         0 => read(client).await,
         1 => write(client).await,
@@ -27,7 +28,7 @@ async fn read(client: &mut Client) -> io::Result<()> {
     let place = client.gateway();
     let mut link = Link::open_narrow(client.from, place).await?;
     let n = client.dice.u32(..1000);
-    let get = format!("GET /bodies/bad/{n} HTTP/1.1\r\nHost: {place}\r\n\r\n");
+    let get = format!("GET /bodies/bad/{n} HTTP/1.1\r\nHost: {place}\r\nConnection: close\r\n\r\n");
     link.send(get).await?;
     for _ in 0..client.dice.u32(1..8) {
         link.read_some().await?;

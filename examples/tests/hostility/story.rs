@@ -34,9 +34,13 @@ fn nothing_is_left_of_what_is_hostile() {
     let begun = alloc::held();
     let stopped = clients.block_on(async {
         let mut world = World::start().await;
+        println!("{:?}", world.places());
         let first = load(&world, seed, Length::Turns(FIRST)).await;
         let before = world.quiet().await;
+        println!("before: {before:?}");
+        println!("the load begins");
         let all = load(&world, seed + 1, length).await;
+        println!("the load has ended after {:?}", all.took);
         let after = world.settle(&before, LOOKS).await;
         let after = after.unwrap_or_else(|left| panic!("seed {seed}: something is left:\n{left}"));
         world.is_well().await;

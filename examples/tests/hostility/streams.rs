@@ -17,6 +17,7 @@ pub(crate) async fn act(client: &mut Client) -> &'static str {
 
 async fn cancel(client: &mut Client) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let place = client.place();
+    client.doing = format!("HTTP/2: {place}");
     let socket = TcpSocket::new_v4()?;
     socket.bind((client.from, 0).into())?;
     let stream = socket.connect(place).await?;

@@ -17,12 +17,16 @@ async fn tunnel(client: &mut Client) -> io::Result<()> {
         0 => ("bad", client.dice.u32(..100)),
         _ => ("tunnel", client.dice.u32(..16)),
     };
+    client.doing = format!("a tunnel: {place} {fault} {kind} {n}");
     let mut link = Link::open(client.from, place).await?;
     let upgrade = format!(
         "GET /{fault}/{kind}/{n} HTTP/1.1\r\nHost: {place}\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n"
     );
     link.send(upgrade).await?;
     link.read_some().await?;
+    if kind == "bad" {
+        return Ok(());
+    }
     for _ in 0..client.dice.u32(..12) {
         link.send("something else").await?;
         if client.dice.bool() {
