@@ -111,7 +111,8 @@ impl Parts {
             self.dedup = Some(dedup);
         }
         if args.has(Part::Idempotency) {
-            let store = MemoryStore::default();
+            // Responses are pieces of what was read from upstreams, a few hundred bytes in some thousand.
+            let store = MemoryStore::builder().copy(true).build();
             let layer = IdempotencyLayer::new(store.clone()).scope(principal);
             self.idempotency = Some(Keyed {
                 store,
