@@ -220,6 +220,7 @@ impl<V: Send + Sync + 'static> Cache<V> {
         Snapshot {
             entries,
             weight,
+            clock: self.inner.clock.bytes() as u64,
             filling: self.inner.flights.snapshot().flights,
             background: self.inner.tasks.running(),
             #[cfg(feature = "l2")]

@@ -108,6 +108,11 @@ impl InvalidationClock {
         (hash >> 32) as Slot & (self.slots - 1)
     }
 
+    /// What its slots take. It grows with how many of them were ever invalidated or guarded, up to all, and never shrinks.
+    pub(crate) fn bytes(&self) -> usize {
+        self.marks.bytes() + self.guards.bytes()
+    }
+
     /// From here on nothing in `slots` that was born before is valid. False if this process has counted as far as it can before the next step of a clock that it
     /// shares: then nothing at all is valid any more, and is not to be for the others.
     #[must_use]
@@ -374,6 +379,12 @@ impl<T: Default> Pages<T> {
         Some(&page[slot as usize % PAGE])
     }
 
+    /// What the pages take that were written to.
+    fn bytes(&self) -> usize {
+        let written = self.pages.iter().filter(|page| page.get().is_some());
+        written.count() * PAGE * size_of::<T>()
+    }
+
     /// Every slot of the pages that were written to.
     #[cfg(feature = "l2")]
     fn written(&self) -> impl Iterator<Item = (Slot, &T)> {
@@ -446,6 +457,21 @@ mod tests {
         assert!(clock.invalidate(slots, Depth::Remove));
         assert!(clock.invalidate(slots, Depth::Expire));
         assert_eq!(clock.check(before, &slots), Validity::Removed);
+    }
+
+    #[test]
+    fn what_it_takes_grows_by_pages_and_has_an_end() {
+        let clock = clock();
+        assert_eq!(clock.bytes(), 0);
+        assert!(clock.invalidate([tag(&clock, "a")], Depth::Expire));
+        assert!(clock.invalidate([tag(&clock, "a")], Depth::Remove));
+        assert_eq!(clock.bytes(), PAGE * size_of::<Marks>());
+        clock.guard(&[tag(&clock, "a")]);
+        let page = PAGE * (size_of::<Marks>() + size_of::<Guards>());
+        assert_eq!(clock.bytes(), page);
+        assert!(clock.invalidate(0..clock.slots, Depth::Remove));
+        let all = clock.slots as usize * size_of::<Marks>();
+        assert_eq!(clock.bytes(), all + PAGE * size_of::<Guards>());
     }
 
     #[test]

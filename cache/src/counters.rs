@@ -115,6 +115,8 @@ pub struct Snapshot {
     pub entries: u64,
     /// Bytes held, as weighed, near enough.
     pub weight: u64,
+    /// Bytes that the invalidation clock takes, beside the entries: 16 for each slot ever invalidated and 16 for each ever guarded, in pages of 1024 slots.
+    pub clock: u64,
     /// Fills under way.
     pub filling: usize,
     /// Tasks of this cache that run now: see [`Cache::drain`](crate::Cache::drain).

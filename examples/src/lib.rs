@@ -1,9 +1,12 @@
-//! Runnable apps that compose the crates. This library holds what they share, and the code in the project's documents, which is compiled, and run, with
+//! Runnable apps that compose the crates. This library holds what they share, the two of them that tests also run inside of their own process, and the code in the project's documents, which is compiled, and run, with
 //! the documentation tests. (The crates' own READMEs are in their `lib.rs`.)
 
 pub mod conditions;
+pub mod gateway;
 mod process;
 pub mod retry;
+pub mod storefront;
+pub mod under_way;
 
 pub use crate::process::{complain, say, serve, told_to_stop, within_reason};
 
@@ -59,7 +62,7 @@ pub struct WhatIsCompared;
 /// let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 /// let reasons = read_to_string(format!("{root}/ARCHITECTURE.md")).unwrap();
 /// let mut tests = 0;
-/// for place in ["server/access", "server/forms", "server/effects", "client"] {
+/// for place in ["server/access", "server/browsers", "server/forms", "server/effects", "client"] {
 ///     let path = format!("examples/tests/order/{place}.rs");
 ///     let source = read_to_string(format!("{root}/{path}")).unwrap();
 ///     let named = reasons.split("[`").filter_map(|link| link.split_once(&format!("`]({path})")));
@@ -76,3 +79,28 @@ pub struct WhatIsCompared;
 /// ```
 #[cfg(doctest)]
 pub struct ReasonsForTheOrder;
+
+/// What ARCHITECTURE.md says of several processes is shown by tests that there are, and each of those tests is named there.
+///
+/// ```
+/// use std::fs::read_to_string;
+///
+/// let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+/// let promises = read_to_string(format!("{root}/ARCHITECTURE.md")).unwrap();
+/// let mut tests = 0;
+/// for place in ["sharing", "chaos", "rolling"] {
+///     let path = format!("examples/tests/processes/{place}.rs");
+///     let source = read_to_string(format!("{root}/{path}")).unwrap();
+///     for test in source.split("#[tokio::test").skip(1) {
+///         let name = test.split("async fn ").nth(1).and_then(|test| test.split('(').next()).unwrap();
+///         assert!(promises.contains(&format!("`{name}`]({path})")), "`{name}` is not named");
+///         tests += 1;
+///     }
+///     for (name, _) in promises.split("[`").filter_map(|link| link.split_once(&format!("`]({path})"))) {
+///         assert!(source.contains(&format!("async fn {name}(")), "{path} has no `{name}`");
+///     }
+/// }
+/// assert!(tests > 6, "{tests}");
+/// ```
+#[cfg(doctest)]
+pub struct PromisesOfSeveralProcesses;

@@ -87,6 +87,7 @@ unsafe impl GlobalAlloc for Counting {
 pub struct Holding;
 
 static HELD: AtomicUsize = AtomicUsize::new(0);
+static HIGHEST: AtomicUsize = AtomicUsize::new(0);
 
 /// How many bytes are allocated and not freed. Zero for ever unless [`Holding`] is the global allocator.
 #[must_use]
@@ -94,10 +95,19 @@ pub fn held() -> usize {
     HELD.load(Ordering::Relaxed)
 }
 
+/// The most that [`held`] ever was.
+#[must_use]
+pub fn highest() -> usize {
+    HIGHEST.load(Ordering::Relaxed)
+}
+
 // SAFETY: every method hands its arguments on to the system's allocator unchanged; counting touches nothing it owns.
 unsafe impl GlobalAlloc for Holding {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        HELD.fetch_add(layout.size(), Ordering::Relaxed);
+        let held = HELD.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
+        if held > HIGHEST.load(Ordering::Relaxed) {
+            HIGHEST.fetch_max(held, Ordering::Relaxed);
+        }
         unsafe { System.alloc(layout) }
     }
 

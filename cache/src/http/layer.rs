@@ -295,6 +295,12 @@ impl<M> HttpCacheLayer<M> {
         self.set(|shared| shared.extension = true)
     }
 
+    /// How many requests are forwarded now that others can join, or are about to be stored.
+    #[must_use]
+    pub fn flights(&self) -> usize {
+        self.shared.flights.snapshot().flights
+    }
+
     fn set(mut self, change: impl FnOnce(&mut Shared)) -> Self {
         change(Arc::make_mut(&mut self.shared));
         self

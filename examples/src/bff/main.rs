@@ -1,6 +1,6 @@
 //! A backend for frontends: one page out of two services, in a shape for the web and a leaner one for phones.
 //!
-//! `cargo run -p examples --bin bff` starts it, and the two services, on a port of their own, where they can be broken and healed.
+//! `cargo bff` starts it, and the two services, on a port of their own, where they can be broken and healed.
 
 mod args;
 mod pages;

@@ -7,8 +7,8 @@ use http_body_util::{BodyExt, Full, Limited};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::proxy::{Body, boxed};
-use crate::stack::{Gateway, Parts};
+use crate::gateway::proxy::{Body, boxed};
+use crate::gateway::stack::{Gateway, Parts};
 
 /// What is to be forgotten.
 #[derive(Deserialize)]

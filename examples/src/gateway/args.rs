@@ -11,7 +11,7 @@ use http::{HeaderName, Uri};
 /// A reverse proxy with a cache, single flight, a breaker for each upstream, idempotency keys and traces.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "gateway", version)]
-pub(crate) struct Args {
+pub struct Args {
     /// Where it listens; port 0 takes a free one.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     pub(crate) listen: SocketAddr,
@@ -97,7 +97,7 @@ pub(crate) struct Args {
 
     /// How many threads serve. Default: one for each core.
     #[arg(long, value_name = "NUMBER")]
-    pub(crate) threads: Option<NonZeroUsize>,
+    threads: Option<NonZeroUsize>,
 
     /// Do not write a line for each request.
     #[arg(long)]
@@ -115,6 +115,12 @@ pub(crate) enum Part {
 }
 
 impl Args {
+    /// How many threads are to serve, if that was said.
+    #[must_use]
+    pub fn threads(&self) -> Option<NonZeroUsize> {
+        self.threads
+    }
+
     pub(crate) fn has(&self, part: Part) -> bool {
         match &self.only {
             Some(only) => only.contains(&part),

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use tower::{BoxError, Service, ServiceExt};
 
-use crate::proxy::{Body, boxed};
+use crate::gateway::proxy::{Body, boxed};
 
 /// A service without its type. A clone costs one reference, however many layers are in it: what is called is a clone, made ready first, of the outermost alone.
 #[derive(Clone)]

@@ -7,8 +7,8 @@ use buttress_circuit::{Breaker, State};
 use http::{Request, Uri};
 use tokio::task::JoinSet;
 
-use crate::proxy::{Body, Pool};
-use crate::routes::Upstream;
+use crate::gateway::proxy::{Body, Pool};
+use crate::gateway::routes::Upstream;
 
 /// How often an upstream is asked, and how long it may take.
 const EVERY: Duration = Duration::from_millis(250);

@@ -1,38 +1,25 @@
-//! A reverse proxy with all the layers: HTTP/1.1 and h2c in, pooled HTTP/1.1 out.
-//!
-//! ```text
-//! client → trace → cache → idempotency → dedup → trace (client) → circuit → timeout → connection → upstream
-//! ```
-//!
-//! `--only` and `--without` take layers away. Which requests go to which upstream is said by a file of routes, or by `--upstream` for all.
-
-mod admin;
-mod args;
-mod erased;
-mod head;
-mod health;
-mod interim;
-mod proxy;
-mod routes;
-mod serve;
-mod stack;
-mod tunnel;
+//! The gateway as a program: `cargo gateway` runs it.
 
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
 
 use clap::Parser;
+use examples::complain;
+use examples::gateway::{Args, run};
 use tokio::runtime::Builder;
 
 fn main() -> ExitCode {
-    let args = args::Args::parse();
-    let runtime = match runtime(args.threads).enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return serve::complain(&error.into()),
-    };
-    match runtime.block_on(serve::run(args)) {
+    let args = Args::parse();
+    let runtime = runtime(args.threads()).enable_all().build();
+    let ended = runtime
+        .map_err(Into::into)
+        .and_then(|runtime| runtime.block_on(run(args)));
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => serve::complain(&error),
+        Err(error) => {
+            complain("gateway", &error);
+            ExitCode::FAILURE
+        }
     }
 }
 

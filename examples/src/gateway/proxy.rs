@@ -13,8 +13,8 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tower::BoxError;
 use tower_http::timeout::TimeoutBody;
 
-use crate::interim::Interim;
-use crate::routes::Upstream;
+use crate::gateway::interim::Interim;
+use crate::gateway::routes::Upstream;
 
 pub(crate) use axum::body::Body;
 pub(crate) type Pool = Client<HttpConnector, Body>;

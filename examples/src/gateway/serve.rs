@@ -1,14 +1,13 @@
 //! Start and end of the process, and of each connection.
 
 use std::convert::Infallible;
-use std::io::{self, Write};
+use std::fmt;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use examples::told_to_stop;
+use buttress_circuit::Breaker;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -16,30 +15,166 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{JoinError, JoinHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
 use tower::BoxError;
 
-use crate::args::Args;
-use crate::interim::{Connection, Interim};
-use crate::proxy::Body;
-use crate::routes::{Routes, Upstream};
-use crate::stack::Gateway;
-use crate::{admin, head, tunnel};
+use crate::gateway::args::Args;
+use crate::gateway::interim::{Connection, Interim};
+use crate::gateway::proxy::Body;
+use crate::gateway::routes::{Routes, Upstream};
+use crate::gateway::stack::Gateway;
+use crate::gateway::{admin, head, tunnel};
+use crate::under_way::{Active, Kept, UnderWay};
+use crate::{say, told_to_stop};
 
 /// Serves until the process is told to stop, and then lets what is under way come to its end.
-pub(crate) async fn run(args: Args) -> Result<(), BoxError> {
-    let routes = match &args.routes {
-        Some(file) => Routes::read(file, &args.upstream),
-        None => Routes::all(&args.upstream),
-    };
-    let routes = routes.map_err(|wrong| wrong.to_string())?;
-    let listener = TcpListener::bind(args.listen)
-        .await
-        .map_err(|error| format!("cannot listen on {} (--listen): {error}", args.listen))?;
-    let gateway = Arc::new(Gateway::new(&args, routes)?);
-    say(format_args!("gateway: http://{}", listener.local_addr()?));
-    let _watches = args.health.as_ref().map(|path| gateway.watch(path));
+///
+/// # Errors
+///
+/// When it cannot serve, or gave up at its end on what took too long.
+pub async fn run(args: Args) -> Result<(), BoxError> {
+    let told = told_to_stop();
+    let running = Running::start(args, None).await?;
+    say(format_args!("gateway: http://{}", running.address));
+    told.await;
+    let accepting = running.refuse().await;
+    say(format_args!("stopping: finishing what is under way"));
+    accepting.finish().await?;
+    say(format_args!("stopped"));
+    Ok(())
+}
+
+/// A gateway that serves, in tasks of its own.
+///
+/// # Cancellation
+///
+/// Dropping it leaves the server to itself, for as long as its runtime lives; [`stop`](Self::stop) ends it.
+pub struct Running {
+    address: SocketAddr,
+    gateway: Arc<Gateway>,
+    accepting: JoinHandle<GracefulShutdown>,
+    stopping: CancellationToken,
+    _watches: Option<JoinSet<()>>,
+    grace: Duration,
+}
+
+impl Running {
+    /// Starts one. What it is asked is counted in `active`, if that is there.
+    ///
+    /// # Errors
+    ///
+    /// When an address is taken, or what the arguments name cannot be used.
+    pub async fn start(args: Args, active: Option<Active>) -> Result<Self, BoxError> {
+        let routes = match &args.routes {
+            Some(file) => Routes::read(file, &args.upstream),
+            None => Routes::all(&args.upstream),
+        };
+        let routes = routes.map_err(|wrong| wrong.to_string())?;
+        let listener = TcpListener::bind(args.listen)
+            .await
+            .map_err(|error| format!("cannot listen on {} (--listen): {error}", args.listen))?;
+        let address = listener.local_addr()?;
+        let gateway = Arc::new(Gateway::new(&args, routes, active)?);
+        let watches = args.health.as_ref().map(|path| gateway.watch(path));
+        let stopping = CancellationToken::new();
+        let accepting = accept_until(stopping.clone(), listener, Arc::clone(&gateway));
+        Ok(Self {
+            address,
+            gateway,
+            accepting: tokio::spawn(accepting),
+            stopping,
+            _watches: watches,
+            grace: args.grace(),
+        })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// How much is under way.
+    #[must_use]
+    pub fn under_way(&self) -> UnderWay {
+        self.gateway.parts.under_way()
+    }
+
+    /// What it keeps on purpose.
+    #[must_use]
+    pub fn kept(&self) -> Kept {
+        self.gateway.parts.kept()
+    }
+
+    /// One for each upstream, if it has any.
+    #[must_use]
+    pub fn breakers(&self) -> &[Breaker] {
+        &self.gateway.parts.breakers
+    }
+
+    /// Forgets all that it has stored of responses.
+    pub async fn forget(&self) {
+        if let Some(cached) = &self.gateway.parts.cache {
+            // Where others share it, it holds here in any case.
+            let _ = cached.responses.clear().await;
+        }
+    }
+
+    /// Accepts nobody any more, and lets what is under way come to its end.
+    ///
+    /// # Errors
+    ///
+    /// When that takes longer than it may.
+    pub async fn stop(self) -> Result<(), BoxError> {
+        self.refuse().await.finish().await
+    }
+
+    async fn refuse(self) -> Stopping {
+        self.stopping.cancel();
+        Stopping {
+            connections: self.accepting.await,
+            gateway: self.gateway,
+            grace: self.grace,
+        }
+    }
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Running")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
+    }
+}
+
+/// One that accepts nobody any more.
+struct Stopping {
+    connections: Result<GracefulShutdown, JoinError>,
+    gateway: Arc<Gateway>,
+    grace: Duration,
+}
+
+impl Stopping {
+    async fn finish(self) -> Result<(), BoxError> {
+        let (connections, grace) = (self.connections?, self.grace);
+        let finish = async {
+            connections.shutdown().await;
+            self.gateway.parts.drain(grace).await;
+        };
+        let finished = tokio::time::timeout(grace, finish).await;
+        self.gateway.over.cancel();
+        finished.map_err(|_| format!("gave up on what was still under way after {grace:?}").into())
+    }
+}
+
+/// Gives back the connections that are left.
+async fn accept_until(
+    stopping: CancellationToken,
+    listener: TcpListener,
+    gateway: Arc<Gateway>,
+) -> GracefulShutdown {
     let graceful = GracefulShutdown::new();
-    let mut stop = std::pin::pin!(told_to_stop());
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
@@ -47,24 +182,9 @@ pub(crate) async fn run(args: Args) -> Result<(), BoxError> {
                 // Too many open files, or a client that has gone: others may be served.
                 Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
             },
-            () = &mut stop => break,
+            () = stopping.cancelled() => return graceful,
         }
     }
-    drop(listener);
-    say(format_args!("stopping: finishing what is under way"));
-    let finish = async {
-        graceful.shutdown().await;
-        gateway.parts.drain(args.grace()).await;
-    };
-    let finished = tokio::time::timeout(args.grace(), finish).await;
-    finished.map_err(|_| {
-        format!(
-            "gave up on what was still under way after {:?}",
-            args.grace()
-        )
-    })?;
-    say(format_args!("stopped"));
-    Ok(())
 }
 
 /// Boxed, for the compiler cannot see through all the layers that it may change threads.
@@ -126,9 +246,8 @@ async fn answer(
     if tunnel::is_wanted(&request)
         && let Some(route) = gateway.routes.find(request.uri().path())
     {
-        let (pool, timeout) = (&gateway.pool, gateway.timeout);
         let upstream = route.next(Upstream::is_serving);
-        return Ok(Box::pin(tunnel::open(pool, upstream, timeout, request)).await);
+        return Ok(Box::pin(tunnel::open(&gateway, upstream, request)).await);
     }
     let (mut parts, body) = request.into_parts();
     let (until, version) = (interim.until(), parts.version);
@@ -147,22 +266,4 @@ fn status(status: StatusCode) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = status;
     response
-}
-
-#[expect(
-    clippy::print_stdout,
-    reason = "this is a program, and this is its voice"
-)]
-fn say(words: std::fmt::Arguments<'_>) {
-    println!("{words}");
-    let _ = io::stdout().flush();
-}
-
-#[expect(
-    clippy::print_stderr,
-    reason = "this is a program, and this is its voice"
-)]
-pub(crate) fn complain(error: &BoxError) -> ExitCode {
-    eprintln!("gateway: {error}");
-    ExitCode::FAILURE
 }

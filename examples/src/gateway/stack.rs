@@ -11,22 +11,24 @@ use buttress_circuit::{
     Backoff, Breaker, CircuitLayer, Probes, State, Window, consecutive, failure_rate,
 };
 use buttress_dedup::http::DedupLayer;
-use buttress_idempotency::{IdempotencyLayer, MemoryStore, RequestBody};
+use buttress_idempotency::{IdempotencyLayer, MemoryStore, RequestBody, Scoped};
 use buttress_trace_ctx::{JsonLines, TraceLayer};
 use buttress_wire::tasks::Tasks;
 use buttress_wire::{Protocol, Refusal, grpc::Code};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, Uri, header};
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 use tower::util::MapRequest;
 use tower::{BoxError, Layer, Service, service_fn};
 
-use crate::admin::is_authorized;
-use crate::args::{Args, Part};
-use crate::erased::Erased;
-use crate::health;
-use crate::proxy::{self, Body, Pool, boxed};
-use crate::routes::{Routes, Upstream};
+use crate::gateway::admin::is_authorized;
+use crate::gateway::args::{Args, Part};
+use crate::gateway::erased::Erased;
+use crate::gateway::health;
+use crate::gateway::proxy::{self, Body, Pool, boxed};
+use crate::gateway::routes::{Routes, Upstream};
+use crate::under_way::{Active, Kept, UnderWay, permits};
 
 /// What all requests go through, and what there is to look at.
 pub(crate) struct Gateway {
@@ -38,19 +40,26 @@ pub(crate) struct Gateway {
     pub(crate) timeout: Duration,
     pub(crate) max_fields: Option<usize>,
     pub(crate) parts: Parts,
+    /// Ends the tunnels, which would otherwise last for as long as both of their ends.
+    pub(crate) over: CancellationToken,
 }
 
 /// What there is to look at, of the layers that are in use.
 pub(crate) struct Parts {
     pub(crate) cache: Option<Cached>,
     pub(crate) dedup: Option<DedupLayer<Body>>,
-    pub(crate) idempotency: Option<Tasks>,
+    pub(crate) idempotency: Option<Keyed>,
     /// Of each upstream.
     pub(crate) breakers: Vec<Breaker>,
+    active: Option<Active>,
 }
 
 impl Gateway {
-    pub(crate) fn new(args: &Args, routes: Routes) -> Result<Self, BoxError> {
+    pub(crate) fn new(
+        args: &Args,
+        routes: Routes,
+        active: Option<Active>,
+    ) -> Result<Self, BoxError> {
         let (routes, pool) = (Arc::new(routes), proxy::pool());
         let upstreams: Vec<_> = routes
             .upstreams()
@@ -65,6 +74,7 @@ impl Gateway {
             dedup: None,
             idempotency: None,
             breakers,
+            active,
         };
         let stack = parts.layers(args, route(&routes, upstreams))?;
         Ok(Self {
@@ -75,6 +85,7 @@ impl Gateway {
             timeout: args.timeout(),
             max_fields: args.max_fields,
             parts,
+            over: CancellationToken::new(),
         })
     }
 
@@ -116,8 +127,13 @@ impl Parts {
             self.dedup = Some(dedup);
         }
         if args.has(Part::Idempotency) {
-            let layer = IdempotencyLayer::new(MemoryStore::default()).scope(principal);
-            self.idempotency = Some(layer.tasks().clone());
+            // Responses are pieces of what was read from upstreams, a few hundred bytes in some thousand.
+            let store = MemoryStore::builder().copy(true).build();
+            let layer = IdempotencyLayer::new(store.clone()).scope(principal);
+            self.idempotency = Some(Keyed {
+                store,
+                layer: layer.clone(),
+            });
             // It keeps what it reads of a request, and hands on another body.
             let inner = MapRequest::new(stack, |request: Request<RequestBody<Body>>| {
                 request.map(Body::new)
@@ -131,22 +147,64 @@ impl Parts {
         }
         if args.has(Part::Trace) {
             let lines = (!args.quiet).then(JsonLines::stdout);
-            let layer = TraceLayer::server().echo_request_id().sink(lines);
+            let layer = TraceLayer::server()
+                .echo_request_id()
+                .sink((lines, self.active.clone()));
             stack = around(stack, &layer);
         }
         Ok(stack)
     }
 
+    /// How much is under way.
+    pub(crate) fn under_way(&self) -> UnderWay {
+        let mut now = UnderWay {
+            requests: self.active.as_ref().map_or(0, Active::count),
+            permits: permits(&self.breakers),
+            ..UnderWay::default()
+        };
+        if let Some(dedup) = &self.dedup {
+            let dedup = dedup.snapshot();
+            (now.flights, now.waiters) = (dedup.flights, dedup.waiters);
+        }
+        if let Some(keyed) = &self.idempotency {
+            let keys = keyed.layer.snapshot();
+            now.claims = keyed.store.running();
+            now.waiters += keys.waiting;
+            now.tasks += keys.tasks;
+        }
+        if let Some(cached) = &self.cache {
+            let responses = cached.responses.snapshot();
+            now.flights += cached.layer.flights() + responses.filling;
+            now.tasks += cached.refreshes.running() + responses.background;
+        }
+        now
+    }
+
+    /// What is kept on purpose.
+    pub(crate) fn kept(&self) -> Kept {
+        let (keyed, cached) = (self.idempotency.as_ref(), self.cache.as_ref());
+        Kept {
+            clocks: cached.map_or(0, |cached| cached.responses.snapshot().clock),
+            ..keyed.map_or_else(Kept::default, |keyed| Kept::keys(&keyed.store))
+        }
+    }
+
     /// Waits for what goes on when all connections have ended.
     pub(crate) async fn drain(&self, deadline: Duration) {
-        if let Some(tasks) = &self.idempotency {
-            tasks.drain().await;
+        if let Some(keyed) = &self.idempotency {
+            keyed.layer.tasks().drain().await;
         }
         if let Some(cached) = &self.cache {
             cached.refreshes.drain().await;
             cached.responses.drain(deadline).await;
         }
     }
+}
+
+/// The keys of requests, and what is known of them.
+pub(crate) struct Keyed {
+    store: MemoryStore,
+    layer: IdempotencyLayer<MemoryStore, Scoped>,
 }
 
 /// The cache, and what it does in the background.

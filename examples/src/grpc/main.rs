@@ -1,6 +1,6 @@
 //! gRPC with the layers: two services of tonic's and a client of them in one program.
 //!
-//! `cargo run -p examples --bin grpc` tells a short story and ends; with `--serve ADDRESS` the services stay.
+//! `cargo grpc` tells a short story and ends; with `--serve ADDRESS` the services stay.
 
 mod deadline;
 mod messages;

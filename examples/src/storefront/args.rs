@@ -9,7 +9,7 @@ use clap::Parser;
 /// A small shop that shows six patterns of resilient services at work.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "storefront", version)]
-pub(crate) struct Args {
+pub struct Args {
     /// Where the shop listens; port 0 takes a free one.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     pub(crate) listen: SocketAddr,

@@ -14,10 +14,10 @@ use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode};
 use jsonwebtoken::jwk::JwkSet;
 
-use crate::refused::Refused;
-use crate::shop::Shop;
-use crate::tenant::{self, Tenant};
-use crate::tokens::{Claims, Wanted};
+use crate::storefront::refused::Refused;
+use crate::storefront::shop::Shop;
+use crate::storefront::tenant::{self, Tenant};
+use crate::storefront::tokens::{Claims, Wanted};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {

@@ -19,7 +19,7 @@ use tokio::sync::watch;
 
 pub(crate) use self::database::Database;
 use self::memory::Memory;
-use crate::tenant::Tenant;
+use crate::storefront::tenant::Tenant;
 
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Product {

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
+use buttress_cache::Cache;
 use buttress_cache::http::{CachedResponse, HttpCacheLayer};
 use buttress_circuit::feed::Trips;
 use buttress_circuit::{Backoff, Breaker, CircuitLayer, Probes, Window, consecutive, failure_rate};
 use buttress_dedup::DedupLayer;
 use buttress_trace_ctx::{Head, TraceLayer};
 use bytes::Bytes;
-use examples::retry::SafeRetries;
 use http::{Request, Response};
 use http_body_util::Full;
 use hyper_util::client::legacy::Client;
@@ -20,16 +20,23 @@ use hyper_util::rt::TokioExecutor;
 use tower::util::BoxCloneSyncService;
 use tower::{BoxError, ServiceBuilder, ServiceExt};
 
-use crate::observe;
-use crate::stats::Stats;
-use crate::tenant::{self, Tenant};
+use crate::retry::SafeRetries;
+use crate::storefront::observe;
+use crate::storefront::stats::Stats;
+use crate::storefront::tenant::{self, Tenant};
+use crate::under_way::Active;
 
 pub(crate) type Outgoing = Request<Full<Bytes>>;
+
+/// Counts the flights of a stack whose types nobody wants to name.
+type Flights = Arc<dyn Fn() -> usize + Send + Sync>;
 
 /// A service elsewhere, behind its breaker.
 #[derive(Clone)]
 pub(crate) struct Remote {
     pub(crate) breaker: Breaker,
+    pub(crate) responses: Cache<CachedResponse>,
+    flights: Flights,
     address: SocketAddr,
     stack: BoxCloneSyncService<Outgoing, Response<Body>, BoxError>,
 }
@@ -41,21 +48,27 @@ impl Remote {
         address: SocketAddr,
         timeout: Duration,
         stats: &Arc<Stats>,
+        active: &Active,
         trips: Option<Trips>,
     ) -> Self {
         let breaker = breaker(name, stats, trips);
+        let responses = CachedResponse::cache().build();
+        let cache = HttpCacheLayer::new(responses.clone()).partition(tenant::partition);
+        let dedup = DedupLayer::http().key(|parts, key| Some(key.with(tenant::partition(parts))));
+        let flights = {
+            let (cache, dedup) = (cache.clone(), dedup.clone());
+            Arc::new(move || cache.flights() + dedup.snapshot().flights)
+        };
         let connection = Client::builder(TokioExecutor::new()).build_http();
         let stack = ServiceBuilder::new()
             .map_response(|response: Response<_>| response.map(Body::new))
-            .layer(
-                HttpCacheLayer::new(CachedResponse::cache().build()).partition(tenant::partition),
-            )
-            .layer(DedupLayer::http().key(|parts, key| Some(key.with(tenant::partition(parts)))))
+            .layer(cache)
+            .layer(dedup)
             .retry(SafeRetries::default())
             .layer(
                 TraceLayer::client()
                     .route(move |_: &Head<'_>| Some(name.into()))
-                    .sink(observe::traces(stats)),
+                    .sink((observe::traces(stats), active.clone())),
             )
             .layer(CircuitLayer::http(breaker.clone()))
             .timeout(timeout)
@@ -64,9 +77,16 @@ impl Remote {
             .boxed_clone_sync();
         Self {
             breaker,
+            responses,
+            flights,
             address,
             stack,
         }
+    }
+
+    /// How many calls are under way that others can join.
+    pub(crate) fn flights(&self) -> usize {
+        (self.flights)()
     }
 
     /// Sends a tenant's request to `path`.

@@ -14,8 +14,8 @@ use http::header::{CACHE_CONTROL, HeaderName, HeaderValue};
 use serde::Serialize;
 use tokio::sync::broadcast;
 
-use crate::shop::Shop;
-use crate::tenant::Tenant;
+use crate::storefront::shop::Shop;
+use crate::storefront::tenant::Tenant;
 
 /// Something that happened in a shop.
 #[derive(Clone, Debug, Serialize)]

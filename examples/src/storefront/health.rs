@@ -13,8 +13,8 @@ use buttress_idempotency::{
 use http::StatusCode;
 use serde_json::json;
 
-use crate::client::Remote;
-use crate::shop::Shop;
+use crate::storefront::client::Remote;
+use crate::storefront::shop::Shop;
 
 pub(crate) async fn live(State(shop): State<Arc<Shop>>) -> Response {
     Json(json!({ "status": "live", "uptime_seconds": shop.stats.uptime().as_secs() }))

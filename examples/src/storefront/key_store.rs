@@ -8,6 +8,8 @@ use buttress_idempotency::{
     StoreError, Token,
 };
 
+use crate::under_way::Kept;
+
 #[derive(Clone, Debug)]
 pub(crate) enum KeyStore {
     Memory(MemoryStore),
@@ -29,6 +31,22 @@ impl KeyStore {
     pub(crate) fn count(&self) -> Option<usize> {
         match self {
             Self::Memory(store) => Some(store.snapshot().keys),
+            Self::Postgres(_) => None,
+        }
+    }
+
+    /// What it keeps in this process.
+    pub(crate) fn kept(&self) -> Kept {
+        match self {
+            Self::Memory(store) => Kept::keys(store),
+            Self::Postgres(_) => Kept::default(),
+        }
+    }
+
+    /// How many of them are claimed, and not settled.
+    pub(crate) fn running(&self) -> Option<usize> {
+        match self {
+            Self::Memory(store) => Some(store.running()),
             Self::Postgres(_) => None,
         }
     }

@@ -17,8 +17,8 @@ use tower_governor::governor::{GovernorConfig, GovernorConfigBuilder};
 use tower_governor::key_extractor::KeyExtractor;
 use tower_governor::{GovernorError, GovernorLayer};
 
-use crate::args::Args;
-use crate::caller::Caller;
+use crate::storefront::args::Args;
+use crate::storefront::caller::Caller;
 
 pub(crate) type LimitLayer = GovernorLayer<ByCaller, NoOpMiddleware, Body>;
 

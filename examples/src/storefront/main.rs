@@ -1,44 +1,14 @@
-//! The storefront: a small shop in which all six patterns do their work on real HTTP traffic.
-//!
-//! `cargo demo` runs it, without a server, an environment variable or a flag. Beside the shop it starts the two services that the
-//! shop calls, on a port of their own, so that they can be broken and healed. The page at `/` shows what happens.
-//!
-//! `--redis` and `--postgres` make one shop of several such processes.
-
-mod args;
-mod caller;
-mod catalogue;
-mod client;
-mod events;
-mod health;
-mod key_store;
-mod limits;
-mod observe;
-mod orders;
-mod page;
-mod products;
-mod refused;
-mod relay;
-mod reports;
-mod router;
-mod serve;
-mod shared;
-mod shop;
-mod stats;
-mod tenant;
-mod tokens;
-mod upstream;
+//! The storefront as a program: `cargo demo` runs it.
 
 use std::process::ExitCode;
 
 use clap::Parser;
 use examples::complain;
-
-use crate::args::Args;
+use examples::storefront::{Args, run};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match serve::run(Args::parse()).await {
+    match run(Args::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             complain("storefront", &error);

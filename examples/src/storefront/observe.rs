@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use buttress_trace_ctx::{Finished, Kind};
 
-use crate::stats::{Stats, Trace};
+use crate::storefront::stats::{Stats, Trace};
 
 /// What a breaker does.
 pub(crate) fn breaker(stats: &Arc<Stats>) -> impl buttress_circuit::Observer + use<> {

@@ -13,12 +13,12 @@ use http::{HeaderMap, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use serde::Deserialize;
 
-use crate::catalogue::{NewOrder, Order, Unavailable};
-use crate::events::Happening;
-use crate::products::bad_gateway;
-use crate::router::note_rejection;
-use crate::shop::Shop;
-use crate::tenant::Tenant;
+use crate::storefront::catalogue::{NewOrder, Order, Unavailable};
+use crate::storefront::events::Happening;
+use crate::storefront::products::bad_gateway;
+use crate::storefront::router::note_rejection;
+use crate::storefront::shop::Shop;
+use crate::storefront::tenant::Tenant;
 
 #[derive(Deserialize)]
 struct Receipt {

@@ -12,7 +12,6 @@ use axum::routing::MethodRouter;
 use buttress_cache::http::CacheOutcome;
 use buttress_circuit::{Breaker, State as BreakerState};
 use buttress_dedup::http::Flight;
-use examples::conditions::{Conditions, Service};
 use futures_util::stream::{self, FuturesUnordered, StreamExt};
 use http::StatusCode;
 use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap};
@@ -21,8 +20,9 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tower::ServiceExt;
 
-use crate::events::stream_response;
-use crate::shop::Shop;
+use crate::conditions::{Conditions, Service};
+use crate::storefront::events::stream_response;
+use crate::storefront::shop::Shop;
 
 /// The page and its files, which are part of the program.
 pub(crate) fn files() -> impl Iterator<Item = (String, MethodRouter)> {

@@ -11,9 +11,9 @@ use http::{HeaderMap, StatusCode, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
-use crate::events::Happening;
-use crate::shop::Shop;
-use crate::tenant::Tenant;
+use crate::storefront::events::Happening;
+use crate::storefront::shop::Shop;
+use crate::storefront::tenant::Tenant;
 
 /// For a minute, in every cache between here and the browser's own.
 const FRESH: (header::HeaderName, &str) = (header::CACHE_CONTROL, "public, s-maxage=60, max-age=0");
@@ -104,7 +104,7 @@ pub(crate) async fn recommendations(
     let request = http::Request::builder();
     match shop.recommendations.send(&tenant, request, &path, "").await {
         Ok(mut response) => {
-            crate::router::note_rejection(&shop, &response);
+            crate::storefront::router::note_rejection(&shop, &response);
             // Its body streams through.
             response.headers_mut().remove(header::CONTENT_LENGTH);
             response

@@ -5,7 +5,7 @@ use buttress_wire::{Refusal, grpc::Code};
 use http::header::WWW_AUTHENTICATE;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
-use crate::tenant;
+use crate::storefront::tenant;
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Refused {

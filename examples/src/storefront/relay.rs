@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use buttress_cache::Cache;
 use buttress_cache::http::CachedResponse;
-use examples::complain;
 
-use crate::catalogue::{Database, Unavailable};
+use crate::complain;
+use crate::storefront::catalogue::{Database, Unavailable};
 
 /// How long it rests when there was nothing to tell; a change in this process wakes it at once.
 pub(crate) const REST: Duration = Duration::from_millis(500);

@@ -11,9 +11,9 @@ use buttress_negotiate::{
 };
 use http::{HeaderValue, header};
 
-use crate::catalogue::Sale;
-use crate::shop::Shop;
-use crate::tenant::Tenant;
+use crate::storefront::catalogue::Sale;
+use crate::storefront::shop::Shop;
+use crate::storefront::tenant::Tenant;
 
 /// The forms there are, the one for who does not care first.
 pub(crate) type Formats = (Json, Csv, Xml);

@@ -13,8 +13,8 @@ use buttress_wire::{Refusal, grpc::Code};
 use http::{HeaderMap, HeaderName, StatusCode};
 use tower::ServiceBuilder;
 
-use crate::shop::Shop;
-use crate::{caller, events, health, observe, orders, page, products, reports};
+use crate::storefront::shop::Shop;
+use crate::storefront::{caller, events, health, observe, orders, page, products, reports};
 
 /// The whole application. Layers stand in the order that ARCHITECTURE.md gives, the outermost first.
 pub(crate) fn router(shop: &Arc<Shop>, quiet: bool) -> Router {
@@ -95,7 +95,7 @@ fn traced(app: Router, shop: &Arc<Shop>, quiet: bool) -> Router {
             .server_timing()
             .echo_trace_id(HeaderName::from_static("x-trace-id"))
             .route(MatchedPath)
-            .sink((lines, observe::traces(&shop.stats))),
+            .sink((lines, observe::traces(&shop.stats), shop.active.clone())),
     )
 }
 

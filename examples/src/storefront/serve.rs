@@ -6,23 +6,27 @@ use std::time::Duration;
 use std::{fmt, io};
 
 use buttress_idempotency::Purge;
-use examples::{say, told_to_stop};
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::args::Args;
-use crate::shared::{BadUrl, Shared};
-use crate::shop::Shop;
-use crate::upstream::Upstream;
-use crate::{relay, router, upstream};
+use crate::storefront::args::Args;
+use crate::storefront::shared::{BadUrl, Shared};
+use crate::storefront::shop::Shop;
+use crate::storefront::upstream::Upstream;
+use crate::storefront::{relay, router, upstream};
+use crate::{say, told_to_stop};
 
 /// Why the storefront could not run.
 #[derive(Debug)]
-pub(crate) enum Failure {
+pub enum Failure {
+    /// What was still under way took longer than this.
     GaveUp(Duration),
+    /// A flag has a URL that says nothing to us.
     Flag(BadUrl),
+    /// The address that this flag names cannot be had.
     Listen(&'static str, SocketAddr, io::Error),
+    /// The server broke.
     Serve(io::Error),
 }
 
@@ -48,36 +52,104 @@ impl fmt::Display for Failure {
 }
 
 /// Serves until the process is told to stop, and then lets what is under way come to its end.
-pub(crate) async fn run(args: Args) -> Result<(), Failure> {
-    let shared = args
-        .shared()
-        .map(|(redis, postgres)| Shared::open(redis, postgres));
-    let (shared, pages) = shared.transpose().map_err(Failure::Flag)?.unzip();
-    let listener = listen("--listen", args.listen).await?;
-    let address = listener.local_addr().map_err(Failure::Serve)?;
-    let services = Services::start(&args).await?;
-    let upstream = services.own.as_ref().map(|own| Arc::clone(&own.upstream));
-    let shop = Shop::new(upstream, services.address, &args, shared.as_ref(), pages);
-    let shop = Arc::new(shop);
-    let app = router::router(&shop, args.quiet);
+///
+/// # Errors
+///
+/// When it cannot serve, or gave up at its end on what took too long.
+pub async fn run(args: Args) -> Result<(), Failure> {
     let told = told_to_stop();
-    greet(address, services.address);
-
-    let background = background(&shop, shared);
-    let mut server = tokio::spawn(serve_until(listener, app, shop.stopping.clone()));
+    let linger = args.linger();
+    let mut running = Running::start(args).await?;
+    greet(running.address, running.services.address);
     tokio::select! {
         () = told => {}
-        ended = &mut server => return flatten(ended),
+        ended = &mut running.server => return flatten(ended),
     }
     say(format_args!("stopping: finishing what is under way"));
-    shop.leaving.cancel();
-    tokio::time::sleep(args.linger()).await;
-    shop.stopping.cancel();
-    finish(&shop, server, args.grace()).await?;
-    drop(background);
-    services.stop().await;
+    running.shop.leaving.cancel();
+    tokio::time::sleep(linger).await;
+    running.stop().await?;
     say(format_args!("stopped"));
     Ok(())
+}
+
+/// A shop that serves, in tasks of its own.
+///
+/// # Cancellation
+///
+/// Dropping it leaves the server to itself, for as long as its runtime lives; [`stop`](Self::stop) ends it.
+pub struct Running {
+    address: SocketAddr,
+    shop: Arc<Shop>,
+    services: Services,
+    server: JoinHandle<io::Result<()>>,
+    background: JoinSet<()>,
+    grace: Duration,
+}
+
+impl Running {
+    /// Starts one, and what it calls, where that is not said to be somewhere already.
+    ///
+    /// # Errors
+    ///
+    /// When an address is taken, or a URL says nothing to us.
+    pub async fn start(args: Args) -> Result<Self, Failure> {
+        let shared = args
+            .shared()
+            .map(|(redis, postgres)| Shared::open(redis, postgres));
+        let (shared, pages) = shared.transpose().map_err(Failure::Flag)?.unzip();
+        let listener = listen("--listen", args.listen).await?;
+        let address = listener.local_addr().map_err(Failure::Serve)?;
+        let services = Services::start(&args).await?;
+        let upstream = services.own.as_ref().map(|own| Arc::clone(&own.upstream));
+        let shop = Shop::new(upstream, services.address, &args, shared.as_ref(), pages);
+        let shop = Arc::new(shop);
+        let app = router::router(&shop, args.quiet);
+        let background = background(&shop, shared);
+        let server = tokio::spawn(serve_until(listener, app, shop.stopping.clone()));
+        Ok(Self {
+            address,
+            shop,
+            services,
+            server,
+            background,
+            grace: args.grace(),
+        })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What it is made of, to be looked at.
+    #[must_use]
+    pub fn shop(&self) -> &Shop {
+        &self.shop
+    }
+
+    /// Lets what is under way come to its end, and ends the streams.
+    ///
+    /// # Errors
+    ///
+    /// When that takes longer than it may.
+    pub async fn stop(self) -> Result<(), Failure> {
+        self.shop.leaving.cancel();
+        self.shop.stopping.cancel();
+        finish(&self.shop, self.server, self.grace).await?;
+        drop(self.background);
+        self.services.stop().await;
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Running")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The services that the shop calls, where they are.

@@ -8,7 +8,7 @@ use buttress_cache::l2::{RedisL2, SecondLevel};
 use buttress_circuit::Breaker;
 use buttress_circuit::feed::{Policy, RedisFeed, Sharing, Trips};
 
-use crate::catalogue::Database;
+use crate::storefront::catalogue::Database;
 
 pub(crate) struct Shared {
     pub(crate) database: Database,
@@ -21,7 +21,7 @@ const MAX_LAG: Duration = Duration::from_secs(1);
 
 /// A URL that says nothing to us, and the flag it came with.
 #[derive(Debug)]
-pub(crate) struct BadUrl(pub(crate) &'static str, pub(crate) String);
+pub struct BadUrl(pub(crate) &'static str, pub(crate) String);
 
 impl Shared {
     /// All of it, and the second level of the pages. It connects later, and again when a connection is lost: neither server has to be there now.

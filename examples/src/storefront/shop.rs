@@ -1,5 +1,6 @@
 //! What the shop is made of.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,25 +9,28 @@ use axum::body::Body;
 use buttress_cache::Cache;
 use buttress_cache::http::{CachedResponse, HttpCacheLayer};
 use buttress_cache::l2::SecondLevel;
+use buttress_circuit::Breaker;
 use buttress_dedup::http::DedupLayer;
-use buttress_idempotency::{IdempotencyLayer, MemoryStore, Scoped};
-use examples::conditions::Service;
+use buttress_idempotency::{IdempotencyLayer, MemoryStore, Scoped, Store};
 use tokio_util::sync::CancellationToken;
 
-use crate::args::Args;
-use crate::caller;
-use crate::catalogue::Catalogue;
-use crate::client::Remote;
-use crate::events::Feed;
-use crate::key_store::KeyStore;
-use crate::limits::Limits;
-use crate::observe;
-use crate::shared::Shared;
-use crate::stats::Stats;
-use crate::tokens::Keys;
-use crate::upstream::Upstream;
+use crate::conditions::Service;
+use crate::storefront::args::Args;
+use crate::storefront::caller;
+use crate::storefront::catalogue::Catalogue;
+use crate::storefront::client::Remote;
+use crate::storefront::events::Feed;
+use crate::storefront::key_store::KeyStore;
+use crate::storefront::limits::Limits;
+use crate::storefront::observe;
+use crate::storefront::shared::Shared;
+use crate::storefront::stats::Stats;
+use crate::storefront::tokens::Keys;
+use crate::storefront::upstream::Upstream;
+use crate::under_way::{Active, Kept, UnderWay, permits};
 
-pub(crate) struct Shop {
+/// All of it: shared by the handlers, and looked at by whoever runs it.
+pub struct Shop {
     pub(crate) catalogue: Catalogue,
     pub(crate) payments: Remote,
     pub(crate) recommendations: Remote,
@@ -37,6 +41,7 @@ pub(crate) struct Shop {
     pub(crate) dedup: DedupLayer<Body>,
     pub(crate) feed: Feed,
     pub(crate) stats: Arc<Stats>,
+    pub(crate) active: Active,
     pub(crate) keys: Keys,
     pub(crate) limits: Limits,
     /// Whether whoever has no token is nobody.
@@ -67,10 +72,11 @@ impl Shop {
         shared: Option<&Shared>,
         pages: Option<SecondLevel<CachedResponse>>,
     ) -> Self {
-        let stats = Arc::new(Stats::new());
+        let (stats, active) = (Arc::new(Stats::new()), Active::default());
         let remote = |name| {
             let trips = shared.map(Shared::trips);
-            Remote::new(name, upstream_address, args.timeout(), &stats, trips)
+            let timeout = args.timeout();
+            Remote::new(name, upstream_address, timeout, &stats, &active, trips)
         };
         Self {
             catalogue: Catalogue::new(shared.map(|shared| shared.database.clone())),
@@ -82,6 +88,7 @@ impl Shop {
             dedup: flights(&stats),
             feed: Feed::new(),
             stats,
+            active,
             keys: Keys::new(),
             limits: Limits::new(args),
             strict: args.strict,
@@ -90,9 +97,69 @@ impl Shop {
         }
     }
 
+    /// How much is under way.
+    #[must_use]
+    pub fn under_way(&self) -> UnderWay {
+        let (dedup, orders) = (self.dedup.snapshot(), self.orders.layer.snapshot());
+        let pages = self.pages.stored.snapshot();
+        let remote: usize = self.remotes().iter().map(|to| to.flights()).sum();
+        UnderWay {
+            requests: self.active.count(),
+            permits: permits(&self.breakers()),
+            flights: dedup.flights + self.pages.layer.flights() + pages.filling + remote,
+            waiters: dedup.waiters + orders.waiting,
+            claims: self.orders.store.running().unwrap_or(orders.tasks),
+            tasks: orders.tasks + pages.background,
+        }
+    }
+
+    /// What it keeps on purpose.
+    #[must_use]
+    pub fn kept(&self) -> Kept {
+        let caches = self.remotes().map(|to| &to.responses);
+        let caches = caches.into_iter().chain([&self.pages.stored]);
+        Kept {
+            orders: self.catalogue.booked(),
+            clocks: caches.map(|cache| cache.snapshot().clock).sum(),
+            ..self.orders.store.kept()
+        }
+    }
+
+    /// One for each service that it calls.
+    #[must_use]
+    pub fn breakers(&self) -> [Breaker; 2] {
+        self.remotes().map(|to| to.breaker.clone())
+    }
+
+    /// Where it keeps the keys of orders.
+    pub fn order_keys(&self) -> &impl Store {
+        &self.orders.store
+    }
+
+    /// Forgets all that it has stored of responses, its own and others'.
+    pub async fn forget(&self) {
+        let [payments, recommendations] = self.remotes().map(|to| &to.responses);
+        for responses in [&self.pages.stored, payments, recommendations] {
+            // Where others share it, it holds here in any case.
+            let _ = responses.clear().await;
+        }
+    }
+
+    fn remotes(&self) -> [&Remote; 2] {
+        [&self.payments, &self.recommendations]
+    }
+
     /// A service of the shop's own.
     pub(crate) fn service(&self, name: &str) -> Option<&Service> {
         self.upstream.as_deref()?.service(name)
+    }
+}
+
+impl fmt::Debug for Shop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shop")
+            .field("under_way", &self.under_way())
+            .finish_non_exhaustive()
     }
 }
 

@@ -12,6 +12,8 @@ use jsonwebtoken::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::storefront::signing;
+
 pub(crate) const ISSUER: &str = "urn:storefront:issuer";
 pub(crate) const AUDIENCE: &str = "storefront";
 
@@ -68,6 +70,7 @@ const GENERATIONS: usize = 2;
 
 impl Keys {
     pub(crate) fn new() -> Self {
+        signing::install();
         Self(RwLock::new(vec![Key::random()]))
     }
 

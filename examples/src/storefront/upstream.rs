@@ -8,9 +8,10 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use examples::conditions::{self, Service};
 use http::HeaderMap;
 use serde::Serialize;
+
+use crate::conditions::{self, Service};
 
 #[derive(Debug, Default)]
 pub(crate) struct Upstream {

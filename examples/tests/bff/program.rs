@@ -1,33 +1,20 @@
 //! The program, as a user runs it.
 
-use std::process::Stdio;
-
 use bytes::Bytes;
 use examples::within_reason;
 use http::Request;
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
-use tokio::io::{AsyncBufReadExt, BufReader};
+use testkit::program::Program;
 use tokio::process::Command;
 
 #[tokio::test]
 async fn it_is_broken_by_a_put_and_answers_all_the_same() {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_bff"))
-        .args(["--listen", "127.0.0.1:0", "--quiet", "--deadline", "300000"])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let mut address = async |name: &str| loop {
-        let line = within_reason(lines.next_line()).await.unwrap().unwrap();
-        if let Some(rest) = line.strip_prefix(name) {
-            return rest.split_whitespace().next().unwrap().to_owned();
-        }
-    };
-    let (url, upstream) = (address("bff:").await, address("upstreams:").await);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bff"));
+    command.args(["--listen", "127.0.0.1:0", "--quiet", "--deadline", "300000"]);
+    let program = Program::start(command, |line| line.starts_with("upstreams:")).await;
+    let (url, upstream) = (program.greeted("bff:"), program.greeted("upstreams:"));
 
     let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
     let send = async |request: http::request::Builder, body: &'static str| {

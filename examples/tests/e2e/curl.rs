@@ -48,7 +48,7 @@ async fn each_printed_line_shows_its_pattern() {
             ],
         ),
     ] {
-        let line = shop.greeting.iter().map(|line| line.trim_start());
+        let line = shop.program.greeting().iter().map(|line| line.trim_start());
         let line = line
             .filter_map(|line| line.strip_prefix(pattern))
             .find(|l| l.contains("curl"));

@@ -2,7 +2,7 @@ use std::process::Stdio;
 
 use http_body_util::BodyExt;
 
-use crate::storefront::{LAMP, Storefront, program, within_reason};
+use crate::storefront::{LAMP, Storefront, command, within_reason};
 
 #[tokio::test]
 async fn sigterm_finishes_what_is_under_way_and_ends_the_streams() {
@@ -17,7 +17,7 @@ async fn sigterm_finishes_what_is_under_way_and_ends_the_streams() {
             now["idempotency"]["claimed"] == 1
         })
         .await;
-        shop.terminate();
+        shop.program.terminate();
         shop.payments_wait(false).await;
     };
     let (order, ()) = tokio::join!(shop.order("k", LAMP), stop);
@@ -25,8 +25,7 @@ async fn sigterm_finishes_what_is_under_way_and_ends_the_streams() {
     while let Some(frame) = within_reason(events.frame()).await {
         assert!(frame.is_ok(), "a stream ends cleanly");
     }
-    let ended = within_reason(shop.child.wait()).await.unwrap();
-    assert_eq!(ended.code(), Some(0));
+    assert_eq!(shop.program.ended().await, Some(0));
 }
 
 #[tokio::test]
@@ -37,9 +36,8 @@ async fn what_takes_too_long_at_the_end_is_given_up_and_said() {
         _ = shop.order("k", LAMP) => panic!("nobody waited for it"),
         _ = shop.until("the order has begun", |now| now["idempotency"]["claimed"] == 1) => {}
     }
-    shop.terminate();
-    let ended = within_reason(shop.child.wait()).await.unwrap();
-    assert_eq!(ended.code(), Some(1));
+    shop.program.terminate();
+    assert_eq!(shop.program.ended().await, Some(1));
 }
 
 #[tokio::test]
@@ -50,15 +48,11 @@ async fn sigterm_also_waits_for_what_has_lost_its_caller() {
         _ = shop.order("k", LAMP) => panic!("nobody waited for it"),
         _ = shop.until("the order has begun", |now| now["idempotency"]["claimed"] == 1) => {}
     }
-    shop.terminate();
-    shop.log("stopping").await;
-    assert!(
-        shop.child.try_wait().unwrap().is_none(),
-        "it waits for the order"
-    );
+    shop.program.terminate();
+    shop.program.says("stopping").await;
+    assert!(shop.program.is_running(), "it waits for the order");
     shop.payments_wait(false).await;
-    let ended = within_reason(shop.child.wait()).await.unwrap();
-    assert_eq!(ended.code(), Some(0));
+    assert_eq!(shop.program.ended().await, Some(0));
 }
 
 #[tokio::test]
@@ -71,7 +65,7 @@ async fn a_port_that_is_taken_is_a_clear_error() {
         } else {
             "--listen"
         };
-        let mut command = program();
+        let mut command = command();
         command
             .args([flag, &address, other, "127.0.0.1:0"])
             .stdout(Stdio::null());
@@ -89,7 +83,7 @@ async fn a_port_that_is_taken_is_a_clear_error() {
 #[tokio::test]
 async fn a_bad_flag_is_a_clear_error() {
     for args in [&["--lisen", "x"][..], &["--listen", "nowhere"]] {
-        let output = within_reason(program().args(args).output()).await.unwrap();
+        let output = within_reason(command().args(args).output()).await.unwrap();
         let words = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(2));
         assert!(
@@ -115,7 +109,7 @@ async fn what_several_processes_share_is_named_whole_and_in_urls() {
             "--postgres",
         ),
     ] {
-        let output = within_reason(program().args(args).output()).await.unwrap();
+        let output = within_reason(command().args(args).output()).await.unwrap();
         let words = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(code), "{words}");
         assert!(words.contains(flag), "{words}");

@@ -11,21 +11,16 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, BufReader, Lines};
-use tokio::process::{Child, ChildStdout, Command};
-use tokio::sync::watch;
+use testkit::program::Program;
+use tokio::process::Command;
 
 pub(crate) use examples::within_reason;
 
 /// The program itself, on free ports. It is killed when this is dropped.
 pub(crate) struct Storefront {
-    pub(crate) child: Child,
+    pub(crate) program: Program,
     pub(crate) url: String,
     pub(crate) upstream: String,
-    /// What it printed when it started.
-    pub(crate) greeting: Vec<String>,
-    /// What it has printed since.
-    lines: watch::Receiver<Vec<String>>,
     client: Client<HttpConnector, Full<Bytes>>,
 }
 
@@ -53,7 +48,7 @@ impl Answer {
     }
 }
 
-pub(crate) fn program() -> Command {
+pub(crate) fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_storefront"));
     command.stdin(Stdio::null()).kill_on_drop(true);
     command
@@ -68,30 +63,18 @@ impl Storefront {
         // A test asks more often than anybody.
         let unlimited = ["--rate", "1000000", "--burst", "1000000"];
         let unlimited = &unlimited[..if args.contains(&"--rate") { 0 } else { 4 }];
-        let mut child = program()
+        let mut command = command();
+        command
             .args(["--listen", "127.0.0.1:0", "--timeout", "60"])
             .args(args)
-            .args(unlimited)
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the storefront starts");
-        let mut output = BufReader::new(child.stdout.take().unwrap()).lines();
-        let greeting = read_greeting(&mut output).await;
-        let address = |word: &str| {
-            let line = greeting.iter().find(|line| line.starts_with(word)).unwrap();
-            line.split_whitespace().nth(1).unwrap().to_owned()
-        };
-        let (url, upstream) = (address("storefront:"), address("upstreams:"));
-        let (said, lines) = watch::channel(Vec::new());
-        tokio::spawn(keep_reading(output, said));
-        let client = Client::builder(TokioExecutor::new()).build_http();
+            .args(unlimited);
+        let is_last = |line: &str| line.trim_start().starts_with("trace ");
+        let program = Program::start(command, is_last).await;
         Self {
-            child,
-            url,
-            upstream,
-            greeting,
-            lines,
-            client,
+            url: program.greeted("storefront:").to_owned(),
+            upstream: program.greeted("upstreams:").to_owned(),
+            program,
+            client: Client::builder(TokioExecutor::new()).build_http(),
         }
     }
 
@@ -204,30 +187,8 @@ impl Storefront {
 
     /// The log line of the request with this trace id: it may be written a moment after its response was read.
     pub(crate) async fn log_line(&self, trace_id: &str) -> Value {
-        serde_json::from_str(&self.log(trace_id).await).expect("a line is JSON")
-    }
-
-    /// The first line with these words in it, once it is there.
-    pub(crate) async fn log(&self, words: &str) -> String {
-        let mut lines = self.lines.clone();
-        let found = |lines: &Vec<String>| lines.iter().any(|line| line.contains(words));
-        let lines = within_reason(lines.wait_for(found))
-            .await
-            .expect("it goes on");
-        lines
-            .iter()
-            .find(|line| line.contains(words))
-            .cloned()
-            .expect("it was found")
-    }
-
-    /// Tells the process to stop.
-    pub(crate) fn terminate(&self) {
-        let id = self.child.id().expect("it is running").to_string();
-        let status = std::process::Command::new("kill")
-            .args(["-TERM", &id])
-            .status();
-        assert!(status.unwrap().success());
+        let line = self.program.says(trace_id).await;
+        serde_json::from_str(&line).expect("a line is JSON")
     }
 }
 
@@ -235,22 +196,3 @@ impl Storefront {
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) const LAMP: &str = r#"{"product":"lamp","quantity":1}"#;
-
-async fn read_greeting(output: &mut Lines<BufReader<ChildStdout>>) -> Vec<String> {
-    let mut greeting = Vec::new();
-    loop {
-        let line = within_reason(output.next_line()).await.unwrap();
-        let line = line.expect("the storefront greets before it ends");
-        let last = line.trim_start().starts_with("trace ");
-        greeting.push(line);
-        if last {
-            return greeting;
-        }
-    }
-}
-
-async fn keep_reading(mut output: Lines<BufReader<ChildStdout>>, said: watch::Sender<Vec<String>>) {
-    while let Ok(Some(line)) = output.next_line().await {
-        said.send_modify(|lines| lines.push(line));
-    }
-}

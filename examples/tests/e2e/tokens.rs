@@ -1,7 +1,8 @@
 //! Bearer tokens: which are good, what they allow, and that what they keep apart never meets.
 
-use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use ed25519_dalek::{Signer, SigningKey};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use crate::storefront::{Answer, LAMP, Storefront};
 
@@ -74,32 +75,32 @@ fn forgeries(good: &str, key: &Value) -> Vec<(&'static str, String)> {
         "iss": "urn:storefront:issuer", "aud": "storefront", "exp": 4_000_000_000_u64,
         "sub": "demo", "tenant": "main", "scope": "orders",
     });
-    let signed = |algorithm, key: &EncodingKey, kid: Option<&str>| {
-        let mut header = Header::new(algorithm);
-        header.kid = kid.map(str::to_owned);
-        encode(&header, &claims, key).unwrap()
+    let unsigned = |algorithm: &str, kid: Option<&str>| {
+        let header = match kid {
+            Some(kid) => json!({ "alg": algorithm, "typ": "JWT", "kid": kid }),
+            None => json!({ "alg": algorithm, "typ": "JWT" }),
+        };
+        let part = |part: &Value| base64url(part.to_string().as_bytes());
+        format!("{}.{}", part(&header), part(&claims))
     };
-    // RFC 8410: another key than the shop's.
-    let mut der = vec![
-        0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20,
-    ];
-    der.extend([7; 32]);
-    let ours = EncodingKey::from_ed_der(&der);
+    // Another key than the shop's.
+    let ours = SigningKey::from_bytes(&[7; 32]);
+    let signed = |kid: Option<&str>| {
+        let unsigned = unsigned("EdDSA", kid);
+        let signature = ours.sign(unsigned.as_bytes()).to_bytes();
+        format!("{unsigned}.{}", base64url(&signature))
+    };
     // A public key taken for a shared secret.
-    let public = EncodingKey::from_secret(key["x"].as_str().unwrap().as_bytes());
-    let others = signed(Algorithm::EdDSA, &ours, Some(kid));
+    let public = key["x"].as_str().unwrap().as_bytes();
+    let shared = unsigned("HS256", Some(kid));
+    let shared = format!("{shared}.{}", base64url(&hmac(public, shared.as_bytes())));
+    let others = signed(Some(kid));
     let other_payload = others.split('.').nth(1).unwrap();
     vec![
         ("another's signature", others.clone()),
-        ("no key named", signed(Algorithm::EdDSA, &ours, None)),
-        (
-            "a key that is not ours",
-            signed(Algorithm::EdDSA, &ours, Some("mine")),
-        ),
-        (
-            "another algorithm",
-            signed(Algorithm::HS256, &public, Some(kid)),
-        ),
+        ("no key named", signed(None)),
+        ("a key that is not ours", signed(Some("mine"))),
+        ("another algorithm", shared),
         (
             "another payload",
             format!("{}.{other_payload}.{signature}", parts[0]),
@@ -114,6 +115,38 @@ fn forgeries(good: &str, key: &Value) -> Vec<(&'static str, String)> {
         ("no token", "nothing".to_owned()),
         ("nothing", String::new()),
     ]
+}
+
+/// RFC 4648, section 5, without padding.
+fn base64url(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let group = |group: &[u8]| {
+        let bits = (0..3).fold(0, |bits, n| {
+            bits << 8 | u32::from(*group.get(n).unwrap_or(&0))
+        });
+        let digit = move |n: usize| char::from(DIGITS[(bits >> (18 - 6 * n) & 63) as usize]);
+        (0..=group.len()).map(digit).collect::<String>()
+    };
+    bytes.chunks(3).map(group).collect()
+}
+
+/// HMAC (RFC 2104) with SHA-256, of a key that is no longer than a block.
+fn hmac(key: &[u8], message: &[u8]) -> [u8; 32] {
+    let pad = |with: u8| {
+        let mut block = [with; 64];
+        block.iter_mut().zip(key).for_each(|(at, byte)| *at ^= byte);
+        Sha256::new().chain_update(block)
+    };
+    let inner = pad(0x36).chain_update(message).finalize();
+    pad(0x5c).chain_update(inner).finalize().into()
+}
+
+#[test]
+fn forgeries_are_well_made() {
+    // RFC 4648, section 10; RFC 4231, section 4.3.
+    assert_eq!(base64url(b"fooba"), "Zm9vYmE");
+    let hmac = hmac(b"Jefe", b"what do ya want for nothing?");
+    assert_eq!(hmac[..4], [0x5b, 0xdc, 0xc1, 0x46]);
 }
 
 #[tokio::test]

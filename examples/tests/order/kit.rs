@@ -58,7 +58,8 @@ async fn read(response: Response) -> Answer {
     Answer {
         status: head.status.as_u16(),
         headers: head.headers,
-        body: String::from_utf8(body.to_vec()).unwrap(),
+        // One may be compressed.
+        body: String::from_utf8_lossy(&body).into_owned(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! A server's layers, outermost first: who passes, what form it gets, what happens once.
 
 mod access;
+mod browsers;
 mod effects;
 mod forms;
 

@@ -10,8 +10,8 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
+use testkit::program::Program;
+use tokio::process::Command;
 use tokio::sync::{Mutex, watch};
 
 use crate::neighbours::Neighbours;
@@ -19,7 +19,7 @@ use crate::neighbours::Neighbours;
 #[derive(Clone)]
 pub(crate) struct App {
     args: Arc<Vec<String>>,
-    child: Arc<Mutex<Child>>,
+    program: Arc<Mutex<Program>>,
     url: Arc<str>,
     /// How often it was started again.
     lives: watch::Sender<usize>,
@@ -55,20 +55,20 @@ impl App {
     async fn start_with(database: &str, more: &[&str]) -> Self {
         let mut args = vec!["--database".to_owned(), database.to_owned()];
         args.extend(more.iter().map(|arg| (*arg).to_owned()));
-        let (child, url) = run(&args, "127.0.0.1:0").await;
+        let program = run(&args, "127.0.0.1:0").await;
         Self {
             args: Arc::new(args),
-            child: Arc::new(Mutex::new(child)),
-            url: url.into(),
+            url: program.greeted("orders:").into(),
+            program: Arc::new(Mutex::new(program)),
             lives: watch::Sender::new(0),
         }
     }
 
     async fn kill_and_start(&self) {
-        let mut child = self.child.lock().await;
-        child.kill().await.unwrap();
+        let mut program = self.program.lock().await;
+        program.kill().await;
         let address = self.url.trim_start_matches("http://");
-        (*child, _) = run(&self.args, address).await;
+        *program = run(&self.args, address).await;
         self.lives.send_modify(|lives| *lives += 1);
     }
 
@@ -105,30 +105,17 @@ impl App {
 
     /// Asks it to end, and gives its exit code.
     pub(crate) async fn stop(&self) -> Option<i32> {
-        let mut child = self.child.lock().await;
-        let id = child.id().unwrap().to_string();
-        let asked = Command::new("kill").args(["-TERM", &id]).status().await;
-        assert!(asked.unwrap().success());
-        child.wait().await.unwrap().code()
+        let mut program = self.program.lock().await;
+        program.terminate();
+        program.ended().await
     }
 }
 
-async fn run(args: &[String], listen: &str) -> (Child, String) {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_orders"))
-        .args(["--listen", listen])
-        .args(args)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let greeting = lines.next_line().await.unwrap().expect("it starts");
-    let url = greeting.strip_prefix("orders: ").unwrap().to_owned();
-    // Somebody has to read on, or it would block.
-    tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-    (child, url)
+async fn run(args: &[String], listen: &str) -> Program {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_orders"));
+    command.args(["--listen", listen]).args(args);
+    command.stderr(Stdio::null());
+    Program::start(command, |line| line.starts_with("orders: ")).await
 }
 
 /// Nothing when the connection broke.

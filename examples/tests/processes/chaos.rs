@@ -2,18 +2,17 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::ledger::{BOUND, Ledger};
-use crate::process::{Answer, Process, pace};
+use crate::process::{Answer, Process};
 use crate::world::World;
 
 /// `PROCESSES_ROUNDS` makes it longer: `./ci/soak` does.
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 7;
 const CLIENTS: usize = 6;
 const ORDERS: usize = 4;
 const CHANGES: u64 = 4;
@@ -28,7 +27,7 @@ fn price_on(page: &Answer) -> Option<u64> {
     page.json()[0]["price_cents"].as_u64()
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Fault {
     Shop(usize),
     Redis,
@@ -36,12 +35,18 @@ enum Fault {
 }
 
 impl Fault {
-    /// Each kind in its turn, and a shop at random.
-    fn of(round: usize) -> Self {
-        match round % 3 {
-            0 => Self::Shop(fastrand::usize(..3)),
-            1 => Self::Redis,
-            _ => Self::Postgres,
+    /// Each kind in its turn, then two at once, and shops at random. One shop is left in any case.
+    fn of(round: usize) -> Vec<Self> {
+        let shop = fastrand::usize(..3);
+        let other = (shop + fastrand::usize(1..3)) % 3;
+        match round % 7 {
+            0 => vec![Self::Shop(shop)],
+            1 => vec![Self::Redis],
+            2 => vec![Self::Postgres],
+            3 => vec![Self::Redis, Self::Postgres],
+            4 => vec![Self::Shop(shop), Self::Postgres],
+            5 => vec![Self::Redis, Self::Shop(shop)],
+            _ => vec![Self::Shop(shop), Self::Shop(other)],
         }
     }
 }
@@ -71,11 +76,11 @@ async fn whatever_is_killed_orders_are_placed_once_and_prices_are_seen_in_time()
         asked: watch::Sender::new(0),
     };
     for round in 0..rounds {
-        let fault = Fault::of(round);
+        let faults = Fault::of(round);
         let some = world.payments.after(fastrand::usize(1..CLIENTS * ORDERS));
         let (reads, work) = (story.read_on(), story.work(round));
         some.await;
-        story.inject(fault, &mut world).await;
+        story.inject(faults, &mut world).await;
         // Whoever fails ends the test here.
         work.join_all().await;
         story.settle().await;
@@ -141,7 +146,7 @@ impl Story {
                     Some(answer) if !matches!(answer.status.as_u16(), 409 | 502..=504) => {
                         panic!("{method} {path}: {answer:?}")
                     }
-                    _ => pace().await,
+                    _ => self.gateway.pace().await,
                 }
             }
         };
@@ -161,7 +166,7 @@ impl Story {
                     for product in PRODUCTS {
                         shown += usize::from(story.read(&whom, product).await);
                     }
-                    pace().await;
+                    whom.pace().await;
                 }
                 assert!(shown > 0, "nothing was ever shown by {n}");
             });
@@ -187,29 +192,37 @@ impl Story {
         }
     }
 
-    /// Kills, an order having just been paid for, which is about to be committed or just committed; heals when some more requests have come to an end.
-    async fn inject(&self, fault: Fault, world: &mut World) {
-        let moment = Duration::from_micros(fastrand::u64(..8000));
-        tokio::time::sleep(moment).await;
-        match fault {
-            Fault::Shop(n) => self.shops[n].kill().await,
-            Fault::Redis => {
-                world.redis.kill();
-                self.ledger.disturb(false);
-            }
-            Fault::Postgres => {
-                self.ledger.disturb(true);
-                world.postgres.kill();
+    /// Kills, an order having just been paid for, which is about to be committed or just committed; heals one after the other, when some more requests have
+    /// come to an end.
+    async fn inject(&self, mut faults: Vec<Fault>, world: &mut World) {
+        self.after(fastrand::usize(..4)).await;
+        // What Postgres knows nobody is told from now on.
+        let is_blind = faults.contains(&Fault::Postgres);
+        self.disturb(&faults, is_blind);
+        for fault in &faults {
+            match fault {
+                Fault::Shop(n) => self.shops[*n].kill().await,
+                Fault::Redis => world.redis.kill(),
+                Fault::Postgres => world.postgres.kill(),
             }
         }
-        self.after(fastrand::usize(30..80)).await;
-        match fault {
-            Fault::Shop(n) => self.shops[n].restart().await,
-            Fault::Redis => world.redis.restart().unwrap(),
-            Fault::Postgres => world.postgres.restart().unwrap(),
+        self.disturb(&faults, is_blind);
+        fastrand::shuffle(&mut faults);
+        while let Some(fault) = faults.pop() {
+            self.after(fastrand::usize(30..80)).await;
+            match fault {
+                Fault::Shop(n) => self.shops[n].restart().await,
+                Fault::Redis => world.redis.restart().unwrap(),
+                Fault::Postgres => world.postgres.restart().unwrap(),
+            }
+            self.disturb(&[fault], faults.contains(&Fault::Postgres));
         }
-        if !matches!(fault, Fault::Shop(_)) {
-            self.ledger.disturb(false);
+    }
+
+    /// That a shop dies or lives again is no reason why a price may be seen for longer.
+    fn disturb(&self, faults: &[Fault], is_blind: bool) {
+        if faults.iter().any(|fault| !matches!(fault, Fault::Shop(_))) {
+            self.ledger.disturb(is_blind);
         }
     }
 

@@ -12,18 +12,21 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
+use testkit::program::Program;
+use tokio::process::Command;
 use tokio::sync::Mutex;
+
+use crate::pulse::Pulse;
 
 /// One at an address of its own. It is killed when the last clone of this is dropped.
 #[derive(Clone)]
 pub(crate) struct Process {
-    program: &'static str,
+    path: &'static str,
     args: Arc<Vec<String>>,
-    child: Arc<Mutex<Child>>,
+    program: Arc<Mutex<Program>>,
     pub(crate) url: Arc<str>,
     client: Client<HttpConnector, Full<Bytes>>,
+    pulse: Pulse,
 }
 
 /// A response, read.
@@ -49,42 +52,52 @@ impl Answer {
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
 impl Process {
-    pub(crate) async fn storefront(args: Vec<String>) -> Self {
-        Self::start(env!("CARGO_BIN_EXE_storefront"), args).await
+    /// What it tells is `pulse`, as long as it lives.
+    pub(crate) async fn storefront(args: Vec<String>, pulse: &Pulse) -> Self {
+        let shop = Self::start(env!("CARGO_BIN_EXE_storefront"), args, pulse).await;
+        pulse.follow(&shop.url);
+        shop
     }
 
-    pub(crate) async fn gateway(args: Vec<String>) -> Self {
-        Self::start(env!("CARGO_BIN_EXE_gateway"), args).await
+    pub(crate) async fn gateway(args: Vec<String>, pulse: &Pulse) -> Self {
+        Self::start(env!("CARGO_BIN_EXE_gateway"), args, pulse).await
     }
 
-    async fn start(program: &'static str, args: Vec<String>) -> Self {
-        let (child, url) = run(program, &args, "127.0.0.1:0").await;
+    async fn start(path: &'static str, args: Vec<String>, pulse: &Pulse) -> Self {
+        let program = run(path, &args, "127.0.0.1:0").await;
         Self {
-            program,
+            path,
             args: Arc::new(args),
-            child: Arc::new(Mutex::new(child)),
-            url: url.into(),
+            url: url_in(program.greeting())
+                .expect("it was waited for")
+                .into(),
+            program: Arc::new(Mutex::new(program)),
             client: Client::builder(TokioExecutor::new()).build_http(),
+            pulse: pulse.clone(),
         }
     }
 
     pub(crate) async fn kill(&self) {
-        self.child.lock().await.kill().await.unwrap();
+        self.program.lock().await.kill().await;
     }
 
-    /// Starts it again, after its end.
+    /// Starts a shop again, after its end.
     pub(crate) async fn restart(&self) {
         let address = self.url.trim_start_matches("http://");
-        (*self.child.lock().await, _) = run(self.program, &self.args, address).await;
+        *self.program.lock().await = run(self.path, &self.args, address).await;
+        self.pulse.follow(&self.url);
     }
 
     /// Asks it to end, and gives its exit code.
     pub(crate) async fn stop(&self) -> Option<i32> {
-        let mut child = self.child.lock().await;
-        let id = child.id().unwrap().to_string();
-        let asked = Command::new("kill").args(["-TERM", &id]).status().await;
-        assert!(asked.unwrap().success());
-        within_reason(child.wait()).await.unwrap().code()
+        let mut program = self.program.lock().await;
+        program.terminate();
+        program.ended().await
+    }
+
+    /// Waits until something has happened in any of the shops.
+    pub(crate) async fn pace(&self) {
+        self.pulse.next().await;
     }
 
     /// Sends a request and reads the response; `None` when the connection breaks.
@@ -131,7 +144,7 @@ impl Process {
             loop {
                 match self.get(path).await {
                     Some(answer) if wanted(&answer) => return answer,
-                    _ => pace().await,
+                    _ => self.pace().await,
                 }
             }
         };
@@ -144,33 +157,18 @@ impl Process {
     }
 }
 
-/// Between two looks or tries: so that those who ask again and again do not take the machine from those they ask. Nothing is decided by it.
-pub(crate) async fn pace() {
-    tokio::time::sleep(Duration::from_millis(25)).await;
+async fn run(path: &str, args: &[String], listen: &str) -> Program {
+    let mut command = Command::new(path);
+    command.args(["--listen", listen, "--quiet"]).args(args);
+    command.stderr(Stdio::null());
+    Program::start(command, |line| url_of(line).is_some()).await
 }
 
-async fn run(program: &str, args: &[String], listen: &str) -> (Child, String) {
-    let mut child = Command::new(program)
-        .args(["--listen", listen, "--quiet"])
-        .args(args)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let url = loop {
-        let line = within_reason(lines.next_line()).await.unwrap();
-        let line = line.expect("it greets before it ends");
-        let url = line
-            .split_whitespace()
-            .find(|word| word.starts_with("http://"));
-        if let Some(url) = url {
-            break url.to_owned();
-        }
-    };
-    // Somebody has to read on, or it would block.
-    tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-    (child, url)
+fn url_in(greeting: &[String]) -> Option<&str> {
+    greeting.iter().find_map(|line| url_of(line))
+}
+
+fn url_of(line: &str) -> Option<&str> {
+    let mut words = line.split_whitespace();
+    words.find(|word| word.starts_with("http://"))
 }

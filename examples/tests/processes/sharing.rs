@@ -5,7 +5,7 @@ use std::time::Duration;
 use examples::within_reason;
 
 use crate::ledger::BOUND;
-use crate::process::{Process, pace};
+use crate::process::Process;
 use crate::world::World;
 
 const LAMP: &str = r#"{"product":"lamp","quantity":1}"#;
@@ -82,7 +82,7 @@ async fn a_change_whose_maker_is_dead_is_told_by_who_lives() {
     until_price(&other, path, 2).await;
     let untold = async {
         while world.postgres.ask("SELECT count(*) FROM changes").unwrap() != "0" {
-            pace().await;
+            world.pulse.next().await;
         }
     };
     let untold = tokio::time::timeout(Duration::from_secs(20), untold).await;
@@ -102,7 +102,7 @@ async fn a_trip_of_one_breaker_is_the_others_too() {
             if now["breakers"][0]["state"] == "open" {
                 return now;
             }
-            pace().await;
+            world.pulse.next().await;
         }
         unreachable!()
     };

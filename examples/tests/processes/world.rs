@@ -3,13 +3,15 @@
 use testkit::server::{Postgres, Redis};
 
 use crate::payments::Payments;
-use crate::process::Process;
+use crate::process::{Answer, Process};
+use crate::pulse::Pulse;
 
 pub(crate) struct World {
     pub(crate) redis: Redis,
     pub(crate) postgres: Postgres,
     pub(crate) payments: Payments,
     pub(crate) shops: Vec<Process>,
+    pub(crate) pulse: Pulse,
 }
 
 /// How long a shop serves on when it is told to stop: many times as long as the gateway takes to see it.
@@ -34,7 +36,8 @@ impl World {
             ["--linger", LINGER],
         ];
         let args: Vec<_> = args.into_iter().flatten().map(str::to_owned).collect();
-        let start = (0..shops).map(|_| Process::storefront(args.clone()));
+        let pulse = Pulse::default();
+        let start = (0..shops).map(|_| Process::storefront(args.clone(), &pulse));
         let shops = futures_util::future::join_all(start).await;
         for shop in &shops {
             shop.until_ready().await;
@@ -44,6 +47,7 @@ impl World {
             postgres,
             payments,
             shops,
+            pulse,
         }
     }
 
@@ -57,14 +61,14 @@ impl World {
             ["--only", "circuit"],
         ];
         let args = args.into_iter().flatten().map(str::to_owned).collect();
-        let gateway = Process::gateway(args).await;
+        let gateway = Process::gateway(args, &self.pulse).await;
         self.until_passed_on(&gateway).await;
         gateway
     }
 
     /// Waits until the gateway's breakers let all shops have requests.
     pub(crate) async fn until_passed_on(&self, gateway: &Process) {
-        let closed = |answer: &crate::process::Answer| {
+        let closed = |answer: &Answer| {
             let breakers = answer.json()["breakers"].clone();
             let breakers = breakers.as_object().unwrap();
             breakers.len() == self.shops.len() && breakers.values().all(|state| state == "Closed")

@@ -29,6 +29,7 @@ struct Inner {
     /// Those who wait for a key of the table.
     changed: [Notify; TABLES],
     fence: AtomicU64,
+    copies: bool,
 }
 
 /// Enough that two threads seldom meet.
@@ -67,6 +68,13 @@ impl MemoryStore {
                 keys: sum.keys + table.len(),
                 bytes: sum.bytes + table.bytes(),
             })
+    }
+
+    /// How many keys are claimed and not settled: what they are for is under way, or was left behind. Looks at every key.
+    #[must_use]
+    pub fn running(&self) -> usize {
+        let tables = self.inner.tables.iter();
+        tables.map(|table| lock(table).running()).sum()
     }
 
     fn table(&self, key: &RecordKey) -> MutexGuard<'_, Table> {
@@ -130,6 +138,11 @@ impl Store for MemoryStore {
         ttl: Duration,
     ) -> impl Future<Output = Result<(), StoreError>> + Send {
         async move {
+            let record = if self.inner.copies {
+                record.copied()
+            } else {
+                record
+            };
             let gone = self
                 .table(&claim.key)
                 .complete(claim, record, ttl, Instant::now());
@@ -178,6 +191,7 @@ impl Store for MemoryStore {
 pub struct MemoryStoreBuilder {
     max_keys: NonZeroUsize,
     max_bytes: usize,
+    copies: bool,
 }
 
 impl MemoryStoreBuilder {
@@ -189,6 +203,15 @@ impl MemoryStoreBuilder {
     /// How many bytes of responses are kept at most; kept to within one sixteenth per part of the table. Default: 256 MiB.
     pub fn max_bytes(self, max_bytes: usize) -> Self {
         Self { max_bytes, ..self }
+    }
+
+    /// Copies records into memory of their own. What a connection has read is in a buffer that lives as long as any part of it, and that no weight tells of:
+    /// wanted where responses come from a connection, as in a proxy, and the bound of bytes is to be one. Default: no.
+    pub fn copy(self, copy: bool) -> Self {
+        Self {
+            copies: copy,
+            ..self
+        }
     }
 
     /// The store.
@@ -204,6 +227,7 @@ impl MemoryStoreBuilder {
                 tables,
                 changed: std::array::from_fn(|_| Notify::new()),
                 fence: AtomicU64::new(0),
+                copies: self.copies,
             }),
         }
     }
@@ -215,6 +239,7 @@ impl Default for MemoryStoreBuilder {
         Self {
             max_keys: MILLION,
             max_bytes: 256 << 20,
+            copies: false,
         }
     }
 }
@@ -240,4 +265,49 @@ fn place(key: &RecordKey) -> usize {
 
 fn lock(table: &Mutex<Table>) -> MutexGuard<'_, Table> {
     table.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use buttress_wire::Recorded;
+    use bytes::Bytes;
+    use http::{HeaderMap, StatusCode};
+
+    use super::*;
+    use crate::Origin;
+
+    fn request() -> BeginRequest {
+        BeginRequest {
+            key: RecordKey::from_bytes([1; 32]),
+            fingerprint: crate::Fingerprint::from_bytes([2; 32]),
+            token: Token(3),
+            lease: Duration::from_secs(10),
+            ttl: Duration::from_secs(60),
+            recovery: crate::Recovery::Reexecute,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_copy_shares_nothing_with_what_was_read_and_is_the_same() {
+        for copy in [false, true] {
+            let read = Bytes::from(vec![b'x'; 8192]);
+            let store = MemoryStore::builder().copy(copy).build();
+            let Ok(Begin::Claimed(claim)) = store.begin(request()).await else {
+                panic!("nobody else has it");
+            };
+            assert_eq!(store.running(), 1);
+            let recorded = Recorded::new(StatusCode::OK, HeaderMap::new(), read.slice(..4), None);
+            let origin = Origin::new(std::time::UNIX_EPOCH, None);
+            let record = Record::Response(recorded, origin);
+            let done = store.complete(&claim, record.clone(), Duration::from_secs(60));
+            done.await.unwrap();
+            assert_eq!(store.running(), 0);
+            let Ok(Begin::Replay(kept)) = store.begin(request()).await else {
+                panic!("it is settled");
+            };
+            assert_eq!(kept, record);
+            drop((kept, record));
+            assert_eq!(read.is_unique(), copy);
+        }
+    }
 }

@@ -141,6 +141,12 @@ impl Record {
         out.freeze()
     }
 
+    /// The same in memory of its own, which nothing else is in.
+    pub(super) fn copied(self) -> Self {
+        // What was written just now can be read.
+        Self::decode(self.encode()).unwrap_or(self)
+    }
+
     /// Reads what [`encode`](Self::encode) wrote. The body is a slice of `bytes`.
     ///
     /// # Errors

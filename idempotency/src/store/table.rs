@@ -250,6 +250,12 @@ impl Table {
         self.bytes
     }
 
+    /// Claims that are not settled.
+    pub(super) fn running(&self) -> usize {
+        let runs = |entry: &&Entry| matches!(entry.state, State::Running { .. });
+        self.entries.values().filter(runs).count()
+    }
+
     fn will_be_over(&mut self, at: Instant) {
         self.nothing_over_before = Some(self.nothing_over_before.map_or(at, |then| then.min(at)));
     }

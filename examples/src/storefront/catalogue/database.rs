@@ -13,7 +13,7 @@ use sqlx::{PgConnection, PgPool};
 use tokio::sync::Notify;
 
 use super::{MAX_ORDERS, Order, PRODUCTS, Product, Sale, Unavailable};
-use crate::tenant::Tenant;
+use crate::storefront::tenant::Tenant;
 
 /// Prices and orders, and the keys of orders: one database, so that one transaction holds all of them.
 #[derive(Clone, Debug)]

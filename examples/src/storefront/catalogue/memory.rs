@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{MAX_ORDERS, NewOrder, Order, PRODUCTS, Product, Sale};
-use crate::tenant::Tenant;
+use crate::storefront::tenant::Tenant;
 
 #[derive(Debug, Default)]
 pub(crate) struct Memory(Mutex<HashMap<String, Stock>>);

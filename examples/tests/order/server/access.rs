@@ -21,7 +21,7 @@ fn page() -> Router {
     Router::new().route("/", get(async || (FRESH, "page")))
 }
 
-async fn refuse(request: Request, next: Next) -> Response {
+pub(super) async fn refuse(request: Request, next: Next) -> Response {
     match request.headers().get("x-user") {
         Some(_) => next.run(request).await,
         None => StatusCode::UNAUTHORIZED.into_response(),

@@ -1,0 +1,119 @@
+//! Those who ask as they should, and look closely at what they are given.
+
+use bytes::Bytes;
+use http::{Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+use serde_json::Value;
+
+use crate::client::Client;
+use crate::fault::good_body;
+
+pub(crate) async fn act(client: &mut Client) -> &'static str {
+    let kind = client.dice.u32(..10);
+    client.doing = format!("good request {kind}");
+    match kind {
+        0..3 => page(client).await,
+        3..6 => echo(client).await,
+        6..8 => order(client).await,
+        8 => price(client).await,
+        _ => report(client).await,
+    }
+}
+
+/// What was answered, if all of it came.
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) body: Bytes,
+}
+
+impl Client {
+    pub(crate) async fn ask(
+        &self,
+        request: http::request::Builder,
+        body: impl Into<Bytes>,
+    ) -> Option<Answer> {
+        let request = request.body(Full::new(body.into())).unwrap();
+        let response = self.http.request(request).await.ok()?;
+        let status = response.status();
+        let body = response.into_body().collect().await.ok()?.to_bytes();
+        Some(Answer { status, body })
+    }
+
+    /// The same, to whom nothing may happen: others are hostile, and breakers may be open for all.
+    async fn must(&self, request: http::request::Builder, body: impl Into<Bytes>) -> Answer {
+        let words = format!("{request:?}");
+        let answer = self.ask(request, body).await;
+        let answer = answer.unwrap_or_else(|| panic!("{words} is not answered"));
+        let may_be = matches!(answer.status.as_u16(), 200..=299 | 409 | 502..=504);
+        assert!(may_be, "{words}: {} {:?}", answer.status, answer.body);
+        answer
+    }
+}
+
+/// A page shows the product that was asked for.
+async fn page(client: &mut Client) -> &'static str {
+    let (place, product, tenant) = (client.place(), client.product(), client.tenant());
+    let request = Request::get(format!("http://{place}/products/{product}"));
+    let answer = client.must(request.header("x-tenant", tenant), "").await;
+    if answer.status == 200 {
+        let page: Value = serde_json::from_slice(&answer.body).unwrap();
+        assert_eq!(page["id"], product, "another's page");
+    }
+    "good reads of a page"
+}
+
+/// A server that may do anything, and does well this time: its answer is to what was asked.
+async fn echo(client: &mut Client) -> &'static str {
+    let (place, path) = (client.gateway(), client.good_path());
+    let answer = client
+        .must(Request::get(format!("http://{place}{path}")), "")
+        .await;
+    if answer.status == 200 {
+        assert_eq!(answer.body, good_body(&path), "another's answer");
+    }
+    "good reads through the gateway"
+}
+
+/// The same key has the same answer, byte for byte.
+async fn order(client: &mut Client) -> &'static str {
+    let (place, (key, order)) = (client.place(), client.order());
+    let request = Request::post(format!("http://{place}/orders"))
+        .header("content-type", "application/json")
+        .header("idempotency-key", format!("\"{key}\""));
+    let answer = client.must(request, order).await;
+    if answer.status == 201 {
+        let mut orders = client.orders.lock().unwrap();
+        let first = orders
+            .entry(format!("{place} {key}"))
+            .or_insert_with(|| answer.body.clone());
+        assert_eq!(*first, answer.body, "a key with two answers");
+    }
+    "good orders"
+}
+
+async fn price(client: &mut Client) -> &'static str {
+    let (place, product, tenant) = (client.place(), client.product(), client.tenant());
+    let request = Request::put(format!("http://{place}/products/{product}"))
+        .header("content-type", "application/json")
+        .header("x-tenant", tenant);
+    let cents = client.dice.u32(..100_000);
+    client
+        .must(request, format!("{{\"price_cents\":{cents}}}"))
+        .await;
+    "good changes of a price"
+}
+
+async fn report(client: &mut Client) -> &'static str {
+    let (place, tenant) = (client.place(), client.tenant());
+    let forms = [
+        "application/json",
+        "text/csv",
+        "application/xml;q=0.5",
+        "*/*",
+    ];
+    let form = forms[client.dice.usize(..forms.len())];
+    let request = Request::get(format!("http://{place}/reports/sales"));
+    let request = request.header("accept", form).header("x-tenant", tenant);
+    client.must(request, "").await;
+    "good reads of a report"
+}

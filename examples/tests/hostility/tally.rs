@@ -1,0 +1,28 @@
+//! What was done, by its kind.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex};
+
+/// A clone counts in the same place.
+#[derive(Clone, Default)]
+pub(crate) struct Tally(Arc<Mutex<BTreeMap<&'static str, u64>>>);
+
+impl Tally {
+    pub(crate) fn up(&self, kind: &'static str) {
+        *self.0.lock().unwrap().entry(kind).or_default() += 1;
+    }
+
+    pub(crate) fn total(&self) -> u64 {
+        self.0.lock().unwrap().values().sum()
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (kind, count) in &*self.0.lock().unwrap() {
+            writeln!(f, "  {count:>9}  {kind}")?;
+        }
+        Ok(())
+    }
+}
