@@ -460,6 +460,18 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_is_claimed_anew_leaves_nothing_of_what_was_under_it() {
+        let (mut table, now) = (Table::new(LIMITS), Instant::now());
+        let held = claim(&mut table, 0, 1, now);
+        let kept = table.complete(&held, response(700), SECOND, now);
+        kept.unwrap();
+        assert!(table.bytes() > 700);
+        let again = claim(&mut table, 0, 2, now + SECOND);
+        assert_eq!((again.attempt, again.fence), (1, 2));
+        assert_eq!((table.bytes(), table.len()), (0, 1));
+    }
+
+    #[test]
     fn at_the_bound_of_bytes_the_oldest_bodies_go_and_their_keys_stay() {
         let (mut table, now) = (Table::new(LIMITS), Instant::now());
         for key in 0..3 {

@@ -215,3 +215,22 @@ async fn a_lease_is_kept_while_the_body_streams() {
     assert!(shop.send(order("k", "")).await.is_replay());
     assert_eq!(shop.effects(), 1);
 }
+
+#[tokio::test]
+async fn a_body_that_is_there_at_once_and_not_as_long_as_announced_is_an_unknown_outcome() {
+    let shop = with(|layer| layer.recovery(Recovery::Reject));
+    shop.answers(|_| {
+        let announced = [("content-length", "99")];
+        Ok(respond(
+            StatusCode::OK,
+            &announced,
+            Either::Left("short".into()),
+        ))
+    });
+    let first = shop.send(order("k", "")).await;
+    assert!(first.body.is_err(), "its client sees that it was cut");
+    shop.drain().await;
+    let again = shop.send(order("k", "")).await;
+    assert_eq!(again.problem(), "idempotency-outcome-unknown");
+    assert_eq!(shop.effects(), 1);
+}
