@@ -290,3 +290,22 @@ async fn a_part_for_who_has_the_rest_is_stored_with_the_rest_or_not_at_all() {
         );
     }
 }
+
+/// The same tag of something longer: whoever says so is not to be trusted, and not to be mixed.
+#[tokio::test]
+async fn a_part_of_another_length_is_no_part_of_the_same() {
+    let test = test();
+    give(&test, &WHOLE, "0-4", "01234");
+    part(&test, "0-4").await;
+    test.answers(|_| {
+        let fields = [WHOLE[0], WHOLE[1], ("content-range", "bytes 5-9/12")];
+        let mut response = text("56789", &fields);
+        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+        response
+    });
+    part(&test, "5-9").await;
+    let hit = part(&test, "5-9").await;
+    assert_eq!(hit.outcome(), CacheOutcome::Hit);
+    let found = ["content-range", "content-type", "x-first"].map(|name| hit.field(name));
+    assert_eq!(found, ["bytes 5-9/12", "", ""]);
+}

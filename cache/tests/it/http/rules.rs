@@ -190,18 +190,20 @@ async fn of_several_that_are_suitable_the_most_recent_one_by_date_is_used() {
     let wide = ("vary", "accept");
     let narrow = ("vary", "accept, accept-language");
     const LONG: (&str, &str) = ("cache-control", "max-age=2147483648");
+    // Whatever else makes the later one look older.
+    let (young, old) = (("age", "0"), ("age", "2000000000"));
     for (first, second, expected) in [
-        ([earlier, wide], [later, narrow], "second"),
-        ([later, wide], [earlier, narrow], "first"),
-        ([later, narrow], [earlier, wide], "first"),
+        ([earlier, wide, young], [later, narrow, old], "second"),
+        ([later, wide, old], [earlier, narrow, young], "first"),
+        ([later, narrow, old], [earlier, wide, young], "first"),
     ] {
         let test = test();
         let plain = [("accept", "a/a"), ("accept-language", "de")];
         let other = [("accept", "a/a"), ("accept-language", "en")];
         test.answers(move |_| text("other", &[LONG, narrow]));
         test.send(get("/a", &other)).await;
-        for (body, [date, vary]) in [("first", first), ("second", second)] {
-            test.answers(move |_| text(body, &[LONG, date, vary]));
+        for (body, [date, vary, age]) in [("first", first), ("second", second)] {
+            test.answers(move |_| text(body, &[LONG, date, vary, age]));
             let anew = [plain[0], plain[1], ("cache-control", "no-cache")];
             test.send(get("/a", &anew)).await.is(body);
         }
