@@ -11,7 +11,9 @@ mod mode;
 mod run;
 mod shell;
 
-pub use self::call::{Call, Ready, Start};
+#[cfg(feature = "http")]
+pub use self::call::Call;
+pub use self::call::{Ready, Start};
 #[cfg(feature = "detached")]
 pub use self::detach::Detach;
 pub use self::leading::{Alone, Leading};
