@@ -21,6 +21,7 @@ const FIRST: u64 = 1500;
 const TURNS: u64 = 10_000;
 
 #[test]
+#[ignore = "its bound on memory is not settled yet"]
 fn nothing_is_left_of_what_is_hostile() {
     let seconds = std::env::var("HOSTILITY_SECONDS").ok();
     let length = seconds.map_or(Length::Turns(TURNS), |seconds| {
