@@ -100,6 +100,7 @@ pub(crate) async fn load(world: &World, seed: u64, length: Length) -> Load {
     }
 }
 
+#[expect(clippy::print_stdout, reason = "what a soak shows")]
 fn report(world: &World, load: &Load, before: &Census, after: &Census) {
     let mib = |bytes: usize| bytes as f64 / f64::from(1 << 20);
     println!("{} acts of clients in {:?}:", load.acts.total(), load.took);
