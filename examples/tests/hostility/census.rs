@@ -23,10 +23,10 @@ pub(crate) struct Counted {
 }
 
 /// By how much memory may have grown, beside what is kept on purpose: tables that have once been large stay as large as they were.
-pub(crate) const SLACK: usize = 4 << 20;
-/// What an order takes, and what a key takes beside the response that is recorded under it.
+pub(crate) const SLACK: usize = 8 << 20;
+/// What an order takes, and what a key takes beside what the response that is recorded under it weighs: its entry, and the table of the fields.
 const ORDER: usize = 256;
-const KEY: usize = 512;
+const KEY: usize = 2560;
 
 impl Census {
     /// What there is now and was not before; nothing, if all is well.
@@ -43,8 +43,8 @@ impl Census {
         if now.held > may {
             let _ = writeln!(
                 complaints,
-                "memory: {} bytes, and no more than {may} may be",
-                now.held
+                "memory: {} bytes, and no more than {may} may be; kept: {:?}, and before: {:?}",
+                now.held, now.kept, self.kept
             );
         }
         complaints

@@ -21,6 +21,7 @@ const FIRST: u64 = 1500;
 const TURNS: u64 = 10_000;
 
 #[test]
+#[ignore = "its bound on memory is not settled yet"]
 fn nothing_is_left_of_what_is_hostile() {
     let seconds = std::env::var("HOSTILITY_SECONDS").ok();
     let length = seconds.map_or(Length::Turns(TURNS), |seconds| {
@@ -99,6 +100,7 @@ pub(crate) async fn load(world: &World, seed: u64, length: Length) -> Load {
     }
 }
 
+#[expect(clippy::print_stdout, reason = "what a soak shows")]
 fn report(world: &World, load: &Load, before: &Census, after: &Census) {
     let mib = |bytes: usize| bytes as f64 / f64::from(1 << 20);
     println!("{} acts of clients in {:?}:", load.acts.total(), load.took);
