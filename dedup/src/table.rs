@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::hash::{BuildHasher, Hash, RandomState};
+use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
 
+use foldhash::quality::RandomState;
 use hashbrown::HashTable;
 use tokio::time::Instant;
 
@@ -22,6 +23,7 @@ pub(crate) const SHARDS: usize = 16;
 /// The flights by key. Where somebody stands in it is said by a [`Place`].
 pub(crate) struct Table<K, V> {
     parts: [Arc<Part<K, V>>; SHARDS],
+    /// Seeded at random for each table, and its hashes are seen by nobody: keys that collide cannot be made up from outside.
     hasher: RandomState,
 }
 
@@ -130,7 +132,7 @@ impl<K, V> Table<K, V> {
         };
         Self {
             parts: std::array::from_fn(|_| Arc::new(part())),
-            hasher: RandomState::new(),
+            hasher: RandomState::default(),
         }
     }
 
