@@ -193,7 +193,8 @@ fn before<V>(entry: &Arc<Entry<V>>) -> Option<Hit<V>> {
 
 /// What was read. `None` for what it was not to be said of: that it is unchanged, where there is nothing.
 fn held<V>(value: Option<V>, said: &mut Said, stale: Option<&Arc<Entry<V>>>) -> Option<Held<V>> {
-    match (value, stale) {
+    // That there is nothing is no value, which could be unchanged.
+    match (value, stale.filter(|stale| stale.value().is_some())) {
         (Some(value), _) => Some(Held::Own(value)),
         (None, Some(stale)) if said.not_modified => {
             // Those of what was there, and not of where its value is: it may have got more since.
