@@ -5,10 +5,11 @@ use std::io::{BufRead, Write};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use buttress_cache::l2::{Compression, Postcard, RedisL2, SecondLevel};
+use buttress_cache::l2::{Compression, Postcard, RedisL2, RedisL2Builder, SecondLevel};
 use buttress_cache::{Cache, Tier};
 use buttress_dedup::RedisCoordinator;
 use redis::aio::MultiplexedConnection;
+use redis::cluster_async::ClusterConnection;
 use redis::{AsyncCommands, AsyncConnectionConfig};
 
 use crate::check::{Line, MAX_LAG};
@@ -67,6 +68,24 @@ pub(crate) fn run(work: &Work) {
     }
 }
 
+/// A small clock: it is read often here, and this is no optimized build.
+fn level() -> RedisL2Builder {
+    RedisL2::builder("story").slot_bits(12)
+}
+
+/// A cluster that is in trouble at this moment refuses who starts, as `open_cluster` says: then a process starts again.
+async fn in_a_cluster(redis: &str) -> RedisL2<ClusterConnection> {
+    let open = async {
+        loop {
+            if let Ok(level) = level().open_cluster(redis.split(',')).await {
+                return level;
+            }
+        }
+    };
+    let opened = tokio::time::timeout(Duration::from_mins(1), open).await;
+    opened.expect("a cluster is back within a minute")
+}
+
 impl Worker {
     async fn begin(work: &Work) -> Self {
         let database = redis::Client::open(&*work.database).unwrap();
@@ -74,17 +93,14 @@ impl Worker {
         let config = AsyncConnectionConfig::new().set_response_timeout(None);
         let database = database.get_multiplexed_async_connection_with_config(&config);
         let database = database.await.unwrap();
-        // A small clock: it is read often here, and this is no optimized build.
-        let l2 = RedisL2::builder("story").slot_bits(12);
         let level = if work.redis.contains(',') {
-            let l2 = l2.open_cluster(work.redis.split(',')).await;
-            SecondLevel::new(l2.unwrap(), Postcard)
+            SecondLevel::new(in_a_cluster(&work.redis).await, Postcard)
         } else {
             let leases = RedisCoordinator::builder()
                 .lease(Duration::from_secs(1))
                 .wait(Duration::from_millis(500))
                 .patience(Duration::from_millis(100));
-            SecondLevel::new(l2.open(&work.redis).unwrap(), Postcard)
+            SecondLevel::new(level().open(&work.redis).unwrap(), Postcard)
                 .leases(leases.open(&work.redis).unwrap())
         };
         let level = level
