@@ -2,7 +2,7 @@
 //!
 //! Most requests have none of these. Looking for each by its name costs a hash each.
 
-use http::header::{HOST, HeaderMap, HeaderName, HeaderValue};
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::request;
 
 /// A request, and which of its fields are worth a look.
@@ -21,17 +21,17 @@ const RANGE: u8 = 4;
 const BEYOND: u8 = 8;
 const AUTHORIZATION: u8 = 16;
 const COOKIE: u8 = 32;
-const HOSTS: u8 = 64;
+const HOST: u8 = 64;
 
 impl<'a> Glance<'a> {
     pub(super) fn at(parts: &'a request::Parts) -> Self {
-        let seen = parts.headers.keys().fold(0, |seen, name| seen | kind(name));
-        let beyond = if seen & HOSTS != 0 && has_two_hosts(parts) {
-            BEYOND
-        } else {
-            0
-        };
-        let seen = seen | beyond;
+        let mut host = Host::of(parts);
+        let seen = parts.headers.iter().fold(0, |seen, (name, value)| {
+            seen | match kind(name) {
+                HOST if host.is_another(value) => BEYOND,
+                kind => kind,
+            }
+        });
         Self { parts, seen }
     }
 
@@ -74,31 +74,44 @@ fn kind(name: &HeaderName) -> u8 {
         "authorization" => AUTHORIZATION,
         "cookie" => COOKIE,
         "if-match" | "if-unmodified-since" | "upgrade" => BEYOND,
-        "host" => HOSTS,
+        "host" => HOST,
         _ => 0,
     }
 }
 
-/// In two lines, or in a line and in the target.
-fn has_two_hosts(parts: &request::Parts) -> bool {
-    let headers = &parts.headers;
-    let repeats = headers.len() > headers.keys_len();
-    let named = parts.uri.authority();
-    if !repeats && named.is_none() {
-        return false;
+/// Which host a request is for, by its target or the first line that says so.
+struct Host<'a> {
+    parts: &'a request::Parts,
+    is_said: bool,
+}
+
+impl<'a> Host<'a> {
+    fn of(parts: &'a request::Parts) -> Self {
+        Self {
+            parts,
+            is_said: false,
+        }
     }
-    let mut lines = headers.get_all(HOST).iter();
-    let is_other = |host: &HeaderValue| {
-        let port = match parts.uri.scheme_str() {
-            Some("https") => ":443",
-            _ => ":80",
+
+    /// Whether a line says it once more, or otherwise than the target.
+    fn is_another(&mut self, line: &HeaderValue) -> bool {
+        let is_second = std::mem::replace(&mut self.is_said, true);
+        let target = self.parts.uri.authority();
+        let is_other = target.is_some_and(|named| {
+            let named = named.as_str().as_bytes();
+            named != line && !self.is_same(named, line.as_bytes())
+        });
+        is_second || is_other
+    }
+
+    fn is_same(&self, one: &[u8], other: &[u8]) -> bool {
+        let port: &[u8] = match self.parts.uri.scheme_str() {
+            Some("https") => b":443",
+            _ => b":80",
         };
-        let own = named.map_or(host.as_bytes(), |named| named.as_str().as_bytes());
-        let [own, host] =
-            [own, host.as_bytes()].map(|all| all.strip_suffix(port.as_bytes()).unwrap_or(all));
-        !own.eq_ignore_ascii_case(host)
-    };
-    lines.next().is_some_and(is_other) || lines.next().is_some()
+        let [one, other] = [one, other].map(|all| all.strip_suffix(port).unwrap_or(all));
+        one.eq_ignore_ascii_case(other)
+    }
 }
 
 #[cfg(test)]
