@@ -143,7 +143,7 @@ const HITS_WORDS: &str = "\n## cache: hits\n\n\
 fn introduction() -> Result<String, Box<dyn Error>> {
     Ok(format!(
         "# Beside our peers\n\n\
-         Written by `cargo compare`, on {}.\n\n\
+         Written by `cargo compare`, on {}. What it was not asked for then is from the run before.\n\n\
          Nanoseconds for one call, the better of the medians of {ROUNDS} rounds by criterion, peers used as their documentation shows, all in one process. With two \
          threads, both call the same breaker or table, and this is what each of them waits for a call. *To the best* is the time over that of the \
          fastest peer: less than one is faster. `bare` is the work alone.\n\n\
