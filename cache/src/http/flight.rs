@@ -10,19 +10,17 @@ use std::time::Duration;
 use buttress_dedup::Flights;
 use buttress_wire::key::{Field, KeyBuilder, find};
 use buttress_wire::tape::{Laggards, Tape, TapeReader, Timer};
-use buttress_wire::{BodyError, into_bytes};
+use buttress_wire::{BodyError, Recorded, into_bytes};
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName};
-use http::{StatusCode, Version, response};
+use http::{StatusCode, Version};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
 use super::place::Place;
-use super::stored::Made;
-use super::variants::{Normalize, Selecting, Variant, write_lines, write_value};
-use crate::Stamp;
+use super::variants::{Normalize, Selecting, write_lines, write_value};
 
 /// The flights of a layer, by what [`write_key`] writes.
 pub(super) type Leader = buttress_dedup::Leader<Arc<[u8]>, Landed>;
@@ -52,48 +50,29 @@ pub(super) enum Landed {
     Streaming(Arc<Head>, Tape<Live>),
 }
 
-/// What followers have of a response before its body.
+/// What is had of a response before its body, by followers and by the store.
 #[derive(Debug)]
 pub(super) struct Head {
-    pub(super) status: StatusCode,
     pub(super) version: Version,
-    /// As they are stored.
-    pub(super) headers: HeaderMap,
-    pub(super) primary: Vec<u8>,
-    /// What it goes with, beside its own key and those that it depends on.
-    pub(super) under: Vec<Vec<u8>>,
-    pub(super) made: Made,
-    pub(super) stamp: Stamp,
-    /// The selecting fields, and the key that the leader's values of them give.
-    pub(super) variant: Option<Variant>,
+    /// As it is stored, with no body.
+    pub(super) recorded: Recorded,
+    /// No cache nearer to the origin has told anything.
+    pub(super) is_only_teller: bool,
+    pub(super) place: Place,
 }
 
 impl Head {
-    /// Of a response with these fields, which is to be stored at `place`.
-    pub(super) fn new(of: &response::Parts, headers: HeaderMap, place: &Place) -> Self {
-        Self {
-            status: of.status,
-            version: of.version,
-            headers,
-            primary: place.primary.clone(),
-            under: place.under.clone(),
-            made: place.made.clone(),
-            stamp: place.stamp,
-            variant: place.variant.clone(),
-        }
-    }
-
-    /// The keys that it goes with.
+    /// The keys that it goes with, beside that of its variant.
     pub(super) fn goes_with(&self) -> impl Iterator<Item = &[u8]> {
-        let others = self.under.iter().chain(self.made.depends_on.iter());
-        std::iter::once(&self.primary)
-            .chain(others)
-            .map(Vec::as_slice)
+        let place = &self.place;
+        let others = place.under.iter().chain(place.made.depends_on.iter());
+        std::iter::once(&*place.primary).chain(others.map(Vec::as_slice))
     }
 
     /// Its age by RFC 9111, 4.2.3.
     pub(super) fn age(&self, now: Instant) -> Duration {
-        self.made.policy.initial_age + now.saturating_duration_since(self.made.received)
+        let made = &self.place.made;
+        made.policy.initial_age + now.saturating_duration_since(made.received)
     }
 }
 

@@ -22,6 +22,8 @@ const BEYOND: u8 = 8;
 const AUTHORIZATION: u8 = 16;
 const COOKIE: u8 = 32;
 const HOST: u8 = 64;
+/// What says something only beside a range.
+const IF_RANGE: u8 = 128;
 
 impl<'a> Glance<'a> {
     pub(super) fn at(parts: &'a request::Parts) -> Self {
@@ -51,6 +53,11 @@ impl<'a> Glance<'a> {
         self.seen & RANGE != 0
     }
 
+    /// Whether it says what part of a response is wanted, or under what conditions.
+    pub(super) fn is_particular(&self) -> bool {
+        self.seen & (CONDITION | RANGE | IF_RANGE | BEYOND) != 0
+    }
+
     pub(super) fn has_authorization(&self) -> bool {
         self.seen & AUTHORIZATION != 0
     }
@@ -71,6 +78,7 @@ fn kind(name: &HeaderName) -> u8 {
         "cache-control" | "pragma" => CONTROL,
         "if-none-match" | "if-modified-since" => CONDITION,
         "range" => RANGE,
+        "if-range" => IF_RANGE,
         "authorization" => AUTHORIZATION,
         "cookie" => COOKIE,
         "if-match" | "if-unmodified-since" | "upgrade" => BEYOND,

@@ -97,7 +97,7 @@ impl<S, M> HttpCache<S, M> {
         M: Mode<Refresh<S, ReqB, B>>,
     {
         let flight = own.errand.flight.clone();
-        let (cache, key) = (&self.shared.cache, own.errand.primary.clone());
+        let (cache, key) = (&self.shared.cache, Arc::clone(&own.errand.primary));
         let stale = stale_answer(&own.errand);
         let use_stale = |stale| {
             tell(cache, &key, Heard::Hit);
@@ -131,12 +131,14 @@ impl<S, M> HttpCache<S, M> {
 /// How a request is forwarded.
 pub(super) struct Plan {
     pub(super) why: Forwarded,
-    pub(super) primary: Vec<u8>,
+    pub(super) primary: Arc<[u8]>,
     pub(super) stale: Option<Arc<Stored>>,
     pub(super) variants: Option<Arc<Variants>>,
     /// By what others who ask for the same know it; `None` if it goes alone.
     pub(super) flight: Option<Arc<[u8]>>,
     pub(super) now: Instant,
+    /// What had been stored before it was looked for.
+    pub(super) filed: u64,
     way: Way,
 }
 
@@ -154,11 +156,12 @@ impl Plan {
     fn alone(why: Forwarded, primary: &[u8], now: Instant) -> Self {
         Self {
             why,
-            primary: primary.to_vec(),
+            primary: primary.into(),
             stale: None,
             variants: None,
             flight: None,
             now,
+            filed: 0,
             way: Way::Alone,
         }
     }
@@ -174,7 +177,7 @@ impl Errand {
             Found::OtherVariant(known) => sets(None, Some(known)),
             Found::Response(stored, known) => sets(Some(stored), known.as_deref()),
         };
-        let mut key = self.primary.clone();
+        let mut key = self.primary.to_vec();
         write_flight(&mut key, &self.shared, &self.parts.headers, sets);
         self.flight = Some(key.into());
     }
@@ -209,6 +212,7 @@ fn decide<B>(
     if let Some(why) = passes_by(shared, request, has_body) {
         return pass_by(shared, parts, &wish, why, primary, now);
     }
+    let filed = shared.filed.count();
     let mut miss = match look(shared, request, &wish, primary, now) {
         Ok(response) => return Ok(response),
         Err(miss) => miss,
@@ -226,7 +230,8 @@ fn decide<B>(
     if !miss.is_usable {
         tell(&shared.cache, primary, Heard::Miss);
     }
-    Err(miss.plan(shared, request, &wish, primary, now))
+    let plan = miss.plan(shared, request, &wish, primary, now);
+    Err(Plan { filed, ..plan })
 }
 
 /// What becomes of a request that is not answered from the store.

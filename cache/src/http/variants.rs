@@ -65,12 +65,16 @@ impl Variants {
 /// The selecting fields of a response, each once, in order. `None` when there are none; a name that no field can have selects
 /// nothing.
 pub(super) fn selecting(headers: &HeaderMap) -> Option<Selecting> {
-    let mut names: Vec<_> = list(headers, VARY)
-        .filter_map(|name| HeaderName::from_bytes(name).ok())
-        .collect();
+    let mut named = list(headers, VARY).filter_map(|name| HeaderName::from_bytes(name).ok());
+    let first = named.next()?;
+    let Some(second) = named.next() else {
+        return Some(Arc::new([first]));
+    };
+    let mut names = vec![first, second];
+    names.extend(named);
     names.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
     names.dedup();
-    (!names.is_empty()).then(|| names.into())
+    Some(names.into())
 }
 
 /// What a request says in a selecting field, if somebody has a better word for it than the field itself.
@@ -108,7 +112,7 @@ pub(super) fn is_variant(
 }
 
 /// What a request says in the selecting fields, where each is on one line or absent.
-pub(super) type Said = Box<[Option<HeaderValue>]>;
+pub(super) type Said = Arc<[Option<HeaderValue>]>;
 
 /// `None` where a field is on several lines.
 pub(super) fn said(selecting: &[HeaderName], request: &HeaderMap) -> Option<Said> {
@@ -123,12 +127,15 @@ pub(super) fn said(selecting: &[HeaderName], request: &HeaderMap) -> Option<Said
             _ => None,
         }
     };
+    if let [name] = selecting {
+        return Some(Arc::new([line(name)?]));
+    }
     selecting.iter().map(line).collect()
 }
 
 /// Whether a request says the same, byte for byte. Who says otherwise may still mean the same.
 pub(super) fn says(said: &Said, selecting: &[HeaderName], request: &HeaderMap) -> bool {
-    selecting.iter().zip(said).all(|(name, known)| {
+    selecting.iter().zip(&**said).all(|(name, known)| {
         let mut lines = request.get_all(name).iter();
         lines.next() == known.as_ref() && (known.is_none() || lines.next().is_none())
     })

@@ -15,8 +15,10 @@ pub(super) struct Wakers {
 
 #[derive(Debug, Default)]
 struct State {
-    /// By reader, and so in the order they came. Many may read one tape, and each looks itself up for every frame.
-    asleep: BTreeMap<u64, Waker>,
+    /// Most tapes have one reader, and it needs no map.
+    first: Option<(u64, Waker)>,
+    /// The others by reader, and so in the order they came. Many may read one tape, and each looks itself up for every frame.
+    others: BTreeMap<u64, Waker>,
     /// The body woke us since the last [`Wakers::expect`].
     notified: bool,
 }
@@ -25,9 +27,13 @@ impl Wakers {
     /// Wakes `waker` when there is something new for the reader `id`.
     pub(super) fn sleep(&self, id: u64, waker: &Waker) {
         let mut state = self.lock();
-        let replaced = match state.asleep.get(&id) {
+        let replaced = match state.find(id) {
             Some(asleep) if asleep.will_wake(waker) => None,
-            _ => state.asleep.insert(id, waker.clone()),
+            Some(asleep) => Some(std::mem::replace(asleep, waker.clone())),
+            None => {
+                state.add(id, waker.clone());
+                None
+            }
         };
         drop(state);
         // A waker's drop may run a user's code; not under our lock.
@@ -37,7 +43,7 @@ impl Wakers {
     /// The reader `id` is awake, or gone.
     pub(super) fn forget(&self, id: u64) {
         let mut state = self.lock();
-        let gone = state.asleep.remove(&id);
+        let gone = state.remove(id);
         drop(state);
         drop(gone);
     }
@@ -54,12 +60,42 @@ impl Wakers {
 
     /// Wakes every reader.
     pub(super) fn wake_all(&self) {
-        let asleep = std::mem::take(&mut self.lock().asleep);
-        asleep.into_values().for_each(Waker::wake);
+        let mut state = self.lock();
+        let (first, others) = (state.first.take(), std::mem::take(&mut state.others));
+        drop(state);
+        let first = first.map(|(_, waker)| waker);
+        first
+            .into_iter()
+            .chain(others.into_values())
+            .for_each(Waker::wake);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn find(&mut self, id: u64) -> Option<&mut Waker> {
+        match &mut self.first {
+            Some((first, waker)) if *first == id => Some(waker),
+            _ => self.others.get_mut(&id),
+        }
+    }
+
+    fn add(&mut self, id: u64, waker: Waker) {
+        if self.first.is_none() {
+            self.first = Some((id, waker));
+        } else {
+            self.others.insert(id, waker);
+        }
+    }
+
+    fn remove(&mut self, id: u64) -> Option<Waker> {
+        match self.first.take_if(|(first, _)| *first == id) {
+            Some((_, waker)) => Some(waker),
+            None => self.others.remove(&id),
+        }
     }
 }
 

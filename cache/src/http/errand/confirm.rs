@@ -1,5 +1,6 @@
 //! The origin says that what is stored still holds, or fails to say anything.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use buttress_wire::Recorded;
@@ -93,11 +94,13 @@ impl Errand {
         let verdict = storable(&asked, &merged, &self.shared.rules, || arrival);
         let is_storable = verdict.is_some() && !is_joined(head);
         let verdict = verdict.unwrap_or_default();
-        merged.headers = stored_fields(&merged.headers, &verdict);
+        if let Cow::Owned(stored) = stored_fields(&merged.headers, &verdict) {
+            merged.headers = stored;
+        }
         let made = Made {
             policy: verdict.policy,
-            tags: Arc::clone(&stored.tags),
-            depends_on: Arc::clone(&stored.depends_on),
+            tags: stored.tags.clone(),
+            depends_on: stored.depends_on.clone(),
             received: Instant::now(),
             date: arrival.time,
         };
@@ -110,12 +113,12 @@ impl Errand {
             stored.recorded.trailers().cloned(),
         );
         if is_storable {
-            return (place.store(&recorded), true);
+            return (place.store(&self.shared, &recorded), true);
         }
         if by_anybody.is_none() {
             remove(&self.shared.cache, key);
         }
-        (place.unstored(&recorded), false)
+        (place.unstored(&self.shared, &recorded), false)
     }
 
     /// The stale response in place of a failure, if both sides allow it (RFC 5861, 4). Looked for again: it may have been removed while the origin

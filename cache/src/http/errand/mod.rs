@@ -10,6 +10,7 @@ mod take;
 use std::error::Error;
 use std::sync::Arc;
 
+use buttress_wire::key::with_buffer;
 use http::header::{HeaderMap, HeaderValue};
 use http::{Method, Request, Response, StatusCode, request, response};
 use http_body::Body;
@@ -41,7 +42,7 @@ pub(super) struct Errand {
     pub(super) parts: request::Parts,
     pub(super) wish: Wish,
     pub(super) why: Forwarded,
-    pub(super) primary: Vec<u8>,
+    pub(super) primary: Arc<[u8]>,
     /// What is stored for it, and may not be used without asking.
     pub(super) stale: Option<Arc<Stored>>,
     /// What else is stored for its target.
@@ -50,6 +51,8 @@ pub(super) struct Errand {
     pub(super) leader: Option<Leader>,
     /// By what it is known to others who ask for the same, if it is.
     pub(super) flight: Option<Arc<[u8]>>,
+    /// What had been stored when it was looked for.
+    pub(super) filed: u64,
     /// It looked for itself in other flights before.
     pub(super) has_followed: bool,
     /// When it came, as the clock of invalidations has it.
@@ -59,6 +62,8 @@ pub(super) struct Errand {
     /// In a box, since most requests change nothing.
     target: Option<Box<Target>>,
     asked: Asked,
+    /// Its client has said what part of a response it wants, or under what conditions.
+    is_particular: bool,
     /// What the origin was asked about.
     candidates: Vec<Candidate>,
     stamp: Stamp,
@@ -79,6 +84,7 @@ impl Errand {
         Self {
             shared: Arc::clone(shared),
             asked: Asked::by(request, &wish),
+            is_particular: request.is_particular(),
             wish,
             why: plan.why,
             primary: plan.primary,
@@ -86,6 +92,7 @@ impl Errand {
             variants: plan.variants,
             leader: None,
             flight: plan.flight,
+            filed: plan.filed,
             has_followed: false,
             rule: None,
             target: is_unsafe.then(|| Box::new(Target::of(parts))),
@@ -103,7 +110,8 @@ impl Errand {
         self.begun = Instant::now();
         self.candidates = self.candidates();
         // Who leads asks for the whole, for everybody.
-        if !self.candidates.is_empty() || self.leader.is_some() {
+        let is_for_all = self.leader.is_some() && self.is_particular;
+        if !self.candidates.is_empty() || is_for_all {
             let of_own = self.candidates.first().filter(|_| self.stale.is_some());
             let stored = of_own.map(|own| own.stored.recorded.headers());
             let tags: Vec<_> = self.candidates.iter().filter_map(Candidate::tag).collect();
@@ -161,7 +169,7 @@ impl Errand {
     fn key_of(&self, headers: &HeaderMap) -> Arc<[u8]> {
         match self.variant(headers) {
             Some((_, key)) => key,
-            None => self.primary.as_slice().into(),
+            None => Arc::clone(&self.primary),
         }
     }
 
@@ -173,11 +181,12 @@ impl Errand {
 
     /// The key that this request's values of some fields give.
     fn variant_key(&self, primary: &[u8], selecting: &Selecting) -> Arc<[u8]> {
-        let mut key = Vec::new();
         let normalize = self.shared.normalize.as_deref();
         let request = &self.parts.headers;
-        write_variant(&mut key, primary, selecting, request, normalize);
-        key.into()
+        with_buffer(|key| {
+            write_variant(key, primary, selecting, request, normalize);
+            key.as_slice().into()
+        })
     }
 
     /// Nobody answered. What is stale may do.
@@ -221,7 +230,7 @@ impl Errand {
             return self.keep_part(head, body, part, total);
         }
         match self.judge(&head) {
-            Some(verdict) => self.keep(head, body, verdict),
+            Some(judged) => self.keep(head, body, judged),
             None => self.pass(head, body),
         }
     }
@@ -234,7 +243,7 @@ impl Errand {
                 stored,
                 ..Told::default()
             };
-            self.mark(&mut head.headers, outcome, told);
+            self.mark_with(&mut head.headers, outcome, self.line(told));
         } else {
             let line = self.shared.lines.forwarded(self.why, stored);
             self.mark_with(&mut head.headers, outcome, line);
@@ -244,16 +253,17 @@ impl Errand {
         }
     }
 
-    /// Adds this cache's word after those of the caches nearer to the origin (RFC 9211, section 2).
-    fn mark(&self, headers: &mut HeaderMap, outcome: CacheOutcome, told: Told<'_>) {
+    /// This cache's word.
+    fn line(&self, told: Told<'_>) -> HeaderValue {
         let key = self.shared.told_key(&self.parts);
         let told = Told {
             key: key.as_deref(),
             ..told
         };
-        self.mark_with(headers, outcome, told.line(&self.shared.marks.name));
+        told.line(&self.shared.marks.name)
     }
 
+    /// Adds it after those of the caches nearer to the origin (RFC 9211, section 2).
     fn mark_with(&self, headers: &mut HeaderMap, outcome: CacheOutcome, line: HeaderValue) {
         headers.append(CACHE_STATUS, line);
         if self.shared.marks.x_cache {
