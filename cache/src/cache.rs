@@ -292,6 +292,12 @@ impl<V: Send + Sync + 'static> Cache<V> {
         })
     }
 
+    /// Whether anything is under a key, of use or not. It is no use of it either.
+    #[cfg(feature = "http")]
+    pub(crate) fn has(&self, key: &[u8]) -> bool {
+        self.with_full(key, |full| self.inner.l1.has(full))
+    }
+
     /// Puts what was found under another key too. It goes with all that it went with, and is as old.
     #[cfg(feature = "http")]
     pub(crate) fn copy_to(&self, key: &[u8], found: &Hit<V>)

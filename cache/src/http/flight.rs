@@ -15,10 +15,10 @@ use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName};
 use http::{StatusCode, Version};
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::combinators::UnsyncBoxBody;
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
+use super::memory::Memory;
 use super::place::Place;
 use super::variants::{Normalize, Selecting, write_lines, write_value};
 
@@ -33,6 +33,24 @@ pub(super) fn flights() -> Flights<Arc<[u8]>, Landed> {
         // What is joined is as fresh as it says itself, however long its body takes.
         .landed_for(Duration::MAX)
         .build()
+}
+
+/// By what others who ask for the same know a request, and how that is remembered where they wait for nobody.
+#[derive(Clone, Debug)]
+pub(super) struct FlightKey {
+    pub(super) key: Arc<[u8]>,
+    pub(super) hash: u64,
+}
+
+impl FlightKey {
+    pub(super) fn new(key: &[u8], private: &Memory) -> Self {
+        Self::hashed(key, private.hash(key))
+    }
+
+    pub(super) fn hashed(key: &[u8], hash: u64) -> Self {
+        let key = key.into();
+        Self { key, hash }
+    }
 }
 
 /// What a leader leaves to those who joined it.
@@ -86,7 +104,7 @@ pub(super) fn write_key(
     ignore_cookie: bool,
 ) {
     let mut builder = KeyBuilder::new(key);
-    let found: [_; FIELDS.len()] = find(request, |name| place(name.as_str()));
+    let found: [_; FIELDS.len()] = find(request, place);
     for (at, (name, field)) in FIELDS.iter().zip(found).enumerate() {
         let counts = match at {
             AUTHORIZATION => true,
@@ -127,15 +145,15 @@ const AUTHORIZATION: usize = 0;
 const COOKIE: usize = 1;
 
 /// Where a field stands among those.
-fn place(name: &str) -> Option<usize> {
-    Some(match name {
-        "authorization" => AUTHORIZATION,
-        "cookie" => COOKIE,
-        "accept" => 2,
-        "accept-charset" => 3,
-        "accept-encoding" => 4,
-        "accept-language" => 5,
-        "origin" => 6,
+fn place(name: &HeaderName) -> Option<usize> {
+    Some(match *name {
+        header::AUTHORIZATION => AUTHORIZATION,
+        header::COOKIE => COOKIE,
+        header::ACCEPT => 2,
+        header::ACCEPT_CHARSET => 3,
+        header::ACCEPT_ENCODING => 4,
+        header::ACCEPT_LANGUAGE => 5,
+        header::ORIGIN => 6,
         _ => return None,
     })
 }
@@ -150,14 +168,14 @@ pub(super) fn laggards(total: Duration) -> Laggards {
 }
 
 /// A body on a tape: of one type, so that a layer has one table of flights whatever it is put before.
-pub(super) type Live = UnsyncBoxBody<Bytes, BodyError>;
+pub(super) type Live = dyn Body<Data = Bytes, Error = BodyError> + Send;
 
-pub(super) fn live<B>(body: B) -> Live
+pub(super) fn live<B>(body: B) -> Pin<Box<Live>>
 where
     B: Body + Send + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    UnsyncBoxBody::new(Unified { body })
+    Box::pin(Unified { body })
 }
 
 pin_project! {
@@ -212,9 +230,9 @@ mod tests {
     #[test]
     fn every_field_has_its_place() {
         for (at, name) in FIELDS.iter().enumerate() {
-            assert_eq!(place(name.as_str()), Some(at), "{name}");
+            assert_eq!(place(name), Some(at), "{name}");
         }
-        assert_eq!(place("host"), None);
+        assert_eq!(place(&header::HOST), None);
     }
 
     #[test]

@@ -109,7 +109,7 @@ where
         let Some(flight) = own.errand.flight.clone() else {
             return Self::forward(own);
         };
-        match own.errand.shared.flights.join(flight) {
+        match own.errand.shared.flights.join(flight.key) {
             Role::Follower(wait) => Self::Follow {
                 wait,
                 own: Some(own),

@@ -2,7 +2,7 @@
 //!
 //! Most requests have none of these. Looking for each by its name costs a hash each.
 
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request;
 
 /// A request, and which of its fields are worth a look.
@@ -74,15 +74,15 @@ impl<'a> Glance<'a> {
 }
 
 fn kind(name: &HeaderName) -> u8 {
-    match name.as_str() {
-        "cache-control" | "pragma" => CONTROL,
-        "if-none-match" | "if-modified-since" => CONDITION,
-        "range" => RANGE,
-        "if-range" => IF_RANGE,
-        "authorization" => AUTHORIZATION,
-        "cookie" => COOKIE,
-        "if-match" | "if-unmodified-since" | "upgrade" => BEYOND,
-        "host" => HOST,
+    match *name {
+        header::CACHE_CONTROL | header::PRAGMA => CONTROL,
+        header::IF_NONE_MATCH | header::IF_MODIFIED_SINCE => CONDITION,
+        header::RANGE => RANGE,
+        header::IF_RANGE => IF_RANGE,
+        header::AUTHORIZATION => AUTHORIZATION,
+        header::COOKIE => COOKIE,
+        header::IF_MATCH | header::IF_UNMODIFIED_SINCE | header::UPGRADE => BEYOND,
+        header::HOST => HOST,
         _ => 0,
     }
 }

@@ -6,7 +6,7 @@ use http::{Request, request};
 use sfv::{BareItem, List, ListEntry, Parser};
 
 /// `Cache-Groups` (RFC 9875, 2).
-const CACHE_GROUPS: HeaderName = HeaderName::from_static("cache-groups");
+pub(super) const CACHE_GROUPS: HeaderName = HeaderName::from_static("cache-groups");
 /// `Cache-Group-Invalidation` (RFC 9875, 3).
 const CACHE_GROUP_INVALIDATION: HeaderName = HeaderName::from_static("cache-group-invalidation");
 
@@ -16,20 +16,17 @@ const MAX_GROUPS: usize = 128;
 const MAX_NAME: usize = 128;
 
 /// The tags that stand for the groups of a response: groups of one origin are none of another's.
-pub(super) fn groups(headers: &HeaderMap, origin: impl FnOnce() -> Vec<u8>) -> Vec<String> {
+pub(super) fn groups(headers: &HeaderMap, origin: &[u8]) -> Vec<String> {
     named(headers, &CACHE_GROUPS, origin)
 }
 
 /// The tags of the groups that a response to an unsafe request invalidates.
-pub(super) fn invalidated_groups(
-    headers: &HeaderMap,
-    origin: impl FnOnce() -> Vec<u8>,
-) -> Vec<String> {
+pub(super) fn invalidated_groups(headers: &HeaderMap, origin: &[u8]) -> Vec<String> {
     named(headers, &CACHE_GROUP_INVALIDATION, origin)
 }
 
 /// A list of strings; what is anything else is as if it were not there.
-fn named(headers: &HeaderMap, field: &HeaderName, origin: impl FnOnce() -> Vec<u8>) -> Vec<String> {
+fn named(headers: &HeaderMap, field: &HeaderName, origin: &[u8]) -> Vec<String> {
     let lines: Vec<_> = headers
         .get_all(field)
         .iter()
@@ -43,10 +40,9 @@ fn named(headers: &HeaderMap, field: &HeaderName, origin: impl FnOnce() -> Vec<u
     };
     let names: Option<Vec<_>> = list.iter().map(name).collect();
     let names = names.unwrap_or_default().into_iter().take(MAX_GROUPS);
-    let origin = origin();
     names
         .filter(|name| name.len() <= MAX_NAME)
-        .map(|name| tag(&origin, name))
+        .map(|name| tag(origin, name))
         .collect()
 }
 
@@ -285,7 +281,7 @@ mod tests {
 
     fn groups_of(lines: &[&'static str], origin: &[u8]) -> Vec<String> {
         let line = |line: &&'static str| (CACHE_GROUPS, HeaderValue::from_static(line));
-        groups(&lines.iter().map(line).collect(), || origin.to_vec())
+        groups(&lines.iter().map(line).collect(), origin)
     }
 
     /// RFC 9875, 2.
@@ -301,7 +297,7 @@ mod tests {
         let line = HeaderValue::try_from(most.join(", ")).unwrap();
         let all = HeaderMap::from_iter([(CACHE_GROUPS, line)]);
         assert_eq!(
-            groups(&all, || b"o".to_vec()).len(),
+            groups(&all, b"o").len(),
             128,
             "what everybody has to support"
         );

@@ -30,6 +30,7 @@ mod refresh;
 mod reuse;
 mod service;
 mod settings;
+mod sight;
 mod status;
 mod storability;
 mod store;

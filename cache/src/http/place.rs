@@ -98,21 +98,21 @@ impl Place {
     }
 
     fn file(&self, shared: &Shared, mut stored: Stored) -> Arc<Stored> {
-        let (made, cache) = (&self.made, &shared.cache);
+        let (made, cache, now) = (&self.made, &shared.cache, Instant::now());
         let fresh = made.policy.left(made.policy.initial_age);
         let keep = shared.keep.max(made.policy.stale_use());
         let ttl = fresh
             .saturating_add(keep)
-            .saturating_sub(made.received.elapsed());
+            .saturating_sub(now.saturating_duration_since(made.received));
         stored.variant.clone_from(&self.variant);
         stored.said.clone_from(&self.said);
         let stored = Arc::new(stored);
         let response = CachedResponse(Kind::Response(Arc::clone(&stored)));
         let apart = self.variant.as_ref();
-        let apart = apart.filter(|own| self.is_apart(cache, own, shared.max_variants));
+        let apart = apart.filter(|own| self.is_apart(shared, own, now));
         let key = apart.map_or(&self.primary, |(_, key)| key);
         let mut set = cache.set_shared(key, response).at(self.stamp).ttl(ttl);
-        set = set.tags(stored.tags.iter());
+        set = set.now(now).tags(stored.tags.iter());
         for key in stored.depends_on.iter() {
             set = set.depends_on(key);
         }
@@ -145,14 +145,13 @@ impl Place {
     /// there is a second.
     ///
     /// Who does the same at the same time may win: then once more, and if that fails too, the variant is not found, which is a miss.
-    fn is_apart(
-        &self,
-        cache: &Cache<CachedResponse>,
-        (selecting, key): &Variant,
-        max_variants: usize,
-    ) -> bool {
+    fn is_apart(&self, shared: &Shared, (selecting, key): &Variant, mut now: Instant) -> bool {
+        let (cache, max_variants) = (&shared.cache, shared.max_variants);
+        if !cache.has(&self.primary) {
+            return false;
+        }
         for _ in 0..3 {
-            let Some(there) = cache.peek(&self.primary, Instant::now()) else {
+            let Some(there) = cache.peek(&self.primary, now) else {
                 return false;
             };
             let known = match &there.0 {
@@ -174,6 +173,7 @@ impl Place {
             for key in gone {
                 remove(cache, &key);
             }
+            now = Instant::now();
         }
         true
     }

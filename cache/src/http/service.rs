@@ -17,7 +17,7 @@ use tower_service::Service;
 use super::answer::{answer, has_parts, only_if_cached};
 use super::body::CacheBody;
 use super::errand::{Errand, parts_key};
-use super::flight::write_key;
+use super::flight::{FlightKey, write_key};
 use super::future::{Forward, Own, ResponseFuture};
 use super::glance::Glance;
 use super::purge::purge;
@@ -108,7 +108,7 @@ impl<S, M> HttpCache<S, M> {
         if own.errand.wish.is_only_if_cached() {
             return use_stale(stale);
         }
-        let role = flight.map(|flight| self.shared.flights.join(flight));
+        let role = flight.map(|flight| self.shared.flights.join(flight.key));
         let Some(Role::Leader(leader)) = role else {
             return use_stale(stale);
         };
@@ -135,7 +135,7 @@ pub(super) struct Plan {
     pub(super) stale: Option<Arc<Stored>>,
     pub(super) variants: Option<Arc<Variants>>,
     /// By what others who ask for the same know it; `None` if it goes alone.
-    pub(super) flight: Option<Arc<[u8]>>,
+    pub(super) flight: Option<FlightKey>,
     pub(super) now: Instant,
     /// What had been stored before it was looked for.
     pub(super) filed: u64,
@@ -179,7 +179,7 @@ impl Errand {
         };
         let mut key = self.primary.to_vec();
         write_flight(&mut key, &self.shared, &self.parts.headers, sets);
-        self.flight = Some(key.into());
+        self.flight = Some(FlightKey::new(&key, &self.shared.private));
     }
 }
 
@@ -288,8 +288,9 @@ impl Miss {
             let sets = sets(self.stale.as_deref(), self.variants.as_deref());
             write_flight(key, shared, request.headers(), sets);
             // Who asks for the like of what could not be shared waits for nobody.
-            if way == Way::Refresh || !shared.private.knows(key, now) {
-                (plan.way, plan.flight) = (way, Some(key.as_slice().into()));
+            let hash = shared.private.hash(key);
+            if way == Way::Refresh || !shared.private.knows(hash, now) {
+                (plan.way, plan.flight) = (way, Some(FlightKey::hashed(key, hash)));
             }
         }
         Plan {
@@ -329,12 +330,14 @@ fn look<B>(
         Found::OtherVariant(known) => return Err(Miss::of(Forwarded::VaryMiss, Some(known))),
         Found::Response(stored, variants) => (stored, variants),
     };
-    let age = stored.age(now);
-    let reuse = wish.reuse(&stored.policy, age);
+    // Looked at once where it is held.
+    let response: &Stored = &stored;
+    let age = response.age(now);
+    let reuse = wish.reuse(&response.policy, age);
     let why = match reuse {
         Reuse::Fresh | Reuse::Stale => {
             tell(&shared.cache, primary, Heard::Hit);
-            return Ok(hit(shared, request, &stored, age, reuse));
+            return Ok(hit(shared, request, response, age, reuse));
         }
         Reuse::Validate(Why::Request) => Forwarded::Request,
         Reuse::Validate(Why::Response) | Reuse::WhileRevalidating => Forwarded::Stale,

@@ -21,7 +21,7 @@ use super::status::Lines;
 use super::storability::Rules;
 use super::store::search_rule;
 use super::stored::{CachedResponse, Marks};
-use super::variants::Normalize;
+use super::variants::{Normalize, Usual};
 use crate::Cache;
 
 pub(super) type PartitionFn = dyn Fn(&request::Parts) -> Cow<'_, [u8]> + Send + Sync;
@@ -51,6 +51,7 @@ pub(super) struct Shared {
     pub(super) stall: Duration,
     pub(super) marks: Marks,
     pub(super) lines: Lines,
+    pub(super) usual: Usual,
     /// How often something was put into the store.
     pub(super) filed: Filed,
     pub(super) tell_key: bool,
@@ -119,6 +120,7 @@ impl Shared {
                 dates: Dates::default(),
             },
             lines: Lines::of("buttress"),
+            usual: Usual::default(),
             filed: Filed::default(),
             tell_key: false,
             extension: false,

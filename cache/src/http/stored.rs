@@ -283,13 +283,13 @@ pub(super) fn marked(given: &HeaderMap, date: SystemTime, marks: &Marks) -> (Hea
     let is_own = |name: &HeaderName| {
         *name == AGE || *name == CACHE_STATUS || (*name == X_CACHE && marks.x_cache)
     };
+    let mut has_date = false;
     for (name, value) in given.iter().filter(|(name, _)| !is_own(name)) {
+        has_date |= *name == DATE;
         headers.append(name, value.clone());
     }
     // A cache with a clock says when it got what does not say when it was made (RFC 9110, 6.6.1).
-    if !headers.contains_key(DATE)
-        && let Some(date) = marks.dates.value(date)
-    {
+    if !has_date && let Some(date) = marks.dates.value(date) {
         headers.insert(DATE, date);
     }
     if marks.copies {

@@ -38,6 +38,10 @@ impl<V: Send + Sync + 'static> L1<V> for Level<V> {
         within(|| self.entries.get(full)).and_then(Kept::into_inner)
     }
 
+    fn has(&self, full: &[u8]) -> bool {
+        within(|| self.entries.contains_key(full))
+    }
+
     fn insert(&self, full: Arc<[u8]>, entry: Arc<Entry<V>>) {
         within(|| self.entries.insert(full, Kept::new(entry)));
     }

@@ -25,8 +25,11 @@ struct State {
 
 impl Wakers {
     /// Wakes `waker` when there is something new for the reader `id`.
-    pub(super) fn sleep(&self, id: u64, waker: &Waker) {
+    ///
+    /// `is_to_poll` says that it polls the body now: what the body says from here on is news.
+    pub(super) fn sleep(&self, id: u64, waker: &Waker, is_to_poll: bool) {
         let mut state = self.lock();
+        state.notified &= !is_to_poll;
         let replaced = match state.find(id) {
             Some(asleep) if asleep.will_wake(waker) => None,
             Some(asleep) => Some(std::mem::replace(asleep, waker.clone())),
@@ -48,19 +51,25 @@ impl Wakers {
         drop(gone);
     }
 
-    /// The body is about to be polled: what it says from here on is news.
-    pub(super) fn expect(&self) {
-        self.lock().notified = false;
-    }
-
-    /// Whether the body has woken us since [`expect`](Self::expect).
+    /// Whether the body has woken us since a reader began to poll it.
     pub(super) fn was_notified(&self) -> bool {
         self.lock().notified
     }
 
     /// Wakes every reader.
     pub(super) fn wake_all(&self) {
+        self.wake(self.lock());
+    }
+
+    /// The reader `awake` is awake, or gone. Wakes every other one.
+    pub(super) fn wake_others(&self, awake: u64) {
         let mut state = self.lock();
+        let gone = state.remove(awake);
+        self.wake(state);
+        drop(gone);
+    }
+
+    fn wake(&self, mut state: MutexGuard<'_, State>) {
         let (first, others) = (state.first.take(), std::mem::take(&mut state.others));
         drop(state);
         let first = first.map(|(_, waker)| waker);

@@ -13,6 +13,7 @@ use crate::http::answer::{answer, unmatched};
 use crate::http::body::CacheBody;
 use crate::http::flight::Landed;
 use crate::http::glance::Glance;
+use crate::http::sight::Sight;
 use crate::http::status::{CacheOutcome, Told};
 use crate::http::storability::{Arrival, Asked, storable};
 use crate::http::store::{Found, Heard, remove, tell};
@@ -84,17 +85,18 @@ impl Errand {
             ttl: self.shared.ttl_of(&self.parts, &merged),
         };
         // Whoever asks, the stored response is nobody's own; but what a 304 says to one who is known may be.
-        let by_anybody = storable(&Asked::by_anybody(), &merged, &self.shared.rules, || {
-            arrival
-        });
+        let rules = &self.shared.rules;
+        let sight = Sight::of(&merged.headers, &rules.targets);
+        let anybody = Asked::by_anybody();
+        let by_anybody = storable(&anybody, &merged, sight, rules, || arrival);
         let asked = Asked {
             method: Method::GET,
             ..self.asked.clone()
         };
-        let verdict = storable(&asked, &merged, &self.shared.rules, || arrival);
+        let verdict = storable(&asked, &merged, sight, rules, || arrival);
         let is_storable = verdict.is_some() && !is_joined(head);
         let verdict = verdict.unwrap_or_default();
-        if let Cow::Owned(stored) = stored_fields(&merged.headers, &verdict) {
+        if let Cow::Owned(stored) = stored_fields(&merged.headers, sight, &verdict) {
             merged.headers = stored;
         }
         let made = Made {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use buttress_dedup::http::Flight;
-use buttress_wire::fields::{announced_length, end_to_end, is_event_stream, is_hop_by_hop};
+use buttress_wire::fields::{announced_length, end_to_end, is_event_stream};
 use buttress_wire::tape::{Tape, TapeReader};
 use buttress_wire::{Outcome, Recorded, Recorder, Recording};
 use bytes::Bytes;
@@ -22,6 +22,7 @@ use crate::http::flight::{Head, Landed, Leader, Live, laggards, live};
 use crate::http::invalidation::groups;
 use crate::http::place::Place;
 use crate::http::query::SearchRule;
+use crate::http::sight::Sight;
 use crate::http::status::Forwarded;
 use crate::http::storability::{Arrival, Verdict, is_explicit, storable};
 use crate::http::store::set_search_rule;
@@ -63,7 +64,7 @@ impl Errand {
         let body = match leader {
             Some(leader) if is_fresh => {
                 if let Some(flight) = &self.flight {
-                    self.shared.private.forget(flight);
+                    self.shared.private.forget(flight.hash);
                 }
                 CacheBody::shared(self.share(kept, body, leader, recording))
             }
@@ -87,7 +88,7 @@ impl Errand {
 
     /// What is stored of a response, and shared, beside its body.
     fn head(&self, head: &response::Parts, judged: Judged) -> Head {
-        let fields = stored_fields(&head.headers, &judged.verdict);
+        let fields = stored_fields(&head.headers, judged.sight, &judged.verdict);
         let (headers, is_only_teller) = marked(&fields, judged.date, &self.shared.marks);
         let place = self.place(head, &headers, judged);
         Head {
@@ -130,7 +131,7 @@ impl Errand {
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         let (window, stall) = (self.shared.window, self.shared.stall);
-        let (tape, reader) = Tape::new(live(body), window, laggards(stall));
+        let (tape, reader) = Tape::boxed(live(body), window, laggards(stall));
         if let Some(recording) = recording {
             tape.record(recording, self.on_end(Arc::clone(&head)));
         }
@@ -185,12 +186,15 @@ impl Errand {
                 ttl: self.shared.ttl_of(&self.parts, head),
             }
         };
-        let verdict = storable(&self.asked, head, &self.shared.rules, arrival)?;
+        let rules = &self.shared.rules;
+        let sight = Sight::of(&head.headers, &rules.targets);
+        let verdict = storable(&self.asked, head, sight, rules, arrival)?;
         // What must not be stored nearly always says so; only of the rest is more asked.
         let may_be = !is_event_stream(&head.headers) && self.shared.may_store(&self.parts, head);
         let (received, date) = received;
         may_be.then_some(Judged {
             verdict,
+            sight,
             received,
             date,
         })
@@ -206,7 +210,9 @@ impl Errand {
         let mut tags = named.cloned().unwrap_or_default().0;
         tags.extend(self.shared.header_tags(&head.headers));
         tags.extend(self.shared.tags_of(&self.parts, head));
-        tags.extend(groups(headers, || self.shared.origin(&self.parts)));
+        if judged.sight.has_groups() {
+            tags.extend(groups(headers, &self.shared.origin(&self.parts)));
+        }
         let made = Made {
             policy: judged.verdict.policy,
             tags: tags.into(),
@@ -234,13 +240,18 @@ impl Errand {
 /// A response that may be stored: how, and when it came.
 pub(super) struct Judged {
     pub(super) verdict: Verdict,
+    pub(super) sight: Sight,
     pub(super) received: Instant,
     pub(super) date: SystemTime,
 }
 
 /// The fields of a response that are stored of it: mostly all.
-pub(super) fn stored_fields<'a>(headers: &'a HeaderMap, verdict: &Verdict) -> Cow<'a, HeaderMap> {
-    if verdict.omitted.is_empty() && !headers.keys().any(is_hop_by_hop) {
+pub(super) fn stored_fields<'a>(
+    headers: &'a HeaderMap,
+    sight: Sight,
+    verdict: &Verdict,
+) -> Cow<'a, HeaderMap> {
+    if verdict.omitted.is_empty() && !sight.has_hop_by_hop() {
         return Cow::Borrowed(headers);
     }
     let mut stored = end_to_end(headers);

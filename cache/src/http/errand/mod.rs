@@ -20,7 +20,7 @@ pub(super) use self::below::Look;
 pub(super) use self::parts::parts_key;
 use super::body::CacheBody;
 use super::conditional::is_conditional;
-use super::flight::{Landed, Leader};
+use super::flight::{FlightKey, Landed, Leader};
 use super::glance::Glance;
 use super::invalidation::Target;
 use super::pieces::part_of;
@@ -32,7 +32,7 @@ use super::storability::{Asked, has_validator};
 use super::store::{Found, Heard, find, peek, tell};
 use super::stored::Stored;
 use super::validation::ask;
-use super::variants::{Selecting, Variant, Variants, selecting, write_variant};
+use super::variants::{Selecting, Variant, Variants, write_variant};
 use crate::Stamp;
 
 /// A request that is forwarded.
@@ -50,7 +50,7 @@ pub(super) struct Errand {
     /// Those who wait for the same.
     pub(super) leader: Option<Leader>,
     /// By what it is known to others who ask for the same, if it is.
-    pub(super) flight: Option<Arc<[u8]>>,
+    pub(super) flight: Option<FlightKey>,
     /// What had been stored when it was looked for.
     pub(super) filed: u64,
     /// It looked for itself in other flights before.
@@ -77,6 +77,7 @@ struct Candidate {
 }
 
 impl Errand {
+    #[inline(always)]
     pub(super) fn new(shared: &Arc<Shared>, request: &Glance<'_>, plan: Plan) -> Self {
         let (parts, wish) = (request.parts, Wish::at(request));
         let stamp = shared.cache.stamp();
@@ -154,7 +155,7 @@ impl Errand {
     /// Requests like this one wait for nobody, for a while.
     fn remember_private(&self) {
         if let Some(flight) = &self.flight {
-            self.shared.private.remember(flight);
+            self.shared.private.remember(flight.hash);
         }
     }
 
@@ -174,7 +175,7 @@ impl Errand {
     }
 
     fn variant(&self, headers: &HeaderMap) -> Option<Variant> {
-        let selecting = selecting(headers)?;
+        let selecting = self.shared.usual.selecting(headers)?;
         let key = self.variant_key(&self.primary, &selecting);
         Some((selecting, key))
     }

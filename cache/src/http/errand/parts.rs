@@ -37,7 +37,7 @@ impl Errand {
             return self.pass(head, body);
         };
         self.listen_to_search(&whole);
-        let headers = stored_fields(&whole.headers, &judged.verdict).into_owned();
+        let headers = stored_fields(&whole.headers, judged.sight, &judged.verdict).into_owned();
         let place = self.place(&whole, &headers, judged);
         let parts = self.parts_place(&place);
         // Who has a part already is told nothing else of the whole again (RFC 9110, 15.3.7).

@@ -30,7 +30,7 @@ impl Errand {
         for parts in target.named(&head.headers) {
             self.remove(&parts);
         }
-        let groups = invalidated_groups(&head.headers, || self.shared.origin(&self.parts));
+        let groups = invalidated_groups(&head.headers, &self.shared.origin(&self.parts));
         if !groups.is_empty() {
             invalidate(cache, &groups, Depth::Remove);
         }
