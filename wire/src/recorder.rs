@@ -27,7 +27,7 @@ pub enum Outcome {
 #[derive(Debug)]
 pub struct Recording {
     head: Recorded,
-    body: BytesMut,
+    body: Kept,
     trailers: Option<HeaderMap>,
     limit: usize,
     seen: u64,
@@ -46,7 +46,7 @@ impl Recording {
     pub fn of(head: Recorded, limit: usize) -> Self {
         Self {
             head,
-            body: BytesMut::new(),
+            body: Kept::default(),
             trailers: None,
             limit,
             seen: 0,
@@ -59,9 +59,6 @@ impl Recording {
     #[must_use]
     pub fn announced(mut self, bytes: Option<u64>) -> Self {
         self.announced = bytes;
-        if let Some(bytes) = bytes.filter(|bytes| *bytes <= self.limit as u64) {
-            self.body.reserve(bytes as usize);
-        }
         self
     }
 
@@ -70,10 +67,11 @@ impl Recording {
         if let Some(data) = frame.data_ref() {
             self.seen += data.len() as u64;
             if self.overflowed() {
-                self.body = BytesMut::new();
+                self.body = Kept::default();
                 return false;
             }
-            self.body.extend_from_slice(data);
+            let announced = self.announced.filter(|bytes| *bytes <= self.limit as u64);
+            self.body.add(data, announced.unwrap_or_default() as usize);
         }
         if let Some(trailers) = frame.trailers_ref() {
             self.trailers
@@ -95,7 +93,7 @@ impl Recording {
         {
             return Outcome::Aborted;
         }
-        let mut recorded = self.head.with_body(fitted(self.body));
+        let mut recorded = self.head.with_body(self.body.end());
         if self.trailers.is_some() || recorded.trailers().is_some() {
             recorded = recorded.with_trailers(self.trailers);
         }
@@ -125,12 +123,44 @@ impl Recording {
     }
 }
 
-/// A body whose length was not known has taken room for up to twice as much: what is kept takes what it weighs.
-fn fitted(body: BytesMut) -> Bytes {
-    if body.capacity() > body.len() + body.len() / 4 {
-        Bytes::copy_from_slice(&body)
-    } else {
-        body.freeze()
+/// What is kept of a body: in memory of its own in the end, since a frame may be a part of all that was read from a connection.
+#[derive(Debug)]
+enum Kept {
+    /// The only frame so far, or none: copied once it is known that there is no more.
+    One(Bytes),
+    Joined(BytesMut),
+}
+
+impl Default for Kept {
+    fn default() -> Self {
+        Self::One(Bytes::new())
+    }
+}
+
+impl Kept {
+    /// Adds a frame, with room for a body of so many bytes.
+    fn add(&mut self, data: &Bytes, room: usize) {
+        match self {
+            Self::One(first) if first.is_empty() => *first = data.clone(),
+            Self::One(first) => {
+                let mut joined = BytesMut::with_capacity(room.max(first.len() + data.len()));
+                joined.extend_from_slice(first);
+                joined.extend_from_slice(data);
+                *self = Self::Joined(joined);
+            }
+            Self::Joined(joined) => joined.extend_from_slice(data),
+        }
+    }
+
+    /// A body whose length was not known has taken room for up to twice as much: what is kept takes what it weighs.
+    fn end(self) -> Bytes {
+        match self {
+            Self::One(only) => Bytes::copy_from_slice(&only),
+            Self::Joined(joined) if joined.capacity() > joined.len() + joined.len() / 4 => {
+                Bytes::copy_from_slice(&joined)
+            }
+            Self::Joined(joined) => joined.freeze(),
+        }
     }
 }
 

@@ -31,6 +31,8 @@ pub struct TapeReader<B: ?Sized> {
     read: u64,
     /// The round in which this reader was held up, if it was; see [`Held`](super::shared::Held).
     held: Option<u64>,
+    /// It may be among those who are to be woken.
+    asleep: bool,
     /// The end or an error has been given out, and the place in the window given back.
     done: bool,
 }
@@ -54,6 +56,7 @@ impl<B: ?Sized> TapeReader<B> {
             position,
             read,
             held: None,
+            asleep: false,
             done: false,
         }
     }
@@ -125,14 +128,13 @@ where
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     fn next(&mut self, cx: &Context<'_>) -> Step<B> {
-        let shared = Arc::clone(&self.shared);
-        let mut state = shared.lock();
+        let mut state = self.shared.lock();
         match state.window.read(&mut self.position) {
             Next::Frame(item) => {
-                let freed = self.go_on(&mut state);
+                let freed = go_on(&mut self.held, &mut state);
                 drop(state);
                 if freed {
-                    shared.unblocked();
+                    self.shared.unblocked();
                 }
                 return Step::Frame(self.give(item));
             }
@@ -146,15 +148,12 @@ where
             call(closed);
             return Step::Again;
         }
-        self.take(&mut state, cx)
-    }
-
-    /// The body, if nobody has it. Otherwise the reader sleeps, or has come to the end.
-    fn take(&mut self, state: &mut State<B>, cx: &Context<'_>) -> Step<B> {
+        // The body, if nobody has it. Otherwise the reader sleeps, or has come to the end.
         if let Source::Ended(result) = &state.source {
             return Step::End(result.clone());
         }
-        let room = self.look_for_room(state);
+        let room = look_for_room(&mut self.held, &mut state);
+        self.asleep = true;
         // Before the body is polled, so that a wake in the middle of the poll is not lost.
         let is_idle = matches!(state.source, Source::Idle(_));
         self.shared.wakers.sleep(self.id, cx.waker(), is_idle);
@@ -165,15 +164,6 @@ where
             driver.stall.ended(at);
         }
         Step::Drive(driver, room)
-    }
-
-    /// A reader that finds none is held up, whoever has the body.
-    fn look_for_room(&mut self, state: &mut State<B>) -> Room {
-        if state.window.has_room() {
-            return Room::Some;
-        }
-        self.held = state.held.enter(self.held);
-        Room::None
     }
 
     fn give(&mut self, item: Item) -> Frame<Bytes> {
@@ -295,13 +285,20 @@ where
     }
 }
 
-impl<B: ?Sized> TapeReader<B> {
-    /// This reader has read on, or goes away. Tells whether those who are held up have room now, or whether nobody is any more.
-    fn go_on(&mut self, state: &mut State<B>) -> bool {
-        let was_held = state.held.is_some();
-        state.held.leave(self.held.take());
-        state.unblock(was_held)
+/// A reader that finds none is held up, whoever has the body.
+fn look_for_room<B: ?Sized>(held: &mut Option<u64>, state: &mut State<B>) -> Room {
+    if state.window.has_room() {
+        return Room::Some;
     }
+    *held = state.held.enter(*held);
+    Room::None
+}
+
+/// A reader has read on, or goes away. Tells whether those who are held up have room now, or whether nobody is any more.
+fn go_on<B: ?Sized>(held: &mut Option<u64>, state: &mut State<B>) -> bool {
+    let was_held = state.held.is_some();
+    state.held.leave(held.take());
+    state.unblock(was_held)
 }
 
 /// A body that panics is over; its readers are not left waiting.
@@ -341,10 +338,10 @@ impl<B: ?Sized> Drop for TapeReader<B> {
 impl<B: ?Sized> TapeReader<B> {
     /// Gives its place in the window back, once.
     fn depart(&mut self) {
-        let shared = Arc::clone(&self.shared);
+        let shared = &self.shared;
         let mut state = shared.lock();
         let left = state.window.leave(self.position);
-        let freed = self.go_on(&mut state);
+        let freed = go_on(&mut self.held, &mut state);
         let last = (left == 0).then(|| {
             let gone = Source::Ended(Err(TapeError::LAGGED));
             (state.close(), std::mem::replace(&mut state.source, gone))
@@ -354,7 +351,9 @@ impl<B: ?Sized> TapeReader<B> {
             drop(source);
             call(closed);
         }
-        shared.wakers.forget(self.id);
+        if self.asleep {
+            shared.wakers.forget(self.id);
+        }
         if freed {
             shared.unblocked();
         }
