@@ -326,6 +326,37 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_head_that_is_there_is_shared_and_nothing_else_of_it_is_recorded() {
+        let fields = HeaderMap::from_iter([("a", "b")].map(|(name, value)| {
+            let name = http::HeaderName::from_static(name);
+            (name, HeaderValue::from_static(value))
+        }));
+        let of = |body: &'static str, trailers| {
+            let body = Bytes::from_static(body.as_bytes());
+            Recorded::new(StatusCode::CREATED, fields.clone(), body, trailers)
+        };
+        let record = |head: &Recorded, frames: &[&'static str]| {
+            let mut recording = Recording::of(head.clone(), LIMIT);
+            for frame in frames {
+                let frame = Bytes::from_static(frame.as_bytes());
+                assert!(recording.frame(&Frame::data(frame)));
+            }
+            match recording.end() {
+                Outcome::Complete(recorded) => recorded,
+                other => panic!("{other:?}"),
+            }
+        };
+        let head = of("old", None);
+        for (frames, body) in [(&[][..], ""), (&["new"], "new"), (&["", "n", "ew"], "new")] {
+            let recorded = record(&head, frames);
+            assert_eq!(recorded, of(body, None));
+            assert!(std::ptr::eq(recorded.headers(), head.headers()));
+        }
+        let trailers = of("old", Some(fields.clone()));
+        assert_eq!(record(&trailers, &["new"]), of("new", None));
+    }
+
     fn whole(body: &'static str, trailers: Option<HeaderMap>) -> Outcome {
         let body = Bytes::from_static(body.as_bytes());
         Outcome::Complete(Recorded::new(

@@ -77,19 +77,19 @@ pub const ROWS: &[Row] = &[
     }),
     Row::Call(Call {
         id: "cache/miss/ours-1k",
-        budget: Some(Budget::new(3000.0, 70)),
+        budget: Some(Budget::new(3000.0, 36)),
         zero: Zero::Over(|| bare_of_many(stored())),
         work: || miss(stored(), Memory::default()),
     }),
     Row::Call(Call {
         id: "cache/miss/ours-quick-1k",
-        budget: Some(Budget::new(3000.0, 64)),
+        budget: Some(Budget::new(3000.0, 30)),
         zero: Zero::Over(|| bare_of_many(stored())),
         work: || miss(stored(), Memory::QuickCache),
     }),
     Row::Call(Call {
         id: "cache/miss/ours-private",
-        budget: Some(Budget::new(3000.0, 16)),
+        budget: Some(Budget::new(3000.0, 8)),
         zero: Zero::Over(|| bare_of_many(private())),
         work: || miss(private(), Memory::default()),
     }),

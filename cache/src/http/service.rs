@@ -14,7 +14,7 @@ use http_body::Body;
 use tokio::time::Instant;
 use tower_service::Service;
 
-use super::answer::{answer, has_parts, only_if_cached};
+use super::answer::{answer, answer_here, has_parts, only_if_cached};
 use super::body::CacheBody;
 use super::errand::{Errand, parts_key};
 use super::flight::{FlightKey, write_key};
@@ -201,7 +201,7 @@ fn sets<'a>(stored: Option<&'a Stored>, variants: Option<&'a Variants>) -> Optio
 }
 
 /// The answer from the store; else how the request is forwarded.
-#[inline]
+#[inline(always)]
 fn decide<B>(
     shared: &Shared,
     request: &Glance<'_>,
@@ -315,7 +315,7 @@ impl Miss {
 }
 
 /// The answer from the store, if what it has will do.
-#[inline]
+#[inline(always)]
 fn look<B>(
     shared: &Shared,
     request: &Glance<'_>,
@@ -381,7 +381,7 @@ fn is_shareable(request: &Glance<'_>, wish: &Wish, is_known: bool) -> bool {
     request.parts.method == Method::GET && wish.is_plain() && (is_whole || is_known)
 }
 
-#[inline]
+#[inline(always)]
 fn hit<B>(
     shared: &Shared,
     request: &Glance<'_>,
@@ -393,7 +393,7 @@ fn hit<B>(
         detail: (reuse == Reuse::Stale).then_some("max-stale"),
         ..Told::default()
     };
-    answer(shared, request, stored, age, CacheOutcome::Hit, told)
+    answer_here(shared, request, stored, age, CacheOutcome::Hit, told)
 }
 
 /// What a request gets that does not wait for the refresh.

@@ -77,7 +77,6 @@ struct Candidate {
 }
 
 impl Errand {
-    #[inline(always)]
     pub(super) fn new(shared: &Arc<Shared>, request: &Glance<'_>, plan: Plan) -> Self {
         let (parts, wish) = (request.parts, Wish::at(request));
         let stamp = shared.cache.stamp();

@@ -1,5 +1,6 @@
 //! Requests for the same at the same time.
 
+use futures_util::FutureExt;
 use futures_util::future::join_all;
 use tokio::sync::Semaphore;
 
@@ -61,6 +62,32 @@ async fn settle() {
 }
 
 const COLLAPSED: CacheOutcome = CacheOutcome::Collapsed(Forwarded::UriMiss);
+
+type Work = Box<dyn FnOnce() + Send>;
+
+/// A hook of the one runs the other, from its beginning to its end, after the one has looked and before it leads.
+#[tokio::test]
+async fn what_was_stored_between_a_look_and_a_lead_is_found() {
+    let between = Arc::new(Mutex::new(None::<Work>));
+    let mut gated = Gated::new(|_| text("once", &[("cache-control", "max-age=60")]));
+    let hook = Arc::clone(&between);
+    gated.layer = gated.layer.normalize(move |_, _| {
+        let work = hook.lock().unwrap().take();
+        work.into_iter().for_each(|work| work());
+        None
+    });
+    gated.gate.add_permits(2);
+    let gated = Arc::new(gated);
+    let other = Arc::clone(&gated);
+    *between.lock().unwrap() = Some(Box::new(move || {
+        let call = other.call(get("/a", &[]));
+        let whole = async { read(call.await).await }.now_or_never();
+        assert_eq!(whole.expect("nothing waits").1, "once");
+    }));
+    let (outcome, body) = read(gated.call(get("/a", &[])).await).await;
+    assert_eq!((outcome, &body[..]), (COLLAPSED, &b"once"[..]));
+    assert_eq!(gated.calls(), 1);
+}
 
 #[tokio::test]
 async fn a_thousand_misses_are_one_request() {
