@@ -357,6 +357,23 @@ mod tests {
         assert_eq!(record(&trailers, &["new"]), of("new", None));
     }
 
+    /// A frame may be a part of all that was read from a connection.
+    #[test]
+    fn what_is_recorded_has_memory_of_its_own() {
+        let read = Bytes::from(b"all that was read".to_vec());
+        for frames in [&[(0, 3)][..], &[(0, 1), (1, 4)]] {
+            let mut recording = Recording::new(StatusCode::OK, HeaderMap::new(), LIMIT);
+            for (from, to) in frames {
+                assert!(recording.frame(&Frame::data(read.slice(from..to))));
+            }
+            let Outcome::Complete(recorded) = recording.end() else {
+                panic!("it is whole")
+            };
+            assert!(!read.as_ptr_range().contains(&recorded.body().as_ptr()));
+        }
+        assert!(read.is_unique(), "nothing else keeps it");
+    }
+
     fn whole(body: &'static str, trailers: Option<HeaderMap>) -> Outcome {
         let body = Bytes::from_static(body.as_bytes());
         Outcome::Complete(Recorded::new(
