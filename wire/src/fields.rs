@@ -25,19 +25,20 @@ pub fn list_contains(headers: &HeaderMap, name: HeaderName, token: &str) -> bool
 /// Fields that a message's own `Connection` names are such as well; [`end_to_end`] knows both.
 #[must_use]
 pub fn is_hop_by_hop(name: &HeaderName) -> bool {
-    // `Proxy-Connection` and `Keep-Alive` were never standardised, and are still sent.
-    matches!(
-        name.as_str(),
-        "connection"
-            | "keep-alive"
-            | "proxy-connection"
-            | "proxy-authenticate"
-            | "proxy-authentication-info"
-            | "proxy-authorization"
-            | "te"
-            | "transfer-encoding"
-            | "upgrade"
-    )
+    // By what they are, those that `http` knows: every field of every response is asked about.
+    match *name {
+        header::CONNECTION
+        | header::PROXY_AUTHENTICATE
+        | header::PROXY_AUTHORIZATION
+        | header::TE
+        | header::TRANSFER_ENCODING
+        | header::UPGRADE => true,
+        // `Proxy-Connection` and `Keep-Alive` were never standardised, and are still sent.
+        _ => matches!(
+            name.as_str(),
+            "keep-alive" | "proxy-connection" | "proxy-authentication-info"
+        ),
+    }
 }
 
 /// Whether `name` tells one exchange from another: trace context in its usual forms, request ids, timings. Such a field is not given to somebody else, and
