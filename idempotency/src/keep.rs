@@ -1,7 +1,7 @@
 //! What is recorded of a response, and what a replay looks like.
 
 use buttress_wire::Recorded;
-use buttress_wire::fields::{end_to_end_where, is_of_one_exchange};
+use buttress_wire::fields::{Reach, Told, end_to_end_where};
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode, response};
@@ -43,24 +43,52 @@ const ORIGINAL_REQUEST: HeaderName = HeaderName::from_static("original-request")
 /// On a replay: when that came.
 const ORIGINAL_DATE: HeaderName = HeaderName::from_static("original-date");
 
-/// The fields that are replayed: those of the response, without what belongs to one connection, one exchange, one moment or one client, and those
-/// that say that it is a replay, and of what.
-pub(crate) fn recorded_headers(
-    headers: &HeaderMap,
-    replay_header: &HeaderName,
-    origin: &Origin,
-) -> HeaderMap {
-    const OF_ONE_MOMENT: [HeaderName; 3] = [header::AGE, header::DATE, header::SET_COOKIE];
-    let keep = |name: &HeaderName| !is_of_one_exchange(name) && !OF_ONE_MOMENT.contains(name);
-    let mut recorded = end_to_end_where(headers, 3, keep);
-    recorded.insert(replay_header, HeaderValue::from_static("true"));
-    if let Some(id) = origin.request_id() {
-        recorded.insert(ORIGINAL_REQUEST, id.clone());
+/// What there is to know of the fields of a response before its body is read, found in one walk.
+pub(crate) struct Fields<'a> {
+    headers: &'a HeaderMap,
+    pub(crate) told: Told<'a>,
+    /// Whether none of them has to be left out of a record.
+    all_stay: bool,
+}
+
+impl<'a> Fields<'a> {
+    pub(crate) fn of(headers: &'a HeaderMap) -> Self {
+        let (mut told, mut all_stay) = (Told::default(), true);
+        for (name, value) in headers {
+            told.see(name, value);
+            // A field that `Connection` names is looked for where there is a `Connection`.
+            all_stay &= Reach::of(name) == Reach::Message && !OF_ONE_MOMENT.contains(name);
+        }
+        Self {
+            headers,
+            told,
+            all_stay,
+        }
     }
-    if let Some(date) = origin.http_date() {
-        recorded.insert(ORIGINAL_DATE, date);
+
+    /// The fields that are replayed: those of the response, without what belongs to one connection, one exchange, one moment or one client, and those
+    /// that say that it is a replay, and of what.
+    pub(crate) fn recorded(&self, replay_header: &HeaderName, origin: &Origin) -> HeaderMap {
+        let mut recorded = if self.all_stay {
+            self.headers.clone()
+        } else {
+            end_to_end_where(self.headers, 3, is_replayed)
+        };
+        recorded.insert(replay_header, HeaderValue::from_static("true"));
+        if let Some(id) = origin.request_id() {
+            recorded.insert(ORIGINAL_REQUEST, id.clone());
+        }
+        if let Some(date) = origin.http_date() {
+            recorded.insert(ORIGINAL_DATE, date);
+        }
+        recorded
     }
-    recorded
+}
+
+const OF_ONE_MOMENT: [HeaderName; 3] = [header::AGE, header::DATE, header::SET_COOKIE];
+
+fn is_replayed(name: &HeaderName) -> bool {
+    Reach::of(name) != Reach::Exchange && !OF_ONE_MOMENT.contains(name)
 }
 
 /// A response that somebody else knows, as it is recorded.
@@ -70,6 +98,6 @@ pub(crate) fn recorded(
     origin: &Origin,
 ) -> Recorded {
     let (head, body) = response.into_parts();
-    let headers = recorded_headers(&head.headers, replay_header, origin);
+    let headers = Fields::of(&head.headers).recorded(replay_header, origin);
     Recorded::new(head.status, headers, body, None)
 }
