@@ -45,10 +45,9 @@ const ORIGINAL_DATE: HeaderName = HeaderName::from_static("original-date");
 
 /// What there is to know of the fields of a response before its body is read, found in one walk.
 pub(crate) struct Fields<'a> {
-    headers: &'a HeaderMap,
     pub(crate) told: Told<'a>,
     /// Whether none of them has to be left out of a record.
-    all_stay: bool,
+    pub(crate) all_stay: bool,
 }
 
 impl<'a> Fields<'a> {
@@ -59,30 +58,34 @@ impl<'a> Fields<'a> {
             // A field that `Connection` names is looked for where there is a `Connection`.
             all_stay &= Reach::of(name) == Reach::Message && !OF_ONE_MOMENT.contains(name);
         }
-        Self {
-            headers,
-            told,
-            all_stay,
-        }
+        Self { told, all_stay }
     }
+}
 
-    /// The fields that are replayed: those of the response, without what belongs to one connection, one exchange, one moment or one client, and those
-    /// that say that it is a replay, and of what.
-    pub(crate) fn recorded(&self, replay_header: &HeaderName, origin: &Origin) -> HeaderMap {
-        let mut recorded = if self.all_stay {
-            self.headers.clone()
-        } else {
-            end_to_end_where(self.headers, 3, is_replayed)
-        };
-        recorded.insert(replay_header, HeaderValue::from_static("true"));
-        if let Some(id) = origin.request_id() {
-            recorded.insert(ORIGINAL_REQUEST, id.clone());
-        }
-        if let Some(date) = origin.http_date() {
-            recorded.insert(ORIGINAL_DATE, date);
-        }
-        recorded
+/// The fields that are replayed: those of the response, without what belongs to one connection, one exchange, one moment or one client, and those
+/// that say that it is a replay, and of what.
+///
+/// Where all of them stay, the record takes them, for its handler has most often made room for more; the response goes on with a copy.
+pub(crate) fn recorded_headers(
+    headers: &mut HeaderMap,
+    all_stay: bool,
+    replay_header: &HeaderName,
+    origin: &Origin,
+) -> HeaderMap {
+    let mut recorded = if all_stay {
+        let copy = headers.clone();
+        std::mem::replace(headers, copy)
+    } else {
+        end_to_end_where(headers, 3, is_replayed)
+    };
+    recorded.insert(replay_header, HeaderValue::from_static("true"));
+    if let Some(id) = origin.request_id() {
+        recorded.insert(ORIGINAL_REQUEST, id.clone());
     }
+    if let Some(date) = origin.http_date() {
+        recorded.insert(ORIGINAL_DATE, date);
+    }
+    recorded
 }
 
 const OF_ONE_MOMENT: [HeaderName; 3] = [header::AGE, header::DATE, header::SET_COOKIE];
@@ -97,7 +100,8 @@ pub(crate) fn recorded(
     replay_header: &HeaderName,
     origin: &Origin,
 ) -> Recorded {
-    let (head, body) = response.into_parts();
-    let headers = Fields::of(&head.headers).recorded(replay_header, origin);
+    let (mut head, body) = response.into_parts();
+    let all_stay = Fields::of(&head.headers).all_stay;
+    let headers = recorded_headers(&mut head.headers, all_stay, replay_header, origin);
     Recorded::new(head.status, headers, body, None)
 }

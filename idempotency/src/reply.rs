@@ -8,14 +8,14 @@ use std::task::{Context, Poll, ready};
 
 use buttress_wire::{Outcome, Recorded, Recording, Refusal, ReplayBody, into_bytes};
 use bytes::Bytes;
-use http::{HeaderMap, Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode, response};
 use http_body::{Body, Frame};
 
 use crate::body::IdempotentBody;
 use crate::event::Event;
 use crate::handler::Grant;
 use crate::held::Held;
-use crate::keep::{Fields, Keep, recorded};
+use crate::keep::{Fields, Keep, recorded, recorded_headers};
 use crate::opening::Keyed;
 use crate::refusal;
 use crate::store::{Begin, Origin, Record, Standing, Store, StoreError};
@@ -163,26 +163,19 @@ impl<St: Store> Keyed<St> {
         B: Body + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let (head, body) = response.into_parts();
-        let keep = self.shared.keep(&head);
-        let fields = Fields::of(&head.headers);
-        let (body, due) = match keep {
+        let (mut head, body) = response.into_parts();
+        let (body, due) = match self.shared.keep(&head) {
             Keep::Forget => (IdempotentBody::pass(body), Due::Forget),
             // Dropping what is held says so.
             Keep::Unknown => (IdempotentBody::pass(body), Due::Nothing),
-            // Its end may never come.
-            Keep::Record if fields.told.is_event_stream() => {
-                (IdempotentBody::pass(body), Due::File(None))
-            }
-            Keep::Record => self.record(head.status, &fields, body, held, cx),
+            Keep::Record => self.record(&mut head, body, held, cx),
         };
         (Response::from_parts(head, body), due)
     }
 
     fn record<B>(
         &self,
-        status: StatusCode,
-        fields: &Fields<'_>,
+        head: &mut response::Parts,
         body: B,
         held: &mut Held<St>,
         cx: &mut Context<'_>,
@@ -191,15 +184,22 @@ impl<St: Store> Keyed<St> {
         B: Body + Send + 'static,
         B::Error: Into<BoxError>,
     {
+        let Fields { told, all_stay } = Fields::of(&head.headers);
+        if told.is_event_stream() {
+            // Its end may never come.
+            return (IdempotentBody::pass(body), Due::File(None));
+        }
+        let announced = told.announced_length(body.size_hint().exact());
         let settings = &self.shared.settings;
-        // A count of references, which only a body that streams on has to have.
-        let apart = || self.call.apart.clone();
+        let (replay_header, origin) = (&settings.replay_header, &held.grant.origin);
         let expected = Expected {
-            status,
-            headers: fields.recorded(&settings.replay_header, &held.grant.origin),
-            announced: fields.told.announced_length(body.size_hint().exact()),
+            status: head.status,
+            headers: recorded_headers(&mut head.headers, all_stay, replay_header, origin),
+            announced,
             limit: settings.max_recorded_body,
         };
+        // A count of references, which only a body that streams on has to have.
+        let apart = || self.call.apart.clone();
         let (body, due) = match ReadyFrames::read(Box::pin(body), expected, cx) {
             ReadyFrames::One(data, recorded) => {
                 let body = IdempotentBody::recorded(ReplayBody::new(data, None));
