@@ -2,13 +2,14 @@
 //! the documentation tests. (The crates' own READMEs are in their `lib.rs`.)
 
 pub mod conditions;
+pub mod connections;
 pub mod gateway;
 mod process;
 pub mod retry;
 pub mod storefront;
 pub mod under_way;
 
-pub use crate::process::{complain, say, serve, told_to_stop, within_reason};
+pub use crate::process::{complain, say, told_to_stop, within_reason};
 
 /// Compiles the Rust in documents of the project, each under a name of its own.
 macro_rules! documents {
