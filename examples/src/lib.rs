@@ -89,7 +89,7 @@ pub struct ReasonsForTheOrder;
 /// let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 /// let promises = read_to_string(format!("{root}/ARCHITECTURE.md")).unwrap();
 /// let mut tests = 0;
-/// for place in ["sharing", "chaos", "rolling"] {
+/// for place in ["sharing", "chaos", "rolling", "tokens", "listening"] {
 ///     let path = format!("examples/tests/processes/{place}.rs");
 ///     let source = read_to_string(format!("{root}/{path}")).unwrap();
 ///     for test in source.split("#[tokio::test").skip(1) {
@@ -101,7 +101,7 @@ pub struct ReasonsForTheOrder;
 ///         assert!(source.contains(&format!("async fn {name}(")), "{path} has no `{name}`");
 ///     }
 /// }
-/// assert!(tests > 6, "{tests}");
+/// assert!(tests > 10, "{tests}");
 /// ```
 #[cfg(doctest)]
 pub struct PromisesOfSeveralProcesses;

@@ -77,6 +77,12 @@ struct Shared {
     last: Mutex<Last>,
 }
 
+impl Shared {
+    async fn read(&self) -> Result<Vec<Written>, Unavailable> {
+        tokio::time::timeout(PATIENCE, self.table.newest()).await?
+    }
+}
+
 #[derive(Default)]
 struct Last {
     number: u64,
@@ -101,6 +107,9 @@ pub(crate) enum NoToken {
 
 /// How many keys verify.
 pub(crate) const GENERATIONS: usize = 2;
+
+/// How long reading them may take.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How often a process looks whether keys are over. New ones it asks for when it meets them.
 const REST: Duration = Duration::from_secs(1);
@@ -201,7 +210,7 @@ impl Keys {
         let mut last = shared.last.lock().await;
         if last.number <= before {
             let number = shared.begun.fetch_add(1, Ordering::AcqRel) + 1;
-            let read = shared.table.newest().await;
+            let read = shared.read().await;
             let error = read.as_ref().err().map(ToString::to_string);
             if let Ok(read) = read {
                 self.know(&read);
