@@ -51,9 +51,52 @@ documents! {
 ///     assert!(source.contains(&test), "{path} has no `{test}`");
 /// }
 /// assert!(tests.len() > 150, "{}", tests.len());
+///
+/// // And whatever we say of ourselves, but that we do not, has such a link.
+/// for table in compared.split("\n\n").filter(|part| part.starts_with("| ")) {
+///     let mut rows = table.lines().map(|row| row.split(" | ").map(|cell| cell.trim_matches(['|', ' '])).collect::<Vec<_>>());
+///     let ours = rows.next().unwrap().iter().position(|name| *name == "Buttress").unwrap();
+///     for row in rows.skip(1) {
+///         let is_shown = row[ours].contains("](") && row[ours].contains(" \"");
+///         assert!(is_shown || row[ours] == "no", "{row:?}");
+///     }
+/// }
 /// ```
 #[cfg(doctest)]
 pub struct WhatIsCompared;
+
+/// Every document with Rust in it is compiled: it stands above, or is its crate's front page.
+///
+/// ```
+/// use std::fs::{read_dir, read_to_string};
+/// use std::path::Path;
+///
+/// fn documents(folder: &Path, found: &mut Vec<String>) {
+///     for entry in read_dir(folder).unwrap() {
+///         let path = entry.unwrap().path();
+///         let name = path.file_name().unwrap().to_string_lossy();
+///         if path.is_dir() && name != "target" && !name.starts_with('.') {
+///             documents(&path, found);
+///         } else if name.ends_with(".md") && read_to_string(&path).unwrap().contains("```rust") {
+///             found.push(path.to_string_lossy().into_owned());
+///         }
+///     }
+/// }
+///
+/// let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+/// let above = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/lib.rs"));
+/// let mut found = Vec::new();
+/// documents(Path::new(root), &mut found);
+/// for document in &found {
+///     let short = document.strip_prefix(root).unwrap();
+///     let front_page = document.replace("README.md", "src/lib.rs");
+///     let is_front_page = read_to_string(front_page).is_ok_and(|page| page.contains("include_str!(\"../README.md\")"));
+///     assert!(is_front_page || above.contains(&format!("\"../..{short}\"")), "{short} is not compiled");
+/// }
+/// assert!(found.len() > 12, "{found:?}");
+/// ```
+#[cfg(doctest)]
+pub struct EveryDocument;
 
 /// Each reason that ARCHITECTURE.md gives for the order of layers names a test that there is, and each test of the order is named there.
 ///
