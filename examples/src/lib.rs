@@ -36,14 +36,15 @@ documents! {
     FromExpressToAxum = "../../docs/from-express-to-axum.md",
 }
 
-/// What COMPARE.md says we do is shown by a test: each of its links that has a title leads to a file with a test of that name.
+/// What COMPARE.md and the README say we do is shown by a test: each of their links that has a title leads to a file with a test of that name.
 ///
 /// ```
 /// use std::fs::read_to_string;
 ///
 /// let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 /// let compared = read_to_string(format!("{root}/COMPARE.md")).unwrap();
-/// let links = compared.split("](").skip(1).filter_map(|link| link.split_once(')'));
+/// let promised = read_to_string(format!("{root}/README.md")).unwrap();
+/// let links = compared.split("](").skip(1).chain(promised.split("](").skip(1)).filter_map(|link| link.split_once(')'));
 /// let tests: Vec<_> = links.filter_map(|(link, _)| link.split_once(" \"")).collect();
 /// for (path, title) in &tests {
 ///     let source = read_to_string(format!("{root}/{path}")).unwrap_or_default();
