@@ -2,13 +2,14 @@
 //! the documentation tests. (The crates' own READMEs are in their `lib.rs`.)
 
 pub mod conditions;
+pub mod connections;
 pub mod gateway;
 mod process;
 pub mod retry;
 pub mod storefront;
 pub mod under_way;
 
-pub use crate::process::{complain, say, serve, told_to_stop, within_reason};
+pub use crate::process::{complain, say, told_to_stop, within_reason};
 
 /// Compiles the Rust in documents of the project, each under a name of its own.
 macro_rules! documents {
@@ -35,14 +36,15 @@ documents! {
     FromExpressToAxum = "../../docs/from-express-to-axum.md",
 }
 
-/// What COMPARE.md says we do is shown by a test: each of its links that has a title leads to a file with a test of that name.
+/// What COMPARE.md and the README say we do is shown by a test: each of their links that has a title leads to a file with a test of that name.
 ///
 /// ```
 /// use std::fs::read_to_string;
 ///
 /// let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 /// let compared = read_to_string(format!("{root}/COMPARE.md")).unwrap();
-/// let links = compared.split("](").skip(1).filter_map(|link| link.split_once(')'));
+/// let promised = read_to_string(format!("{root}/README.md")).unwrap();
+/// let links = compared.split("](").skip(1).chain(promised.split("](").skip(1)).filter_map(|link| link.split_once(')'));
 /// let tests: Vec<_> = links.filter_map(|(link, _)| link.split_once(" \"")).collect();
 /// for (path, title) in &tests {
 ///     let source = read_to_string(format!("{root}/{path}")).unwrap_or_default();
@@ -50,9 +52,52 @@ documents! {
 ///     assert!(source.contains(&test), "{path} has no `{test}`");
 /// }
 /// assert!(tests.len() > 150, "{}", tests.len());
+///
+/// // And whatever we say of ourselves, but that we do not, has such a link.
+/// for table in compared.split("\n\n").filter(|part| part.starts_with("| ")) {
+///     let mut rows = table.lines().map(|row| row.split(" | ").map(|cell| cell.trim_matches(['|', ' '])).collect::<Vec<_>>());
+///     let ours = rows.next().unwrap().iter().position(|name| *name == "Buttress").unwrap();
+///     for row in rows.skip(1) {
+///         let is_shown = row[ours].contains("](") && row[ours].contains(" \"");
+///         assert!(is_shown || row[ours] == "no", "{row:?}");
+///     }
+/// }
 /// ```
 #[cfg(doctest)]
 pub struct WhatIsCompared;
+
+/// Every document with Rust in it is compiled: it stands above, or is its crate's front page.
+///
+/// ```
+/// use std::fs::{read_dir, read_to_string};
+/// use std::path::Path;
+///
+/// fn documents(folder: &Path, found: &mut Vec<String>) {
+///     for entry in read_dir(folder).unwrap() {
+///         let path = entry.unwrap().path();
+///         let name = path.file_name().unwrap().to_string_lossy();
+///         if path.is_dir() && name != "target" && !name.starts_with('.') {
+///             documents(&path, found);
+///         } else if name.ends_with(".md") && read_to_string(&path).unwrap().contains("```rust") {
+///             found.push(path.to_string_lossy().into_owned());
+///         }
+///     }
+/// }
+///
+/// let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+/// let above = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/lib.rs"));
+/// let mut found = Vec::new();
+/// documents(Path::new(root), &mut found);
+/// for document in &found {
+///     let short = document.strip_prefix(root).unwrap();
+///     let front_page = document.replace("README.md", "src/lib.rs");
+///     let is_front_page = read_to_string(front_page).is_ok_and(|page| page.contains("include_str!(\"../README.md\")"));
+///     assert!(is_front_page || above.contains(&format!("\"../..{short}\"")), "{short} is not compiled");
+/// }
+/// assert!(found.len() > 12, "{found:?}");
+/// ```
+#[cfg(doctest)]
+pub struct EveryDocument;
 
 /// Each reason that ARCHITECTURE.md gives for the order of layers names a test that there is, and each test of the order is named there.
 ///
@@ -88,7 +133,7 @@ pub struct ReasonsForTheOrder;
 /// let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 /// let promises = read_to_string(format!("{root}/ARCHITECTURE.md")).unwrap();
 /// let mut tests = 0;
-/// for place in ["sharing", "chaos", "rolling"] {
+/// for place in ["sharing", "chaos", "rolling", "tokens", "listening"] {
 ///     let path = format!("examples/tests/processes/{place}.rs");
 ///     let source = read_to_string(format!("{root}/{path}")).unwrap();
 ///     for test in source.split("#[tokio::test").skip(1) {
@@ -100,7 +145,7 @@ pub struct ReasonsForTheOrder;
 ///         assert!(source.contains(&format!("async fn {name}(")), "{path} has no `{name}`");
 ///     }
 /// }
-/// assert!(tests > 6, "{tests}");
+/// assert!(tests > 10, "{tests}");
 /// ```
 #[cfg(doctest)]
 pub struct PromisesOfSeveralProcesses;

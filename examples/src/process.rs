@@ -4,11 +4,6 @@ use std::fmt;
 use std::io::{self, Write};
 use std::time::Duration;
 
-use axum::Router;
-use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
-
 /// Waits for Ctrl-C, or SIGTERM where there is one. It listens from the call on, and not only when it is awaited: call it before anybody knows
 /// that the program is there.
 ///
@@ -54,18 +49,6 @@ async fn interrupted() {
 #[cfg(not(unix))]
 async fn terminated() {
     std::future::pending().await
-}
-
-/// Serves in a task, until it is told to stop, and then until what is under way has ended.
-#[must_use]
-pub fn serve(
-    listener: TcpListener,
-    app: Router,
-    stopping: &CancellationToken,
-) -> JoinHandle<io::Result<()>> {
-    let stopping = stopping.clone().cancelled_owned();
-    let server = axum::serve(listener, app).with_graceful_shutdown(stopping);
-    tokio::spawn(server.into_future())
 }
 
 /// What a test waits for, unless it takes longer than anything may: no verdict but this one depends on time.

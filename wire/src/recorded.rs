@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 
-/// A whole response: status, headers, body and trailers. Cloning it costs one reference count, whatever its size.
+/// A whole response: status, headers, body and trailers. Cloning it costs a few reference counts, whatever its size.
 ///
 /// Version and extensions are not part of it: they belong to one exchange.
 ///
@@ -23,13 +23,15 @@ use http_body::{Body, Frame, SizeHint};
 /// assert_eq!(Recorded::decode(recorded.encode()).unwrap(), recorded);
 /// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Recorded(Arc<Parts>);
+pub struct Recorded {
+    head: Arc<Head>,
+    body: Bytes,
+}
 
 #[derive(Debug, Eq, PartialEq)]
-struct Parts {
+struct Head {
     status: StatusCode,
     headers: HeaderMap,
-    body: Bytes,
     trailers: Option<Arc<HeaderMap>>,
 }
 
@@ -42,20 +44,38 @@ impl Recorded {
         body: Bytes,
         trailers: Option<HeaderMap>,
     ) -> Self {
-        Self(Arc::new(Parts {
-            status,
-            headers,
+        let trailers = trailers.map(Arc::new);
+        Self {
+            head: Arc::new(Head {
+                status,
+                headers,
+                trailers,
+            }),
             body,
-            trailers: trailers.map(Arc::new),
-        }))
+        }
+    }
+
+    /// The same head over another body. The head is shared, and not copied.
+    pub(crate) fn with_body(self, body: Bytes) -> Self {
+        Self { body, ..self }
+    }
+
+    /// The same with these trailers.
+    pub(crate) fn with_trailers(self, trailers: Option<HeaderMap>) -> Self {
+        let head = Arc::try_unwrap(self.head);
+        let (status, headers) = match head {
+            Ok(head) => (head.status, head.headers),
+            Err(shared) => (shared.status, shared.headers.clone()),
+        };
+        Self::new(status, headers, self.body, trailers)
     }
 
     /// The response, to be sent once more.
     #[must_use]
     pub fn response(&self) -> Response<ReplayBody> {
         let mut response = Response::new(self.replay_body());
-        *response.status_mut() = self.0.status;
-        *response.headers_mut() = self.0.headers.clone();
+        *response.status_mut() = self.head.status;
+        *response.headers_mut() = self.head.headers.clone();
         response
     }
 
@@ -63,33 +83,33 @@ impl Recorded {
     #[must_use]
     pub fn replay_body(&self) -> ReplayBody {
         ReplayBody {
-            data: self.0.body.clone(),
-            trailers: self.0.trailers.clone(),
+            data: self.body.clone(),
+            trailers: self.head.trailers.clone(),
         }
     }
 
     /// Its status.
     #[must_use]
     pub fn status(&self) -> StatusCode {
-        self.0.status
+        self.head.status
     }
 
     /// Its headers.
     #[must_use]
     pub fn headers(&self) -> &HeaderMap {
-        &self.0.headers
+        &self.head.headers
     }
 
     /// Its body.
     #[must_use]
     pub fn body(&self) -> &Bytes {
-        &self.0.body
+        &self.body
     }
 
     /// Its trailers.
     #[must_use]
     pub fn trailers(&self) -> Option<&HeaderMap> {
-        self.0.trailers.as_deref()
+        self.head.trailers.as_deref()
     }
 
     /// How many bytes it keeps in memory, near enough for a bound.
@@ -100,8 +120,8 @@ impl Recorded {
                 .map(|(n, v)| n.as_str().len() + v.len() + FIELD_OVERHEAD)
                 .sum()
         };
-        size_of::<Parts>()
-            + self.body().len()
+        size_of::<Head>()
+            + self.body.len()
             + fields(self.headers())
             + self.trailers().map_or(0, fields)
     }

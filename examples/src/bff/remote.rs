@@ -10,11 +10,10 @@ use buttress_circuit::{Backoff, Breaker, CircuitLayer, Probes, consecutive};
 use buttress_dedup::DedupLayer;
 use buttress_trace_ctx::{JsonLines, TraceLayer};
 use bytes::Bytes;
+use examples::connections;
 use examples::retry::SafeRetries;
 use http::Request;
 use http_body_util::Full;
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::TokioExecutor;
 use tower::util::BoxCloneSyncService;
 use tower::{BoxError, ServiceBuilder, ServiceExt};
 
@@ -47,7 +46,7 @@ impl Remote {
             .layer(CircuitLayer::http(breaker.clone()))
             .timeout(timeout)
             .concurrency_limit(64)
-            .service(Client::builder(TokioExecutor::new()).build_http());
+            .service(connections::client().build_http());
         Self {
             breaker,
             address,

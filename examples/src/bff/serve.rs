@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use buttress_trace_ctx::{JsonLines, MatchedPath, TraceLayer};
-use examples::serve;
+use examples::connections::Connections;
 use http::HeaderName;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -20,7 +20,7 @@ use crate::upstream::{self, Upstream};
 pub(crate) struct Running {
     pub(crate) address: SocketAddr,
     pub(crate) upstream_address: SocketAddr,
-    servers: [JoinHandle<io::Result<()>>; 2],
+    servers: [JoinHandle<()>; 2],
     stopping: CancellationToken,
 }
 
@@ -37,12 +37,12 @@ impl Running {
         });
         let stopping = CancellationToken::new();
         let servers = [
-            serve(
+            Connections::default().serve(
                 listener,
                 traced(pages::router(&shop), args.quiet),
                 &stopping,
             ),
-            serve(upstream_listener, upstream::router(&upstream), &stopping),
+            Connections::default().serve(upstream_listener, upstream::router(&upstream), &stopping),
         ];
         Ok(Self {
             address,
@@ -56,7 +56,7 @@ impl Running {
     pub(crate) async fn stop(self) -> io::Result<()> {
         self.stopping.cancel();
         for server in self.servers {
-            server.await??;
+            server.await?;
         }
         Ok(())
     }

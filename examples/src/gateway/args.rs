@@ -50,6 +50,14 @@ pub struct Args {
     #[arg(long, value_name = "MILLISECONDS", default_value_t = 8000)]
     timeout: u64,
 
+    /// How many milliseconds a client may take for the head of a request, from its connection or from the response before; then it is hung up on.
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 8000)]
+    patience: u64,
+
+    /// How many milliseconds one end of a tunnel may be silent when the other has ended.
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 10_000)]
+    tunnel_linger: u64,
+
     /// How many mebibytes of responses the cache holds.
     #[arg(long, value_name = "MIB", default_value_t = 256)]
     pub(crate) cache_size: u64,
@@ -130,6 +138,14 @@ impl Args {
 
     pub(crate) fn timeout(&self) -> Duration {
         Duration::from_millis(self.timeout)
+    }
+
+    pub(crate) fn patience(&self) -> Duration {
+        Duration::from_millis(self.patience)
+    }
+
+    pub(crate) fn tunnel_linger(&self) -> Duration {
+        Duration::from_millis(self.tunnel_linger)
     }
 
     pub(crate) fn redis_timeout(&self) -> Duration {

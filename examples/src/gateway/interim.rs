@@ -56,7 +56,7 @@ impl Connection {
     }
 
     /// For each request on this connection.
-    pub(crate) fn interim(&self) -> impl Fn() -> Interim + Send + Sync + Clone + 'static {
+    pub(crate) fn interim(&self) -> impl Fn() -> Interim + Send + Sync + Clone + use<> {
         let shared = Arc::clone(&self.0);
         move || {
             Interim(Arc::new(Answering {

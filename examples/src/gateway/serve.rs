@@ -11,14 +11,13 @@ use buttress_circuit::Breaker;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tower::BoxError;
 
+use crate::connections::Connections;
 use crate::gateway::args::Args;
 use crate::gateway::interim::{Connection, Interim};
 use crate::gateway::proxy::Body;
@@ -78,7 +77,12 @@ impl Running {
         let gateway = Arc::new(Gateway::new(&args, routes, active)?);
         let watches = args.health.as_ref().map(|path| gateway.watch(path));
         let stopping = CancellationToken::new();
-        let accepting = accept_until(stopping.clone(), listener, Arc::clone(&gateway));
+        let accepting = accept_until(
+            stopping.clone(),
+            listener,
+            Arc::clone(&gateway),
+            args.patience(),
+        );
         Ok(Self {
             address,
             gateway,
@@ -168,61 +172,33 @@ impl Stopping {
     }
 }
 
-/// Gives back the connections that are left.
-async fn accept_until(
-    stopping: CancellationToken,
-    listener: TcpListener,
-    gateway: Arc<Gateway>,
-) -> GracefulShutdown {
-    let graceful = GracefulShutdown::new();
-    loop {
-        tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, client)) => accept(stream, client, &gateway, &graceful),
-                // Too many open files, or a client that has gone: others may be served.
-                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
-            },
-            () = stopping.cancelled() => return graceful,
-        }
-    }
-}
-
 /// Boxed, for the compiler cannot see through all the layers that it may change threads.
 type Answering = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
-/// One connection, in a task of its own, which the shutdown waits for.
-fn accept(
-    stream: TcpStream,
-    client: SocketAddr,
-    gateway: &Arc<Gateway>,
-    graceful: &GracefulShutdown,
-) {
-    let _ = stream.set_nodelay(true);
-    let connection = Connection::new(stream);
-    let (client, interim) = (head::told(client), connection.interim());
-    let (gateway, max_fields) = (Arc::clone(gateway), gateway.max_fields);
-    let service = service_fn(move |request: Request<Incoming>| {
-        let answer = answer(Arc::clone(&gateway), client.clone(), interim(), request);
-        Box::pin(answer) as Answering
+/// Gives back the connections that are left.
+fn accept_until(
+    stopping: CancellationToken,
+    listener: TcpListener,
+    gateway: Arc<Gateway>,
+    patience: Duration,
+) -> impl Future<Output = GracefulShutdown> + Send {
+    let connections = Connections::new(patience).with(|http| {
+        http.http1().preserve_header_case(true);
+        // Up to a hundred are read without asking for memory.
+        if let Some(fields) = gateway.max_fields {
+            http.http1().max_headers(fields);
+        }
     });
-    let mut server = auto::Builder::new(TokioExecutor::new());
-    server
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(Duration::from_secs(8))
-        .preserve_header_case(true);
-    // Up to a hundred are read without asking for memory.
-    if let Some(fields) = max_fields {
-        server.http1().max_headers(fields);
-    }
-    server
-        .http2()
-        .timer(TokioTimer::new())
-        .keep_alive_interval(Duration::from_secs(30));
-    let serving = server.serve_connection_with_upgrades(TokioIo::new(connection), service);
-    let serving = graceful.watch(serving.into_owned());
-    // Its errors are the client's: it has gone, or speaks another language.
-    tokio::spawn(async move { drop(serving.await) });
+    connections.accept(listener, stopping, move |stream, client| {
+        let connection = Connection::new(stream);
+        let (client, interim) = (head::told(client), connection.interim());
+        let gateway = Arc::clone(&gateway);
+        let service = service_fn(move |request: Request<Incoming>| {
+            let answer = answer(Arc::clone(&gateway), client.clone(), interim(), request);
+            Box::pin(answer) as Answering
+        });
+        (connection, service)
+    })
 }
 
 async fn answer(

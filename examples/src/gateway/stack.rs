@@ -39,6 +39,8 @@ pub(crate) struct Gateway {
     pub(crate) pool: Pool,
     pub(crate) timeout: Duration,
     pub(crate) max_fields: Option<usize>,
+    /// How long one end of a tunnel may be silent when the other has ended.
+    pub(crate) linger: Duration,
     pub(crate) parts: Parts,
     /// Ends the tunnels, which would otherwise last for as long as both of their ends.
     pub(crate) over: CancellationToken,
@@ -84,6 +86,7 @@ impl Gateway {
             pool,
             timeout: args.timeout(),
             max_fields: args.max_fields,
+            linger: args.tunnel_linger(),
             parts,
             over: CancellationToken::new(),
         })

@@ -4,7 +4,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use examples::serve;
+use examples::connections::Connections;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -19,7 +19,7 @@ pub(crate) struct Services {
     pub(crate) stock_address: SocketAddr,
     pub(crate) stock: Arc<Stock>,
     once: [Once; 2],
-    servers: [JoinHandle<io::Result<()>>; 2],
+    servers: [JoinHandle<()>; 2],
     stopping: CancellationToken,
 }
 
@@ -38,8 +38,8 @@ impl Services {
         let orders = Arc::new(Orders::new(to_stock, stopping.clone()));
         let orders_methods = stack::served(orders::methods(&orders), &once[0], records);
         let servers = [
-            serve(orders_listener, orders_methods, &stopping),
-            serve(stock_listener, stock_methods, &stopping),
+            Connections::default().serve(orders_listener, orders_methods, &stopping),
+            Connections::default().serve(stock_listener, stock_methods, &stopping),
         ];
         Ok(Self {
             orders_address,
@@ -63,7 +63,7 @@ impl Services {
         self.stopping.cancel();
         self.settled().await;
         for server in self.servers {
-            server.await??;
+            server.await?;
         }
         Ok(())
     }

@@ -12,9 +12,8 @@ use buttress_circuit::{Backoff, Breaker, CircuitLayer, Probes, consecutive};
 use buttress_idempotency::{IdempotencyLayer, Keep, MemoryStore, Scoped};
 use buttress_trace_ctx::{Head, MatchedPath, RouteName, TraceLayer};
 use buttress_wire::grpc::{Code, GRPC_STATUS};
+use examples::connections;
 use http::request::Parts;
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::TokioExecutor;
 use tonic::Status;
 use tower::ServiceBuilder;
 
@@ -56,7 +55,7 @@ fn user(head: &Parts) -> Cow<'_, [u8]> {
 /// Retries are left to who knows that a call may be repeated: it has a key, or does nothing.
 pub(crate) fn remote(breaker: Breaker, address: SocketAddr, records: &Records) -> Remote {
     let name = breaker.name().to_owned();
-    let connection = Client::builder(TokioExecutor::new())
+    let connection = connections::client()
         .http2_only(true)
         .build_http::<tonic::body::Body>();
     let connection = ServiceBuilder::new()

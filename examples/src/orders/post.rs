@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use examples::connections;
 use http::{Request, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
 
 use crate::database::Error;
 
@@ -25,7 +25,7 @@ impl Remote {
     pub(crate) fn new(url: String) -> Self {
         Self {
             url,
-            client: Client::builder(TokioExecutor::new()).build_http(),
+            client: connections::client().build_http(),
         }
     }
 

@@ -8,9 +8,11 @@ use std::time::Duration;
 use axum::Router;
 use axum::routing::post;
 use buttress_idempotency::{IdempotencyLayer, OnConflict, Purge};
+use examples::connections::Connections;
 use examples::told_to_stop;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use crate::args::Args;
 use crate::database::{Database, Error, Postgres, Sqlite};
@@ -61,12 +63,15 @@ async fn serve<D: Database>(args: Args, database: D) -> Result<(), Error> {
     let listener = TcpListener::bind(args.listen)
         .await
         .map_err(|error| format!("cannot listen on {}: {error}", args.listen))?;
+    let told = told_to_stop();
     say(format_args!("orders: http://{}", listener.local_addr()?));
     let purging = tokio::spawn(Purge::new(shop.database.store()).run());
     let relay = tokio::spawn(relay::run(shop));
-    axum::serve(listener, app)
-        .with_graceful_shutdown(told_to_stop())
-        .await?;
+    let stopping = CancellationToken::new();
+    let server = Connections::default().serve(listener, app, &stopping);
+    told.await;
+    stopping.cancel();
+    server.await?;
     layer.tasks().drain().await;
     // What it was telling is told again at the next start, under the same key.
     relay.abort();

@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use axum::Router;
 use axum::routing::post;
 use buttress_idempotency::{IdempotencyLayer, MemoryStore};
+use examples::connections::Connections;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 use crate::database::Error;
 
@@ -21,7 +23,8 @@ pub(crate) async fn start() -> Result<SocketAddr, Error> {
         .route("/events", post(hear).layer(once()));
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
-    tokio::spawn(async move { axum::serve(listener, app).await });
+    // Nobody waits for its end.
+    drop(Connections::default().serve(listener, app, &CancellationToken::new()));
     Ok(address)
 }
 

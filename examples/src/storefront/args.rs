@@ -47,6 +47,10 @@ pub struct Args {
     #[arg(long, value_name = "NUMBER", default_value = "100000")]
     pub(crate) max_keys: NonZeroUsize,
 
+    /// How many milliseconds a client may take for the head of a request, from its connection or from the response before; then it is hung up on.
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 8000)]
+    patience: u64,
+
     /// How many seconds what is under way may take at shutdown.
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     grace: u64,
@@ -85,6 +89,10 @@ impl Args {
 
     pub(crate) fn linger(&self) -> Duration {
         Duration::from_millis(self.linger)
+    }
+
+    pub(crate) fn patience(&self) -> Duration {
+        Duration::from_millis(self.patience)
     }
 
     pub(crate) fn grace(&self) -> Duration {

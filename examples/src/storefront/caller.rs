@@ -14,10 +14,11 @@ use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode};
 use jsonwebtoken::jwk::JwkSet;
 
+use crate::storefront::catalogue::Unavailable;
 use crate::storefront::refused::Refused;
 use crate::storefront::shop::Shop;
 use crate::storefront::tenant::{self, Tenant};
-use crate::storefront::tokens::{Claims, Wanted};
+use crate::storefront::tokens::{Claims, NoToken, Wanted};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
@@ -35,7 +36,7 @@ pub(crate) async fn check(
     next: Next,
 ) -> Response {
     let needed = needed(request.method(), request.uri().path());
-    let caller = Caller::of(&shop, request.headers());
+    let caller = Caller::of(&shop, request.headers()).await;
     match caller.and_then(|caller| caller.may(needed)) {
         Ok(caller) => {
             if !caller.is_anonymous() {
@@ -59,12 +60,12 @@ fn needed(method: &Method, path: &str) -> Option<&'static str> {
 }
 
 impl Caller {
-    fn of(shop: &Shop, headers: &HeaderMap) -> Result<Self, Refused> {
+    async fn of(shop: &Shop, headers: &HeaderMap) -> Result<Self, Refused> {
         let named = tenant::named(headers).map_err(|_| Refused::Tenant)?;
         let Some(token) = bearer(headers)? else {
             return Self::without_token(shop, named);
         };
-        let claims = shop.keys.verify(token).map_err(|_| Refused::Invalid)?;
+        let claims = shop.keys.verify(token).await?;
         let caller = Self::with(claims)?;
         match named {
             Some(named) if named != caller.tenant => Err(Refused::OtherTenant),
@@ -168,17 +169,18 @@ impl<S: Sync> FromRequestParts<S> for Tenant {
 
 /// Mints a token, with what the query says: for people with curl, and for tests.
 pub(crate) async fn mint(State(shop): State<Arc<Shop>>, Query(wanted): Query<Wanted>) -> Response {
-    match shop.keys.mint(wanted) {
+    match shop.keys.mint(wanted).await {
         Ok(token) => ([(CACHE_CONTROL, "no-store")], token).into_response(),
-        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        Err(NoToken::Unavailable(error)) => error.into_response(),
+        Err(NoToken::Wrong) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }
 
-pub(crate) async fn rotate(State(shop): State<Arc<Shop>>) -> StatusCode {
-    shop.keys.rotate();
-    StatusCode::NO_CONTENT
+pub(crate) async fn rotate(State(shop): State<Arc<Shop>>) -> Result<StatusCode, Unavailable> {
+    shop.keys.rotate().await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 pub(crate) async fn public_keys(State(shop): State<Arc<Shop>>) -> Json<JwkSet> {
-    Json(shop.keys.public())
+    Json(shop.keys.public().await)
 }

@@ -15,11 +15,10 @@ use buttress_trace_ctx::{Head, TraceLayer};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::TokioExecutor;
 use tower::util::BoxCloneSyncService;
 use tower::{BoxError, ServiceBuilder, ServiceExt};
 
+use crate::connections;
 use crate::retry::SafeRetries;
 use crate::storefront::observe;
 use crate::storefront::stats::Stats;
@@ -59,7 +58,7 @@ impl Remote {
             let (cache, dedup) = (cache.clone(), dedup.clone());
             Arc::new(move || cache.flights() + dedup.snapshot().flights)
         };
-        let connection = Client::builder(TokioExecutor::new()).build_http();
+        let connection = connections::client().build_http();
         let stack = ServiceBuilder::new()
             .map_response(|response: Response<_>| response.map(Body::new))
             .layer(cache)

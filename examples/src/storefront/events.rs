@@ -11,14 +11,14 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, Stream, StreamExt};
 use http::header::{CACHE_CONTROL, HeaderName, HeaderValue};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
 use crate::storefront::shop::Shop;
 use crate::storefront::tenant::Tenant;
 
 /// Something that happened in a shop.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(untagged)]
 pub(crate) enum Happening {
     Order { id: u64, product: String },
@@ -38,18 +38,35 @@ impl Happening {
 #[derive(Debug)]
 pub(crate) struct Feed {
     happenings: broadcast::Sender<(Tenant, Happening)>,
+    /// What has happened in this process, for whoever tells the others.
+    ours: broadcast::Sender<(Tenant, Happening)>,
 }
+
+const BEHIND: usize = 256;
 
 impl Feed {
     pub(crate) fn new() -> Self {
         Self {
-            happenings: broadcast::Sender::new(256),
+            happenings: broadcast::Sender::new(BEHIND),
+            ours: broadcast::Sender::new(BEHIND),
         }
     }
 
+    /// It has happened here.
     pub(crate) fn publish(&self, tenant: &Tenant, happening: Happening) {
         // Nobody may be listening.
-        let _ = self.happenings.send((tenant.clone(), happening));
+        let _ = self.ours.send((tenant.clone(), happening.clone()));
+        self.tell(tenant.clone(), happening);
+    }
+
+    /// Tells those who listen to this process.
+    pub(crate) fn tell(&self, tenant: Tenant, happening: Happening) {
+        let _ = self.happenings.send((tenant, happening));
+    }
+
+    /// What happens here from now on.
+    pub(crate) fn ours(&self) -> broadcast::Receiver<(Tenant, Happening)> {
+        self.ours.subscribe()
     }
 
     pub(crate) fn listeners(&self) -> usize {

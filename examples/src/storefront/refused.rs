@@ -1,11 +1,14 @@
 //! Why somebody may not pass, as a problem with a challenge (RFC 6750, section 3).
 
+use std::time::Duration;
+
 use axum::response::{IntoResponse, Response};
 use buttress_wire::{Refusal, grpc::Code};
 use http::header::WWW_AUTHENTICATE;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::storefront::tenant;
+use crate::storefront::tokens::NoToken;
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Refused {
@@ -13,12 +16,23 @@ pub(crate) enum Refused {
     Missing,
     /// One that is not good.
     Invalid,
+    /// One of which nobody can tell at the moment whether it is good.
+    Unknown,
     /// A good one that does not say this.
     Scope(&'static str),
     /// The header names another tenant than the token.
     OtherTenant,
     /// The header cannot be read.
     Tenant,
+}
+
+impl From<NoToken> for Refused {
+    fn from(why: NoToken) -> Self {
+        match why {
+            NoToken::Wrong => Self::Invalid,
+            NoToken::Unavailable(_) => Self::Unknown,
+        }
+    }
 }
 
 impl Refused {
@@ -31,7 +45,7 @@ impl Refused {
             Self::Scope(needed) => format!(
                 "Bearer realm=\"storefront\", error=\"insufficient_scope\", scope=\"{needed}\""
             ),
-            Self::OtherTenant | Self::Tenant => return response,
+            Self::Unknown | Self::OtherTenant | Self::Tenant => return response,
         };
         if let Ok(challenge) = HeaderValue::try_from(challenge) {
             response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
@@ -54,6 +68,13 @@ impl Refused {
                 "The token is not good, or no longer",
                 Code::Unauthenticated,
             ),
+            Self::Unknown => refusal(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "urn:storefront:problem:token-unknown",
+                "The key that the token names cannot be looked up at the moment",
+                Code::Unavailable,
+            )
+            .retry_after(Duration::from_secs(1)),
             Self::Scope(needed) => refusal(
                 StatusCode::FORBIDDEN,
                 "urn:storefront:problem:scope",

@@ -10,11 +10,12 @@ use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use crate::connections::Connections;
 use crate::storefront::args::Args;
 use crate::storefront::shared::{BadUrl, Shared};
 use crate::storefront::shop::Shop;
 use crate::storefront::upstream::Upstream;
-use crate::storefront::{relay, router, upstream};
+use crate::storefront::{neighbours, relay, router, upstream};
 use crate::{say, told_to_stop};
 
 /// Why the storefront could not run.
@@ -82,7 +83,7 @@ pub struct Running {
     address: SocketAddr,
     shop: Arc<Shop>,
     services: Services,
-    server: JoinHandle<io::Result<()>>,
+    server: JoinHandle<()>,
     background: JoinSet<()>,
     grace: Duration,
 }
@@ -106,7 +107,7 @@ impl Running {
         let shop = Arc::new(shop);
         let app = router::router(&shop, args.quiet);
         let background = background(&shop, shared);
-        let server = tokio::spawn(serve_until(listener, app, shop.stopping.clone()));
+        let server = Connections::new(args.patience()).serve(listener, app, &shop.stopping);
         Ok(Self {
             address,
             shop,
@@ -162,7 +163,7 @@ struct Services {
 struct OwnServices {
     upstream: Arc<Upstream>,
     stopping: CancellationToken,
-    server: JoinHandle<io::Result<()>>,
+    server: JoinHandle<()>,
 }
 
 impl Services {
@@ -174,7 +175,7 @@ impl Services {
         let address = listener.local_addr().map_err(Failure::Serve)?;
         let (upstream, stopping) = (Upstream::new(), CancellationToken::new());
         let app = upstream::router(Arc::clone(&upstream));
-        let server = tokio::spawn(serve_until(listener, app, stopping.clone()));
+        let server = Connections::default().serve(listener, app, &stopping);
         let own = OwnServices {
             upstream,
             stopping,
@@ -195,7 +196,7 @@ impl Services {
 }
 
 /// What goes on beside the requests, until it is dropped.
-fn background(shop: &Shop, shared: Option<Shared>) -> JoinSet<()> {
+fn background(shop: &Arc<Shop>, shared: Option<Shared>) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     tasks.spawn(shop.limits.clone().forget_the_idle());
     if let Some(shared) = shared {
@@ -203,6 +204,9 @@ fn background(shop: &Shop, shared: Option<Shared>) -> JoinSet<()> {
         tasks.spawn(async { match purge.run().await {} });
         let (pages, database) = (shop.pages.stored.clone(), shared.database.clone());
         tasks.spawn(relay::run(pages, database));
+        let keeps_up = Arc::clone(shop);
+        tasks.spawn(async move { keeps_up.keys.keep_up().await });
+        tasks.spawn(neighbours::share(Arc::clone(shop), shared.redis.clone()));
         let breakers = [&shop.payments, &shop.recommendations].map(|to| to.breaker.clone());
         tasks.spawn(shared.share_trips(breakers.to_vec()));
     }
@@ -210,11 +214,7 @@ fn background(shop: &Shop, shared: Option<Shared>) -> JoinSet<()> {
 }
 
 /// Lets requests end, then what outlives its request.
-async fn finish(
-    shop: &Shop,
-    server: JoinHandle<io::Result<()>>,
-    grace: Duration,
-) -> Result<(), Failure> {
+async fn finish(shop: &Shop, server: JoinHandle<()>, grace: Duration) -> Result<(), Failure> {
     let all = async {
         let served = flatten(server.await);
         shop.orders.layer.tasks().drain().await;
@@ -228,27 +228,14 @@ async fn finish(
     }
 }
 
-async fn serve_until(
-    listener: TcpListener,
-    app: axum::Router,
-    stopping: CancellationToken,
-) -> io::Result<()> {
-    let app = app.into_make_service_with_connect_info::<SocketAddr>();
-    axum::serve(listener, app)
-        .with_graceful_shutdown(stopping.cancelled_owned())
-        .await
-}
-
 async fn listen(flag: &'static str, address: SocketAddr) -> Result<TcpListener, Failure> {
     TcpListener::bind(address)
         .await
         .map_err(|error| Failure::Listen(flag, address, error))
 }
 
-fn flatten(ended: Result<io::Result<()>, tokio::task::JoinError>) -> Result<(), Failure> {
-    ended
-        .unwrap_or_else(|panic| Err(io::Error::other(panic)))
-        .map_err(Failure::Serve)
+fn flatten(ended: Result<(), tokio::task::JoinError>) -> Result<(), Failure> {
+    ended.map_err(|panic| Failure::Serve(panic.into()))
 }
 
 /// The address, and a line to paste for each pattern.

@@ -1,4 +1,4 @@
-//! What several processes share: stock and the keys of orders in Postgres, pages and the trips of breakers over Redis.
+//! What several processes share: stock, the keys of orders and those of tokens in Postgres, pages, the trips of breakers and what happens over Redis.
 
 use std::future::Future;
 use std::time::Duration;
@@ -12,6 +12,8 @@ use crate::storefront::catalogue::Database;
 
 pub(crate) struct Shared {
     pub(crate) database: Database,
+    /// Over which the processes tell each other what happens.
+    pub(crate) redis: redis::Client,
     trips: RedisFeed,
     sharing: Sharing,
 }
@@ -32,9 +34,11 @@ impl Shared {
         let bad = |error: redis::RedisError| BadUrl("--redis", error.to_string());
         let database = Database::open(postgres);
         let pages = RedisL2::open(redis, "storefront:pages:v1").map_err(bad)?;
+        let client = redis::Client::open(redis).map_err(bad)?;
         let shared = Self {
             database: database.map_err(|error| BadUrl("--postgres", error.to_string()))?,
-            trips: RedisFeed::new(redis::Client::open(redis).map_err(bad)?, "storefront:trips"),
+            trips: RedisFeed::new(client.clone(), "storefront:trips"),
+            redis: client,
             sharing: Sharing::new(Policy::Adopt),
         };
         let pages = SecondLevel::new(pages, ResponseCodec).max_lag(MAX_LAG);

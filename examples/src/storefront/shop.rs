@@ -89,7 +89,7 @@ impl Shop {
             feed: Feed::new(),
             stats,
             active,
-            keys: Keys::new(),
+            keys: Keys::new(shared.map(|shared| shared.database.token_keys())),
             limits: Limits::new(args),
             strict: args.strict,
             leaving: CancellationToken::new(),

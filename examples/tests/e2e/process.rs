@@ -1,6 +1,8 @@
 use std::process::Stdio;
 
 use http_body_util::BodyExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::storefront::{LAMP, Storefront, command, within_reason};
 
@@ -26,6 +28,23 @@ async fn sigterm_finishes_what_is_under_way_and_ends_the_streams() {
         assert!(frame.is_ok(), "a stream ends cleanly");
     }
     assert_eq!(shop.program.ended().await, Some(0));
+}
+
+#[tokio::test]
+async fn who_sends_half_a_head_or_nothing_is_hung_up_on() {
+    let shop = Storefront::start_with(&["--patience", "100"]).await;
+    for half in [
+        "",
+        "PRI",
+        "GET /products/lamp HTTP/1.1\r\nHost: h\r\nX-Half: ",
+    ] {
+        let address = shop.url.trim_start_matches("http://");
+        let mut client = TcpStream::connect(address).await.unwrap();
+        client.write_all(half.as_bytes()).await.unwrap();
+        let mut said = String::new();
+        let hung_up = within_reason(client.read_to_string(&mut said)).await;
+        assert!(!said.contains("200"), "{half:?}: {hung_up:?} {said}");
+    }
 }
 
 #[tokio::test]

@@ -235,11 +235,17 @@ async fn two_tenants_by_token_share_no_page_and_one_tenants_principals_do() {
 
 #[tokio::test]
 async fn two_tenants_by_token_join_no_flight_of_each_others() {
+    lead_a_flight_each("tenant=acme", "tenant=globex").await;
+}
+
+#[tokio::test]
+async fn two_principals_of_one_tenant_join_no_flight_of_each_others() {
+    lead_a_flight_each("tenant=acme&sub=ann", "tenant=acme&sub=bob").await;
+}
+
+async fn lead_a_flight_each(one: &str, other: &str) {
     let shop = &Storefront::start().await;
-    let (acme, globex) = (
-        shop.token("tenant=acme").await,
-        shop.token("tenant=globex").await,
-    );
+    let (one, other) = (shop.token(one).await, shop.token(other).await);
     shop.post("/demo/catalogue/hold").await;
     let release = async {
         shop.until("both wait for the catalogue", |now| {
@@ -250,8 +256,8 @@ async fn two_tenants_by_token_join_no_flight_of_each_others() {
     };
     let path = "/products/lamp";
     let (one, other, ()) = tokio::join!(
-        shop.get_with(&acme, path),
-        shop.get_with(&globex, path),
+        shop.get_with(&one, path),
+        shop.get_with(&other, path),
         release
     );
     assert!(one.status == 200 && other.status == 200);

@@ -5,6 +5,7 @@
 
 mod caching;
 mod choosing;
+mod ending;
 mod gateway;
 mod lasting;
 mod odd;

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::ledger::{BOUND, Ledger};
 use crate::process::{Answer, Process};
@@ -176,12 +177,13 @@ impl Story {
 
     /// Whether it was shown; if so, it is not too old.
     async fn read(&self, whom: &Process, product: &str) -> bool {
-        let lowest = self.ledger.lowest(product);
+        let (lowest, asked) = (self.ledger.lowest(product), Instant::now());
         let page = whom.get(&page_of(product)).await;
         self.asked.send_modify(|asked| *asked += 1);
         match page.filter(|page| page.status == 200) {
             Some(page) => {
                 let shown = price_on(&page).unwrap();
+                self.ledger.shown(product, shown, asked);
                 assert!(
                     shown >= lowest,
                     "{product} for {shown}, which is below {lowest}: {page:?}"
@@ -266,6 +268,10 @@ impl Story {
             }
         }
         assert_eq!(charges.len(), placed.len(), "one charge for each order");
+        let (orders, latest) = (placed.len(), self.ledger.latest());
+        examples::say(format_args!(
+            "{orders} orders, one charge each; a price was seen {latest:?} late at the latest"
+        ));
     }
 }
 

@@ -21,6 +21,8 @@ struct Books {
     disturbed: Option<Instant>,
     /// The outbox cannot be read.
     is_blind: bool,
+    /// For how long the oldest price that was shown had been another one by then, while nothing was lost.
+    latest: Duration,
 }
 
 impl Ledger {
@@ -40,6 +42,23 @@ impl Ledger {
         let mut books = self.0.lock().unwrap();
         books.disturbed = Some(Instant::now());
         books.is_blind = is_blind;
+    }
+
+    /// A price that was shown to who asked then.
+    pub(crate) fn shown(&self, product: &str, cents: u64, asked: Instant) {
+        let mut books = self.0.lock().unwrap();
+        let prices = books.prices.get(product).into_iter().flatten();
+        let next = prices.into_iter().find(|(price, _)| *price > cents);
+        let Some((_, committed)) = next.filter(|_| !books.is_blind) else {
+            return;
+        };
+        let from = books.disturbed.map_or(*committed, |at| at.max(*committed));
+        books.latest = books.latest.max(asked.saturating_duration_since(from));
+    }
+
+    /// How late a price was seen at the latest, when what carries changes was there.
+    pub(crate) fn latest(&self) -> Duration {
+        self.0.lock().unwrap().latest
     }
 
     /// The lowest price that may be shown to who asks now.

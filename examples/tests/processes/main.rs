@@ -5,9 +5,11 @@
 
 mod chaos;
 mod ledger;
+mod listening;
 mod payments;
 mod process;
 mod pulse;
 mod rolling;
 mod sharing;
+mod tokens;
 mod world;

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use examples::within_reason;
+use examples::{connections, within_reason};
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 use testkit::program::Program;
 use tokio::process::Command;
@@ -48,6 +48,28 @@ impl Answer {
     }
 }
 
+/// A stream of events.
+pub(crate) struct Listener {
+    body: Incoming,
+    text: String,
+}
+
+impl Listener {
+    /// The next event.
+    pub(crate) async fn next(&mut self) -> String {
+        loop {
+            if let Some((event, rest)) = self.text.split_once("\n\n") {
+                let event = event.to_owned();
+                self.text = rest.to_owned();
+                return event;
+            }
+            let frame = within_reason(self.body.frame()).await.expect("it goes on");
+            let data = frame.unwrap().into_data().unwrap();
+            self.text.push_str(std::str::from_utf8(&data).unwrap());
+        }
+    }
+}
+
 /// How long any request may take: longer than all timeouts of gateway and shop together.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -72,7 +94,7 @@ impl Process {
                 .expect("it was waited for")
                 .into(),
             program: Arc::new(Mutex::new(program)),
-            client: Client::builder(TokioExecutor::new()).build_http(),
+            client: connections::client().build_http(),
             pulse: pulse.clone(),
         }
     }
@@ -100,6 +122,48 @@ impl Process {
         self.pulse.next().await;
     }
 
+    /// Opens a stream of events, which is told in the order in which it is read.
+    pub(crate) async fn listen(&self, path: &str, tenant: &str) -> Listener {
+        let request = Request::get(format!("{}{path}", self.url)).header("x-tenant", tenant);
+        let request = request.body(Full::default()).unwrap();
+        let response = within_reason(self.client.request(request)).await.unwrap();
+        assert_eq!(response.status(), 200);
+        let mut listener = Listener {
+            body: response.into_body(),
+            text: String::new(),
+        };
+        assert!(listener.next().await.contains("hello"));
+        listener
+    }
+
+    /// Sends a request with these fields, and reads the response.
+    pub(crate) async fn send_with(
+        &self,
+        (method, path): (&str, &str),
+        fields: &[(&str, &str)],
+        body: &str,
+    ) -> Answer {
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.url))
+            .header("content-type", "application/json");
+        let request = fields.iter().fold(request, |request, (name, value)| {
+            request.header(*name, *value)
+        });
+        let request = request.body(Full::from(body.to_owned())).unwrap();
+        let answer = self.ask(request);
+        within_reason(answer).await.expect("it answers")
+    }
+
+    async fn ask(&self, request: Request<Full<Bytes>>) -> Option<Answer> {
+        let (head, body) = self.client.request(request).await.ok()?.into_parts();
+        Some(Answer {
+            status: head.status,
+            headers: head.headers,
+            body: body.collect().await.ok()?.to_bytes(),
+        })
+    }
+
     /// Sends a request and reads the response; `None` when the connection breaks.
     ///
     /// # Panics
@@ -122,15 +186,7 @@ impl Process {
             request = request.header("idempotency-key", format!("\"{key}\""));
         }
         let request = request.body(Full::from(body.to_owned())).unwrap();
-        let answer = async {
-            let (head, body) = self.client.request(request).await.ok()?.into_parts();
-            Some(Answer {
-                status: head.status,
-                headers: head.headers,
-                body: body.collect().await.ok()?.to_bytes(),
-            })
-        };
-        let answer = tokio::time::timeout(DEADLINE, answer).await;
+        let answer = tokio::time::timeout(DEADLINE, self.ask(request)).await;
         answer.unwrap_or_else(|_| panic!("{method} {path} hangs"))
     }
 

@@ -13,9 +13,10 @@ use sqlx::{PgConnection, PgPool};
 use tokio::sync::Notify;
 
 use super::{MAX_ORDERS, Order, PRODUCTS, Product, Sale, Unavailable};
+use crate::storefront::key_table::KeyTable;
 use crate::storefront::tenant::Tenant;
 
-/// Prices and orders, and the keys of orders: one database, so that one transaction holds all of them.
+/// Prices and orders, the keys of orders, and those of tokens: one database, so that one transaction holds all of them.
 #[derive(Clone, Debug)]
 pub(crate) struct Database {
     pool: PgPool,
@@ -59,6 +60,11 @@ impl Database {
     /// Where the keys of orders are.
     pub(crate) fn keys(&self) -> &PostgresStore {
         &self.keys
+    }
+
+    /// Where the keys of tokens are.
+    pub(crate) fn token_keys(&self) -> KeyTable {
+        KeyTable::new(self.pool.clone())
     }
 
     /// Makes the tables, or finds them; those of the keys last, for whoever can claim one has all of them.
@@ -228,5 +234,7 @@ CREATE TABLE IF NOT EXISTS orders (
     id bigserial PRIMARY KEY, tenant text NOT NULL, product text NOT NULL,
     quantity bigint NOT NULL, total_cents bigint NOT NULL, payment text NOT NULL);
 CREATE INDEX IF NOT EXISTS orders_tenant ON orders (tenant, id);
+CREATE TABLE IF NOT EXISTS token_keys (
+    number bigserial PRIMARY KEY, id text NOT NULL UNIQUE, secret bytea NOT NULL);
 CREATE TABLE IF NOT EXISTS changes (number bigserial PRIMARY KEY, tag text NOT NULL);
 COMMIT;";

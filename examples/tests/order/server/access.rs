@@ -2,16 +2,16 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use buttress_trace_ctx::{TraceLayer, current};
-use http::StatusCode;
-use tower_governor::GovernorLayer;
+use http::{Request, StatusCode};
 use tower_governor::governor::GovernorConfigBuilder;
-use tower_governor::key_extractor::GlobalKeyExtractor;
+use tower_governor::key_extractor::{GlobalKeyExtractor, KeyExtractor};
+use tower_governor::{GovernorError, GovernorLayer};
 
+use super::effects::{User, who};
 use super::{FRESH, cache, see};
 use crate::kit::Order::{self, Documented, Swapped};
 use crate::kit::{Records, ask};
@@ -21,7 +21,7 @@ fn page() -> Router {
     Router::new().route("/", get(async || (FRESH, "page")))
 }
 
-pub(super) async fn refuse(request: Request, next: Next) -> Response {
+pub(super) async fn refuse(request: axum::extract::Request, next: Next) -> Response {
     match request.headers().get("x-user") {
         Some(_) => next.run(request).await,
         None => StatusCode::UNAUTHORIZED.into_response(),
@@ -47,7 +47,7 @@ async fn trace_outside_of_what_logs_gives_its_lines_their_ids() {
     let has_ids = async |order: Order| {
         let logged = Arc::new(Mutex::new(None));
         let log = logged.clone();
-        let logging = from_fn(move |request: Request, next: Next| {
+        let logging = from_fn(move |request: axum::extract::Request, next: Next| {
             let log = log.clone();
             async move {
                 *log.lock().unwrap() = Some(current().is_some());
@@ -75,6 +75,45 @@ async fn auth_outside_of_the_cache_is_asked_before_a_stored_page_is_given_out() 
         stranger(Swapped).await,
         200,
         "a stranger reads what is stored"
+    );
+}
+
+/// Counts by who somebody is said to be, and all of whom nothing is said as one.
+#[derive(Clone, Debug)]
+struct ByUser;
+
+impl KeyExtractor for ByUser {
+    type Key = Option<String>;
+
+    fn extract<T>(&self, request: &Request<T>) -> Result<Self::Key, GovernorError> {
+        let user = request.extensions().get::<User>();
+        Ok(user.map(|User(name)| name.clone()))
+    }
+}
+
+#[tokio::test]
+async fn auth_outside_of_limits_counts_each_caller_alone() {
+    let bobs = async |order: Order| {
+        let one = GovernorConfigBuilder::default()
+            .key_extractor(ByUser)
+            .period(Duration::from_secs(3600))
+            .burst_size(1)
+            .finish()
+            .unwrap();
+        let app = within!(page(), order, outer: from_fn(who), inner: GovernorLayer::new(one));
+        let by = async |user| {
+            ask(&app, Request::get("/").header("x-user", user))
+                .await
+                .status
+        };
+        assert_eq!(by("ann").await, 200);
+        by("bob").await
+    };
+    assert_eq!(bobs(Documented).await, 200);
+    assert_eq!(
+        bobs(Swapped).await,
+        429,
+        "ann has used up everybody's share"
     );
 }
 

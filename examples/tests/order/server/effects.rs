@@ -24,10 +24,10 @@ fn once() -> IdempotencyLayer<MemoryStore, Scoped> {
 }
 
 #[derive(Clone)]
-struct User(String);
+pub(super) struct User(pub(super) String);
 
 /// Says who somebody is, to what stands inside.
-async fn who(mut request: Request, next: Next) -> Response {
+pub(super) async fn who(mut request: Request, next: Next) -> Response {
     let Some(name) = request.headers().get("x-user") else {
         return StatusCode::UNAUTHORIZED.into_response();
     };
