@@ -107,19 +107,41 @@ async fn a_cluster_conforms() {
     let cluster = RedisCluster::start().unwrap();
     let client = redis::cluster::ClusterClient::new(cluster.urls()).unwrap();
     let store = RedisStore::new(client.get_async_connection().await.unwrap());
-    // All of the suite, but for what goes through the keys of one node.
-    conformance::a_key_is_claimed_once(&store).await;
-    conformance::a_record_is_replayed(&store).await;
-    conformance::begin_and_complete_can_be_repeated(&store).await;
-    conformance::another_request_under_the_key_is_a_mismatch(&store).await;
-    conformance::a_lost_claim_changes_nothing(&store).await;
-    conformance::fences_grow_and_attempts_count(&store).await;
-    conformance::an_unknown_outcome_is_not_repeated_unless_asked(&store).await;
-    conformance::an_abandoned_key_is_new(&store).await;
-    conformance::purge_spares_what_is_alive(&store).await;
-    conformance::an_orphan_is_taken_over_once(&store).await;
-    conformance::a_claim_can_be_looked_up(&store).await;
-    conformance::what_is_over_is_new(&store).await;
-    conformance::durations_have_no_end(&store).await;
+    conformance::check(&store).await;
     crate::history::check(&store, 20).await;
+}
+
+#[tokio::test]
+async fn who_is_gone_is_listed_whichever_server_of_a_cluster_has_the_claim() {
+    let cluster = RedisCluster::start().unwrap();
+    let client = redis::cluster::ClusterClient::new(cluster.urls()).unwrap();
+    let connection = client.get_async_connection().await.unwrap();
+    let everywhere = RedisStore::new(connection.clone());
+    // One slot has them all.
+    let in_one_place = RedisStore::new(connection).prefix("{shop}:");
+    for store in [&everywhere, &in_one_place] {
+        let mut orphans = Vec::new();
+        for _ in 0..30 {
+            let Begin::Claimed(orphan) = store.begin(order()).await.unwrap() else {
+                panic!("nobody else has this key")
+            };
+            store.renew(&orphan, Duration::ZERO).await.unwrap();
+            orphans.push(orphan);
+        }
+        let mut listed = store.unknown(1000).await.unwrap();
+        for of in [&mut orphans, &mut listed] {
+            of.sort_by_key(|claim| *claim.key.as_bytes());
+        }
+        assert_eq!(listed, orphans);
+        assert_eq!(store.unknown(7).await.unwrap().len(), 7);
+    }
+    // Who asks the nodes one by one hears of each of its own.
+    let mut listed = 0;
+    for url in cluster.urls() {
+        let node = RedisStore::open(&url).unwrap();
+        let of_node = node.unknown(1000).await.unwrap().len();
+        assert!((1..30).contains(&of_node), "{of_node}");
+        listed += of_node;
+    }
+    assert_eq!(listed, 30);
 }

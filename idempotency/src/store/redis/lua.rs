@@ -101,3 +101,7 @@ local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 if s ~= 'p' or tonumber(l) > now or tonumber(x) <= now then return false end
 return {tok, fe, tonumber(n)}";
+
+/// Some names of the server that has a key: `cursor`, `pattern`, `count`. The next cursor, and names.
+pub const NAMES: &str = "
+return redis.call('SCAN', ARGV[1], 'MATCH', ARGV[2], 'COUNT', ARGV[3])";

@@ -1,14 +1,16 @@
 //! Claims and records in Redis.
 
+mod doors;
 pub mod lua;
 mod risk;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ::redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig};
-use ::redis::{Client, RedisError, Script};
+use ::redis::{Client, ErrorKind, RedisError, Script, ServerErrorKind};
 use bytes::Bytes;
 
 pub use self::risk::{OnRisk, Risk};
@@ -45,6 +47,7 @@ struct Scripts {
     abandon: Script,
     confirm: Script,
     unknown: Script,
+    names: Script,
 }
 
 impl RedisStore {
@@ -81,6 +84,7 @@ impl<C> RedisStore<C> {
                 abandon: Script::new(lua::ABANDON),
                 confirm: Script::new(lua::CONFIRM),
                 unknown: Script::new(lua::UNKNOWN),
+                names: Script::new(lua::NAMES),
             }),
             prefix: "idempotency:".into(),
         }
@@ -131,23 +135,81 @@ impl<C: ConnectionLike + Clone + Send + Sync> RedisStore<C> {
             .map_err(failed)
     }
 
-    /// Looks once more if the connection broke: it is seen when it is used, and whatever is asked here may be asked again.
     async fn ask<T: ::redis::FromRedisValue>(
         &self,
         call: &::redis::ScriptInvocation<'_>,
     ) -> Result<T, StoreError> {
+        self.try_ask(call).await.map_err(failed)
+    }
+
+    /// Looks once more if the connection broke: it is seen when it is used, and whatever is asked here may be asked again.
+    async fn try_ask<T: ::redis::FromRedisValue>(
+        &self,
+        call: &::redis::ScriptInvocation<'_>,
+    ) -> Result<T, RedisError> {
         let mut connection = self.connection.clone();
-        let answer = match call.invoke_async(&mut connection).await {
+        match call.invoke_async(&mut connection).await {
             Err(error) if error.is_connection_dropped() => call.invoke_async(&mut connection).await,
             answer => answer,
-        };
-        answer.map_err(failed)
+        }
     }
 
     async fn is_held(&self, call: &::redis::ScriptInvocation<'_>) -> Result<(), StoreError> {
         match self.ask::<bool>(call).await? {
             true => Ok(()),
             false => Err(StoreError::Lost),
+        }
+    }
+
+    /// A name for each server that can have keys of ours: one, unless they are a cluster.
+    async fn doors(&self) -> Result<Vec<String>, StoreError> {
+        let mut cmd = ::redis::cmd("CLUSTER");
+        cmd.arg("SLOTS");
+        let mut connection = self.connection.clone();
+        let told = match cmd.query_async(&mut connection).await {
+            Err(error) if error.is_connection_dropped() => cmd.query_async(&mut connection).await,
+            told => told,
+        };
+        let told: Vec<Vec<::redis::Value>> = match told {
+            // It is none, or must not tell.
+            Err(error) if error.code().is_some() => Vec::new(),
+            told => told.map_err(failed)?,
+        };
+        Ok(doors::doors(&self.prefix, &doors::shares(&told)))
+    }
+
+    /// Adds the unknown claims of one server until there are `limit`.
+    async fn unknown_behind(
+        &self,
+        door: &str,
+        limit: usize,
+        unknown: &mut HashMap<RecordKey, Claim>,
+    ) -> Result<(), StoreError> {
+        let mut cursor = 0_u64;
+        loop {
+            let mut call = self.scripts.names.key(door);
+            call.arg(cursor)
+                .arg(format!("{}*", escape(&self.prefix)))
+                .arg(500);
+            let (next, names): (u64, Vec<Vec<u8>>) = match self.try_ask(&call).await {
+                // This connection is to one node of a cluster, and not to this one.
+                Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::Moved) => {
+                    return Ok(());
+                }
+                names => names.map_err(failed)?,
+            };
+            for key in names.iter().filter_map(|name| self.key(name)) {
+                if unknown.len() < limit
+                    && let Some(claim) = self.unknown_claim(&key).await?
+                {
+                    // A scan may give a key twice.
+                    unknown.insert(key, claim);
+                }
+            }
+            cursor = next;
+            if cursor == 0 || unknown.len() >= limit {
+                return Ok(());
+            }
         }
     }
 
@@ -244,33 +306,16 @@ where
         }
     }
 
-    /// Goes through all keys, some hundred at a time. Of a cluster it sees the node that it asks: list each one over a connection of its own.
+    /// Goes through all keys, some hundred at a time; of a cluster, master after master. What moves from one to another meanwhile may be missed, and is found the next time.
     async fn unknown(&self, limit: usize) -> Result<Vec<Claim>, StoreError> {
-        let mut connection = self.connection.clone();
-        let (mut cursor, mut unknown) = (0_u64, std::collections::HashMap::new());
-        loop {
-            let (next, names): (u64, Vec<Vec<u8>>) = ::redis::cmd("SCAN")
-                .arg(cursor)
-                .arg("MATCH")
-                .arg(format!("{}*", escape(&self.prefix)))
-                .arg("COUNT")
-                .arg(500)
-                .query_async(&mut connection)
-                .await
-                .map_err(failed)?;
-            for key in names.iter().filter_map(|name| self.key(name)) {
-                if unknown.len() < limit
-                    && let Some(claim) = self.unknown_claim(&key).await?
-                {
-                    // A scan may give a key twice.
-                    unknown.insert(key, claim);
-                }
-            }
-            cursor = next;
-            if cursor == 0 || unknown.len() >= limit {
-                return Ok(unknown.into_values().collect());
+        let mut unknown = HashMap::new();
+        for door in self.doors().await? {
+            self.unknown_behind(&door, limit, &mut unknown).await?;
+            if unknown.len() >= limit {
+                break;
             }
         }
+        Ok(unknown.into_values().collect())
     }
 }
 
