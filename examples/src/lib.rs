@@ -133,7 +133,7 @@ pub struct ReasonsForTheOrder;
 /// let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 /// let promises = read_to_string(format!("{root}/ARCHITECTURE.md")).unwrap();
 /// let mut tests = 0;
-/// for place in ["sharing", "chaos", "rolling", "tokens", "listening"] {
+/// for place in ["sharing", "chaos", "rolling", "tokens", "listening", "silence"] {
 ///     let path = format!("examples/tests/processes/{place}.rs");
 ///     let source = read_to_string(format!("{root}/{path}")).unwrap();
 ///     for test in source.split("#[tokio::test").skip(1) {
