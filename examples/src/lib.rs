@@ -99,6 +99,29 @@ pub struct WhatIsCompared;
 #[cfg(doctest)]
 pub struct EveryDocument;
 
+/// There is one way to serve, in which nobody holds a connection for ever without asking.
+///
+/// ```
+/// use std::fs::{read_dir, read_to_string};
+/// use std::path::Path;
+///
+/// fn look(folder: &Path) {
+///     for entry in read_dir(folder).unwrap() {
+///         let path = entry.unwrap().path();
+///         if path.is_dir() {
+///             look(&path);
+///         } else if !path.ends_with("src/lib.rs") {
+///             let source = read_to_string(&path).unwrap();
+///             assert!(!source.contains("axum::serve("), "{} waits for heads for ever", path.display());
+///         }
+///     }
+/// }
+///
+/// look(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src")));
+/// ```
+#[cfg(doctest)]
+pub struct OneWayToServe;
+
 /// Each reason that ARCHITECTURE.md gives for the order of layers names a test that there is, and each test of the order is named there.
 ///
 /// ```
