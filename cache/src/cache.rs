@@ -150,6 +150,16 @@ impl<V: Send + Sync + 'static> Cache<V> {
         Set::new(self, self.full(key.as_ref()), value)
     }
 
+    /// The same under a key that is shared already, and is not copied where this is no part of a cache.
+    #[cfg(feature = "http")]
+    pub(crate) fn set_shared(&self, key: &Arc<[u8]>, value: V) -> Set<'_, V> {
+        // What goes before it makes a full key longer.
+        let full = self.with_full(key, |full| {
+            (full.len() > key.len()).then(|| Arc::from(full))
+        });
+        Set::new(self, full.unwrap_or_else(|| Arc::clone(key)), value)
+    }
+
     /// Takes the value under `key` away, and what depends on it.
     pub fn remove(&self, key: impl AsRef<[u8]>) -> Invalidate<'_, V> {
         Invalidate::key(self, self.full(key.as_ref())).remove()
@@ -280,6 +290,12 @@ impl<V: Send + Sync + 'static> Cache<V> {
             let found = self.look_up(full, now)?;
             (found.usable == Usable::Fresh).then(|| found.hit(State::Fresh))?
         })
+    }
+
+    /// Whether anything is under a key, of use or not. It is no use of it either.
+    #[cfg(feature = "http")]
+    pub(crate) fn has(&self, key: &[u8]) -> bool {
+        self.with_full(key, |full| self.inner.l1.has(full))
     }
 
     /// Puts what was found under another key too. It goes with all that it went with, and is as old.

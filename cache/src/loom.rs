@@ -178,6 +178,10 @@ impl<V: Send + Sync> L1<V> for Plain<V> {
         self.0.lock().unwrap().get(full).cloned()
     }
 
+    fn has(&self, full: &[u8]) -> bool {
+        self.0.lock().unwrap().contains_key(full)
+    }
+
     fn insert(&self, full: StdArc<[u8]>, entry: StdArc<Entry<V>>) {
         self.0.lock().unwrap().insert(full, entry);
     }

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::cache::Cache;
 #[cfg(feature = "http")]
 use crate::clock::Name;
@@ -33,6 +35,8 @@ pub struct Set<'a, V> {
     value: Option<V>,
     stamp: Stamp,
     said: Said,
+    /// By a clock that was read already.
+    now: Option<Instant>,
     #[cfg(feature = "l2")]
     below: Option<Pin<Box<dyn Future<Output = Hit<V>> + Send>>>,
 }
@@ -45,6 +49,7 @@ impl<'a, V: Send + Sync + 'static> Set<'a, V> {
             value: Some(value),
             stamp: cache.stamp(),
             said: Said::default(),
+            now: None,
             #[cfg(feature = "l2")]
             below: None,
         }
@@ -54,6 +59,13 @@ impl<'a, V: Send + Sync + 'static> Set<'a, V> {
     /// [`Cache::set`] was called, and that is only as true as the caller makes it.
     pub fn at(self, stamp: Stamp) -> Self {
         Self { stamp, ..self }
+    }
+
+    /// It is stored now, by a clock that was read already.
+    #[cfg(feature = "http")]
+    pub(crate) fn now(mut self, now: Instant) -> Self {
+        self.now = Some(now);
+        self
     }
 
     /// How long it is fresh.
@@ -116,6 +128,7 @@ impl<'a, V: Send + Sync + 'static> Set<'a, V> {
             stamp: self.stamp,
             said: std::mem::take(&mut self.said),
             took: Duration::ZERO,
+            now: self.now.unwrap_or_else(Instant::now),
             keep: true,
         };
         let entry: Arc<Entry<V>> = self.cache.store(&self.full, reading);

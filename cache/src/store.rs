@@ -18,6 +18,7 @@ pub(crate) struct Reading<V> {
     pub(crate) stamp: Stamp,
     pub(crate) said: Said,
     pub(crate) took: Duration,
+    pub(crate) now: Instant,
     /// Whether it may be kept in memory.
     pub(crate) keep: bool,
 }
@@ -48,6 +49,7 @@ impl<V: Send + Sync + 'static> Cache<V> {
             stamp,
             mut said,
             took,
+            now,
             keep: _,
         } = reading;
         said.push(self.clock().slot(Name::Key(full)));
@@ -55,7 +57,7 @@ impl<V: Send + Sync + 'static> Cache<V> {
         view.iter().for_each(|slot| said.push(*slot));
         let lifetime = self.settings().lifetime(&held, &said).unwrap_or(NONE);
         let guarded = self.clock().is_guarded(stamp, said.slots.as_slice());
-        let mut entry = Entry::new(held, stamp, said.slots, Instant::now(), lifetime);
+        let mut entry = Entry::new(held, stamp, said.slots, now, lifetime);
         entry.weight = self.settings().weigh(full, entry.value(), &entry.slots);
         entry.unstorable = said.unstorable || guarded;
         entry.took = Some(took);

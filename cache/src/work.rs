@@ -124,12 +124,14 @@ impl<V: Send + Sync + 'static> Place<V> {
         let value = read?;
         let mut said = told.said();
         let held = held(value, &mut said, stale);
+        let now = Instant::now();
         let reading = Reading {
             keep: keep && held.is_some(),
             held: held.unwrap_or(Held::Nothing),
             stamp,
             said,
-            took: begun.elapsed(),
+            took: now.saturating_duration_since(begun),
+            now,
         };
         Ok(self.cache.store(&self.full, reading))
     }

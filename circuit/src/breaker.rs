@@ -267,7 +267,7 @@ impl Breaker {
     }
 
     pub(crate) fn slots(&self, word: Word) -> Slots {
-        Slots::unpack(self.0.slots.read(Stamp::new(word.generation().into())))
+        Slots(self.0.slots.read(Stamp::new(word.generation().into())))
     }
 }
 

@@ -3,7 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use crate::monotonic::Start;
 
 /// The clock of a breaker. Clones tell the same time.
 #[derive(Clone)]
@@ -11,7 +13,7 @@ pub struct Clock(Source);
 
 #[derive(Clone)]
 enum Source {
-    System(Instant),
+    System(Start),
     #[cfg(feature = "quanta")]
     Quanta {
         clock: quanta::Clock,
@@ -22,14 +24,10 @@ enum Source {
 }
 
 impl Clock {
-    /// The monotonic clock of the standard library. The default.
+    /// The monotonic clock of the system, as the standard library's `Instant`. The default.
     #[must_use]
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the clock that everything else asks"
-    )]
     pub fn system() -> Self {
-        Self(Source::System(Instant::now()))
+        Self(Source::System(Start::now()))
     }
 
     /// The processor's time stamp counter, read in less than half the time. The first one in a process takes a moment to calibrate.
@@ -65,10 +63,7 @@ impl Clock {
     #[inline]
     fn elapsed(&self) -> u64 {
         match &self.0 {
-            Source::System(origin) => {
-                let elapsed = origin.elapsed();
-                elapsed.as_secs() * 1_000_000_000 + u64::from(elapsed.subsec_nanos())
-            }
+            Source::System(start) => start.elapsed(),
             #[cfg(feature = "quanta")]
             Source::Quanta { clock, origin } => clock.delta_as_nanos(*origin, clock.raw()),
             _ => self.ask(),

@@ -92,6 +92,13 @@ impl Config {
 }
 
 impl Config {
+    /// Whether another success would leave every rule as it is.
+    #[inline]
+    pub(crate) fn is_untouched_by_success(&self, generation: u32) -> bool {
+        let is_untouched = |rule: &Rule| rule.is_untouched_by_success(generation);
+        self.rules.iter().all(is_untouched)
+    }
+
     pub(crate) fn readings(&self, generation: u32, now: u64) -> Vec<Reading> {
         let read = |rule: &Rule| rule.reading(generation, now);
         self.rules.iter().map(read).collect()

@@ -191,7 +191,7 @@ impl Breaker {
             return None;
         }
         let stamp = Stamp::new(word.generation().into());
-        let take = |slots| Some(Slots::unpack(slots).take(probes.count)?.pack());
+        let take = |slots| Some(Slots(slots).take(probes.count)?.0);
         self.0.slots.update(stamp, take)?;
         // The wait counts from the last slot on: a probe that comes late, for want of traffic, has its full time.
         self.set_word(word.until(deadline(now, probes.max_wait)));

@@ -24,15 +24,16 @@ impl Breaker {
         if max != u32::MAX {
             return self.admit_bounded(max);
         }
-        let generation = self.admit_by_state()?;
-        Ok(self.starting(Ticket::new(generation, false)))
+        let ticket = self.admit_by_state()?;
+        Ok(self.starting(ticket))
     }
 
+    /// A ticket and not a generation: a refusal is as wide, and of two that are, either is returned in a register.
     #[inline]
-    fn admit_by_state(&self) -> Result<u32, Refusal> {
+    fn admit_by_state(&self) -> Result<Ticket, Refusal> {
         let word = self.word();
         if word.passes() {
-            Ok(word.generation())
+            Ok(Ticket::new(word.generation()))
         } else {
             self.admit_unless_open(word)
         }
@@ -40,7 +41,10 @@ impl Breaker {
 
     /// An open breaker refuses as many calls as a closed one lets pass. Apart from what is rare, so that it saves no registers for that.
     #[inline(never)]
-    fn admit_unless_open(&self, word: Word) -> Result<u32, Refusal> {
+    fn admit_unless_open(&self, word: Word) -> Result<Ticket, Refusal> {
+        if word.is_half_open() {
+            return self.admit_half_open(word);
+        }
         if word.state() == State::Open
             && let Some(left) = word.remaining(self.0.fixed.clock.now())
         {
@@ -49,12 +53,20 @@ impl Breaker {
         self.admit_slowly()
     }
 
+    #[inline(never)]
+    fn admit_half_open(&self, word: Word) -> Result<Ticket, Refusal> {
+        match self.take_slot_but_the_last(word) {
+            Some(generation) => Ok(Ticket::new(generation)),
+            None => self.admit_slowly(),
+        }
+    }
+
     /// A probe takes its room before its slot: a slot that is taken and given back for want of room would be missed by one who looked meanwhile, and
     /// who has nobody to wake him. A call during a ramp takes it after it has paid.
     #[inline(never)]
     fn admit_bounded(&self, max: u32) -> Result<Ticket, Refusal> {
         let is_probe = matches!(self.word().state(), State::Open | State::HalfOpen);
-        let generation = if is_probe {
+        let ticket = if is_probe {
             // What is refused anyway takes no room, not even for a moment.
             if let Some((_, refusal)) = self.foresee() {
                 return Err(refusal);
@@ -62,11 +74,11 @@ impl Breaker {
             self.take_room(max)?;
             self.admit_by_state().inspect_err(|_| self.leave_room())?
         } else {
-            let generation = self.admit_by_state()?;
+            let ticket = self.admit_by_state()?;
             self.take_room(max)?;
-            generation
+            ticket
         };
-        Ok(self.starting(Ticket::new(generation, true)))
+        Ok(self.starting(ticket.holding_room()))
     }
 
     /// From now on, if anybody asks when a call began.
@@ -88,10 +100,7 @@ impl Breaker {
 
     /// Goes round again only if another call or the operator was faster.
     #[inline(never)]
-    fn admit_slowly(&self) -> Result<u32, Refusal> {
-        if let Some(generation) = self.take_slot_but_the_last() {
-            return Ok(generation);
-        }
+    fn admit_slowly(&self) -> Result<Ticket, Refusal> {
         let now = self.now();
         loop {
             let word = self.word();
@@ -102,7 +111,7 @@ impl Breaker {
                 State::Closed | State::ForcedClosed | State::MetricsOnly => Some(word.generation()),
             };
             if let Some(generation) = admitted {
-                return Ok(generation);
+                return Ok(Ticket::new(generation));
             }
         }
     }
@@ -118,15 +127,13 @@ impl Breaker {
         Ok(self.take_probe(word, now))
     }
 
-    /// A slot that is not the last: the wait for the probes begins with the last one, and so this one need not ask for the time, nor take the lock.
-    fn take_slot_but_the_last(&self) -> Option<u32> {
-        let word = self.word();
-        if !word.is_half_open() {
-            return None;
-        }
-        let early = self.config().settings.probes.count - 1;
+    /// A slot that is not the last: the wait for the probes begins with the last one, and so this one need not ask for the time, nor take the lock. A breaker
+    /// that was reconfigured goes the long way.
+    #[inline]
+    fn take_slot_but_the_last(&self, word: Word) -> Option<u32> {
+        let early = self.first_config()?.settings.probes.count - 1;
         let stamp = Stamp::new(word.generation().into());
-        let take = |slots| Some(Slots::unpack(slots).take(early)?.pack());
+        let take = |slots| Some(Slots(slots).take(early)?.0);
         self.0.slots.update(stamp, take)?;
         // If the state has changed meanwhile, nobody will ever ask for a slot of this one again.
         (self.word().generation() == word.generation()).then_some(word.generation())
@@ -213,21 +220,36 @@ impl Breaker {
     #[inline]
     pub(crate) fn finish(&self, ticket: Ticket, verdict: Verdict) {
         match verdict {
+            Verdict::Success if self.is_untouched_by_success(ticket) => {}
             Verdict::Success => self.finish_as(ticket, verdict, Counted::Success),
             Verdict::Failure => self.finish_as(ticket, verdict, Counted::Failure),
             _ => self.finish_apart(ticket, verdict),
         }
     }
 
-    /// In line, down to the window: each step is a few instructions, and to call it would be more.
-    #[inline(always)]
-    fn finish_as(&self, ticket: Ticket, verdict: Verdict, counted: Counted) {
-        if ticket.holds_room() {
-            self.leave_room();
+    /// Whether nothing changes and nobody is told when this call succeeds, as in the full window of a healthy service: then its threads only
+    /// read what they share. A few loads in line, and no registers to save.
+    #[inline]
+    fn is_untouched_by_success(&self, ticket: Ticket) -> bool {
+        let Some(config) = self.first_config() else {
+            return false;
+        };
+        // At once: where a rule is about time, every call leaves a trace.
+        if config.reads_end || self.0.watches_calls || ticket.holds_room() {
+            return false;
         }
-        self.settle(ticket, counted);
-        if self.0.watches_calls {
-            self.watch_end(ticket, verdict);
+        let word = self.word();
+        word.counts()
+            && word.generation() == ticket.generation()
+            && config.is_untouched_by_success(ticket.generation())
+    }
+
+    #[inline]
+    fn finish_as(&self, ticket: Ticket, verdict: Verdict, counted: Counted) {
+        if ticket.holds_room() || self.0.watches_calls {
+            self.finish_apart(ticket, verdict);
+        } else {
+            self.settle(ticket, counted);
         }
     }
 
@@ -271,17 +293,18 @@ impl Breaker {
         }
     }
 
-    /// Counts what came of a call, unless the state that admitted it is over: then it says nothing about this one.
-    #[inline(always)]
+    /// Counts what came of a call, unless the state that admitted it is over: then it says nothing about this one. In line from here down to
+    /// the window: each step is a few instructions, and to call it would be more.
+    #[inline(never)]
     fn settle(&self, ticket: Ticket, counted: Counted) {
         let word = self.word();
         if word.generation() != ticket.generation() {
             return;
         }
-        match word.state() {
-            State::Closed | State::MetricsOnly => self.count(ticket, counted),
-            State::HalfOpen => self.conclude(ticket, counted),
-            State::Open | State::ForcedOpen | State::ForcedClosed => {}
+        if word.counts() {
+            self.count(ticket, counted);
+        } else if word.is_half_open() {
+            self.conclude(ticket, counted);
         }
     }
 
@@ -338,24 +361,46 @@ impl Breaker {
 
     fn give_back(&self, generation: u32) {
         let stamp = Stamp::new(generation.into());
-        let give_back = |slots| Some(Slots::unpack(slots).give_back()?.pack());
+        let give_back = |slots| Some(Slots(slots).give_back()?.0);
         self.0.slots.update(stamp, give_back);
         self.0.waiters.wake_one();
     }
 
     #[inline(never)]
     fn conclude(&self, ticket: Ticket, counted: Counted) {
+        let success = counted == Counted::Success;
+        match self.first_config() {
+            Some(config) if config.slow_from == u64::MAX => {
+                self.conclude_as(config, ticket.generation(), success);
+            }
+            _ => self.conclude_by_time(ticket, success),
+        }
+    }
+
+    /// Apart, like what a decision takes: most probes ask nobody for the time and decide nothing.
+    #[inline(never)]
+    fn conclude_by_time(&self, ticket: Ticket, success: bool) {
         let config = self.config();
-        let generation = ticket.generation();
-        let is_slow = || config.slow_from < u64::MAX && ticket.took(self.now()) >= config.slow_from;
-        let success = counted == Counted::Success && !is_slow();
+        let is_slow = config.slow_from < u64::MAX && ticket.took(self.now()) >= config.slow_from;
+        self.conclude_as(&config, ticket.generation(), success && !is_slow);
+    }
+
+    #[inline(always)]
+    fn conclude_as(&self, config: &Config, generation: u32, success: bool) {
         let stamp = Stamp::new(generation.into());
-        let conclude = |slots| Some(Slots::unpack(slots).conclude(success).pack());
-        let Some(change) = self.0.slots.update(stamp, conclude) else {
-            return;
-        };
-        let count = config.settings.probes.count;
-        match Slots::unpack(change.after).finding(count, config.needed) {
+        let conclude = |slots| Some(Slots(slots).conclude(success).0);
+        if let Some(change) = self.0.slots.update(stamp, conclude) {
+            let count = config.settings.probes.count;
+            let finding = Slots(change.after).finding(count, config.needed);
+            if finding != Finding::Undecided {
+                self.decide(finding, generation);
+            }
+        }
+    }
+
+    #[inline(never)]
+    fn decide(&self, finding: Finding, generation: u32) {
+        match finding {
             Finding::Undecided => {}
             Finding::Recovered => self.close(generation),
             Finding::StillDown => self.trip(generation, Cause::ProbesFailed),
@@ -363,7 +408,7 @@ impl Breaker {
     }
 
     pub(crate) fn is_full(&self, word: Word) -> bool {
-        self.slots(word).taken >= self.config().settings.probes.count
+        self.slots(word).taken() >= self.config().settings.probes.count
     }
 
     #[inline]

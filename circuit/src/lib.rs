@@ -34,6 +34,7 @@ mod loom;
 mod machine;
 mod manner;
 mod memory;
+mod monotonic;
 mod name;
 mod operate;
 mod permit;

@@ -48,6 +48,9 @@ impl State {
 
 const DEADLINE_BITS: u32 = 40;
 pub(crate) const GENERATION_BITS: u32 = 21;
+const TAG_AT: u32 = DEADLINE_BITS + GENERATION_BITS;
+const CLOSED: u64 = State::Closed as u64;
+const METRICS_ONLY: u64 = State::MetricsOnly as u64;
 const DEADLINE_MAX: u64 = (1 << DEADLINE_BITS) - 1;
 const GENERATION_MASK: u32 = (1 << GENERATION_BITS) - 1;
 
@@ -62,14 +65,14 @@ impl Word {
     pub(crate) const START: Self = Self(0);
 
     fn new(state: State, generation: u32, deadline: u64) -> Self {
-        let tag = (state as u64) << (DEADLINE_BITS + GENERATION_BITS);
+        let tag = (state as u64) << TAG_AT;
         let generation = u64::from(generation & GENERATION_MASK) << DEADLINE_BITS;
         Self(tag | generation | deadline.min(DEADLINE_MAX))
     }
 
     #[inline]
     pub(crate) fn state(self) -> State {
-        State::from_tag(self.0 >> (DEADLINE_BITS + GENERATION_BITS))
+        State::from_tag(self.0 >> TAG_AT)
     }
 
     #[inline]
@@ -77,16 +80,22 @@ impl Word {
         (self.0 >> DEADLINE_BITS) as u32 & GENERATION_MASK
     }
 
-    /// Whether every call passes that finds room.
+    /// Whether every call passes that finds room. By its tag: on the path of every call, and a state would first have to be told from a number.
     #[inline]
     pub(crate) fn passes(self) -> bool {
-        match self.state() {
-            State::Closed => self.0 & DEADLINE_MAX == 0,
-            State::ForcedClosed | State::MetricsOnly => true,
-            State::Open | State::HalfOpen | State::ForcedOpen => false,
+        match self.0 >> TAG_AT {
+            CLOSED => self.0 & DEADLINE_MAX == 0,
+            tag => tag >= State::ForcedClosed as u64,
         }
     }
 
+    /// Whether the calls of this state count in the windows.
+    #[inline]
+    pub(crate) fn counts(self) -> bool {
+        matches!(self.0 >> TAG_AT, CLOSED | METRICS_ONLY)
+    }
+
+    #[inline]
     pub(crate) fn is_half_open(self) -> bool {
         self.state() == State::HalfOpen
     }
@@ -124,13 +133,10 @@ pub(crate) fn deadline(now: u64, time: Duration) -> u64 {
     now.saturating_add(nanos(time)).div_ceil(1_000_000)
 }
 
-/// The probes of one generation: slots taken, and how many of those succeeded and failed. The rest are under way.
+/// The probes of one generation, in the payload of a cell: `[taken: 12 | succeeded: 12 | failed: 12]`. The rest of the taken are under way. Each change
+/// is one addition: no number leaves its bits, since no more slots are taken than there are.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(crate) struct Slots {
-    pub(crate) taken: u32,
-    pub(crate) succeeded: u32,
-    pub(crate) failed: u32,
-}
+pub(crate) struct Slots(pub(crate) u64);
 
 /// What the probes say.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -142,49 +148,62 @@ pub(crate) enum Finding {
 
 const SLOT_BITS: u32 = 12;
 const SLOT_MASK: u64 = (1 << SLOT_BITS) - 1;
+const ONE_FAILED: u64 = 1;
+const ONE_SUCCEEDED: u64 = 1 << SLOT_BITS;
+const ONE_TAKEN: u64 = 1 << (2 * SLOT_BITS);
 
 impl Slots {
-    pub(crate) fn unpack(payload: u64) -> Self {
-        let field = |n: u32| (payload >> (n * SLOT_BITS) & SLOT_MASK) as u32;
-        Self {
-            taken: field(2),
-            succeeded: field(1),
-            failed: field(0),
-        }
+    pub(crate) fn new(taken: u32, succeeded: u32, failed: u32) -> Self {
+        let [taken, succeeded, failed] = [taken, succeeded, failed].map(u64::from);
+        Self(taken * ONE_TAKEN + succeeded * ONE_SUCCEEDED + failed * ONE_FAILED)
     }
 
-    pub(crate) fn pack(self) -> u64 {
-        u64::from(self.taken) << (2 * SLOT_BITS)
-            | u64::from(self.succeeded) << SLOT_BITS
-            | u64::from(self.failed)
+    #[inline]
+    pub(crate) fn taken(self) -> u32 {
+        ((self.0 / ONE_TAKEN) & SLOT_MASK) as u32
     }
 
+    #[inline]
+    pub(crate) fn succeeded(self) -> u32 {
+        ((self.0 / ONE_SUCCEEDED) & SLOT_MASK) as u32
+    }
+
+    #[inline]
+    pub(crate) fn failed(self) -> u32 {
+        (self.0 & SLOT_MASK) as u32
+    }
+
+    #[inline]
     pub(crate) fn take(self, count: u32) -> Option<Self> {
-        let taken = self.taken + 1;
-        (taken <= count).then_some(Self { taken, ..self })
+        (self.taken() < count).then_some(Self(self.0.wrapping_add(ONE_TAKEN)))
     }
 
     pub(crate) fn give_back(self) -> Option<Self> {
-        let taken = self.taken.checked_sub(1)?;
-        Some(Self { taken, ..self })
+        (self.taken() > 0).then(|| Self(self.0 - ONE_TAKEN))
     }
 
+    #[inline]
     pub(crate) fn conclude(self, success: bool) -> Self {
-        Self {
-            succeeded: self.succeeded + u32::from(success),
-            failed: self.failed + u32::from(!success),
-            ..self
-        }
+        let one = if success { ONE_SUCCEEDED } else { ONE_FAILED };
+        Self(self.0 + one)
     }
 
-    /// Decides as soon as the probes that are still out cannot change it.
+    #[inline]
     pub(crate) fn finding(self, count: u32, needed: u32) -> Finding {
-        if self.succeeded >= needed {
-            Finding::Recovered
-        } else if self.failed > count - needed {
-            Finding::StillDown
+        Finding::of(self.succeeded(), self.failed(), count, needed)
+    }
+}
+
+impl Finding {
+    /// Decides as soon as the probes that are still out cannot change it.
+    #[inline]
+    pub(crate) fn of(succeeded: u32, failed: u32, count: u32, needed: u32) -> Self {
+        if succeeded >= needed {
+            Self::Recovered
+        } else if failed > count - needed {
+            Self::StillDown
         } else {
-            Finding::Undecided
+            Self::Undecided
         }
     }
 }
@@ -213,6 +232,23 @@ mod tests {
                 assert_eq!(left, deadline.min(DEADLINE_MAX));
                 assert_eq!(word.until(7).next(State::Open, 0).generation(), 2);
             }
+        }
+    }
+
+    #[test]
+    fn a_tag_says_what_its_state_says() {
+        for state in STATES {
+            let [open_end, ended] = [0, 7].map(|deadline| Word::START.next(state, deadline));
+            let manual = matches!(state, State::ForcedClosed | State::MetricsOnly);
+            assert_eq!(
+                open_end.passes(),
+                manual || state == State::Closed,
+                "{state:?}"
+            );
+            assert_eq!(ended.passes(), manual, "{state:?}");
+            let counts = matches!(state, State::Closed | State::MetricsOnly);
+            assert_eq!((open_end.counts(), ended.counts()), (counts, counts));
+            assert_eq!(ended.is_half_open(), state == State::HalfOpen);
         }
     }
 
@@ -247,12 +283,12 @@ mod tests {
             (4095, 4095, 4094, 0, Undecided),
             (4095, 4095, 4094, 1, StillDown),
         ] {
-            let slots = Slots {
-                taken: succeeded + failed,
-                succeeded,
-                failed,
-            };
-            assert_eq!(Slots::unpack(slots.pack()), slots);
+            let taken = succeeded + failed;
+            let slots = Slots::new(taken, succeeded, failed);
+            let told = (slots.taken(), slots.succeeded(), slots.failed());
+            assert_eq!(told, (taken, succeeded, failed));
+            let more = slots.conclude(true).conclude(false);
+            assert_eq!(more, Slots::new(taken, succeeded + 1, failed + 1));
             assert_eq!(slots.finding(count, needed), finding, "{slots:?}");
         }
     }

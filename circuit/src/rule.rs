@@ -118,6 +118,20 @@ impl Rule {
         }
     }
 
+    /// Whether another success would leave it as it is.
+    #[inline]
+    pub(crate) fn is_untouched_by_success(&self, generation: u32) -> bool {
+        match self {
+            Self::Rate {
+                subject: Subject::Failures,
+                counts: Counts::Calls(window),
+                ..
+            } => window.is_full_of_successes(generation),
+            Self::Rate { .. } => false,
+            Self::Consecutive { run, .. } => run.read(Stamp::new(generation.into())) == 0,
+        }
+    }
+
     /// What it holds.
     pub(crate) fn reading(&self, generation: u32, now: u64) -> Reading {
         match self {

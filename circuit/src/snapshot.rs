@@ -98,17 +98,11 @@ impl Breaker {
         let ProbeCounts {
             succeeded, failed, ..
         } = probes;
-        let Some(taken) = succeeded.checked_add(failed) else {
-            return;
-        };
-        let slots = Slots {
-            taken,
-            succeeded,
-            failed,
-        };
-        if slots.finding(count, config.needed) == Finding::Undecided {
+        // By the numbers as they came: they fit once these settings would not have decided by them.
+        if Finding::of(succeeded, failed, count, config.needed) == Finding::Undecided {
+            let slots = Slots::new(succeeded + failed, succeeded, failed);
             let stamp = Stamp::new(generation.into());
-            self.0.slots.update(stamp, |_| Some(slots.pack()));
+            self.0.slots.update(stamp, |_| Some(slots.0));
         }
     }
 
@@ -163,13 +157,9 @@ pub struct ProbeCounts {
 
 impl From<Slots> for ProbeCounts {
     fn from(slots: Slots) -> Self {
-        let Slots {
-            taken,
-            succeeded,
-            failed,
-        } = slots;
+        let (succeeded, failed) = (slots.succeeded(), slots.failed());
         Self {
-            in_flight: taken - succeeded - failed,
+            in_flight: slots.taken() - succeeded - failed,
             succeeded,
             failed,
         }

@@ -46,6 +46,7 @@ impl Stamped {
         Self(AtomicU64::new(0))
     }
 
+    #[inline]
     pub(crate) fn read(&self, stamp: Stamp) -> u64 {
         let (held, payload) = unpack(self.0.load(Acquire));
         if held == stamp { payload } else { 0 }

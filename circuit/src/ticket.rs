@@ -22,9 +22,14 @@ impl Ticket {
     pub(crate) const TOLD: Self = Self(u64::MAX);
 
     #[inline]
-    pub(crate) fn new(generation: u32, holds_room: bool) -> Self {
+    pub(crate) fn new(generation: u32) -> Self {
         debug_assert!(u64::from(generation) < ROOM);
-        Self(u64::from(generation) | if holds_room { ROOM } else { 0 })
+        Self(generation.into())
+    }
+
+    #[inline]
+    pub(crate) fn holding_room(self) -> Self {
+        Self(self.0 | ROOM)
     }
 
     #[inline]
@@ -62,11 +67,9 @@ mod tests {
     #[test]
     fn a_ticket_gives_back_what_was_put_in() {
         for (generation, room) in [(0, false), (0, true), (ROOM as u32 - 1, false), (7, true)] {
-            for ticket in [
-                Ticket::new(generation, room),
-                Ticket::new(generation, room).starting(0),
-                Ticket::new(generation, room).starting(u64::MAX),
-            ] {
+            let new = Ticket::new(generation);
+            let new = if room { new.holding_room() } else { new };
+            for ticket in [new, new.starting(0), new.starting(u64::MAX)] {
                 assert_eq!(
                     (ticket.generation(), ticket.holds_room()),
                     (generation, room)
@@ -80,7 +83,7 @@ mod tests {
     fn times_are_too_long_by_less_than_two_units() {
         for start in [1 << UNIT_BITS, 1_234_567_891, (START_MASK - 1) << UNIT_BITS] {
             for took in [0, 1, 255, 256, 1_000_000, 86_400_000_000_000] {
-                let measured = Ticket::new(3, true).starting(start).took(start + took);
+                let measured = Ticket::new(3).starting(start).took(start + took);
                 assert!(
                     measured >= took && measured < took + 512,
                     "{start} {took} {measured}"
@@ -91,8 +94,8 @@ mod tests {
 
     #[test]
     fn what_is_not_known_took_no_time() {
-        assert_eq!(Ticket::new(3, true).took(u64::MAX), 0);
-        let stepped_back = Ticket::new(3, true).starting(1 << 40);
+        assert_eq!(Ticket::new(3).took(u64::MAX), 0);
+        let stepped_back = Ticket::new(3).starting(1 << 40);
         assert_eq!(stepped_back.took(1 << 39), 0);
     }
 }

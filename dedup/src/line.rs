@@ -3,6 +3,8 @@
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, OnceLock, Weak};
 use std::task::{Context, Poll, Wake, Waker, ready};
 
@@ -17,6 +19,10 @@ use crate::table::{Part, Place};
 pub(crate) struct Line<K, V> {
     pub(crate) part: Arc<Part<K, V>>,
     pub(crate) place: Place,
+    /// The next ticket. Changed under the lock of the part alone.
+    tickets: AtomicU64,
+    /// How many have given theirs back.
+    gone: AtomicU64,
     waiting: Arc<Waiting>,
     /// There before the queue says so.
     value: OnceLock<V>,
@@ -44,6 +50,8 @@ impl<K, V> Line<K, V> {
         Self {
             part,
             place,
+            tickets: AtomicU64::new(0),
+            gone: AtomicU64::new(0),
             waiting: Arc::new(Waiting {
                 state: Mutex::new(state),
             }),
@@ -51,14 +59,23 @@ impl<K, V> Line<K, V> {
         }
     }
 
+    /// How many wait, while the flight is in its part.
     pub(crate) fn len(&self) -> usize {
-        lock(&self.waiting.state).queue.len()
+        let gone = self.gone.load(Relaxed);
+        self.tickets.load(Relaxed).saturating_sub(gone) as usize
     }
 
-    /// Another one comes, and gets a ticket if there is room.
+    /// Another one comes, and gets a ticket if there is room. Under the lock of the part: without its own, but where he has a time to give up at.
     pub(crate) fn enter(&self, limits: &Limits) -> Option<u64> {
-        let queue = &mut lock(&self.waiting.state).queue;
-        (queue.len() < limits.waiters).then(|| queue.enter(limits.deadline()))
+        if self.len() >= limits.waiters {
+            return None;
+        }
+        let ticket = self.tickets.load(Relaxed);
+        self.tickets.store(ticket + 1, Relaxed);
+        if let Some(deadline) = limits.deadline() {
+            lock(&self.waiting.state).queue.seat(ticket, Some(deadline));
+        }
+        Some(ticket)
     }
 
     /// The holder of `ticket` looks what there is. It is woken when there is something new, and when it has waited long enough.
@@ -75,21 +92,28 @@ impl<K, V> Line<K, V> {
             match (found, alarm) {
                 (Found::Wait(_), None) => return Poll::Pending,
                 (Found::Wait(_), Some(at)) => ready!(self.waiting.poll_timer(at)),
-                (found, _) => return Poll::Ready(found),
+                (Found::Landed, _) => return Poll::Ready(Found::Landed),
+                (found, _) => {
+                    self.gone.fetch_add(1, Relaxed);
+                    return Poll::Ready(found);
+                }
             }
         }
     }
 
     /// The holder of `ticket` goes away. Tells whether it had been promoted: then someone else has to be.
     pub(crate) fn leave(&self, ticket: u64) -> bool {
+        self.gone.fetch_add(1, Relaxed);
         let (promoted, waker) = lock(&self.waiting.state).queue.leave(ticket);
         drop(waker);
         promoted
     }
 
-    /// Makes the one who came first the leader. `None` when nobody is left; else the waker to wake it with, if it is asleep.
+    /// Makes the one who came first the leader, under the lock of the part. `None` when nobody is left; else the waker to wake it with, if it is
+    /// asleep.
     pub(crate) fn promote(&self) -> Option<Option<Waker>> {
-        lock(&self.waiting.state).queue.promote()
+        let tickets = self.tickets.load(Relaxed);
+        lock(&self.waiting.state).queue.promote(tickets)
     }
 
     /// Everyone gets `value`.

@@ -7,6 +7,9 @@ use tokio::time::Instant;
 
 /// Who waits, in the order they came, and what they were told.
 ///
+/// Whoever comes has a ticket, the next number, and is known here once he first looks or goes away: up to the highest of those everybody has a place, and
+/// after it nobody has yet looked or gone.
+///
 /// ```text
 ///            promote            poll of the promoted
 ///  waiting ─────────► promoted ──────────────────────► (leads, no longer here)
@@ -17,7 +20,9 @@ use tokio::time::Instant;
 pub(crate) struct Queue {
     /// By ticket. Of those who left, some places are kept, but never more than of those who are here.
     waiters: VecDeque<Place>,
-    tickets: u64,
+    /// The ticket of the next who gets a place.
+    next: u64,
+    /// How many of those with a place are here.
     live: usize,
     promoted: Option<u64>,
     landed: bool,
@@ -64,7 +69,7 @@ impl Queue {
     pub(crate) fn new() -> Self {
         Self {
             waiters: VecDeque::new(),
-            tickets: 0,
+            next: 0,
             live: 0,
             promoted: None,
             landed: false,
@@ -72,25 +77,22 @@ impl Queue {
         }
     }
 
-    /// How many wait.
-    pub(crate) fn len(&self) -> usize {
-        self.live
-    }
-
-    /// Another one comes, and gets a ticket.
-    pub(crate) fn enter(&mut self, deadline: Option<Instant>) -> u64 {
-        let ticket = self.tickets;
-        self.tickets += 1;
-        let waiter = Waiter {
-            waker: None,
-            deadline,
-        };
-        self.waiters.push_back(Place {
-            ticket,
-            waiter: Some(waiter),
-        });
-        self.live += 1;
-        ticket
+    /// The holder of `ticket` has a place from now on, if he had none, and so has everybody before him. Who is to give up at some time has one from
+    /// the beginning; the others get theirs as they first look, which saves each of them a lock.
+    #[inline]
+    pub(crate) fn seat(&mut self, ticket: u64, deadline: Option<Instant>) {
+        while self.next <= ticket {
+            let waiter = Waiter {
+                waker: None,
+                deadline,
+            };
+            self.waiters.push_back(Place {
+                ticket: self.next,
+                waiter: Some(waiter),
+            });
+            self.next += 1;
+            self.live += 1;
+        }
     }
 
     /// The holder of `ticket` looks what there is, at `now`. While there is nothing, `waker` is kept; the one it replaces is
@@ -104,6 +106,7 @@ impl Queue {
         if self.landed {
             return (Found::Landed, None);
         }
+        self.seat(ticket, None);
         if self.promoted == Some(ticket) {
             self.promoted = None;
             return (Found::Promoted, self.remove(ticket));
@@ -119,6 +122,10 @@ impl Queue {
 
     /// The holder of `ticket` goes away. Tells whether it had been promoted: then someone else has to be.
     pub(crate) fn leave(&mut self, ticket: u64) -> (bool, Option<Waker>) {
+        if self.landed {
+            return (false, None);
+        }
+        self.seat(ticket, None);
         let promoted = self.promoted == Some(ticket);
         if promoted {
             self.promoted = None;
@@ -126,9 +133,11 @@ impl Queue {
         (promoted, self.remove(ticket))
     }
 
-    /// Makes the one who came first the leader. `None` when nobody is left; else the waker to wake it with, if it is asleep.
-    pub(crate) fn promote(&mut self) -> Option<Option<Waker>> {
-        let first = self.first()?;
+    /// Makes the one who came first of those with a ticket below `tickets` the leader. `None` when nobody is left; else the waker to wake it with, if it
+    /// is asleep.
+    pub(crate) fn promote(&mut self, tickets: u64) -> Option<Option<Waker>> {
+        let unseated = (self.next < tickets).then_some(self.next);
+        let first = self.first().or(unseated)?;
         self.promoted = Some(first);
         let front = self.waiters.front_mut();
         let waiter = front.and_then(|place| place.waiter.as_mut());
@@ -260,7 +269,7 @@ mod tests {
 
     fn queue(waiters: usize) -> Queue {
         let mut queue = Queue::new();
-        (0..waiters).for_each(|ticket| assert_eq!(queue.enter(None), ticket as u64));
+        queue.seat(waiters as u64 - 1, None);
         queue
     }
 
@@ -271,21 +280,56 @@ mod tests {
     #[test]
     fn the_first_to_come_is_promoted_and_only_that_one() {
         let mut queue = queue(3);
-        assert!(queue.promote().is_some());
+        assert!(queue.promote(3).is_some());
         assert!(matches!(look(&mut queue, 1), Found::Wait(_)));
         assert!(matches!(look(&mut queue, 0), Found::Promoted));
-        assert_eq!(queue.len(), 2);
+        assert_eq!(queue.live, 2);
         assert!(matches!(look(&mut queue, 1), Found::Wait(_)));
     }
 
     #[test]
     fn who_was_promoted_and_leaves_says_so() {
         let mut queue = queue(2);
-        queue.promote();
+        queue.promote(2);
         assert!(queue.leave(0).0);
-        queue.promote();
+        queue.promote(2);
         assert!(matches!(look(&mut queue, 1), Found::Promoted));
-        assert!(queue.promote().is_none(), "nobody is left");
+        assert!(queue.promote(2).is_none(), "nobody is left");
+    }
+
+    #[test]
+    fn who_has_not_looked_yet_is_promoted_too() {
+        let mut queue = Queue::new();
+        assert!(matches!(queue.promote(2), Some(None)), "nobody to wake");
+        assert!(matches!(look(&mut queue, 1), Found::Wait(_)));
+        assert!(matches!(look(&mut queue, 0), Found::Promoted));
+        assert!(queue.promote(2).is_some());
+        assert!(queue.leave(1).0, "it was its turn");
+        assert!(queue.promote(2).is_none());
+        assert!(queue.promote(3).is_some(), "another one has come");
+        assert!(matches!(look(&mut queue, 2), Found::Promoted));
+    }
+
+    #[test]
+    fn who_goes_before_he_has_looked_leaves_nothing() {
+        let mut queue = Queue::new();
+        assert!(!queue.leave(5).0);
+        assert_eq!(
+            (queue.live, queue.next),
+            (5, 6),
+            "those before him are here"
+        );
+        for ticket in 0..5 {
+            assert!(!queue.leave(ticket).0);
+        }
+        assert_eq!((queue.live, queue.waiters.len()), (0, 0));
+        assert!(queue.promote(6).is_none());
+        assert_eq!(queue.land().count(), 0);
+        assert!(!queue.leave(6).0);
+        assert!(
+            queue.waiters.is_empty(),
+            "nobody gets a place in what is over"
+        );
     }
 
     #[test]
@@ -302,25 +346,25 @@ mod tests {
         let mut queue = queue(3);
         queue.leave(0);
         queue.leave(1);
-        assert_eq!(queue.enter(None), 3);
-        queue.promote();
+        queue.seat(3, None);
+        queue.promote(4);
         assert!(matches!(look(&mut queue, 2), Found::Promoted));
-        assert_eq!(queue.len(), 1);
+        assert_eq!(queue.live, 1);
     }
 
     #[test]
     fn those_who_left_behind_a_patient_one_cost_nothing() {
         let mut queue = queue(1);
-        for _ in 0..10_000 {
-            let (gone, stays) = (queue.enter(None), queue.enter(None));
+        for pair in 0..10_000 {
+            let (gone, stays) = (2 * pair + 1, 2 * pair + 2);
             queue.leave(gone);
             assert!(matches!(look(&mut queue, stays), Found::Wait(_)));
             queue.leave(stays);
             assert!(queue.waiters.len() < 20);
         }
-        let last = queue.enter(None);
+        let last = queue.next;
         queue.leave(0);
-        queue.promote();
+        queue.promote(last + 1);
         assert!(matches!(look(&mut queue, last), Found::Promoted));
     }
 
@@ -329,7 +373,10 @@ mod tests {
         let mut queue = Queue::new();
         let soon = Instant::now() + std::time::Duration::from_secs(1);
         let later = soon + std::time::Duration::from_secs(1);
-        let tickets = [soon, later, later].map(|deadline| queue.enter(Some(deadline)));
+        let tickets = [0, 1, 2];
+        for (ticket, deadline) in tickets.into_iter().zip([soon, later, later]) {
+            queue.seat(ticket, Some(deadline));
+        }
         assert_eq!(queue.set_alarm(later), Some(later), "the first sleeps not");
         assert_eq!(queue.set_alarm(later), None);
         assert_eq!(queue.set_alarm(soon), Some(soon));
@@ -354,8 +401,8 @@ mod tests {
         let mut queue = Queue::new();
         let now = Instant::now();
         let later = now + std::time::Duration::from_secs(1);
-        let ticket = queue.enter(Some(later));
-        let _ = queue.look(ticket, Waker::noop(), || now);
+        queue.seat(0, Some(later));
+        let _ = queue.look(0, Waker::noop(), || now);
         assert!(queue.set_alarm(later).is_some());
         let rung = queue.ring(now);
         assert_eq!((rung.due.len(), rung.next), (1, None));

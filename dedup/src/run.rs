@@ -90,7 +90,11 @@ impl<K: Eq + Hash, V: Clone> Shell for Values<K, V> {
         None
     }
 
-    fn land(self, value: V, leader: Leader<K, V>, _: Option<Box<dyn Lease>>) -> V {
+    fn hold(&mut self, lease: Box<dyn Lease>) {
+        drop(lease);
+    }
+
+    fn land(self, value: V, leader: Leader<K, V>) -> V {
         leader.complete(value.clone());
         value
     }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::hash::{BuildHasher, Hash};
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
@@ -66,7 +67,7 @@ struct Flight<K, V> {
 /// The flights that cannot be joined any more, and have not ended. Apart, by their place alone: a key whose work hangs may have many of them, and
 /// must not be in the way of others, nor of itself.
 struct Closed<K, V> {
-    lines: HashMap<u64, Option<Arc<Line<K, V>>>>,
+    lines: HashMap<NonZeroU64, Option<Arc<Line<K, V>>>>,
     /// How many there are of a key, by its hash.
     by_hash: HashMap<u64, usize>,
 }
@@ -83,25 +84,25 @@ pub(crate) struct Ended<K, V> {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Place {
     hash: u64,
-    /// A number that is never used again in its part of the table: a late hand cannot touch a newer flight of the same key. And in the lowest bit,
-    /// so that whoever leads is a word smaller, whether this one is beside another.
-    id: u64,
+    /// A number that is never used again in its part of the table: a late hand cannot touch a newer flight of the same key. Below it, in one word so that
+    /// whoever leads is smaller, whether this one is beside another, and a bit that is always set, so that there may be nobody in the same room.
+    id: NonZeroU64,
 }
 
 impl Place {
     fn new(hash: u64, number: u64, is_beside: bool) -> Self {
-        let id = number << 1 | u64::from(is_beside);
+        let id = NonZeroU64::MIN | number << 2 | u64::from(is_beside) << 1;
         Self { hash, id }
     }
 
     /// Of all flights of its part of the table.
     pub(crate) fn number(self) -> u64 {
-        self.id >> 1
+        self.id.get() >> 2
     }
 
     /// Whether an older flight of the key, which could not be joined any more, was under way when this one was started.
     pub(crate) fn is_beside(self) -> bool {
-        self.id & 1 == 1
+        self.id.get() & 2 != 0
     }
 }
 

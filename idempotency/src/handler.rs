@@ -1,19 +1,43 @@
 //! What a handler sees of the claim it works under.
 
 use std::fmt;
+use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 
 use tokio_util::sync::CancellationToken;
 
 use crate::fingerprint::Fingerprint;
+use crate::opening::Call;
 use crate::store::{Claim, Origin};
 use crate::transaction::{Ledger, Settlement};
 
 /// In the extensions of a request that is done under a claim.
 #[derive(Clone)]
 pub struct Idempotency {
-    pub(crate) grant: Arc<Grant>,
+    pub(crate) grant: Granted,
     pub(crate) ledger: Arc<dyn Ledger>,
+}
+
+/// The grant of a call, kept where what else is known of the call is.
+#[derive(Clone)]
+pub(crate) struct Granted(Arc<Call>);
+
+impl Granted {
+    /// A call claims its key once: whoever has to give the claim back has no other one after.
+    pub(crate) fn new(call: &Arc<Call>, grant: impl FnOnce() -> Grant) -> Self {
+        assert!(call.grant.get().is_none(), "a call has one claim");
+        // Made where it stays.
+        call.grant.get_or_init(grant);
+        Self(Arc::clone(call))
+    }
+}
+
+impl Deref for Granted {
+    type Target = Grant;
+
+    fn deref(&self) -> &Grant {
+        self.0.grant.get().expect("it was set when this was made")
+    }
 }
 
 /// A claim, as its handler and the layer see it.

@@ -1,17 +1,17 @@
 //! A claim that is held, and what becomes of it whatever happens to its holder.
 
-use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::future::Future;
 use std::sync::{Arc, OnceLock};
+use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
 use buttress_wire::Recorded;
-use http::HeaderValue;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::event::Event;
 use crate::fingerprint::Fingerprint;
-use crate::handler::{Grant, Idempotency};
+use crate::handler::{Grant, Granted, Idempotency};
+use crate::opening::Call;
 use crate::scopes::Place;
 use crate::shared::Shared;
 use crate::store::{Claim, Origin, Record, Standing, Store, StoreError};
@@ -21,7 +21,7 @@ use crate::transaction::Settled;
 /// an outcome that nobody knows.
 pub(crate) struct Held<St: Store> {
     shared: Arc<Shared<St>>,
-    pub(crate) grant: Arc<Grant>,
+    pub(crate) grant: Granted,
     /// Stops the heartbeat. There is none before work was found pending.
     heartbeat: OnceLock<DropGuard>,
     /// Among the running claims of its scope.
@@ -34,20 +34,20 @@ pub(crate) struct Held<St: Store> {
 impl<St: Store> Held<St> {
     pub(crate) fn new(
         shared: &Arc<Shared<St>>,
+        call: &Arc<Call>,
         claim: Claim,
         fingerprint: Fingerprint,
-        request_id: Option<HeaderValue>,
         place: Option<Place>,
     ) -> Self {
         #[expect(
             clippy::disallowed_methods,
             reason = "it is told to people, and decides nothing"
         )]
-        let origin = Origin::new(SystemTime::now(), request_id);
+        let origin = Origin::new(SystemTime::now(), call.request_id.clone());
         let inherited = claim.attempt > 1;
         let held = Self {
             shared: Arc::clone(shared),
-            grant: Arc::new(Grant::new(claim, fingerprint, origin)),
+            grant: Granted::new(call, || Grant::new(claim, fingerprint, origin)),
             heartbeat: OnceLock::new(),
             place,
             inherited,
@@ -60,23 +60,17 @@ impl<St: Store> Held<St> {
     /// What the handler sees of it.
     pub(crate) fn seen(&self) -> Idempotency {
         Idempotency {
-            grant: Arc::clone(&self.grant),
+            grant: self.grant.clone(),
             ledger: Arc::clone(&self.shared) as _,
         }
     }
 
-    /// Runs `work`, and keeps the lease once it was found pending.
-    pub(crate) fn keep_alive<F: Future + ?Sized>(
-        &self,
-        mut work: Pin<&mut F>,
-    ) -> impl Future<Output = F::Output> {
-        poll_fn(move |cx| {
-            let poll = work.as_mut().poll(cx);
-            if poll.is_pending() {
-                self.beat();
-            }
-            poll
-        })
+    /// Keeps the lease once work is found pending.
+    pub(crate) fn keep_while<T>(&self, work: Poll<T>) -> Poll<T> {
+        if work.is_pending() {
+            self.beat();
+        }
+        work
     }
 
     /// Has the lease renewed from here on, by a task of its own: work may block its thread, and a caller or a reader may let it wait for
@@ -84,7 +78,7 @@ impl<St: Store> Held<St> {
     pub(crate) fn beat(&self) {
         self.heartbeat.get_or_init(|| {
             let stop = CancellationToken::new();
-            let (shared, grant) = (Arc::clone(&self.shared), Arc::clone(&self.grant));
+            let (shared, grant) = (Arc::clone(&self.shared), self.grant.clone());
             let heartbeat = heartbeat(shared, grant, stop.clone());
             self.shared.common.tasks.spawn(heartbeat);
             stop.drop_guard()
@@ -121,29 +115,37 @@ impl<St: Store> Held<St> {
         }
     }
 
-    /// How the claim stands when the handler has answered: most often it is still to be settled.
-    pub(crate) async fn standing(&self) -> Result<Standing, StoreError> {
-        match self.grant.settlement.get() {
-            Settled::Open => Ok(Standing::Running),
-            Settled::Committed => Ok(Standing::Done),
-            Settled::Lost => Err(StoreError::Lost),
-            Settled::Pending => Box::pin(self.shared.store.confirm(&self.grant.claim)).await,
+    /// Gives out all that is held; nothing of it is left here.
+    pub(crate) fn hand_over(&mut self) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+            grant: self.grant.clone(),
+            heartbeat: std::mem::take(&mut self.heartbeat),
+            place: self.place.take(),
+            inherited: self.inherited,
+            settled: std::mem::replace(&mut self.settled, true),
         }
     }
 
+    /// How far the work is known to have come, where its handler has tried to complete the claim and does not know.
+    pub(crate) async fn confirm(&self) -> Result<Standing, StoreError> {
+        self.shared.store.confirm(&self.grant.claim).await
+    }
+
     /// Its handler has completed it.
-    pub(crate) fn committed(self) {
+    pub(crate) fn committed(&mut self) {
         self.settled_as(|claim| Event::Completed(claim));
     }
 
     /// Somebody else has it.
-    pub(crate) fn lost(self) {
+    pub(crate) fn lost(&mut self) {
         self.settled_as(|claim| Event::Lost(claim));
     }
 
-    fn settled_as(mut self, event: impl FnOnce(&Claim) -> Event<'_>) {
+    fn settled_as(&mut self, event: impl FnOnce(&Claim) -> Event<'_>) {
         self.settled = true;
         self.place = None;
+        drop(self.heartbeat.take());
         let claim = &self.grant.claim;
         self.shared.tell_settled(&claim.key);
         self.shared.emit(event(claim));
@@ -155,7 +157,7 @@ impl<St: Store> Held<St> {
     }
 
     /// The work had no effect: the key is free. Where it was begun before, nobody knows still what came of that, and the claim is left to recovery.
-    pub(crate) async fn forget(mut self) {
+    pub(crate) async fn forget(&mut self) {
         self.settled = true;
         if self.inherited {
             self.place = None;
@@ -175,7 +177,7 @@ impl<St: Store> Held<St> {
 
     /// The effect is there and its record is not: the claim is kept, and filing is tried again while the lease can be renewed.
     fn try_again_later(&self, record: Record) {
-        let (shared, grant) = (Arc::clone(&self.shared), Arc::clone(&self.grant));
+        let (shared, grant) = (Arc::clone(&self.shared), self.grant.clone());
         self.shared.common.tasks.spawn(async move {
             let (claim, lease, ttl) = (&grant.claim, shared.settings.lease, shared.settings.ttl);
             for _ in 0..RETRIES {
@@ -204,7 +206,7 @@ fn tell_filed<St>(shared: &Shared<St>, claim: &Claim, filed: &Result<(), StoreEr
 }
 
 /// Renews the lease three times as often as is needed, until it is lost, or nobody needs it any more.
-async fn heartbeat<St: Store>(shared: Arc<Shared<St>>, grant: Arc<Grant>, stop: CancellationToken) {
+async fn heartbeat<St: Store>(shared: Arc<Shared<St>>, grant: Granted, stop: CancellationToken) {
     let lease = shared.settings.lease;
     while !stop.is_cancelled() {
         let renewed = stop.run_until_cancelled(async {
@@ -251,7 +253,7 @@ impl<St: Store> Drop for Held<St> {
         // It would renew what is given up here.
         drop(self.heartbeat.take());
         self.place = None;
-        let (shared, grant) = (Arc::clone(&self.shared), Arc::clone(&self.grant));
+        let (shared, grant) = (Arc::clone(&self.shared), self.grant.clone());
         self.shared
             .common
             .tasks

@@ -1,7 +1,7 @@
 //! What is recorded of a response, and what a replay looks like.
 
 use buttress_wire::Recorded;
-use buttress_wire::fields::{end_to_end_where, is_of_one_exchange};
+use buttress_wire::fields::{Reach, Told, end_to_end_where};
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode, response};
@@ -43,16 +43,41 @@ const ORIGINAL_REQUEST: HeaderName = HeaderName::from_static("original-request")
 /// On a replay: when that came.
 const ORIGINAL_DATE: HeaderName = HeaderName::from_static("original-date");
 
+/// What there is to know of the fields of a response before its body is read, found in one walk.
+pub(crate) struct Fields<'a> {
+    pub(crate) told: Told<'a>,
+    /// Whether none of them has to be left out of a record.
+    pub(crate) all_stay: bool,
+}
+
+impl<'a> Fields<'a> {
+    pub(crate) fn of(headers: &'a HeaderMap) -> Self {
+        let (mut told, mut all_stay) = (Told::default(), true);
+        for (name, value) in headers {
+            told.see(name, value);
+            // A field that `Connection` names is looked for where there is a `Connection`.
+            all_stay &= Reach::of(name) == Reach::Message && !OF_ONE_MOMENT.contains(name);
+        }
+        Self { told, all_stay }
+    }
+}
+
 /// The fields that are replayed: those of the response, without what belongs to one connection, one exchange, one moment or one client, and those
 /// that say that it is a replay, and of what.
+///
+/// Where all of them stay, the record takes them, for its handler has most often made room for more; the response goes on with a copy.
 pub(crate) fn recorded_headers(
-    headers: &HeaderMap,
+    headers: &mut HeaderMap,
+    all_stay: bool,
     replay_header: &HeaderName,
     origin: &Origin,
 ) -> HeaderMap {
-    const OF_ONE_MOMENT: [HeaderName; 3] = [header::AGE, header::DATE, header::SET_COOKIE];
-    let keep = |name: &HeaderName| !is_of_one_exchange(name) && !OF_ONE_MOMENT.contains(name);
-    let mut recorded = end_to_end_where(headers, 3, keep);
+    let mut recorded = if all_stay {
+        let copy = headers.clone();
+        std::mem::replace(headers, copy)
+    } else {
+        end_to_end_where(headers, 3, is_replayed)
+    };
     recorded.insert(replay_header, HeaderValue::from_static("true"));
     if let Some(id) = origin.request_id() {
         recorded.insert(ORIGINAL_REQUEST, id.clone());
@@ -63,13 +88,20 @@ pub(crate) fn recorded_headers(
     recorded
 }
 
+const OF_ONE_MOMENT: [HeaderName; 3] = [header::AGE, header::DATE, header::SET_COOKIE];
+
+fn is_replayed(name: &HeaderName) -> bool {
+    Reach::of(name) != Reach::Exchange && !OF_ONE_MOMENT.contains(name)
+}
+
 /// A response that somebody else knows, as it is recorded.
 pub(crate) fn recorded(
     response: Response<Bytes>,
     replay_header: &HeaderName,
     origin: &Origin,
 ) -> Recorded {
-    let (head, body) = response.into_parts();
-    let headers = recorded_headers(&head.headers, replay_header, origin);
+    let (mut head, body) = response.into_parts();
+    let all_stay = Fields::of(&head.headers).all_stay;
+    let headers = recorded_headers(&mut head.headers, all_stay, replay_header, origin);
     Recorded::new(head.status, headers, body, None)
 }

@@ -3,9 +3,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use buttress_wire::key::KeyBuilder;
+use buttress_wire::key::{Field, KeyBuilder};
 use buttress_wire::lex::trim_ows;
-use http::header::{HeaderMap, HeaderName};
 use http::request;
 
 use crate::fingerprint::Hash;
@@ -73,19 +72,15 @@ pub(crate) const MAX_KEY: usize = 255;
 impl<'a> ClientKey<'a> {
     /// The key of a request: `None` when it has none.
     pub(crate) fn of(
-        headers: &'a HeaderMap,
-        name: &HeaderName,
+        field: Field<'a>,
         syntax: Syntax,
         at_most: usize,
     ) -> Result<Option<Self>, KeyError> {
-        let mut lines = headers.get_all(name).iter();
-        let Some(line) = lines.next() else {
-            return Ok(None);
-        };
-        if lines.next().is_some() {
-            return Err(KeyError::Repeated);
+        match field {
+            Field::Absent => Ok(None),
+            Field::Once(line) => Self::parse(line.as_bytes(), syntax, at_most).map(Some),
+            Field::Repeated => Err(KeyError::Repeated),
         }
-        Self::parse(line.as_bytes(), syntax, at_most).map(Some)
     }
 
     /// Reads the value of a field.
@@ -191,7 +186,8 @@ impl fmt::Debug for RecordKey {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
+    use buttress_wire::key::find;
+    use http::{HeaderMap, HeaderName, HeaderValue};
 
     use super::*;
 
@@ -199,9 +195,9 @@ mod tests {
 
     fn parse(lines: &[&str], syntax: Syntax) -> Result<Option<Vec<u8>>, KeyError> {
         let line = |line: &&str| (NAME, HeaderValue::from_str(line).unwrap());
-        let headers = lines.iter().map(line).collect();
-        ClientKey::of(&headers, &NAME, syntax, MAX_KEY)
-            .map(|key| key.map(|key| key.as_bytes().to_vec()))
+        let headers: HeaderMap = lines.iter().map(line).collect();
+        let [field] = find(&headers, |name| (*name == NAME).then_some(0));
+        ClientKey::of(field, syntax, MAX_KEY).map(|key| key.map(|key| key.as_bytes().to_vec()))
     }
 
     #[track_caller]

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use buttress_wire::Protocol;
 
 use crate::event::Event;
 use crate::fingerprint::Fingerprint;
+use crate::handler::Grant;
 use crate::held::Held;
 use crate::key::{ClientKey, RecordKey};
 use crate::progress::Progress;
@@ -34,11 +35,13 @@ pub(crate) struct Call {
     former: Box<[(RecordKey, Secret)]>,
     /// Where claims are counted by it.
     scope: Option<Box<[u8]>>,
-    request_id: Option<HeaderValue>,
+    pub(crate) request_id: Option<HeaderValue>,
     pub(crate) protocol: Protocol,
     pub(crate) progress: Progress,
     /// Takes the work when its caller leaves.
     pub(crate) apart: Apart,
+    /// Set once the key is its own.
+    pub(crate) grant: OnceLock<Grant>,
 }
 
 /// What a key is asked for with.
@@ -79,6 +82,7 @@ impl<St> Keyed<St> {
         head: &request::Parts,
         key: &ClientKey<'_>,
         protocol: Protocol,
+        request_id: Option<&HeaderValue>,
     ) -> Self {
         let settings = &shared.settings;
         let scope = settings.scope(head);
@@ -92,10 +96,11 @@ impl<St> Keyed<St> {
             key,
             former: former.collect(),
             scope: settings.running.as_ref().map(|_| scope[..].into()),
-            request_id: head.headers.get(&settings.request_id).cloned(),
+            request_id: request_id.cloned(),
             protocol,
             progress: Progress::default(),
             apart: shared.apart(),
+            grant: OnceLock::new(),
         };
         Self {
             shared,
@@ -136,10 +141,10 @@ impl<St: Store> Keyed<St> {
             self.call.progress.end();
             return begun.map(Opened::Found);
         };
-        let (id, place) = (self.call.request_id.clone(), self.enter());
+        let place = self.enter();
         let entered = place.is_ok();
         let place = place.unwrap_or_default();
-        let held = Held::new(&self.shared, claim, asked.fingerprint, id, place);
+        let mut held = Held::new(&self.shared, &self.call, claim, asked.fingerprint, place);
         if entered {
             return Ok(Opened::Ours(held));
         }

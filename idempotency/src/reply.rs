@@ -2,10 +2,10 @@
 
 use std::collections::VecDeque;
 use std::error::Error;
+use std::future::poll_fn;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 
-use buttress_wire::fields::{announced_length, is_event_stream};
 use buttress_wire::{Outcome, Recorded, Recording, Refusal, ReplayBody, into_bytes};
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode, response};
@@ -15,11 +15,12 @@ use crate::body::IdempotentBody;
 use crate::event::Event;
 use crate::handler::Grant;
 use crate::held::Held;
-use crate::keep::{Keep, recorded, recorded_headers};
+use crate::keep::{Fields, Keep, recorded, recorded_headers};
 use crate::opening::Keyed;
 use crate::refusal;
-use crate::store::{Begin, Origin, Record, Store, StoreError};
+use crate::store::{Begin, Origin, Record, Standing, Store, StoreError};
 use crate::streaming::Streaming;
+use crate::transaction::Settled;
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -88,63 +89,125 @@ impl<St: Store> Keyed<St> {
         }
     }
 
-    /// What the response of our execution looks like outside, and what is due before it is sent.
-    ///
-    /// Reads what is there of the body. When that is all, the record is filed before the first byte of the response is sent; else
-    /// the body is recorded while it streams.
-    pub(crate) fn judge<B>(
+    /// The handler has answered: what its claim says to that, and what is due before it is sent.
+    pub(crate) fn answered<B, E>(
         &self,
-        response: Response<B>,
-        held: Held<St>,
-        waker: &Waker,
-    ) -> (Response<IdempotentBody<B>>, Due<St>)
+        response: Result<Response<B>, E>,
+        held: &mut Held<St>,
+        cx: &mut Context<'_>,
+    ) -> (Answered<B, E>, Due)
     where
         B: Body + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let (head, body) = response.into_parts();
+        match (held.grant.settlement.get(), response) {
+            (Settled::Open, Ok(response)) => {
+                let (response, due) = self.judge(response, held, cx);
+                (Answered::Now(Ok(response)), due)
+            }
+            // An error says nothing about what was done before it: dropping what is held leaves it to recovery.
+            (Settled::Open, Err(error)) => (Answered::Now(Err(error)), Due::Nothing),
+            (Settled::Committed, response) => {
+                held.committed();
+                let response = response.map(|response| response.map(IdempotentBody::pass));
+                (Answered::Now(response), Due::Nothing)
+            }
+            (Settled::Lost, response) => {
+                held.lost();
+                (Answered::Unsettled(response), Due::Yield)
+            }
+            (Settled::Pending, response) => (Answered::Unsettled(response), Due::Nothing),
+        }
+    }
+
+    /// The handler has answered, and does not know whether its transaction was committed: the store does.
+    pub(crate) async fn confirmed<B, E>(
+        &self,
+        response: Result<Response<B>, E>,
+        held: &mut Held<St>,
+    ) -> Result<Response<IdempotentBody<B>>, E>
+    where
+        B: Body + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        match held.confirm().await {
+            Ok(Standing::Done) => {
+                held.committed();
+                Ok(response?.map(IdempotentBody::pass))
+            }
+            Ok(Standing::Running) => {
+                let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+                let (response, due) = self.judge(response?, held, &mut Context::from_waker(&waker));
+                let winner = self.see_to(due, held).await;
+                Ok(winner.unwrap_or(response))
+            }
+            Err(StoreError::Lost) => {
+                held.lost();
+                Ok(self.yield_to_winner(&held.grant).await)
+            }
+            Err(error) => Ok(self.refuse(&refusal::store_failed(&error))),
+        }
+    }
+
+    /// What the response of our execution looks like outside, and what is due before it is sent.
+    ///
+    /// Reads what is there of the body. When that is all, the record is filed before the first byte of the response is sent; else
+    /// the body is recorded while it streams, and takes what is held.
+    fn judge<B>(
+        &self,
+        response: Response<B>,
+        held: &mut Held<St>,
+        cx: &mut Context<'_>,
+    ) -> (Response<IdempotentBody<B>>, Due)
+    where
+        B: Body + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let (mut head, body) = response.into_parts();
         let (body, due) = match self.shared.keep(&head) {
-            Keep::Forget => (IdempotentBody::pass(body), Due::Forget(held)),
+            Keep::Forget => (IdempotentBody::pass(body), Due::Forget),
             // Dropping what is held says so.
             Keep::Unknown => (IdempotentBody::pass(body), Due::Nothing),
-            // Its end may never come.
-            Keep::Record if is_event_stream(&head.headers) => {
-                (IdempotentBody::pass(body), Due::File(held, None))
-            }
-            Keep::Record => self.record(&head, body, held, &mut Context::from_waker(waker)),
+            Keep::Record => self.record(&mut head, body, held, cx),
         };
         (Response::from_parts(head, body), due)
     }
 
     fn record<B>(
         &self,
-        head: &response::Parts,
+        head: &mut response::Parts,
         body: B,
-        held: Held<St>,
+        held: &mut Held<St>,
         cx: &mut Context<'_>,
-    ) -> (IdempotentBody<B>, Due<St>)
+    ) -> (IdempotentBody<B>, Due)
     where
         B: Body + Send + 'static,
         B::Error: Into<BoxError>,
     {
+        let Fields { told, all_stay } = Fields::of(&head.headers);
+        if told.is_event_stream() {
+            // Its end may never come.
+            return (IdempotentBody::pass(body), Due::File(None));
+        }
+        let announced = told.announced_length(body.size_hint().exact());
         let settings = &self.shared.settings;
-        // A count of references, which only a body that streams on has to have.
-        let apart = || self.call.apart.clone();
-        let origin = &held.grant.origin;
+        let (replay_header, origin) = (&settings.replay_header, &held.grant.origin);
         let expected = Expected {
             status: head.status,
-            headers: recorded_headers(&head.headers, &settings.replay_header, origin),
-            announced: announced_length(&head.headers, body.size_hint().exact()),
+            headers: recorded_headers(&mut head.headers, all_stay, replay_header, origin),
+            announced,
             limit: settings.max_recorded_body,
         };
+        // A count of references, which only a body that streams on has to have.
+        let apart = || self.call.apart.clone();
         let (body, due) = match ReadyFrames::read(Box::pin(body), expected, cx) {
             ReadyFrames::One(data, recorded) => {
                 let body = IdempotentBody::recorded(ReplayBody::new(data, None));
-                return (body, Due::File(held, Some(recorded)));
+                return (body, Due::File(Some(recorded)));
             }
             ReadyFrames::All(Outcome::Complete(recorded)) => {
                 let body = IdempotentBody::recorded(recorded.replay_body());
-                return (body, Due::File(held, Some(recorded)));
+                return (body, Due::File(Some(recorded)));
             }
             // It ended, and not as announced: its client sees the same.
             ReadyFrames::All(_) => {
@@ -155,10 +218,11 @@ impl<St: Store> Keyed<St> {
                 (Streaming::fail(ahead, error, apart()), Due::Nothing)
             }
             ReadyFrames::TooLarge(ahead, body) => {
-                (Streaming::pass(ahead, body, apart()), Due::File(held, None))
+                (Streaming::pass(ahead, body, apart()), Due::File(None))
             }
             ReadyFrames::Some(ahead, body, recording) => {
                 let execution = settings.execution;
+                let held = held.hand_over();
                 let body = Streaming::record(ahead, body, *recording, held, apart(), execution);
                 (body, Due::Nothing)
             }
@@ -166,17 +230,29 @@ impl<St: Store> Keyed<St> {
         (IdempotentBody::streaming(body), due)
     }
 
-    /// Files the record; gives another answer if somebody else has settled the claim with one.
+    /// Does what is due; gives another answer if somebody else has settled the claim with one.
     #[expect(
         clippy::manual_async_fn,
         reason = "the future of an `async fn` has room for each argument twice"
     )]
-    pub(crate) fn file<'a, B>(
+    pub(crate) fn see_to<'a, B>(
         &'a self,
+        due: Due,
         held: &'a mut Held<St>,
-        recorded: Option<Recorded>,
     ) -> impl Future<Output = Option<Response<IdempotentBody<B>>>> + Send + use<'a, B, St> {
         async move {
+            let recorded = match due {
+                Due::File(recorded) => recorded,
+                Due::Forget => {
+                    Box::pin(held.forget()).await;
+                    return None;
+                }
+                Due::Nothing => return None,
+                Due::Yield => {
+                    let winner = self.yield_to_winner(&held.grant);
+                    return Some(Box::pin(winner).await);
+                }
+            };
             let is_answer = recorded.is_some();
             match held.complete(recorded).await {
                 Err(StoreError::Lost) if is_answer => {
@@ -189,13 +265,23 @@ impl<St: Store> Keyed<St> {
     }
 }
 
+/// What becomes of a response, by its claim.
+pub(crate) enum Answered<B, E> {
+    Now(Result<Response<IdempotentBody<B>>, E>),
+    /// Nobody here knows how the handler's transaction ended.
+    Unsettled(Result<Response<B>, E>),
+}
+
 /// What is to be done with a claim before the response to its work is sent.
-pub(crate) enum Due<St: Store> {
+pub(crate) enum Due {
     /// The response is filed, or, without one, that there was one.
-    File(Held<St>, Option<Recorded>),
+    File(Option<Recorded>),
     /// The claim is given back.
-    Forget(Held<St>),
+    Forget,
+    /// A body has what is held; or it is settled; or nobody knows, and dropping it says so.
     Nothing,
+    /// Somebody else has the claim, and the answer.
+    Yield,
 }
 
 /// What is known of a response when its body begins.

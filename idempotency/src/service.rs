@@ -5,7 +5,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use buttress_wire::Protocol;
 use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
@@ -14,9 +13,10 @@ use crate::body::{IdempotentBody, RequestBody};
 use crate::future::ResponseFuture;
 use crate::opening::Keyed;
 use crate::refusal;
+use crate::settings::Marks;
 use crate::shared::Shared;
 use crate::store::Store;
-use crate::work::Work;
+use crate::work::{Incoming, Work};
 
 /// Made by [`IdempotencyLayer`](crate::IdempotencyLayer).
 pub struct Idempotent<S, St> {
@@ -58,8 +58,12 @@ where
             return ResponseFuture::pass(inner, request.map(RequestBody::own));
         }
         let (parts, body) = request.into_parts();
-        let protocol = Protocol::of(&parts.headers);
-        let key = match settings.key(&parts.headers) {
+        let Marks {
+            key,
+            protocol,
+            request_id,
+        } = settings.marks(&parts.headers);
+        let key = match key {
             Ok(Some(key)) => key,
             Ok(None) if settings.required => {
                 return ResponseFuture::refuse(&refusal::key_missing(), protocol);
@@ -70,10 +74,10 @@ where
             }
             Err(error) => return ResponseFuture::refuse(&refusal::key_invalid(error), protocol),
         };
-        let keyed = Keyed::new(Arc::clone(&self.shared), &parts, &key, protocol);
+        let keyed = Keyed::new(Arc::clone(&self.shared), &parts, &key, protocol, request_id);
         let call = Arc::clone(&keyed.call);
         let work = Work { inner, keyed };
-        ResponseFuture::work(Box::pin(work.run(parts, body)), call)
+        ResponseFuture::work(Box::pin(work.run(Incoming::new(parts), body)), call)
     }
 }
 

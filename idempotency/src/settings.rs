@@ -5,7 +5,9 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{HeaderMap, HeaderName};
+use buttress_wire::Protocol;
+use buttress_wire::key::{Field, find};
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, request, response};
 
 use crate::cipher::Cipher;
@@ -123,13 +125,41 @@ impl Default for Settings {
     }
 }
 
+/// What tells a request from others.
+pub(crate) struct Marks<'a> {
+    pub(crate) key: Result<Option<ClientKey<'a>>, KeyError>,
+    pub(crate) protocol: Protocol,
+    pub(crate) request_id: Option<&'a HeaderValue>,
+}
+
 impl Settings {
     /// The key of a request with these headers.
     pub(crate) fn key<'a>(
         &self,
         headers: &'a HeaderMap,
     ) -> Result<Option<ClientKey<'a>>, KeyError> {
-        ClientKey::of(headers, &self.header, self.syntax, self.max_key)
+        self.marks(headers).key
+    }
+
+    /// What tells a request from others, found in one walk over its fields.
+    pub(crate) fn marks<'a>(&self, headers: &'a HeaderMap) -> Marks<'a> {
+        let wanted = [&self.header, &CONTENT_TYPE, &self.request_id];
+        let place = |name: &HeaderName| wanted.iter().position(|wanted| *wanted == name);
+        let [key, content_type, request_id] = find(headers, place);
+        Marks {
+            key: ClientKey::of(key, self.syntax, self.max_key),
+            protocol: match content_type {
+                Field::Absent => Protocol::Http,
+                Field::Once(content_type) => Protocol::of_type(Some(content_type)),
+                Field::Repeated => Protocol::of(headers),
+            },
+            request_id: match request_id {
+                Field::Once(id) => Some(id),
+                // One field may be both.
+                Field::Absent if !wanted[..2].contains(&&self.request_id) => None,
+                Field::Absent | Field::Repeated => headers.get(&self.request_id),
+            },
+        }
     }
 
     pub(crate) fn scope<'a>(&self, head: &'a request::Parts) -> Cow<'a, [u8]> {

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Poll, ready};
 
 use buttress_wire::{Refusal, ReplayBody, into_bytes};
 use bytes::{Bytes, BytesMut};
@@ -15,14 +15,15 @@ use tower_service::Service;
 use crate::body::{IdempotentBody, RequestBody};
 use crate::event::Event;
 use crate::fingerprint::FingerprintError;
+use crate::handler::Idempotency;
 use crate::held::Held;
 use crate::opening::{Asked, Keyed, Opened};
 use crate::reconcile::Reconciled;
 use crate::refusal;
-use crate::reply::Due;
+use crate::reply::Answered;
 use crate::settings::{Execution, OnStoreError};
 use crate::spawned::spawned;
-use crate::store::{Begin, Recovery, Standing, Store, StoreError};
+use crate::store::{Begin, Recovery, Store, StoreError};
 
 /// A keyed request, and what it is worked on with.
 pub(crate) struct Work<S, St> {
@@ -38,8 +39,8 @@ impl<S, St: Store> Work<S, St> {
         reason = "the future of an `async fn` has room for each argument twice"
     )]
     pub(crate) fn run<ReqB, B>(
-        self,
-        parts: request::Parts,
+        mut self,
+        mut request: Incoming,
         body: ReqB,
     ) -> impl Future<Output = Answer<B, S::Error>> + Send
     where
@@ -53,31 +54,34 @@ impl<S, St: Store> Work<S, St> {
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         async move {
-            let body = match self.keyed.read_body(body).await {
-                Ok(body) => body,
+            match self.keyed.read_body(pin!(body)).await {
+                Ok(body) => request.body = body,
                 Err(refusal) => return Ok(self.keyed.refuse(&refusal)),
-            };
-            let asked = match self.keyed.ask_for(&parts, &body.data) {
+            }
+            let asked = match self.keyed.ask_for(request.head(), &request.body.data) {
                 Ok(asked) => asked,
                 Err(error) => return Ok(self.keyed.refuse(&refusal::no_fingerprint(error))),
             };
-            match self.keyed.open(&asked).await {
-                // A replay does not carry the room that an execution needs.
-                Ok(Opened::Ours(held)) => self.start(parts, body, held).await,
+            let mut held = match self.keyed.open(&asked).await {
+                Ok(Opened::Ours(held)) => held,
                 Ok(Opened::Found(Begin::OutcomeUnknown)) if self.keyed.can_reconcile() => {
-                    Box::pin(self.reconcile(parts, body, asked)).await
+                    return Box::pin(self.reconcile(request, asked)).await;
                 }
-                Ok(Opened::Found(found)) => Ok(self.keyed.answer(found)),
-                Ok(Opened::Crowded) => Ok(self.keyed.crowded()),
-                Err(error) => Box::pin(self.without_store(parts, body, &error)).await,
+                Ok(Opened::Found(found)) => return Ok(self.keyed.answer(found)),
+                Ok(Opened::Crowded) => return Ok(self.keyed.crowded()),
+                Err(error) => return Box::pin(self.without_store(request, &error)).await,
+            };
+            if self.keyed.is_inline_now() {
+                self.execute(&mut request, &mut held).await
+            } else {
+                self.start(request, held).await
             }
         }
     }
 
     async fn without_store<ReqB, B>(
         mut self,
-        parts: request::Parts,
-        body: Whole,
+        mut request: Incoming,
         error: &StoreError,
     ) -> Answer<B, S::Error>
     where
@@ -92,17 +96,15 @@ impl<S, St: Store> Work<S, St> {
         }
         self.keyed.shared.emit(Event::Bypassed);
         poll_fn(|cx| self.inner.poll_ready(cx)).await?;
-        let request = Request::from_parts(parts, body.into_body());
-        let response = self.inner.call(request).await?;
+        let response = self.inner.call(request.take()).await?;
         Ok(response.map(IdempotentBody::pass))
     }
 
     /// Executes it where that is chosen to happen.
     fn start<ReqB, B>(
-        self,
-        parts: request::Parts,
-        body: Whole,
-        held: Held<St>,
+        mut self,
+        mut request: Incoming,
+        mut held: Held<St>,
     ) -> Pin<Box<dyn Future<Output = Answer<B, S::Error>> + Send>>
     where
         S: Service<Request<RequestBody<ReqB>>, Response = Response<B>> + Send + 'static,
@@ -112,44 +114,40 @@ impl<S, St: Store> Work<S, St> {
         B: Body + Send + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        let progress = &self.keyed.call.progress;
-        match self.keyed.shared.settings.execution {
-            Execution::DetachOnDrop => Box::pin(self.execute(parts, body, held)),
-            Execution::Inline if progress.is_gone() => Box::pin(async move {
-                // The caller left while the key was being claimed, and the work is the caller's alone.
+        if self.keyed.is_inline_now() {
+            return Box::pin(async move { self.execute(&mut request, &mut held).await });
+        }
+        if self.keyed.shared.settings.execution == Execution::Inline {
+            // The caller left while the key was being claimed, and the work is the caller's alone.
+            return Box::pin(async move {
                 held.forget().await;
                 Ok(self.keyed.refuse(&refusal::outcome_unknown()))
-            }),
-            Execution::Inline => {
-                progress.end();
-                Box::pin(self.execute(parts, body, held))
-            }
-            Execution::Detached => {
-                let call = Arc::clone(&self.keyed.call);
-                let tasks = self.keyed.shared.common.tasks.clone();
-                let answer = spawned(&tasks, self.execute(parts, body, held));
-                // The task has it from here on.
-                call.progress.end();
-                Box::pin(async move {
-                    let nobody_knows = || {
-                        let refusal = refusal::outcome_unknown().render(call.protocol);
-                        Ok(refusal.map(IdempotentBody::refusal))
-                    };
-                    answer.await.unwrap_or_else(nobody_knows)
-                })
-            }
+            });
         }
+        let call = Arc::clone(&self.keyed.call);
+        let tasks = self.keyed.shared.common.tasks.clone();
+        let execution = async move { self.execute(&mut request, &mut held).await };
+        let answer = spawned(&tasks, execution);
+        // The task has it from here on.
+        call.progress.end();
+        Box::pin(async move {
+            let nobody_knows = || {
+                let refusal = refusal::outcome_unknown().render(call.protocol);
+                Ok(refusal.map(IdempotentBody::refusal))
+            };
+            answer.await.unwrap_or_else(nobody_knows)
+        })
     }
 
+    /// All that it works on stays where it is: a future that moves is a copy of all that it has room for.
     #[expect(
         clippy::manual_async_fn,
         reason = "the future of an `async fn` has room for each argument twice"
     )]
-    fn execute<ReqB, B>(
-        mut self,
-        mut parts: request::Parts,
-        body: Whole,
-        held: Held<St>,
+    fn execute<'a, ReqB, B>(
+        &'a mut self,
+        request: &'a mut Incoming,
+        held: &'a mut Held<St>,
     ) -> impl Future<Output = Answer<B, S::Error>> + Send
     where
         S: Service<Request<RequestBody<ReqB>>, Response = Response<B>> + Send,
@@ -160,60 +158,34 @@ impl<S, St: Store> Work<S, St> {
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         async move {
-            parts.extensions.insert(held.seen());
-            let mut ready = poll_fn(|cx| self.inner.poll_ready(cx));
-            let ready = held.keep_alive(Pin::new(&mut ready)).await;
-            if let Err(error) = ready {
+            request.insert(held.seen());
+            if let Err(error) = poll_fn(|cx| held.keep_while(self.inner.poll_ready(cx))).await {
                 // It was never called.
                 Box::pin(held.forget()).await;
                 return Err(error);
             }
-            let request = Request::from_parts(parts, body.into_body());
-            let response = {
-                let call = pin!(self.inner.call(request));
-                held.keep_alive(call).await
+            let (answered, due) = {
+                let mut call = pin!(self.inner.call(request.take()));
+                poll_fn(|cx| {
+                    let response = ready!(held.keep_while(call.as_mut().poll(cx)));
+                    Poll::Ready(self.keyed.answered(response, held, cx))
+                })
+                .await
             };
-            match held.standing().await {
-                // An error says nothing about what was done before it: dropping what is held leaves it to recovery.
-                Ok(Standing::Running) => {
-                    // What is done with here is not kept while the record is filed.
-                    let (response, mut held, recorded) = {
-                        let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
-                        let (response, due) = self.keyed.judge(response?, held, &waker);
-                        match due {
-                            Due::File(held, recorded) => (response, held, recorded),
-                            Due::Forget(held) => {
-                                Box::pin(held.forget()).await;
-                                return Ok(response);
-                            }
-                            Due::Nothing => return Ok(response),
-                        }
-                    };
-                    let winner = self.keyed.file(&mut held, recorded).await;
-                    Ok(winner.unwrap_or(response))
+            if let Some(winner) = self.keyed.see_to(due, held).await {
+                return Ok(winner);
+            }
+            match answered {
+                Answered::Now(response) => response,
+                Answered::Unsettled(response) => {
+                    Box::pin(self.keyed.confirmed(response, held)).await
                 }
-                Ok(Standing::Done) => {
-                    held.committed();
-                    Ok(response?.map(IdempotentBody::pass))
-                }
-                Err(StoreError::Lost) => {
-                    let grant = Arc::clone(&held.grant);
-                    held.lost();
-                    let winner = self.keyed.yield_to_winner(&grant);
-                    Ok(Box::pin(winner).await)
-                }
-                Err(error) => Ok(self.keyed.refuse(&refusal::store_failed(&error))),
             }
         }
     }
 
     /// Takes the claim over from whoever is gone, to ask what has become of the work; it is done again only if it was not done.
-    async fn reconcile<ReqB, B>(
-        self,
-        parts: request::Parts,
-        body: Whole,
-        asked: Asked,
-    ) -> Answer<B, S::Error>
+    async fn reconcile<ReqB, B>(self, request: Incoming, asked: Asked) -> Answer<B, S::Error>
     where
         S: Service<Request<RequestBody<ReqB>>, Response = Response<B>> + Send + 'static,
         S::Future: Send,
@@ -239,11 +211,11 @@ impl<S, St: Store> Work<S, St> {
         if self.keyed.shared.settings.execution == Execution::Inline {
             self.keyed.call.progress.end();
         }
-        match self.keyed.ask(&parts, &body, &held).await {
+        match self.keyed.ask(&request, &held).await {
             Reconciled::Done(response) => Ok(self.keyed.reconciled(response, held).await),
             Reconciled::NotDone => {
                 held.is_first_after_all();
-                self.start(parts, body, held).await
+                self.start(request, held).await
             }
             Reconciled::Unknown => {
                 drop(held);
@@ -255,7 +227,7 @@ impl<S, St: Store> Work<S, St> {
 
 impl<St: Store> Keyed<St> {
     /// The whole body, within the limit.
-    async fn read_body<ReqB>(&self, body: ReqB) -> Result<Whole, Refusal>
+    async fn read_body<ReqB>(&self, mut body: Pin<&mut ReqB>) -> Result<Whole, Refusal>
     where
         ReqB: Body,
         ReqB::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -264,7 +236,6 @@ impl<St: Store> Keyed<St> {
         if body.size_hint().lower() > limit as u64 {
             return Err(refusal::request_too_large(limit));
         }
-        let mut body = pin!(body);
         let mut reading = Reading::default();
         while !body.is_end_stream()
             && let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await
@@ -285,22 +256,69 @@ impl<St: Store> Keyed<St> {
         })
     }
 
+    /// Whether the work is done in the future of its call.
+    fn is_inline_now(&self) -> bool {
+        match self.shared.settings.execution {
+            Execution::DetachOnDrop => true,
+            Execution::Detached => false,
+            Execution::Inline if self.call.progress.is_gone() => false,
+            Execution::Inline => {
+                self.call.progress.end();
+                true
+            }
+        }
+    }
+
     fn can_reconcile(&self) -> bool {
         self.shared.settings.reconcile.is_some()
     }
 
-    async fn ask(&self, parts: &request::Parts, body: &Whole, held: &Held<St>) -> Reconciled {
+    async fn ask(&self, request: &Incoming, held: &Held<St>) -> Reconciled {
         let Some(hook) = &self.shared.settings.reconcile else {
             return Reconciled::Unknown;
         };
-        let mut request = Request::from_parts(parts.clone(), body.data.clone());
+        let mut request = Request::from_parts(request.head().clone(), request.body.data.clone());
         request.extensions_mut().insert(held.seen());
-        held.keep_alive(hook.reconcile(request).as_mut()).await
+        let mut reconciling = hook.reconcile(request);
+        poll_fn(|cx| held.keep_while(reconciling.as_mut().poll(cx))).await
     }
 }
 
+/// A request, until the inner service has it.
+pub(crate) struct Incoming {
+    head: Option<request::Parts>,
+    body: Whole,
+}
+
+impl Incoming {
+    /// One whose body is yet to be read.
+    pub(crate) fn new(head: request::Parts) -> Self {
+        Self {
+            head: Some(head),
+            body: Whole::default(),
+        }
+    }
+
+    fn head(&self) -> &request::Parts {
+        self.head.as_ref().expect(TAKEN_LAST)
+    }
+
+    fn insert(&mut self, seen: Idempotency) {
+        let head = self.head.as_mut().expect(TAKEN_LAST);
+        head.extensions.insert(seen);
+    }
+
+    fn take<B>(&mut self) -> Request<RequestBody<B>> {
+        let head = self.head.take().expect(TAKEN_LAST);
+        Request::from_parts(head, std::mem::take(&mut self.body).into_body())
+    }
+}
+
+const TAKEN_LAST: &str = "the inner service is called once, and nothing is asked after";
+
 /// A request body, read.
-pub(crate) struct Whole {
+#[derive(Default)]
+struct Whole {
     data: Bytes,
     /// Few requests have any, and all make room for them.
     trailers: Option<Box<HeaderMap>>,

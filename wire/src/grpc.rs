@@ -94,11 +94,14 @@ impl Code {
 /// gRPC-Web, which speaks plain HTTP, is not.
 #[must_use]
 pub fn is_grpc(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(is_grpc_type)
+}
+
+/// The same, of the value of `Content-Type`.
+#[must_use]
+pub fn is_grpc_type(content_type: &HeaderValue) -> bool {
     const PREFIX: &[u8] = b"application/grpc";
-    let Some(value) = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes) else {
-        return false;
-    };
-    let Some((start, rest)) = value.split_at_checked(PREFIX.len()) else {
+    let Some((start, rest)) = content_type.as_bytes().split_at_checked(PREFIX.len()) else {
         return false;
     };
     start.eq_ignore_ascii_case(PREFIX) && matches!(rest.first(), None | Some(b'+' | b';' | b' '))

@@ -55,6 +55,21 @@ impl Recorded {
         }
     }
 
+    /// The same head over another body. The head is shared, and not copied.
+    pub(crate) fn with_body(self, body: Bytes) -> Self {
+        Self { body, ..self }
+    }
+
+    /// The same with these trailers.
+    pub(crate) fn with_trailers(self, trailers: Option<HeaderMap>) -> Self {
+        let head = Arc::try_unwrap(self.head);
+        let (status, headers) = match head {
+            Ok(head) => (head.status, head.headers),
+            Err(shared) => (shared.status, shared.headers.clone()),
+        };
+        Self::new(status, headers, self.body, trailers)
+    }
+
     /// The response, to be sent once more.
     #[must_use]
     pub fn response(&self) -> Response<ReplayBody> {

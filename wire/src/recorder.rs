@@ -26,8 +26,7 @@ pub enum Outcome {
 /// Use it by itself where something has to happen between the end of a body and the moment that its reader learns of it.
 #[derive(Debug)]
 pub struct Recording {
-    status: StatusCode,
-    headers: HeaderMap,
+    head: Recorded,
     body: BytesMut,
     trailers: Option<HeaderMap>,
     limit: usize,
@@ -39,9 +38,14 @@ impl Recording {
     /// Begins to record a response with this head, and a body of at most `limit` bytes.
     #[must_use]
     pub fn new(status: StatusCode, headers: HeaderMap, limit: usize) -> Self {
+        Self::of(Recorded::new(status, headers, Bytes::new(), None), limit)
+    }
+
+    /// The same, where the head is there already, and may be others' too: it is shared, and not copied. Neither body nor trailers of `head` are recorded.
+    #[must_use]
+    pub fn of(head: Recorded, limit: usize) -> Self {
         Self {
-            status,
-            headers,
+            head,
             body: BytesMut::new(),
             trailers: None,
             limit,
@@ -91,12 +95,11 @@ impl Recording {
         {
             return Outcome::Aborted;
         }
-        Outcome::Complete(Recorded::new(
-            self.status,
-            self.headers,
-            fitted(self.body),
-            self.trailers,
-        ))
+        let mut recorded = self.head.with_body(fitted(self.body));
+        if self.trailers.is_some() || recorded.trailers().is_some() {
+            recorded = recorded.with_trailers(self.trailers);
+        }
+        Outcome::Complete(recorded)
     }
 
     /// The body was dropped. A server stops reading when it has sent as many bytes as were announced, or trailers, after which nothing comes: that is an

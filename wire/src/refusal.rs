@@ -9,7 +9,7 @@ use http::{Response, StatusCode};
 use http_body_util::Full;
 use serde_json::Value;
 
-use crate::grpc::{Code, GRPC_MESSAGE, GRPC_STATUS, encode_message, is_grpc};
+use crate::grpc::{Code, GRPC_MESSAGE, GRPC_STATUS, encode_message, is_grpc_type};
 use crate::problem::{PROBLEM_JSON, Problem};
 use crate::retry_after::{GRPC_RETRY_PUSHBACK, RetryAfter};
 
@@ -27,7 +27,13 @@ impl Protocol {
     /// The language of a request with these headers.
     #[must_use]
     pub fn of(request: &HeaderMap) -> Self {
-        if is_grpc(request) {
+        Self::of_type(request.get(CONTENT_TYPE))
+    }
+
+    /// The language of a request with this `Content-Type`, if it has any.
+    #[must_use]
+    pub fn of_type(content_type: Option<&HeaderValue>) -> Self {
+        if content_type.is_some_and(is_grpc_type) {
             Self::Grpc
         } else {
             Self::Http

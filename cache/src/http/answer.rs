@@ -29,7 +29,7 @@ pub(super) fn answer<B>(
     let headers = response.headers_mut();
     if outcome == CacheOutcome::Hit && !shared.tell_key && told.detail.is_none() {
         let words = stored.words(&shared.marks.name, age);
-        tell(headers, stored.is_only_teller(), words.age, words.line);
+        put_words(headers, stored.is_only_teller(), words.age, words.line);
     } else {
         let key = shared.told_key(request.parts);
         let told = Told {
@@ -39,7 +39,7 @@ pub(super) fn answer<B>(
         };
         let line = told.line(&shared.marks.name);
         let age = age_value(age.as_secs());
-        tell(headers, stored.is_only_teller(), age, line);
+        put_words(headers, stored.is_only_teller(), age, line);
     }
     // What another process stored may have been marked otherwise there.
     if shared.marks.x_cache && (outcome != CacheOutcome::Hit || !stored.tells_x_cache) {
@@ -55,7 +55,12 @@ pub(super) fn answer<B>(
 
 /// Puts the words of this answer where they belong. What is stored has their places before all others: finding them by their names would be the largest part
 /// of a hit.
-fn tell(headers: &mut HeaderMap, is_only_teller: bool, age: HeaderValue, line: HeaderValue) {
+pub(super) fn put_words(
+    headers: &mut HeaderMap,
+    is_only_teller: bool,
+    age: HeaderValue,
+    line: HeaderValue,
+) {
     let mut fields = headers.iter_mut();
     match (fields.next(), fields.next()) {
         (Some((first, its_age)), Some((second, its_line)))

@@ -268,6 +268,7 @@ mod tests {
     use http::{HeaderName, StatusCode};
     use proptest::prelude::*;
 
+    use super::super::dates::Dates;
     use super::super::stored::{Made, Marks};
     use super::*;
 
@@ -281,8 +282,8 @@ mod tests {
         let recorded = Recorded::new(StatusCode::NOT_FOUND, headers, body, Some(trailers));
         let made = Made {
             policy,
-            tags: ["a".to_owned(), "\0group".to_owned()].into(),
-            depends_on: [vec![1, 255], vec![]].into(),
+            tags: vec!["a".to_owned(), "\0group".to_owned()].into(),
+            depends_on: vec![vec![1, 255], vec![]].into(),
             received: Instant::now(),
             date: std::time::SystemTime::UNIX_EPOCH,
         };
@@ -290,6 +291,7 @@ mod tests {
             name: "test".into(),
             x_cache,
             copies: false,
+            dates: Dates::default(),
         };
         let mut stored = Stored::new(&recorded, made, &marks);
         stored.variant = Some(([VARY].into(), Arc::from(&b"key"[..])));

@@ -10,19 +10,17 @@ use std::time::Duration;
 use buttress_dedup::Flights;
 use buttress_wire::key::{Field, KeyBuilder, find};
 use buttress_wire::tape::{Laggards, Tape, TapeReader, Timer};
-use buttress_wire::{BodyError, into_bytes};
+use buttress_wire::{BodyError, Recorded, into_bytes};
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName};
-use http::{StatusCode, Version, response};
+use http::{StatusCode, Version};
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::combinators::UnsyncBoxBody;
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
+use super::memory::Memory;
 use super::place::Place;
-use super::stored::Made;
-use super::variants::{Normalize, Selecting, Variant, write_lines, write_value};
-use crate::Stamp;
+use super::variants::{Normalize, Selecting, write_lines, write_value};
 
 /// The flights of a layer, by what [`write_key`] writes.
 pub(super) type Leader = buttress_dedup::Leader<Arc<[u8]>, Landed>;
@@ -35,6 +33,24 @@ pub(super) fn flights() -> Flights<Arc<[u8]>, Landed> {
         // What is joined is as fresh as it says itself, however long its body takes.
         .landed_for(Duration::MAX)
         .build()
+}
+
+/// By what others who ask for the same know a request, and how that is remembered where they wait for nobody.
+#[derive(Clone, Debug)]
+pub(super) struct FlightKey {
+    pub(super) key: Arc<[u8]>,
+    pub(super) hash: u64,
+}
+
+impl FlightKey {
+    pub(super) fn new(key: &[u8], private: &Memory) -> Self {
+        Self::hashed(key, private.hash(key))
+    }
+
+    pub(super) fn hashed(key: &[u8], hash: u64) -> Self {
+        let key = key.into();
+        Self { key, hash }
+    }
 }
 
 /// What a leader leaves to those who joined it.
@@ -52,48 +68,29 @@ pub(super) enum Landed {
     Streaming(Arc<Head>, Tape<Live>),
 }
 
-/// What followers have of a response before its body.
+/// What is had of a response before its body, by followers and by the store.
 #[derive(Debug)]
 pub(super) struct Head {
-    pub(super) status: StatusCode,
     pub(super) version: Version,
-    /// As they are stored.
-    pub(super) headers: HeaderMap,
-    pub(super) primary: Vec<u8>,
-    /// What it goes with, beside its own key and those that it depends on.
-    pub(super) under: Vec<Vec<u8>>,
-    pub(super) made: Made,
-    pub(super) stamp: Stamp,
-    /// The selecting fields, and the key that the leader's values of them give.
-    pub(super) variant: Option<Variant>,
+    /// As it is stored, with no body.
+    pub(super) recorded: Recorded,
+    /// No cache nearer to the origin has told anything.
+    pub(super) is_only_teller: bool,
+    pub(super) place: Place,
 }
 
 impl Head {
-    /// Of a response with these fields, which is to be stored at `place`.
-    pub(super) fn new(of: &response::Parts, headers: HeaderMap, place: &Place) -> Self {
-        Self {
-            status: of.status,
-            version: of.version,
-            headers,
-            primary: place.primary.clone(),
-            under: place.under.clone(),
-            made: place.made.clone(),
-            stamp: place.stamp,
-            variant: place.variant.clone(),
-        }
-    }
-
-    /// The keys that it goes with.
+    /// The keys that it goes with, beside that of its variant.
     pub(super) fn goes_with(&self) -> impl Iterator<Item = &[u8]> {
-        let others = self.under.iter().chain(self.made.depends_on.iter());
-        std::iter::once(&self.primary)
-            .chain(others)
-            .map(Vec::as_slice)
+        let place = &self.place;
+        let others = place.under.iter().chain(place.made.depends_on.iter());
+        std::iter::once(&*place.primary).chain(others.map(Vec::as_slice))
     }
 
     /// Its age by RFC 9111, 4.2.3.
     pub(super) fn age(&self, now: Instant) -> Duration {
-        self.made.policy.initial_age + now.saturating_duration_since(self.made.received)
+        let made = &self.place.made;
+        made.policy.initial_age + now.saturating_duration_since(made.received)
     }
 }
 
@@ -107,7 +104,7 @@ pub(super) fn write_key(
     ignore_cookie: bool,
 ) {
     let mut builder = KeyBuilder::new(key);
-    let found: [_; FIELDS.len()] = find(request, |name| place(name.as_str()));
+    let found: [_; FIELDS.len()] = find(request, place);
     for (at, (name, field)) in FIELDS.iter().zip(found).enumerate() {
         let counts = match at {
             AUTHORIZATION => true,
@@ -148,15 +145,15 @@ const AUTHORIZATION: usize = 0;
 const COOKIE: usize = 1;
 
 /// Where a field stands among those.
-fn place(name: &str) -> Option<usize> {
-    Some(match name {
-        "authorization" => AUTHORIZATION,
-        "cookie" => COOKIE,
-        "accept" => 2,
-        "accept-charset" => 3,
-        "accept-encoding" => 4,
-        "accept-language" => 5,
-        "origin" => 6,
+fn place(name: &HeaderName) -> Option<usize> {
+    Some(match *name {
+        header::AUTHORIZATION => AUTHORIZATION,
+        header::COOKIE => COOKIE,
+        header::ACCEPT => 2,
+        header::ACCEPT_CHARSET => 3,
+        header::ACCEPT_ENCODING => 4,
+        header::ACCEPT_LANGUAGE => 5,
+        header::ORIGIN => 6,
         _ => return None,
     })
 }
@@ -171,14 +168,14 @@ pub(super) fn laggards(total: Duration) -> Laggards {
 }
 
 /// A body on a tape: of one type, so that a layer has one table of flights whatever it is put before.
-pub(super) type Live = UnsyncBoxBody<Bytes, BodyError>;
+pub(super) type Live = dyn Body<Data = Bytes, Error = BodyError> + Send;
 
-pub(super) fn live<B>(body: B) -> Live
+pub(super) fn live<B>(body: B) -> Pin<Box<Live>>
 where
     B: Body + Send + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    UnsyncBoxBody::new(Unified { body })
+    Box::pin(Unified { body })
 }
 
 pin_project! {
@@ -233,9 +230,9 @@ mod tests {
     #[test]
     fn every_field_has_its_place() {
         for (at, name) in FIELDS.iter().enumerate() {
-            assert_eq!(place(name.as_str()), Some(at), "{name}");
+            assert_eq!(place(name), Some(at), "{name}");
         }
-        assert_eq!(place("host"), None);
+        assert_eq!(place(&header::HOST), None);
     }
 
     #[test]

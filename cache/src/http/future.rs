@@ -109,7 +109,7 @@ where
         let Some(flight) = own.errand.flight.clone() else {
             return Self::forward(own);
         };
-        match own.errand.shared.flights.join(flight) {
+        match own.errand.shared.flights.join(flight.key) {
             Role::Follower(wait) => Self::Follow {
                 wait,
                 own: Some(own),
@@ -118,6 +118,9 @@ where
             Role::Landed(landed) => Self::receive(landed, own),
             Role::Leader(leader) => {
                 own.errand.leader = Some(leader);
+                if own.errand.shared.filed.count() == own.errand.filed {
+                    return Self::forward(own);
+                }
                 Self::lead(own)
             }
         }
@@ -172,6 +175,7 @@ where
     /// The response was another variant, or too old. Now that it is known what the target varies by, those who want the same wait for
     /// each other, and for nobody else.
     fn elsewhere(mut own: Box<Own<S, ReqB>>) -> Self {
+        let filed = own.errand.shared.filed.count();
         if let Some(response) = look_again(&own.errand) {
             return Self::answer(response);
         }
@@ -179,6 +183,7 @@ where
             return Self::forward(own);
         }
         own.errand.has_followed = true;
+        own.errand.filed = filed;
         own.errand.look_for_flight();
         Self::join(own)
     }

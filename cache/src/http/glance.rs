@@ -2,7 +2,7 @@
 //!
 //! Most requests have none of these. Looking for each by its name costs a hash each.
 
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request;
 
 /// A request, and which of its fields are worth a look.
@@ -22,6 +22,8 @@ const BEYOND: u8 = 8;
 const AUTHORIZATION: u8 = 16;
 const COOKIE: u8 = 32;
 const HOST: u8 = 64;
+/// What says something only beside a range.
+const IF_RANGE: u8 = 128;
 
 impl<'a> Glance<'a> {
     pub(super) fn at(parts: &'a request::Parts) -> Self {
@@ -51,6 +53,11 @@ impl<'a> Glance<'a> {
         self.seen & RANGE != 0
     }
 
+    /// Whether it says what part of a response is wanted, or under what conditions.
+    pub(super) fn is_particular(&self) -> bool {
+        self.seen & (CONDITION | RANGE | IF_RANGE | BEYOND) != 0
+    }
+
     pub(super) fn has_authorization(&self) -> bool {
         self.seen & AUTHORIZATION != 0
     }
@@ -67,14 +74,15 @@ impl<'a> Glance<'a> {
 }
 
 fn kind(name: &HeaderName) -> u8 {
-    match name.as_str() {
-        "cache-control" | "pragma" => CONTROL,
-        "if-none-match" | "if-modified-since" => CONDITION,
-        "range" => RANGE,
-        "authorization" => AUTHORIZATION,
-        "cookie" => COOKIE,
-        "if-match" | "if-unmodified-since" | "upgrade" => BEYOND,
-        "host" => HOST,
+    match *name {
+        header::CACHE_CONTROL | header::PRAGMA => CONTROL,
+        header::IF_NONE_MATCH | header::IF_MODIFIED_SINCE => CONDITION,
+        header::RANGE => RANGE,
+        header::IF_RANGE => IF_RANGE,
+        header::AUTHORIZATION => AUTHORIZATION,
+        header::COOKIE => COOKIE,
+        header::IF_MATCH | header::IF_UNMODIFIED_SINCE | header::UPGRADE => BEYOND,
+        header::HOST => HOST,
         _ => 0,
     }
 }

@@ -6,7 +6,7 @@ use http::{Request, request};
 use sfv::{BareItem, List, ListEntry, Parser};
 
 /// `Cache-Groups` (RFC 9875, 2).
-const CACHE_GROUPS: HeaderName = HeaderName::from_static("cache-groups");
+pub(super) const CACHE_GROUPS: HeaderName = HeaderName::from_static("cache-groups");
 /// `Cache-Group-Invalidation` (RFC 9875, 3).
 const CACHE_GROUP_INVALIDATION: HeaderName = HeaderName::from_static("cache-group-invalidation");
 

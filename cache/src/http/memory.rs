@@ -21,17 +21,21 @@ impl Memory {
         }
     }
 
-    pub(super) fn remember(&self, key: &[u8]) {
-        let hash = self.hashes.hash(key);
+    /// What a key is remembered by. The functions below take it: a key is hashed once.
+    pub(super) fn hash(&self, key: &[u8]) -> u64 {
+        self.hashes.hash(key)
+    }
+
+    pub(super) fn remember(&self, hash: u64) {
         self.hashes.remember(hash, self.start.elapsed());
     }
 
-    pub(super) fn forget(&self, key: &[u8]) {
-        self.hashes.forget(self.hashes.hash(key));
+    pub(super) fn forget(&self, hash: u64) {
+        self.hashes.forget(hash);
     }
 
-    pub(super) fn knows(&self, key: &[u8], now: Instant) -> bool {
+    pub(super) fn knows(&self, hash: u64, now: Instant) -> bool {
         let since = now.saturating_duration_since(self.start);
-        self.hashes.knows(self.hashes.hash(key), since)
+        self.hashes.knows(hash, since)
     }
 }

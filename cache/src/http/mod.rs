@@ -6,6 +6,7 @@ mod body;
 #[cfg(feature = "l2")]
 mod codec;
 mod conditional;
+mod dates;
 mod directives;
 mod errand;
 mod flight;
@@ -15,6 +16,7 @@ mod glance;
 mod invalidation;
 mod key;
 mod layer;
+mod list;
 mod memory;
 #[cfg(test)]
 mod oracle;
@@ -28,6 +30,7 @@ mod refresh;
 mod reuse;
 mod service;
 mod settings;
+mod sight;
 mod status;
 mod storability;
 mod store;

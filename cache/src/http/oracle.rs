@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use super::glance::Glance;
 use super::reuse::{Reuse, Wish};
+use super::sight::Sight;
 use super::storability::{Arrival, Asked, Rules, storable};
 
 /// One response, and a request some time later.
@@ -62,7 +63,9 @@ impl Case {
             delay: Duration::ZERO,
             ttl: None,
         };
-        let Some(verdict) = storable(&asked, &self.head(), &rules, || arrival) else {
+        let head = self.head();
+        let sight = Sight::of(&head.headers, &rules.targets);
+        let Some(verdict) = storable(&asked, &head, sight, &rules, || arrival) else {
             return false;
         };
         let age = verdict.policy.initial_age + Duration::from_secs(self.after);

@@ -17,7 +17,7 @@ use tower_service::Service;
 use super::answer::{answer, has_parts, only_if_cached};
 use super::body::CacheBody;
 use super::errand::{Errand, parts_key};
-use super::flight::write_key;
+use super::flight::{FlightKey, write_key};
 use super::future::{Forward, Own, ResponseFuture};
 use super::glance::Glance;
 use super::purge::purge;
@@ -97,7 +97,7 @@ impl<S, M> HttpCache<S, M> {
         M: Mode<Refresh<S, ReqB, B>>,
     {
         let flight = own.errand.flight.clone();
-        let (cache, key) = (&self.shared.cache, own.errand.primary.clone());
+        let (cache, key) = (&self.shared.cache, Arc::clone(&own.errand.primary));
         let stale = stale_answer(&own.errand);
         let use_stale = |stale| {
             tell(cache, &key, Heard::Hit);
@@ -108,7 +108,7 @@ impl<S, M> HttpCache<S, M> {
         if own.errand.wish.is_only_if_cached() {
             return use_stale(stale);
         }
-        let role = flight.map(|flight| self.shared.flights.join(flight));
+        let role = flight.map(|flight| self.shared.flights.join(flight.key));
         let Some(Role::Leader(leader)) = role else {
             return use_stale(stale);
         };
@@ -131,12 +131,14 @@ impl<S, M> HttpCache<S, M> {
 /// How a request is forwarded.
 pub(super) struct Plan {
     pub(super) why: Forwarded,
-    pub(super) primary: Vec<u8>,
+    pub(super) primary: Arc<[u8]>,
     pub(super) stale: Option<Arc<Stored>>,
     pub(super) variants: Option<Arc<Variants>>,
     /// By what others who ask for the same know it; `None` if it goes alone.
-    pub(super) flight: Option<Arc<[u8]>>,
+    pub(super) flight: Option<FlightKey>,
     pub(super) now: Instant,
+    /// What had been stored before it was looked for.
+    pub(super) filed: u64,
     way: Way,
 }
 
@@ -154,11 +156,12 @@ impl Plan {
     fn alone(why: Forwarded, primary: &[u8], now: Instant) -> Self {
         Self {
             why,
-            primary: primary.to_vec(),
+            primary: primary.into(),
             stale: None,
             variants: None,
             flight: None,
             now,
+            filed: 0,
             way: Way::Alone,
         }
     }
@@ -174,9 +177,9 @@ impl Errand {
             Found::OtherVariant(known) => sets(None, Some(known)),
             Found::Response(stored, known) => sets(Some(stored), known.as_deref()),
         };
-        let mut key = self.primary.clone();
+        let mut key = self.primary.to_vec();
         write_flight(&mut key, &self.shared, &self.parts.headers, sets);
-        self.flight = Some(key.into());
+        self.flight = Some(FlightKey::new(&key, &self.shared.private));
     }
 }
 
@@ -209,6 +212,7 @@ fn decide<B>(
     if let Some(why) = passes_by(shared, request, has_body) {
         return pass_by(shared, parts, &wish, why, primary, now);
     }
+    let filed = shared.filed.count();
     let mut miss = match look(shared, request, &wish, primary, now) {
         Ok(response) => return Ok(response),
         Err(miss) => miss,
@@ -226,7 +230,8 @@ fn decide<B>(
     if !miss.is_usable {
         tell(&shared.cache, primary, Heard::Miss);
     }
-    Err(miss.plan(shared, request, &wish, primary, now))
+    let plan = miss.plan(shared, request, &wish, primary, now);
+    Err(Plan { filed, ..plan })
 }
 
 /// What becomes of a request that is not answered from the store.
@@ -283,8 +288,9 @@ impl Miss {
             let sets = sets(self.stale.as_deref(), self.variants.as_deref());
             write_flight(key, shared, request.headers(), sets);
             // Who asks for the like of what could not be shared waits for nobody.
-            if way == Way::Refresh || !shared.private.knows(key, now) {
-                (plan.way, plan.flight) = (way, Some(key.as_slice().into()));
+            let hash = shared.private.hash(key);
+            if way == Way::Refresh || !shared.private.knows(hash, now) {
+                (plan.way, plan.flight) = (way, Some(FlightKey::hashed(key, hash)));
             }
         }
         Plan {
@@ -324,12 +330,14 @@ fn look<B>(
         Found::OtherVariant(known) => return Err(Miss::of(Forwarded::VaryMiss, Some(known))),
         Found::Response(stored, variants) => (stored, variants),
     };
-    let age = stored.age(now);
-    let reuse = wish.reuse(&stored.policy, age);
+    // Looked at once where it is held.
+    let response: &Stored = &stored;
+    let age = response.age(now);
+    let reuse = wish.reuse(&response.policy, age);
     let why = match reuse {
         Reuse::Fresh | Reuse::Stale => {
             tell(&shared.cache, primary, Heard::Hit);
-            return Ok(hit(shared, request, &stored, age, reuse));
+            return Ok(hit(shared, request, response, age, reuse));
         }
         Reuse::Validate(Why::Request) => Forwarded::Request,
         Reuse::Validate(Why::Response) | Reuse::WhileRevalidating => Forwarded::Stale,

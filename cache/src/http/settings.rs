@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use buttress_dedup::Flights;
@@ -10,6 +11,7 @@ use http::header::{HOST, HeaderMap, HeaderName};
 use http::{request, response};
 use tokio::time::Instant;
 
+use super::dates::Dates;
 use super::flight::{Landed, flights};
 use super::key::{Query, SCHEMES, write_primary};
 use super::memory::Memory;
@@ -19,7 +21,7 @@ use super::status::Lines;
 use super::storability::Rules;
 use super::store::search_rule;
 use super::stored::{CachedResponse, Marks};
-use super::variants::Normalize;
+use super::variants::{Normalize, Usual};
 use crate::Cache;
 
 pub(super) type PartitionFn = dyn Fn(&request::Parts) -> Cow<'_, [u8]> + Send + Sync;
@@ -49,8 +51,28 @@ pub(super) struct Shared {
     pub(super) stall: Duration,
     pub(super) marks: Marks,
     pub(super) lines: Lines,
+    pub(super) usual: Usual,
+    /// How often something was put into the store.
+    pub(super) filed: Filed,
     pub(super) tell_key: bool,
     pub(super) extension: bool,
+}
+
+/// A count by which who looked for something, and leads a flight now, sees that it cannot have been stored since.
+///
+/// It is counted up after something is there, and before the flight ends that put it there.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Filed(Arc<AtomicU64>);
+
+impl Filed {
+    /// What is there, or was, at this count is found by whoever looks after this.
+    pub(super) fn count(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+
+    pub(super) fn add(&self) {
+        self.0.fetch_add(1, Ordering::Release);
+    }
 }
 
 /// How many tags are read of one response.
@@ -95,8 +117,11 @@ impl Shared {
                 name: "buttress".into(),
                 x_cache: false,
                 copies: false,
+                dates: Dates::default(),
             },
             lines: Lines::of("buttress"),
+            usual: Usual::default(),
+            filed: Filed::default(),
             tell_key: false,
             extension: false,
         }
@@ -260,12 +285,9 @@ impl Shared {
         &self,
         request: &request::Parts,
         response: &response::Parts,
-    ) -> Arc<[Vec<u8>]> {
+    ) -> Vec<Vec<u8>> {
         let hook = self.hooks.depends_on.as_ref();
-        hook.map_or_else(
-            || Arc::new([]) as Arc<[_]>,
-            |of| of(request, response).into(),
-        )
+        hook.map(|of| of(request, response)).unwrap_or_default()
     }
 
     /// Dates in fields are by the wall clock; nothing else here is.

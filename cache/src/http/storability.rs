@@ -12,6 +12,7 @@ use super::freshness::{Audience, Stated, heuristic, initial_age};
 use super::glance::Glance;
 use super::policy::{Policy, StaleRules};
 use super::reuse::Wish;
+use super::sight::Sight;
 use super::targeted::CDN_CACHE_CONTROL;
 
 /// What is known of a request when its response comes back.
@@ -96,10 +97,16 @@ pub(super) struct Verdict {
 pub(super) fn storable(
     asked: &Asked,
     head: &response::Parts,
+    sight: Sight,
     rules: &Rules,
     arrival: impl FnOnce() -> Arrival,
 ) -> Option<Verdict> {
-    let stated = Stated::of(&head.headers, rules.audience, &rules.targets);
+    let targets = if sight.is_targeted() {
+        &rules.targets[..]
+    } else {
+        &[]
+    };
+    let stated = Stated::of(&head.headers, rules.audience, targets);
     let directives = &stated.directives;
     let mut omitted = directives.no_cache.fields().to_vec();
     if stated.is_shared() {
@@ -109,10 +116,10 @@ pub(super) fn storable(
         || asked.no_store
         || forbids(&stated, head.status)
         || !is_for_others(head.status)
-        || varies_by_anything(&head.headers)
-        || hides_what_it_varies_by(&head.headers, &omitted)
-        || head.headers.contains_key(header::CONTENT_RANGE)
-        || sets_cookie(&head.headers, &omitted, rules)
+        || (sight.varies() && varies_by_anything(&head.headers))
+        || (sight.varies() && hides_what_it_varies_by(&head.headers, sight, &omitted))
+        || sight.has_content_range()
+        || (sight.has_set_cookie() && hides_no_cookie(&omitted, rules))
         || is_personal(asked, &stated, rules)
     {
         return None;
@@ -124,9 +131,12 @@ pub(super) fn storable(
     };
     // Who says nothing of reuse does not say that there is a time after it.
     let stale = lifetime.map_or(StaleRules::default(), |_| rules.stale);
-    let initial_age = initial_age(&head.headers, arrival.time, arrival.delay);
+    let initial_age = match sight.has_age() {
+        true => initial_age(&head.headers, arrival.time, arrival.delay),
+        false => arrival.delay,
+    };
     let policy = Policy::new(&stated, initial_age, lifetime.unwrap_or_default(), stale);
-    is_useful(&policy, &head.headers).then_some(Verdict { policy, omitted })
+    is_useful(&policy, sight).then_some(Verdict { policy, omitted })
 }
 
 /// `no-store`, `private`, and `must-understand` for a status that we do not (5.2.2.3, 5.2.2.5, 5.2.2.7).
@@ -148,14 +158,14 @@ fn varies_by_anything(headers: &HeaderMap) -> bool {
 }
 
 /// Without its `Vary` a response would be for everybody.
-fn hides_what_it_varies_by(headers: &HeaderMap, omitted: &[HeaderName]) -> bool {
-    headers.contains_key(header::VARY)
-        && (omitted.contains(&header::VARY) || list_contains(headers, header::CONNECTION, "vary"))
+fn hides_what_it_varies_by(headers: &HeaderMap, sight: Sight, omitted: &[HeaderName]) -> bool {
+    let is_named = || list_contains(headers, header::CONNECTION, "vary");
+    omitted.contains(&header::VARY) || (sight.has_hop_by_hop() && is_named())
 }
 
-fn sets_cookie(headers: &HeaderMap, omitted: &[HeaderName], rules: &Rules) -> bool {
-    headers.contains_key(header::SET_COOKIE)
-        && !rules.allow_set_cookie
+/// A cookie that is set is one client's.
+fn hides_no_cookie(omitted: &[HeaderName], rules: &Rules) -> bool {
+    !rules.allow_set_cookie
         && rules.audience == Audience::Shared
         && !omitted.contains(&header::SET_COOKIE)
 }
@@ -194,9 +204,9 @@ pub(super) fn is_explicit(headers: &HeaderMap, rules: &Rules, response_time: Sys
 }
 
 /// Whether anybody will ever be answered with it.
-fn is_useful(policy: &Policy, headers: &HeaderMap) -> bool {
+fn is_useful(policy: &Policy, sight: Sight) -> bool {
     let is_usable = policy.lifetime > policy.initial_age || !policy.stale_use().is_zero();
-    has_validator(headers) || (is_usable && !policy.no_cache)
+    sight.has_validator() || (is_usable && !policy.no_cache)
 }
 
 /// Whether the origin can be asked if it is still the same (RFC 9110, section 8.8).
@@ -261,7 +271,8 @@ mod tests {
             delay: Duration::ZERO,
             ttl: None,
         };
-        storable(&asked, &head, rules, || arrival)
+        let sight = Sight::of(&head.headers, &rules.targets);
+        storable(&asked, &head, sight, rules, || arrival)
     }
 
     fn judge(status: u16, response: &[(&str, &str)], rules: &Rules) -> bool {

@@ -11,7 +11,9 @@ use http::header::{AGE, DATE, HeaderMap, HeaderName, HeaderValue};
 use tokio::time::Instant;
 
 use super::age::age_value;
+use super::dates::Dates;
 use super::freshness::date;
+use super::list::List;
 use super::pieces::Pieces;
 use super::policy::Policy;
 use super::query::SearchRule;
@@ -43,8 +45,8 @@ pub(super) struct Stored {
     pub(super) variant: Option<Variant>,
     /// In what words.
     pub(super) said: Option<Said>,
-    pub(super) tags: Arc<[String]>,
-    pub(super) depends_on: Arc<[Vec<u8>]>,
+    pub(super) tags: List<String>,
+    pub(super) depends_on: List<Vec<u8>>,
     /// What is there of the body, if that is not all: then the recorded one is empty.
     pub(super) pieces: Option<Pieces>,
     pub(super) received: Instant,
@@ -73,6 +75,7 @@ pub(super) struct Marks {
     pub(super) x_cache: bool,
     /// Fields that are stored have memory of their own.
     pub(super) copies: bool,
+    pub(super) dates: Dates,
 }
 
 impl CachedResponse {
@@ -89,19 +92,22 @@ impl CachedResponse {
 impl Stored {
     /// `recorded` has the fields of the response, and none of this cache's.
     pub(super) fn new(recorded: &Recorded, made: Made, marks: &Marks) -> Self {
-        let mut headers = marked(recorded.headers(), made.date, marks);
-        if marks.copies {
-            headers = copied(headers);
-        }
-        let is_only_teller = !recorded.headers().contains_key(CACHE_STATUS);
+        let (headers, is_only_teller) = marked(recorded.headers(), made.date, marks);
+        let body = recorded.body().clone();
         let trailers = recorded.trailers().cloned();
+        let recorded = Recorded::new(recorded.status(), headers, body, trailers);
+        Self::ready(recorded, is_only_teller, made, marks)
+    }
+
+    /// `recorded` has the fields that are [marked].
+    pub(super) fn ready(
+        recorded: Recorded,
+        is_only_teller: bool,
+        made: Made,
+        marks: &Marks,
+    ) -> Self {
         Self {
-            recorded: Recorded::new(
-                recorded.status(),
-                headers,
-                recorded.body().clone(),
-                trailers,
-            ),
+            recorded,
             policy: made.policy,
             variant: None,
             said: None,
@@ -198,8 +204,8 @@ impl Stored {
             policy,
             variant: self.variant.clone(),
             said: self.said.clone(),
-            tags: Arc::clone(&self.tags),
-            depends_on: Arc::clone(&self.depends_on),
+            tags: self.tags.clone(),
+            depends_on: self.depends_on.clone(),
             pieces: self.pieces.clone(),
             received: self.received,
             is_only_teller: self.is_only_teller,
@@ -262,39 +268,42 @@ fn copied(mut headers: HeaderMap) -> HeaderMap {
 /// What the bytes of a field take beside themselves once they are shared: a count, and the block that it is in. The words of a hit are such fields too.
 const COUNTED: usize = 80;
 
-/// The fields of a response and those that a hit adds: its own first, where they are found without looking.
-fn marked(given: &HeaderMap, date: SystemTime, marks: &Marks) -> HeaderMap {
+/// The fields of a response and those that a hit adds: its own first, where they are found without looking. And whether no cache nearer to the origin has told anything.
+pub(super) fn marked(given: &HeaderMap, date: SystemTime, marks: &Marks) -> (HeaderMap, bool) {
     let own = 3 + usize::from(marks.x_cache);
     let mut headers = HeaderMap::with_capacity(given.len() + own);
     headers.insert(AGE, HeaderValue::from_static("0"));
     for line in given.get_all(CACHE_STATUS) {
         headers.append(CACHE_STATUS, line.clone());
     }
-    headers.append(CACHE_STATUS, HeaderValue::from_static(""));
+    let is_only_teller = !headers.append(CACHE_STATUS, HeaderValue::from_static(""));
     if marks.x_cache {
         headers.insert(X_CACHE, CacheOutcome::Hit.x_cache());
     }
     let is_own = |name: &HeaderName| {
         *name == AGE || *name == CACHE_STATUS || (*name == X_CACHE && marks.x_cache)
     };
+    let mut has_date = false;
     for (name, value) in given.iter().filter(|(name, _)| !is_own(name)) {
+        has_date |= *name == DATE;
         headers.append(name, value.clone());
     }
     // A cache with a clock says when it got what does not say when it was made (RFC 9110, 6.6.1).
-    if !headers.contains_key(DATE)
-        && let Ok(date) = HeaderValue::try_from(httpdate::fmt_http_date(date))
-    {
+    if !has_date && let Some(date) = marks.dates.value(date) {
         headers.insert(DATE, date);
     }
-    headers
+    if marks.copies {
+        headers = copied(headers);
+    }
+    (headers, is_only_teller)
 }
 
 /// When and how a response came, and what was decided about it.
 #[derive(Clone, Debug)]
 pub(super) struct Made {
     pub(super) policy: Policy,
-    pub(super) tags: Arc<[String]>,
-    pub(super) depends_on: Arc<[Vec<u8>]>,
+    pub(super) tags: List<String>,
+    pub(super) depends_on: List<Vec<u8>>,
     pub(super) received: Instant,
     pub(super) date: SystemTime,
 }

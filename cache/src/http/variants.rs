@@ -1,12 +1,12 @@
 //! Which of the stored responses for a target a request selects (RFC 9111, section 4.1).
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use buttress_wire::fields::list;
-use buttress_wire::key::{KeyBuilder, Write};
+use buttress_wire::key::{KeyBuilder, Write, with_buffer};
 use buttress_wire::lex::elements;
-use http::header::{HeaderMap, HeaderName, HeaderValue, VARY};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue, VARY};
 
 /// The request fields that a response varies by.
 pub(super) type Selecting = Arc<[HeaderName]>;
@@ -65,12 +65,42 @@ impl Variants {
 /// The selecting fields of a response, each once, in order. `None` when there are none; a name that no field can have selects
 /// nothing.
 pub(super) fn selecting(headers: &HeaderMap) -> Option<Selecting> {
-    let mut names: Vec<_> = list(headers, VARY)
-        .filter_map(|name| HeaderName::from_bytes(name).ok())
-        .collect();
+    let mut named = list(headers, VARY).filter_map(|name| HeaderName::from_bytes(name).ok());
+    let first = named.next()?;
+    let Some(second) = named.next() else {
+        return Some(Arc::new([first]));
+    };
+    let mut names = vec![first, second];
+    names.extend(named);
     names.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
     names.dedup();
-    (!names.is_empty()).then(|| names.into())
+    Some(names.into())
+}
+
+/// By what the last response varied, whose next one mostly varies by the same: it is read once. A clone is the same.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Usual(Arc<Mutex<Option<(HeaderValue, Selecting)>>>);
+
+impl Usual {
+    /// The [selecting] fields of a response.
+    pub(super) fn selecting(&self, headers: &HeaderMap) -> Option<Selecting> {
+        let mut lines = headers.get_all(VARY).iter();
+        let (line, more) = (lines.next()?, lines.next());
+        // Nobody waits for what takes as long to read.
+        let (None, Ok(mut last)) = (more, self.0.try_lock()) else {
+            return selecting(headers);
+        };
+        if let Some((known, selecting)) = &*last
+            && known == line
+        {
+            return Some(Arc::clone(selecting));
+        }
+        let found = selecting(headers)?;
+        // A copy, which keeps nothing of a connection.
+        let line = HeaderValue::from_bytes(line.as_bytes());
+        *last = line.ok().map(|line| (line, Arc::clone(&found)));
+        Some(found)
+    }
 }
 
 /// What a request says in a selecting field, if somebody has a better word for it than the field itself.
@@ -107,31 +137,42 @@ pub(super) fn is_variant(
     same.0.is_some_and(<[u8]>::is_empty)
 }
 
-/// What a request says in the selecting fields, where each is on one line or absent.
-pub(super) type Said = Box<[Option<HeaderValue>]>;
+/// What a request says in the selecting fields, where each is on one line or absent: one after the other, each with its length, and one for that it is there, in front.
+///
+/// A copy: the request's own lines may keep all that was read from its connection.
+pub(super) type Said = Arc<[u8]>;
 
 /// `None` where a field is on several lines.
 pub(super) fn said(selecting: &[HeaderName], request: &HeaderMap) -> Option<Said> {
-    let line = |name: &HeaderName| {
-        let mut lines = request.get_all(name).iter();
-        let line = lines.next();
-        // A copy: the request's own may keep all that was read from its connection.
-        let copy = line.map(|line| HeaderValue::from_bytes(line.as_bytes()).ok());
-        match (lines.next(), copy) {
-            (None, None) => Some(None),
-            (None, Some(Some(line))) => Some(Some(line)),
-            _ => None,
+    with_buffer(|said| {
+        for name in selecting {
+            let mut lines = request.get_all(name).iter();
+            let line = lines.next().map(HeaderValue::as_bytes);
+            said.extend_from_slice(&length(line));
+            said.extend_from_slice(line.unwrap_or_default());
+            if lines.next().is_some() {
+                return None;
+            }
         }
-    };
-    selecting.iter().map(line).collect()
+        Some(said.as_slice().into())
+    })
 }
 
 /// Whether a request says the same, byte for byte. Who says otherwise may still mean the same.
 pub(super) fn says(said: &Said, selecting: &[HeaderName], request: &HeaderMap) -> bool {
-    selecting.iter().zip(said).all(|(name, known)| {
+    let mut rest = &said[..];
+    selecting.iter().all(|name| {
         let mut lines = request.get_all(name).iter();
-        lines.next() == known.as_ref() && (known.is_none() || lines.next().is_none())
+        let line = lines.next().map(HeaderValue::as_bytes);
+        let own = rest.strip_prefix(&length(line));
+        let own = own.and_then(|rest| rest.strip_prefix(line.unwrap_or_default()));
+        rest = own.unwrap_or_default();
+        own.is_some() && (line.is_none() || lines.next().is_none())
     })
+}
+
+fn length(line: Option<&[u8]>) -> [u8; 8] {
+    line.map_or(0, |line| line.len() as u64 + 1).to_le_bytes()
 }
 
 /// What of a key has not been written yet; `None` once something else was.
@@ -183,8 +224,8 @@ pub(super) fn write_lines<'a, K: Write>(
 /// The fields that are known to be lists. Of any other an origin may make what it likes of lines and spaces.
 fn is_list(name: &HeaderName) -> bool {
     matches!(
-        name.as_str(),
-        "accept" | "accept-charset" | "accept-encoding" | "accept-language"
+        *name,
+        header::ACCEPT | header::ACCEPT_CHARSET | header::ACCEPT_ENCODING | header::ACCEPT_LANGUAGE
     )
 }
 
@@ -206,6 +247,22 @@ mod tests {
         assert_eq!(of(&[]), None);
         assert_eq!(of(&[", ,"]), None);
         assert_eq!(of(&["Accept, origin", "accept"]), of(&["origin", "ACCEPT"]));
+    }
+
+    #[test]
+    fn what_is_usual_is_read_once_and_what_is_not_anew() {
+        let usual = Usual::default();
+        let of = |lines: &[&'static str]| {
+            let lines = lines.iter();
+            let lines = lines.map(|line| (VARY, HeaderValue::from_static(line)));
+            usual.selecting(&lines.collect())
+        };
+        let first = of(&["accept, origin"]).unwrap();
+        assert!(Arc::ptr_eq(&first, &of(&["accept, origin"]).unwrap()));
+        assert_eq!(of(&["accept", "origin"]).as_ref(), Some(&first));
+        assert_eq!(of(&["accept"]).unwrap()[..], ["accept"]);
+        assert_eq!(of(&["accept, origin"]), Some(first));
+        assert_eq!((of(&[]), of(&[", ,"])), (None, None));
     }
 
     fn key(name: &'static str, lines: &[&'static str]) -> Vec<u8> {

@@ -49,6 +49,10 @@ impl Default for Memory {
 pub(crate) trait L1<V>: Send + Sync {
     fn get(&self, full: &[u8]) -> Option<Arc<Entry<V>>>;
 
+    /// Whether something is there. It is no use of it.
+    #[cfg_attr(not(feature = "http"), expect(dead_code, reason = "only HTTP asks"))]
+    fn has(&self, full: &[u8]) -> bool;
+
     fn insert(&self, full: Arc<[u8]>, entry: Arc<Entry<V>>);
 
     fn remove(&self, full: &[u8]);

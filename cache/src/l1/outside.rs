@@ -53,6 +53,17 @@ thread_local! {
     static ASIDE: RefCell<Vec<Arc<dyn Any + Send + Sync>>> = const { RefCell::new(Vec::new()) };
 }
 
+/// Drops what was set aside, which may set something aside. The room for it stays, if that is little.
+fn empty(aside: &RefCell<Vec<Arc<dyn Any + Send + Sync>>>) {
+    let mut gone = aside.take();
+    gone.clear();
+    if gone.capacity() <= ROOM {
+        aside.replace(gone);
+    }
+}
+
+const ROOM: usize = 64;
+
 struct Inside;
 
 impl Inside {
@@ -67,7 +78,7 @@ impl Drop for Inside {
         let depth = DEPTH.get() - 1;
         DEPTH.set(depth);
         if depth == 0 && ANY.replace(false) {
-            drop(ASIDE.try_with(RefCell::take));
+            let _ = ASIDE.try_with(empty);
         }
     }
 }

@@ -41,6 +41,10 @@ impl<V: Send + Sync> L1<V> for Level<V> {
         self.entries.get(full)
     }
 
+    fn has(&self, full: &[u8]) -> bool {
+        self.entries.contains_key(full)
+    }
+
     fn insert(&self, full: Arc<[u8]>, entry: Arc<Entry<V>>) {
         let mut gone = Vec::new();
         self.entries.insert_with_lifecycle(full, entry, &mut gone);

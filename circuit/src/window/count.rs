@@ -70,15 +70,19 @@ impl CountWindow {
 
     #[inline]
     pub(crate) fn record(&self, generation: u32, hit: bool) -> Option<Tally> {
-        let stamp = Stamp::new(generation.into());
-        // The window of a healthy service, which another success leaves as it is: its threads only read what they share.
-        if !hit && self.head.read(stamp) & !PLACE == FULL {
+        if !hit && self.is_full_of_successes(generation) {
             return None;
         }
-        self.push(stamp, hit)
+        self.push(Stamp::new(generation.into()), hit)
     }
 
+    /// Whether another success would leave it as it is: then it is not even counted, and threads only read what they share.
     #[inline]
+    pub(crate) fn is_full_of_successes(&self, generation: u32) -> bool {
+        self.head.read(Stamp::new(generation.into())) & !PLACE == FULL
+    }
+
+    #[inline(never)]
     fn push(&self, stamp: Stamp, hit: bool) -> Option<Tally> {
         let mut head = self.head.update(stamp, |head| Some(self.advance(head)))?;
         let was = self.set(stamp, Head::unpack(head.before).place, hit);

@@ -82,7 +82,7 @@ pub struct Tally {
 
 impl Counts {
     /// Counts a call and tells what the window then holds. `None` where that cannot trip anything: without a hit in the window.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn record(&self, generation: u32, now: u64, hit: bool) -> Option<Tally> {
         match self {
             Self::Calls(window) => window.record(generation, hit),

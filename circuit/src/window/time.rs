@@ -39,7 +39,7 @@ impl TimeWindow {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn record(&self, generation: u32, now: u64, hit: bool) -> Option<Tally> {
         let bucket = self.bucket(now);
         if hit {

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use pin_project_lite::pin_project;
 
 use super::{Shell, Start};
-use crate::coordinate::{Asking, Lease, Seat};
+use crate::coordinate::{Asking, Seat};
 use crate::event::Event;
 use crate::leader::Leader;
 
@@ -29,12 +29,11 @@ pin_project! {
         W: Start,
         H: Shell,
     {
-        // In this order.
+        // In this order. The shell has the lease.
         #[pin]
         state: State<W>,
-        lease: Option<Box<dyn Lease>>,
-        leader: Option<Leader<H::Key, H::Value>>,
         shell: Option<H>,
+        leader: Option<Leader<H::Key, H::Value>>,
     }
 }
 
@@ -44,13 +43,17 @@ pin_project! {
     where
         W: Start,
     {
-        Ask { asking: Asking, work: Option<W> },
+        Ask { asked: Asked<W> },
         Begin { work: Option<W> },
         // What has panicked is gone.
         Gone,
         Work { #[pin] work: W::Future },
     }
 }
+
+/// Other processes are being asked, and the work waits. Behind a pointer: few layers ask, and every future, a follower's too, has room for what a leader
+/// needs.
+type Asked<W> = Box<(Asking, Option<W>)>;
 
 impl<W, H> Leading<W, H>
 where
@@ -61,9 +64,8 @@ where
     pub(crate) fn new(leader: Leader<H::Key, H::Value>, work: W, shell: H) -> Self {
         Self {
             state: State::Begin { work: Some(work) },
-            lease: None,
-            leader: Some(leader),
             shell: Some(shell),
+            leader: Some(leader),
         }
     }
 }
@@ -83,7 +85,8 @@ where
                     self.as_mut().begin(work);
                 }
                 // ## Ask => (Work | (output))
-                StateProjection::Ask { asking, work } => {
+                StateProjection::Ask { asked } => {
+                    let (asking, work) = &mut **asked;
                     let seat = ready!(asking.as_mut().poll(cx));
                     let work = work.take().expect(ONCE);
                     if let Some(output) = self.as_mut().seated(seat) {
@@ -111,8 +114,7 @@ where
         let asking = others.map(|others| others.coordinator.join(others.key, others.max_age));
         this.state.set(match asking {
             Some(asking) => State::Ask {
-                asking,
-                work: Some(work),
+                asked: Box::new((asking, Some(work))),
             },
             None => State::Work { work: work.start() },
         });
@@ -124,7 +126,7 @@ where
         let shell = this.shell.as_mut().expect(ONCE);
         match seat {
             Seat::Lead(lease) => {
-                *this.lease = Some(lease);
+                shell.hold(lease);
                 None
             }
             Seat::Local(why) => {
@@ -148,7 +150,7 @@ where
         let this = self.project();
         let leader = this.leader.take().expect(ONCE);
         let shell = this.shell.take().expect(ONCE);
-        shell.land(result, leader, this.lease.take())
+        shell.land(result, leader)
     }
 }
 
@@ -202,7 +204,7 @@ impl<W: Start, H: Shell> Drop for HandOver<'_, W, H> {
     fn drop(&mut self) {
         let mut this = self.0.as_mut().project();
         this.state.set(State::Gone);
-        drop(this.lease.take());
+        drop(this.shell.take());
         drop(this.leader.take());
     }
 }

@@ -28,13 +28,11 @@ pub trait Shell: Sized {
     /// The other processes, if they are to be asked.
     fn coordination(&self) -> Option<Others<'_>>;
 
-    /// The work of a leader has ended: tells the others here, and elsewhere if there is a lease.
-    fn land(
-        self,
-        result: Self::Result,
-        leader: Leader<Self::Key, Self::Value>,
-        lease: Option<Box<dyn Lease>>,
-    ) -> Self::Output;
+    /// The others wait for this process: it does the work for them. Kept by the shell, that has room for what few layers need beside the future.
+    fn hold(&mut self, lease: Box<dyn Lease>);
+
+    /// The work of a leader has ended: tells the others here, and elsewhere if it holds a lease.
+    fn land(self, result: Self::Result, leader: Leader<Self::Key, Self::Value>) -> Self::Output;
 
     /// Another process has done the work. `None` when this cannot be read, and the leader has to do it after all.
     fn land_received(

@@ -51,21 +51,32 @@ pub struct Answer<B, E> {
     key_hash: u64,
     /// The request fields that are in the key beside the usual ones.
     covered: Vec<HeaderName>,
-    /// What the flight is called elsewhere, if others are asked.
-    name: Option<Vec<u8>>,
+    /// If others are asked. Behind a pointer, since every future has room for it twice.
+    elsewhere: Option<Box<Elsewhere>>,
     error: PhantomData<fn() -> E>,
+}
+
+/// Of other processes.
+struct Elsewhere {
+    /// What the flight is called there.
+    name: Vec<u8>,
+    /// If they wait for this process.
+    lease: Option<Box<dyn Lease>>,
 }
 
 impl<B, E> Answer<B, E> {
     pub(super) fn new(shared: &Arc<Shared<B>>, protocol: Protocol, key: &HttpKey) -> Self {
         let elsewhere = shared.settings.elsewhere.as_ref();
-        let name = elsewhere.map(|elsewhere| named(&elsewhere.namespace, key.as_bytes()));
+        let elsewhere = elsewhere.map(|elsewhere| Elsewhere {
+            name: named(&elsewhere.namespace, key.as_bytes()),
+            lease: None,
+        });
         Self {
             shared: Arc::clone(shared),
             protocol,
             key_hash: shared.hash(key),
             covered: key.covered().to_vec(),
-            name,
+            elsewhere: elsewhere.map(Box::new),
             error: PhantomData,
         }
     }
@@ -75,16 +86,19 @@ impl<B, E> Answer<B, E> {
         marked(response, Flight::Refused)
     }
 
+    fn take_lease(&mut self) -> Option<Box<dyn Lease>> {
+        self.elsewhere.as_mut()?.lease.take()
+    }
+
     /// Keeps the response to itself.
     fn keep(
-        &self,
+        &mut self,
         parts: response::Parts,
         body: B,
         leader: Leader<HttpKey, Landed<B>>,
-        lease: Option<Box<dyn Lease>>,
     ) -> Response<DedupBody<B>> {
         self.shared.remember_private(self.key_hash);
-        lease.into_iter().for_each(Lease::decline);
+        self.take_lease().into_iter().for_each(Lease::decline);
         leader.complete(Landed::Private);
         self.shared.flights.tell(Event::Private);
         let response = Response::from_parts(parts, DedupBody::own(body));
@@ -93,11 +107,10 @@ impl<B, E> Answer<B, E> {
 
     /// Gives the response to everybody, as it streams.
     fn share(
-        &self,
+        &mut self,
         parts: response::Parts,
         body: B,
         leader: Leader<HttpKey, Landed<B>>,
-        lease: Option<Box<dyn Lease>>,
     ) -> Response<DedupBody<B>>
     where
         B: Body + Send + 'static,
@@ -105,6 +118,7 @@ impl<B, E> Answer<B, E> {
     {
         let head = Arc::new(Head::of(&parts));
         let announced = announced_length(&parts.headers, body.size_hint().exact());
+        let lease = self.take_lease();
         let settings = &self.shared.settings;
         let (tape, reader) = Tape::new(body, settings.window, settings.laggards());
         if let (Some(mut lease), Some(elsewhere)) = (lease, &settings.elsewhere) {
@@ -153,21 +167,23 @@ where
         let settings = &self.shared.settings;
         Some(Others {
             coordinator: &settings.elsewhere.as_ref()?.coordinator,
-            key: self.name.as_deref()?,
+            key: &self.elsewhere.as_ref()?.name,
             max_age: settings.flights.oldest(),
         })
     }
 
-    fn land(
-        self,
-        result: Self::Result,
-        leader: Leader<HttpKey, Landed<B>>,
-        lease: Option<Box<dyn Lease>>,
-    ) -> Self::Output {
+    /// There is a name where others are asked, and so a place for their lease.
+    fn hold(&mut self, lease: Box<dyn Lease>) {
+        if let Some(elsewhere) = &mut self.elsewhere {
+            elsewhere.lease = Some(lease);
+        }
+    }
+
+    fn land(mut self, result: Self::Result, leader: Leader<HttpKey, Landed<B>>) -> Self::Output {
         let response = match result {
             Ok(response) => response,
             Err(error) => {
-                lease.into_iter().for_each(Lease::decline);
+                self.take_lease().into_iter().for_each(Lease::decline);
                 leader.complete(Landed::Failed);
                 self.shared.flights.tell(Event::Failed);
                 return Err(error);
@@ -175,8 +191,8 @@ where
         };
         let (parts, body) = response.into_parts();
         Ok(match self.shared.share(&parts, &self.covered) {
-            Share::Private => self.keep(parts, body, leader, lease),
-            Share::Shared => self.share(parts, body, leader, lease),
+            Share::Private => self.keep(parts, body, leader),
+            Share::Shared => self.share(parts, body, leader),
         })
     }
 

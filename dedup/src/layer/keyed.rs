@@ -27,6 +27,8 @@ struct Rare<K> {
     again: Option<K>,
     /// What the flight is called elsewhere, if others are asked.
     name: Option<Vec<u8>>,
+    /// Of the others, if they wait for this process.
+    lease: Option<Box<dyn Lease>>,
 }
 
 impl<K, T, E> Keyed<K, T, E> {
@@ -42,6 +44,7 @@ impl<K, T, E> Keyed<K, T, E> {
         let rare = key.filter(|_| has_rare).map(|key| Rare {
             again: if retries { again() } else { None },
             name: elsewhere.map(|elsewhere| elsewhere.name(key)),
+            lease: None,
         });
         Self {
             shared: Arc::clone(shared),
@@ -49,8 +52,13 @@ impl<K, T, E> Keyed<K, T, E> {
         }
     }
 
+    fn take_lease(&mut self) -> Option<Box<dyn Lease>> {
+        self.rare.as_mut()?.lease.take()
+    }
+
     /// Tells other processes.
-    fn publish(&self, lease: Option<Box<dyn Lease>>, response: &T) {
+    fn publish(&mut self, response: &T) {
+        let lease = self.take_lease();
         let (Some(lease), Some(elsewhere)) = (lease, &self.shared.settings.elsewhere) else {
             return;
         };
@@ -80,21 +88,23 @@ impl<K: Eq + Hash, T: Clone, E> Shell for Keyed<K, T, E> {
         })
     }
 
-    fn land(
-        self,
-        result: Result<T, E>,
-        leader: Leader<K, Answer<T, E>>,
-        lease: Option<Box<dyn Lease>>,
-    ) -> Self::Output {
+    /// There is a name where others are asked, and so a place for their lease.
+    fn hold(&mut self, lease: Box<dyn Lease>) {
+        if let Some(rare) = &mut self.rare {
+            rare.lease = Some(lease);
+        }
+    }
+
+    fn land(mut self, result: Result<T, E>, leader: Leader<K, Answer<T, E>>) -> Self::Output {
         match result {
             Ok(response) => {
-                self.publish(lease, &response);
+                self.publish(&response);
                 leader.complete(Ok(response.clone()));
                 Ok(response)
             }
             Err(error) => {
                 // Its own errors are each process's own.
-                lease.into_iter().for_each(Lease::decline);
+                self.take_lease().into_iter().for_each(Lease::decline);
                 let error = Arc::new(error);
                 leader.complete(Err(Arc::clone(&error)));
                 self.shared.flights.tell(Event::Failed);

@@ -67,12 +67,12 @@ impl Fingerprint {
 ///
 /// None.
 pub fn raw_body(head: &request::Parts, body: &[u8]) -> Result<Fingerprint, FingerprintError> {
-    let mut hash = Hash::new(None);
-    KeyBuilder::new(&mut hash)
+    let mut key = BodyKey::default();
+    KeyBuilder::new(&mut key)
         .optional(head.uri.query())
-        .field(&head.headers, &CONTENT_TYPE)
-        .part(body);
-    Ok(Fingerprint(hash.finish()))
+        .field(&head.headers, &CONTENT_TYPE);
+    let hash = blake3::keyed_hash(&key.finish(), body);
+    Ok(Fingerprint(*hash.as_bytes()))
 }
 
 /// A request that has no fingerprint, and is refused with 400.
@@ -97,6 +97,49 @@ impl fmt::Display for FingerprintError {
 }
 
 impl std::error::Error for FingerprintError {}
+
+/// What a body is hashed with: what was said beside it. So the body is read where it is, and most of what is beside it costs no block of its own.
+///
+/// Short as it mostly is, it is the key as it was written, with zeros and its length behind it; else the key is its hash, with a mark where the
+/// length would be.
+#[derive(Default)]
+struct BodyKey {
+    key: [u8; 32],
+    len: usize,
+    /// Of what is longer.
+    long: Option<Box<blake3::Hasher>>,
+}
+
+const LENGTH: usize = 31;
+const IS_HASH: u8 = 0x80;
+
+impl BodyKey {
+    fn finish(mut self) -> [u8; 32] {
+        if let Some(long) = self.long {
+            self.key = *long.finalize().as_bytes();
+            self.key[LENGTH] |= IS_HASH;
+        } else {
+            self.key[LENGTH] = self.len as u8;
+        }
+        self.key
+    }
+}
+
+impl Write for BodyKey {
+    fn write(&mut self, bytes: &[u8]) {
+        let end = self.len + bytes.len();
+        if let Some(long) = &mut self.long {
+            long.update(bytes);
+        } else if end <= LENGTH {
+            self.key[self.len..end].copy_from_slice(bytes);
+            self.len = end;
+        } else {
+            let mut long = Box::new(blake3::Hasher::new());
+            long.update(&self.key[..self.len]).update(bytes);
+            self.long = Some(long);
+        }
+    }
+}
 
 /// BLAKE3, as a key can be written to it. What is short, as most keys and requests are, is hashed in one piece.
 pub(crate) struct Hash<'a> {
@@ -183,6 +226,33 @@ mod tests {
         ] {
             assert_ne!(base, other);
         }
+    }
+
+    #[test]
+    fn what_is_beside_a_body_counts_however_long_it_is() {
+        let key = |bytes: &[u8], piece: usize| {
+            let mut key = BodyKey::default();
+            bytes.chunks(piece).for_each(|piece| key.write(piece));
+            key.finish()
+        };
+        let bytes: Vec<u8> = (1..=100).collect();
+        let mut seen = std::collections::HashSet::new();
+        for length in 0..=100 {
+            let whole = key(&bytes[..length], 100);
+            assert!(seen.insert(whole), "{length}");
+            for piece in [1, 7, 31, 32] {
+                assert_eq!(key(&bytes[..length], piece), whole, "{length} by {piece}");
+            }
+        }
+        // Zeros behind are no padding, and a hash is no text of its own bytes.
+        assert_ne!(key(&[1], 1), key(&[1, 0], 2));
+        assert!(
+            seen.iter()
+                .all(|key| (key[31] & IS_HASH != 0) != (key[31] <= 31))
+        );
+        let long = ["x".repeat(29), "x".repeat(28), "x".repeat(2000)];
+        let [a, b, c] = long.map(|query| of(&format!("/o?{query}"), "a/b", "{}"));
+        assert!(a != b && b != c && a != c);
     }
 
     #[test]

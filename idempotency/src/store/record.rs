@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use buttress_wire::Recorded;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use http::HeaderValue;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use httpdate::HttpDate;
 
 use super::StoreError;
@@ -132,9 +132,16 @@ impl Record {
             Self::Tombstone(_) => (TOMBSTONE, Bytes::new()),
             Self::Sealed(sealed) => (SEALED, sealed.clone()),
         };
-        let mut out = BytesMut::with_capacity(10 + Origin::MAX_REQUEST_ID + rest.len());
+        let origin = match self {
+            Self::Response(_, origin) | Self::Tombstone(origin) => Some(origin),
+            Self::Sealed(_) => None,
+        };
+        let id = origin.and_then(Origin::request_id);
+        let id = id.map_or(0, HeaderValue::len);
+        // Exactly, for a store may keep it.
+        let mut out = BytesMut::with_capacity(10 + id + rest.len());
         out.put_u8(tag);
-        if let Self::Response(_, origin) | Self::Tombstone(origin) = self {
+        if let Some(origin) = origin {
             origin.put(&mut out);
         }
         out.put_slice(&rest);
@@ -183,11 +190,36 @@ impl Record {
     /// How many bytes it keeps in memory, near enough for a bound.
     pub(super) fn weight(&self) -> usize {
         match self {
-            Self::Response(recorded, _) => recorded.weight(),
-            Self::Sealed(sealed) => sealed.len(),
+            Self::Response(recorded, _) => {
+                // Parts of a response, their counts of references, and those of a body that is sent again.
+                const PARTS: usize = 200 + SHARED;
+                let trailers = recorded.trailers().map_or(0, fields_weight);
+                PARTS + recorded.body().len() + fields_weight(recorded.headers()) + trailers
+            }
+            Self::Sealed(sealed) => SHARED + sealed.len(),
             Self::Tombstone(_) => 0,
         }
     }
+}
+
+/// What bytes keep beside themselves once there is more than one reference to them.
+const SHARED: usize = 32;
+
+/// A map's table, as large as it has been made, and what is in it. What a name takes by itself is unknown, for most names are constants: long ones count.
+fn fields_weight(fields: &HeaderMap) -> usize {
+    /// Beside name and value a place has its hash and the ends of a list.
+    const PLACE: usize = size_of::<HeaderName>() + size_of::<HeaderValue>() + 32;
+    /// One more of a name, in such a list, which has room for a half more on average.
+    const MORE: usize = (size_of::<HeaderValue>() + 32) * 3 / 2;
+    /// Of three places four are indexed, by four bytes each.
+    const INDEX: usize = 6;
+    let bytes = fields.iter().map(|(name, value)| {
+        let unusual = name.as_str().len().saturating_sub(32);
+        // A constant is not kept, and what is not one has more beside itself.
+        SHARED / 2 + value.len() + unusual
+    });
+    let repeated = fields.len() - fields.keys_len();
+    fields.capacity() * (PLACE + INDEX) + repeated * MORE + bytes.sum::<usize>()
 }
 
 #[cfg(test)]

@@ -52,7 +52,7 @@ struct Entry {
 enum State {
     Done {
         record: Record,
-        /// Of the record.
+        /// Of the record and its place.
         weight: usize,
     },
     Running {
@@ -190,7 +190,7 @@ impl Table {
         ttl: Duration,
         now: Instant,
     ) -> Result<Vec<Record>, StoreError> {
-        let weight = record.weight();
+        let weight = weight(&record);
         let entry = self.held(claim)?;
         if matches!(entry.state, State::Done { .. }) {
             // The reply to the first call was lost; the record stands.
@@ -308,6 +308,16 @@ impl Table {
             self.done
                 .retain(|(key, fence)| entries.get(key).is_some_and(|e| e.fence == *fence));
         }
+    }
+}
+
+/// A record with the place of its key. Without a record, as a claim or a tombstone, a key counts to the bound of keys alone.
+fn weight(record: &Record) -> usize {
+    // Tables have room for a half more on average.
+    const PLACE: usize = size_of::<(RecordKey, Entry)>() + 1 + size_of::<(RecordKey, u64)>();
+    match record {
+        Record::Tombstone(_) => 0,
+        record => PLACE * 3 / 2 + record.weight(),
     }
 }
 

@@ -5,7 +5,6 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 use std::time::Duration;
 
-use buttress_wire::fields::announced_length;
 use buttress_wire::{Outcome, Recorded, Recording, into_bytes};
 use bytes::Bytes;
 use http::{HeaderName, Response, response};
@@ -15,7 +14,7 @@ use super::{BoxError, CommitError, Connection, Settled, Transaction};
 use crate::body::IdempotentBody;
 use crate::cipher::Cipher;
 use crate::handler::Idempotency;
-use crate::keep::recorded_headers;
+use crate::keep::{Fields, recorded_headers};
 use crate::shared::{Apart, Shared};
 use crate::store::{Record, Standing, Store, StoreError};
 use crate::streaming::Streaming;
@@ -211,12 +210,15 @@ where
     B::Error: Into<BoxError>,
 {
     async fn read(response: Response<B>, held: &Idempotency) -> Result<Self, CommitError> {
-        let (head, body) = response.into_parts();
+        let (mut head, body) = response.into_parts();
         let mut body = Box::pin(body);
         let (ledger, origin) = (&*held.ledger, &held.grant.origin);
-        let headers = recorded_headers(&head.headers, ledger.replay_header(), origin);
-        let mut recording = Recording::new(head.status, headers, ledger.max_recorded_body())
-            .announced(announced_length(&head.headers, body.size_hint().exact()));
+        let Fields { told, all_stay } = Fields::of(&head.headers);
+        let announced = told.announced_length(body.size_hint().exact());
+        let replay_header = ledger.replay_header();
+        let headers = recorded_headers(&mut head.headers, all_stay, replay_header, origin);
+        let mut recording =
+            Recording::new(head.status, headers, ledger.max_recorded_body()).announced(announced);
         let mut read = VecDeque::new();
         while let Some(frame) = std::future::poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
             let frame = into_bytes(frame.map_err(|error| CommitError::Body(error.into()))?);

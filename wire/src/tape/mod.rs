@@ -25,13 +25,14 @@ mod window;
 
 use std::error::Error;
 use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use http_body::Body;
 
 pub use self::error::TapeError;
 pub use self::reader::TapeReader;
-use self::record::Record;
+use self::record::{Record, Until};
 use self::shared::{Shared, Source};
 pub use self::stall::{Laggards, Timer};
 use crate::recorder::{Outcome, Recording};
@@ -64,11 +65,11 @@ use crate::recorder::{Outcome, Recording};
 /// # Ok::<_, buttress_wire::tape::TapeError>(())
 /// # }).unwrap();
 /// ```
-pub struct Tape<B> {
+pub struct Tape<B: ?Sized> {
     shared: Arc<Shared<B>>,
 }
 
-impl<B> Tape<B>
+impl<B: ?Sized> Tape<B>
 where
     B: Body,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -76,14 +77,22 @@ where
     /// Puts `body` on a tape with a window of so many bytes, and gives the first reader.
     ///
     /// A window of no bytes holds one frame at a time.
-    pub fn new(body: B, window: usize, laggards: Laggards) -> (Self, TapeReader<B>) {
+    pub fn new(body: B, window: usize, laggards: Laggards) -> (Self, TapeReader<B>)
+    where
+        B: Sized,
+    {
+        Self::boxed(Box::pin(body), window, laggards)
+    }
+
+    /// The same for a body that is in a box already, of a type that may not be known.
+    pub fn boxed(body: Pin<Box<B>>, window: usize, laggards: Laggards) -> (Self, TapeReader<B>) {
         let shared = Arc::new(Shared::new(body, window, laggards));
         let reader = TapeReader::first(&shared);
         (Self { shared }, reader)
     }
 }
 
-impl<B> Tape<B> {
+impl<B: ?Sized> Tape<B> {
     /// Another reader, from the first frame on. `None` once the first frame has left the window, the stream has ended, or nobody
     /// reads any more.
     #[must_use]
@@ -138,7 +147,7 @@ impl<B> Tape<B> {
     /// # }).unwrap();
     /// ```
     pub fn record(&self, recording: Recording, on_end: impl FnOnce(Outcome) + Send + 'static) {
-        let mut record = Box::new(Record::new(recording, Box::new(on_end)));
+        let mut record: Box<dyn Record> = Box::new(Until::new(recording, on_end));
         let mut state = self.shared.lock();
         let is_fresh = state.fetched.is_none();
         let replaced = match &mut state.source {
@@ -155,7 +164,7 @@ impl<B> Tape<B> {
     }
 }
 
-impl<B> Clone for Tape<B> {
+impl<B: ?Sized> Clone for Tape<B> {
     fn clone(&self) -> Self {
         Self {
             shared: Arc::clone(&self.shared),
@@ -163,7 +172,7 @@ impl<B> Clone for Tape<B> {
     }
 }
 
-impl<B> fmt::Debug for Tape<B> {
+impl<B: ?Sized> fmt::Debug for Tape<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = self.shared.lock();
         f.debug_struct("Tape")

@@ -23,7 +23,7 @@ use crate::recorder::into_bytes;
 /// # Cancellation
 ///
 /// Dropping a reader takes its place out of the window and wakes those whom it held up. Dropping the last one drops the body.
-pub struct TapeReader<B> {
+pub struct TapeReader<B: ?Sized> {
     shared: Arc<Shared<B>>,
     id: u64,
     position: u64,
@@ -35,7 +35,7 @@ pub struct TapeReader<B> {
     done: bool,
 }
 
-impl<B> TapeReader<B> {
+impl<B: ?Sized> TapeReader<B> {
     pub(super) fn first(shared: &Arc<Shared<B>>) -> Self {
         Self::at_start(shared, &mut shared.lock())
     }
@@ -59,7 +59,7 @@ impl<B> TapeReader<B> {
     }
 }
 
-impl<B> Body for TapeReader<B>
+impl<B: ?Sized> Body for TapeReader<B>
 where
     B: Body,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -106,7 +106,7 @@ where
 }
 
 /// What a reader does next.
-enum Step<B> {
+enum Step<B: ?Sized> {
     Again,
     Drive(Driver<B>, Room),
     End(Result<(), TapeError>),
@@ -119,7 +119,7 @@ enum Room {
     Some,
 }
 
-impl<B> TapeReader<B>
+impl<B: ?Sized> TapeReader<B>
 where
     B: Body,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -156,11 +156,11 @@ where
         }
         let room = self.look_for_room(state);
         // Before the body is polled, so that a wake in the middle of the poll is not lost.
-        self.shared.wakers.sleep(self.id, cx.waker());
+        let is_idle = matches!(state.source, Source::Idle(_));
+        self.shared.wakers.sleep(self.id, cx.waker(), is_idle);
         let Source::Idle(mut driver) = std::mem::replace(&mut state.source, Source::Taken) else {
             return Step::Sleep;
         };
-        self.shared.wakers.expect();
         if let Some(at) = state.unblocked_at.take() {
             driver.stall.ended(at);
         }
@@ -291,12 +291,11 @@ where
 
     /// This reader is awake: it goes on by itself.
     fn wake_others(&self) {
-        self.shared.wakers.forget(self.id);
-        self.shared.wakers.wake_all();
+        self.shared.wakers.wake_others(self.id);
     }
 }
 
-impl<B> TapeReader<B> {
+impl<B: ?Sized> TapeReader<B> {
     /// This reader has read on, or goes away. Tells whether those who are held up have room now, or whether nobody is any more.
     fn go_on(&mut self, state: &mut State<B>) -> bool {
         let was_held = state.held.is_some();
@@ -306,15 +305,15 @@ impl<B> TapeReader<B> {
 }
 
 /// A body that panics is over; its readers are not left waiting.
-struct EndOnPanic<'a, B>(&'a Arc<Shared<B>>);
+struct EndOnPanic<'a, B: ?Sized>(&'a Arc<Shared<B>>);
 
-impl<B> Drop for EndOnPanic<'_, B> {
+impl<B: ?Sized> Drop for EndOnPanic<'_, B> {
     fn drop(&mut self) {
         self.0.end(Err(TapeError::PANICKED), u64::MAX);
     }
 }
 
-impl<B> Clone for TapeReader<B> {
+impl<B: ?Sized> Clone for TapeReader<B> {
     fn clone(&self) -> Self {
         if self.done {
             return Self {
@@ -331,7 +330,7 @@ impl<B> Clone for TapeReader<B> {
     }
 }
 
-impl<B> Drop for TapeReader<B> {
+impl<B: ?Sized> Drop for TapeReader<B> {
     fn drop(&mut self) {
         if !self.done {
             self.depart();
@@ -339,7 +338,7 @@ impl<B> Drop for TapeReader<B> {
     }
 }
 
-impl<B> TapeReader<B> {
+impl<B: ?Sized> TapeReader<B> {
     /// Gives its place in the window back, once.
     fn depart(&mut self) {
         let shared = Arc::clone(&self.shared);
@@ -362,7 +361,7 @@ impl<B> TapeReader<B> {
     }
 }
 
-impl<B> fmt::Debug for TapeReader<B> {
+impl<B: ?Sized> fmt::Debug for TapeReader<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TapeReader")
             .field("position", &self.position)

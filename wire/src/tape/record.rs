@@ -5,35 +5,24 @@ use http_body::Frame;
 
 use crate::recorder::{Outcome, Recording};
 
-/// A recording and who hears of its end. It travels with the body, so that adding a frame needs no lock.
-pub(super) struct Record(Option<(Recording, OnEnd)>);
-
-type OnEnd = Box<dyn FnOnce(Outcome) + Send>;
-
-impl Record {
-    pub(super) fn new(recording: Recording, on_end: OnEnd) -> Self {
-        Self(Some((recording, on_end)))
-    }
-
+/// Keeps a stream. It travels with the body, so that adding a frame needs no lock.
+pub(super) trait Record: Send {
     /// Adds a frame. Over the limit the recording is over; the stream goes on.
-    pub(super) fn frame(&mut self, frame: &Frame<Bytes>) {
-        let within = match &mut self.0 {
-            Some((recording, _)) => recording.frame(frame),
-            None => true,
-        };
-        if !within {
-            self.end();
-        }
-    }
+    fn frame(&mut self, frame: &Frame<Bytes>);
 
     /// The body has ended cleanly, or there is no use in going on.
-    pub(super) fn end(&mut self) {
-        self.finish(Recording::end);
-    }
+    fn end(&mut self);
 
     /// The body broke.
-    pub(super) fn abort(&mut self) {
-        self.finish(|_| Outcome::Aborted);
+    fn abort(&mut self);
+}
+
+/// A recording and who hears of its end.
+pub(super) struct Until<F: FnOnce(Outcome)>(Option<(Recording, F)>);
+
+impl<F: FnOnce(Outcome)> Until<F> {
+    pub(super) fn new(recording: Recording, on_end: F) -> Self {
+        Self(Some((recording, on_end)))
     }
 
     fn finish(&mut self, end: impl FnOnce(Recording) -> Outcome) {
@@ -43,8 +32,28 @@ impl Record {
     }
 }
 
+impl<F: FnOnce(Outcome) + Send> Record for Until<F> {
+    fn frame(&mut self, frame: &Frame<Bytes>) {
+        let within = match &mut self.0 {
+            Some((recording, _)) => recording.frame(frame),
+            None => true,
+        };
+        if !within {
+            self.end();
+        }
+    }
+
+    fn end(&mut self) {
+        self.finish(Recording::end);
+    }
+
+    fn abort(&mut self) {
+        self.finish(|_| Outcome::Aborted);
+    }
+}
+
 /// Nobody reads any more: whole, if everything that was announced has been seen.
-impl Drop for Record {
+impl<F: FnOnce(Outcome)> Drop for Until<F> {
     fn drop(&mut self) {
         self.finish(Recording::dropped);
     }

@@ -16,7 +16,7 @@ use super::wakers::Wakers;
 use super::window::Window;
 use crate::sync::{Mutex, MutexGuard};
 
-pub(super) struct Shared<B> {
+pub(super) struct Shared<B: ?Sized> {
     state: Mutex<State<B>>,
     pub(super) wakers: Arc<Wakers>,
     /// `wakers` again, as the waker that the body is polled with.
@@ -25,7 +25,7 @@ pub(super) struct Shared<B> {
     clock: Option<fn() -> Instant>,
 }
 
-pub(super) struct State<B> {
+pub(super) struct State<B: ?Sized> {
     pub(super) window: Window<Item>,
     pub(super) source: Source<B>,
     /// What the body says of its rest, as of the last frame that is not trailers.
@@ -44,7 +44,7 @@ pub(super) struct State<B> {
 pub(super) type Hook = Box<dyn FnOnce() + Send>;
 
 /// Where the body is.
-pub(super) enum Source<B> {
+pub(super) enum Source<B: ?Sized> {
     /// With nobody.
     Idle(Driver<B>),
     /// With a reader that polls it.
@@ -53,10 +53,9 @@ pub(super) enum Source<B> {
     Ended(Result<(), TapeError>),
 }
 
-pub(super) struct Driver<B> {
+pub(super) struct Driver<B: ?Sized> {
     pub(super) body: Pin<Box<B>>,
-    /// In a box, since few have one and each turn moves the driver.
-    pub(super) record: Option<Box<Record>>,
+    pub(super) record: Option<Box<dyn Record>>,
     pub(super) stall: Stall,
 }
 
@@ -103,8 +102,8 @@ impl Held {
     }
 }
 
-impl<B: Body> Shared<B> {
-    pub(super) fn new(body: B, window: usize, laggards: Laggards) -> Self {
+impl<B: Body + ?Sized> Shared<B> {
+    pub(super) fn new(body: Pin<Box<B>>, window: usize, laggards: Laggards) -> Self {
         let wakers = Arc::new(Wakers::default());
         Self {
             waker: Waker::from(Arc::clone(&wakers)),
@@ -115,7 +114,7 @@ impl<B: Body> Shared<B> {
     }
 }
 
-impl<B> Shared<B> {
+impl<B: ?Sized> Shared<B> {
     pub(super) fn lock(&self) -> MutexGuard<'_, State<B>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -148,17 +147,16 @@ impl<B> Shared<B> {
         let closed = state.close();
         drop(state);
         call(closed);
-        self.wakers.forget(awake);
-        self.wakers.wake_all();
+        self.wakers.wake_others(awake);
     }
 }
 
-impl<B: Body> State<B> {
-    fn new(body: B, window: usize, laggards: Laggards) -> Self {
+impl<B: Body + ?Sized> State<B> {
+    fn new(body: Pin<Box<B>>, window: usize, laggards: Laggards) -> Self {
         let ended = body.is_end_stream();
         let rest = body.size_hint();
         let driver = Driver {
-            body: Box::pin(body),
+            body,
             record: None,
             stall: Stall::new(laggards),
         };
@@ -181,7 +179,7 @@ impl<B: Body> State<B> {
     }
 }
 
-impl<B> State<B> {
+impl<B: ?Sized> State<B> {
     /// What is still to come for somebody who has read so many bytes.
     pub(super) fn size_hint(&self, read: u64) -> SizeHint {
         let kept = self.fetched.unwrap_or(0).saturating_sub(read);

@@ -15,19 +15,28 @@ pub(super) struct Wakers {
 
 #[derive(Debug, Default)]
 struct State {
-    /// By reader, and so in the order they came. Many may read one tape, and each looks itself up for every frame.
-    asleep: BTreeMap<u64, Waker>,
+    /// Most tapes have one reader, and it needs no map.
+    first: Option<(u64, Waker)>,
+    /// The others by reader, and so in the order they came. Many may read one tape, and each looks itself up for every frame.
+    others: BTreeMap<u64, Waker>,
     /// The body woke us since the last [`Wakers::expect`].
     notified: bool,
 }
 
 impl Wakers {
     /// Wakes `waker` when there is something new for the reader `id`.
-    pub(super) fn sleep(&self, id: u64, waker: &Waker) {
+    ///
+    /// `is_to_poll` says that it polls the body now: what the body says from here on is news.
+    pub(super) fn sleep(&self, id: u64, waker: &Waker, is_to_poll: bool) {
         let mut state = self.lock();
-        let replaced = match state.asleep.get(&id) {
+        state.notified &= !is_to_poll;
+        let replaced = match state.find(id) {
             Some(asleep) if asleep.will_wake(waker) => None,
-            _ => state.asleep.insert(id, waker.clone()),
+            Some(asleep) => Some(std::mem::replace(asleep, waker.clone())),
+            None => {
+                state.add(id, waker.clone());
+                None
+            }
         };
         drop(state);
         // A waker's drop may run a user's code; not under our lock.
@@ -37,29 +46,65 @@ impl Wakers {
     /// The reader `id` is awake, or gone.
     pub(super) fn forget(&self, id: u64) {
         let mut state = self.lock();
-        let gone = state.asleep.remove(&id);
+        let gone = state.remove(id);
         drop(state);
         drop(gone);
     }
 
-    /// The body is about to be polled: what it says from here on is news.
-    pub(super) fn expect(&self) {
-        self.lock().notified = false;
-    }
-
-    /// Whether the body has woken us since [`expect`](Self::expect).
+    /// Whether the body has woken us since a reader began to poll it.
     pub(super) fn was_notified(&self) -> bool {
         self.lock().notified
     }
 
     /// Wakes every reader.
     pub(super) fn wake_all(&self) {
-        let asleep = std::mem::take(&mut self.lock().asleep);
-        asleep.into_values().for_each(Waker::wake);
+        self.wake(self.lock());
+    }
+
+    /// The reader `awake` is awake, or gone. Wakes every other one.
+    pub(super) fn wake_others(&self, awake: u64) {
+        let mut state = self.lock();
+        let gone = state.remove(awake);
+        self.wake(state);
+        drop(gone);
+    }
+
+    fn wake(&self, mut state: MutexGuard<'_, State>) {
+        let (first, others) = (state.first.take(), std::mem::take(&mut state.others));
+        drop(state);
+        let first = first.map(|(_, waker)| waker);
+        first
+            .into_iter()
+            .chain(others.into_values())
+            .for_each(Waker::wake);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn find(&mut self, id: u64) -> Option<&mut Waker> {
+        match &mut self.first {
+            Some((first, waker)) if *first == id => Some(waker),
+            _ => self.others.get_mut(&id),
+        }
+    }
+
+    fn add(&mut self, id: u64, waker: Waker) {
+        if self.first.is_none() {
+            self.first = Some((id, waker));
+        } else {
+            self.others.insert(id, waker);
+        }
+    }
+
+    fn remove(&mut self, id: u64) -> Option<Waker> {
+        match self.first.take_if(|(first, _)| *first == id) {
+            Some((_, waker)) => Some(waker),
+            None => self.others.remove(&id),
+        }
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::future::Future;
 use std::pin::Pin;
-#[cfg(feature = "l2")]
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,7 +25,7 @@ pub(in crate::http) type Look = Pin<Box<dyn Future<Output = Brought> + Send>>;
 /// What it has for a request.
 pub(in crate::http) struct Brought {
     /// By what the other processes know its target: they may know more of its query.
-    primary: Vec<u8>,
+    primary: Arc<[u8]>,
     found: Found,
 }
 
@@ -38,7 +37,7 @@ impl Errand {
         #[cfg(feature = "l2")]
         return looks.then(|| {
             let parts = super::copy(&self.parts, self.shared.has_hooks());
-            let (shared, primary) = (Arc::clone(&self.shared), self.primary.clone());
+            let (shared, primary) = (Arc::clone(&self.shared), Arc::clone(&self.primary));
             Box::pin(look::select(shared, parts, primary)) as Look
         });
         #[cfg(not(feature = "l2"))]
@@ -80,6 +79,7 @@ impl Errand {
             tier: Tier::Redis,
         });
         if let Some(leader) = self.leader.take() {
+            self.shared.filed.add();
             leader.complete(Landed::Stored);
         }
         let told = Told {
@@ -113,14 +113,15 @@ mod look {
     pub(super) async fn select(
         shared: Arc<Shared>,
         parts: request::Parts,
-        mut primary: Vec<u8>,
+        mut primary: Arc<[u8]>,
     ) -> Brought {
         if shared.search {
             let mut rule = Vec::new();
             shared.write_rule_key(&mut rule, &parts);
             if fetch(&shared.cache, &rule).await.is_some() {
-                primary.clear();
-                shared.write_primary(&mut primary, &parts);
+                let mut by_rule = Vec::new();
+                shared.write_primary(&mut by_rule, &parts);
+                primary = by_rule.into();
             }
         }
         let found = find(&shared, &parts, &primary).await;

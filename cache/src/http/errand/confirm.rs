@@ -1,5 +1,6 @@
 //! The origin says that what is stored still holds, or fails to say anything.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use buttress_wire::Recorded;
@@ -12,6 +13,7 @@ use crate::http::answer::{answer, unmatched};
 use crate::http::body::CacheBody;
 use crate::http::flight::Landed;
 use crate::http::glance::Glance;
+use crate::http::sight::Sight;
 use crate::http::status::{CacheOutcome, Told};
 use crate::http::storability::{Arrival, Asked, storable};
 use crate::http::store::{Found, Heard, remove, tell};
@@ -83,21 +85,24 @@ impl Errand {
             ttl: self.shared.ttl_of(&self.parts, &merged),
         };
         // Whoever asks, the stored response is nobody's own; but what a 304 says to one who is known may be.
-        let by_anybody = storable(&Asked::by_anybody(), &merged, &self.shared.rules, || {
-            arrival
-        });
+        let rules = &self.shared.rules;
+        let sight = Sight::of(&merged.headers, &rules.targets);
+        let anybody = Asked::by_anybody();
+        let by_anybody = storable(&anybody, &merged, sight, rules, || arrival);
         let asked = Asked {
             method: Method::GET,
             ..self.asked.clone()
         };
-        let verdict = storable(&asked, &merged, &self.shared.rules, || arrival);
+        let verdict = storable(&asked, &merged, sight, rules, || arrival);
         let is_storable = verdict.is_some() && !is_joined(head);
         let verdict = verdict.unwrap_or_default();
-        merged.headers = stored_fields(&merged.headers, &verdict);
+        if let Cow::Owned(stored) = stored_fields(&merged.headers, sight, &verdict) {
+            merged.headers = stored;
+        }
         let made = Made {
             policy: verdict.policy,
-            tags: Arc::clone(&stored.tags),
-            depends_on: Arc::clone(&stored.depends_on),
+            tags: stored.tags.clone(),
+            depends_on: stored.depends_on.clone(),
             received: Instant::now(),
             date: arrival.time,
         };
@@ -110,12 +115,12 @@ impl Errand {
             stored.recorded.trailers().cloned(),
         );
         if is_storable {
-            return (place.store(&recorded), true);
+            return (place.store(&self.shared, &recorded), true);
         }
         if by_anybody.is_none() {
             remove(&self.shared.cache, key);
         }
-        (place.unstored(&recorded), false)
+        (place.unstored(&self.shared, &recorded), false)
     }
 
     /// The stale response in place of a failure, if both sides allow it (RFC 5861, 4). Looked for again: it may have been removed while the origin

@@ -1,12 +1,15 @@
 //! A response that is stored, shared, or for its client alone.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use buttress_dedup::http::Flight;
 use buttress_wire::fields::{announced_length, end_to_end, is_event_stream};
 use buttress_wire::tape::{Tape, TapeReader};
-use buttress_wire::{Outcome, Recorder, Recording};
+use buttress_wire::{Outcome, Recorded, Recorder, Recording};
+use bytes::Bytes;
 use http::header::HeaderMap;
 use http::{Method, Response, StatusCode, response};
 use http_body::Body;
@@ -19,10 +22,11 @@ use crate::http::flight::{Head, Landed, Leader, Live, laggards, live};
 use crate::http::invalidation::groups;
 use crate::http::place::Place;
 use crate::http::query::SearchRule;
+use crate::http::sight::Sight;
 use crate::http::status::Forwarded;
 use crate::http::storability::{Arrival, Verdict, is_explicit, storable};
 use crate::http::store::set_search_rule;
-use crate::http::stored::Made;
+use crate::http::stored::{Made, marked};
 use crate::http::variants::{Variant, said};
 
 impl Errand {
@@ -44,27 +48,25 @@ impl Errand {
         &mut self,
         mut head: response::Parts,
         body: B,
-        verdict: Verdict,
+        judged: Judged,
     ) -> Response<CacheBody<B>>
     where
         B: Body + Send + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         self.listen_to_search(&head);
-        let is_fresh = verdict.policy.is_fresh_at_first();
-        let headers = stored_fields(&head.headers, &verdict);
-        let place = self.place(&head, &headers, verdict);
+        let is_fresh = judged.verdict.policy.is_fresh_at_first();
         let announced = announced_length(&head.headers, body.size_hint().exact());
-        let record = self.record(&head, &headers, announced, &place);
+        let kept = Arc::new(self.head(&head, judged));
+        let recording = self.recording(&kept, announced);
         let leader = self.leader.take();
-        self.tell(&mut head, record.is_some());
+        self.tell(&mut head, recording.is_some());
         let body = match leader {
             Some(leader) if is_fresh => {
                 if let Some(flight) = &self.flight {
-                    self.shared.private.forget(flight);
+                    self.shared.private.forget(flight.hash);
                 }
-                let of = Head::new(&head, headers, &place);
-                CacheBody::shared(self.share(of, body, leader, record))
+                CacheBody::shared(self.share(kept, body, leader, recording))
             }
             leader => {
                 if let Some(leader) = leader {
@@ -72,43 +74,66 @@ impl Errand {
                     self.remember_private();
                     leader.complete(Landed::Private);
                 }
-                alone(body, record)
+                match recording {
+                    Some(recording) => {
+                        let on_end = Box::new(self.on_end(kept));
+                        CacheBody::store(Recorder::new(body, recording, on_end))
+                    }
+                    None => CacheBody::pass(body),
+                }
             }
         };
         Response::from_parts(head, body)
     }
 
-    /// What is recorded, and where it goes; `None` for what is announced to be too large.
-    fn record(
-        &self,
-        head: &response::Parts,
-        headers: &HeaderMap,
-        announced: Option<u64>,
-        place: &Place,
-    ) -> Option<Record> {
+    /// What is stored of a response, and shared, beside its body.
+    fn head(&self, head: &response::Parts, judged: Judged) -> Head {
+        let fields = stored_fields(&head.headers, judged.sight, &judged.verdict);
+        let (headers, is_only_teller) = marked(&fields, judged.date, &self.shared.marks);
+        let place = self.place(head, &headers, judged);
+        Head {
+            version: head.version,
+            recorded: Recorded::new(head.status, headers, Bytes::new(), None),
+            is_only_teller,
+            place,
+        }
+    }
+
+    /// What records the body; `None` for what is announced to be too large.
+    fn recording(&self, head: &Head, announced: Option<u64>) -> Option<Recording> {
         let limit = self.shared.max_object;
         let is_too_large = announced.is_some_and(|bytes| bytes > limit as u64);
-        let recording = Recording::new(head.status, headers.clone(), limit);
-        (!is_too_large).then(|| (recording.announced(announced), place.clone()))
+        let recording = || Recording::of(head.recorded.clone(), limit).announced(announced);
+        (!is_too_large).then(recording)
+    }
+
+    /// Stores what was recorded whole.
+    fn on_end(&self, head: Arc<Head>) -> impl FnOnce(Outcome) + Send + 'static {
+        let shared = Arc::clone(&self.shared);
+        move |outcome| {
+            if let Outcome::Complete(recorded) = outcome {
+                let place = &head.place;
+                place.store_ready(&shared, recorded, head.is_only_teller);
+            }
+        }
     }
 
     /// Puts a body where others can read it too.
     fn share<B>(
         &self,
-        head: Head,
+        head: Arc<Head>,
         body: B,
         leader: Leader,
-        record: Option<Record>,
+        recording: Option<Recording>,
     ) -> TapeReader<Live>
     where
         B: Body + Send + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        let head = Arc::new(head);
         let (window, stall) = (self.shared.window, self.shared.stall);
-        let (tape, reader) = Tape::new(live(body), window, laggards(stall));
-        if let Some((recording, place)) = record {
-            tape.record(recording, on_end(place));
+        let (tape, reader) = Tape::boxed(live(body), window, laggards(stall));
+        if let Some(recording) = recording {
+            tape.record(recording, self.on_end(Arc::clone(&head)));
         }
         let landing = leader.land(
             Landed::Response(Arc::clone(&head), reader.clone()),
@@ -140,50 +165,60 @@ impl Errand {
         shared.write_primary_by(&mut primary, &self.parts, rule.as_ref());
         let mut rule_key = Vec::new();
         shared.write_rule_key(&mut rule_key, &self.parts);
-        if primary != self.primary || rule.is_some() {
+        if *primary != *self.primary || rule.is_some() {
             set_search_rule(&shared.cache, &rule_key, rule.clone(), self.stamp);
         }
         self.rule = rule.map(|_| rule_key);
-        self.primary = primary;
+        self.primary = primary.into();
     }
 
     /// How the response may be stored, if it may be.
-    pub(super) fn judge(&self, head: &response::Parts) -> Option<Verdict> {
+    pub(super) fn judge(&self, head: &response::Parts) -> Option<Judged> {
         if self.why == Forwarded::Bypass || is_joined(head) {
             return None;
         }
-        let arrival = || Arrival {
-            time: self.shared.date(),
-            delay: self.begun.elapsed(),
-            ttl: self.shared.ttl_of(&self.parts, head),
+        let mut received = (self.begun, SystemTime::UNIX_EPOCH);
+        let arrival = || {
+            received = (Instant::now(), self.shared.date());
+            Arrival {
+                time: received.1,
+                delay: received.0.saturating_duration_since(self.begun),
+                ttl: self.shared.ttl_of(&self.parts, head),
+            }
         };
-        let verdict = storable(&self.asked, head, &self.shared.rules, arrival)?;
+        let rules = &self.shared.rules;
+        let sight = Sight::of(&head.headers, &rules.targets);
+        let verdict = storable(&self.asked, head, sight, rules, arrival)?;
         // What must not be stored nearly always says so; only of the rest is more asked.
         let may_be = !is_event_stream(&head.headers) && self.shared.may_store(&self.parts, head);
-        may_be.then_some(verdict)
+        let (received, date) = received;
+        may_be.then_some(Judged {
+            verdict,
+            sight,
+            received,
+            date,
+        })
     }
 
     pub(super) fn place(
         &self,
         head: &response::Parts,
         headers: &HeaderMap,
-        verdict: Verdict,
+        judged: Judged,
     ) -> Place {
-        let mut tags = head
-            .extensions
-            .get::<CacheTags>()
-            .cloned()
-            .unwrap_or_default()
-            .0;
+        let named = head.extensions.get::<CacheTags>();
+        let mut tags = named.cloned().unwrap_or_default().0;
         tags.extend(self.shared.header_tags(&head.headers));
         tags.extend(self.shared.tags_of(&self.parts, head));
-        tags.extend(groups(headers, &self.shared.origin(&self.parts)));
+        if judged.sight.has_groups() {
+            tags.extend(groups(headers, &self.shared.origin(&self.parts)));
+        }
         let made = Made {
-            policy: verdict.policy,
+            policy: judged.verdict.policy,
             tags: tags.into(),
-            depends_on: self.shared.dependencies_of(&self.parts, head),
-            received: Instant::now(),
-            date: self.shared.date(),
+            depends_on: self.shared.dependencies_of(&self.parts, head).into(),
+            received: judged.received,
+            date: judged.date,
         };
         self.place_of(headers, made)
     }
@@ -192,52 +227,42 @@ impl Errand {
         let variant = self.variant(headers);
         let said = |(selecting, _): &Variant| said(selecting, &self.parts.headers);
         Place {
-            cache: self.shared.cache.clone(),
-            primary: self.primary.clone(),
+            primary: Arc::clone(&self.primary),
             under: self.rule.iter().cloned().collect(),
             said: variant.as_ref().and_then(said),
             variant,
-            max_variants: self.shared.max_variants,
             stamp: self.stamp,
-            keep: self.shared.keep,
             made,
-            marks: self.shared.marks.clone(),
         }
     }
 }
 
-type Record = (Recording, Place);
-
-/// A body that is stored, and not shared.
-fn alone<B>(body: B, record: Option<Record>) -> CacheBody<B>
-where
-    B: Body,
-{
-    match record {
-        Some((recording, place)) => CacheBody::store(Recorder::new(body, recording, on_end(place))),
-        None => CacheBody::pass(body),
-    }
+/// A response that may be stored: how, and when it came.
+pub(super) struct Judged {
+    pub(super) verdict: Verdict,
+    pub(super) sight: Sight,
+    pub(super) received: Instant,
+    pub(super) date: SystemTime,
 }
 
-/// The fields of a response that are stored of it.
-pub(super) fn stored_fields(headers: &HeaderMap, verdict: &Verdict) -> HeaderMap {
+/// The fields of a response that are stored of it: mostly all.
+pub(super) fn stored_fields<'a>(
+    headers: &'a HeaderMap,
+    sight: Sight,
+    verdict: &Verdict,
+) -> Cow<'a, HeaderMap> {
+    if verdict.omitted.is_empty() && !sight.has_hop_by_hop() {
+        return Cow::Borrowed(headers);
+    }
     let mut stored = end_to_end(headers);
     for name in &verdict.omitted {
         stored.remove(name);
     }
-    stored
+    Cow::Owned(stored)
 }
 
 /// A response that was joined inside of us was begun for somebody else, perhaps before what has been invalidated since, and has
 /// lost its tags: whoever led stores it.
 pub(super) fn is_joined(head: &response::Parts) -> bool {
     head.extensions.get() == Some(&Flight::Joined)
-}
-
-fn on_end(place: Place) -> Box<dyn FnOnce(Outcome) + Send> {
-    Box::new(move |outcome| {
-        if let Outcome::Complete(recorded) = outcome {
-            place.store(&recorded);
-        }
-    })
 }

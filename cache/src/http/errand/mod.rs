@@ -10,6 +10,7 @@ mod take;
 use std::error::Error;
 use std::sync::Arc;
 
+use buttress_wire::key::with_buffer;
 use http::header::{HeaderMap, HeaderValue};
 use http::{Method, Request, Response, StatusCode, request, response};
 use http_body::Body;
@@ -19,7 +20,7 @@ pub(super) use self::below::Look;
 pub(super) use self::parts::parts_key;
 use super::body::CacheBody;
 use super::conditional::is_conditional;
-use super::flight::{Landed, Leader};
+use super::flight::{FlightKey, Landed, Leader};
 use super::glance::Glance;
 use super::invalidation::Target;
 use super::pieces::part_of;
@@ -31,7 +32,7 @@ use super::storability::{Asked, has_validator};
 use super::store::{Found, Heard, find, peek, tell};
 use super::stored::Stored;
 use super::validation::ask;
-use super::variants::{Selecting, Variant, Variants, selecting, write_variant};
+use super::variants::{Selecting, Variant, Variants, write_variant};
 use crate::Stamp;
 
 /// A request that is forwarded.
@@ -41,7 +42,7 @@ pub(super) struct Errand {
     pub(super) parts: request::Parts,
     pub(super) wish: Wish,
     pub(super) why: Forwarded,
-    pub(super) primary: Vec<u8>,
+    pub(super) primary: Arc<[u8]>,
     /// What is stored for it, and may not be used without asking.
     pub(super) stale: Option<Arc<Stored>>,
     /// What else is stored for its target.
@@ -49,7 +50,9 @@ pub(super) struct Errand {
     /// Those who wait for the same.
     pub(super) leader: Option<Leader>,
     /// By what it is known to others who ask for the same, if it is.
-    pub(super) flight: Option<Arc<[u8]>>,
+    pub(super) flight: Option<FlightKey>,
+    /// What had been stored when it was looked for.
+    pub(super) filed: u64,
     /// It looked for itself in other flights before.
     pub(super) has_followed: bool,
     /// When it came, as the clock of invalidations has it.
@@ -59,6 +62,8 @@ pub(super) struct Errand {
     /// In a box, since most requests change nothing.
     target: Option<Box<Target>>,
     asked: Asked,
+    /// Its client has said what part of a response it wants, or under what conditions.
+    is_particular: bool,
     /// What the origin was asked about.
     candidates: Vec<Candidate>,
     stamp: Stamp,
@@ -72,6 +77,7 @@ struct Candidate {
 }
 
 impl Errand {
+    #[inline(always)]
     pub(super) fn new(shared: &Arc<Shared>, request: &Glance<'_>, plan: Plan) -> Self {
         let (parts, wish) = (request.parts, Wish::at(request));
         let stamp = shared.cache.stamp();
@@ -79,6 +85,7 @@ impl Errand {
         Self {
             shared: Arc::clone(shared),
             asked: Asked::by(request, &wish),
+            is_particular: request.is_particular(),
             wish,
             why: plan.why,
             primary: plan.primary,
@@ -86,6 +93,7 @@ impl Errand {
             variants: plan.variants,
             leader: None,
             flight: plan.flight,
+            filed: plan.filed,
             has_followed: false,
             rule: None,
             target: is_unsafe.then(|| Box::new(Target::of(parts))),
@@ -103,7 +111,8 @@ impl Errand {
         self.begun = Instant::now();
         self.candidates = self.candidates();
         // Who leads asks for the whole, for everybody.
-        if !self.candidates.is_empty() || self.leader.is_some() {
+        let is_for_all = self.leader.is_some() && self.is_particular;
+        if !self.candidates.is_empty() || is_for_all {
             let of_own = self.candidates.first().filter(|_| self.stale.is_some());
             let stored = of_own.map(|own| own.stored.recorded.headers());
             let tags: Vec<_> = self.candidates.iter().filter_map(Candidate::tag).collect();
@@ -146,7 +155,7 @@ impl Errand {
     /// Requests like this one wait for nobody, for a while.
     fn remember_private(&self) {
         if let Some(flight) = &self.flight {
-            self.shared.private.remember(flight);
+            self.shared.private.remember(flight.hash);
         }
     }
 
@@ -161,23 +170,24 @@ impl Errand {
     fn key_of(&self, headers: &HeaderMap) -> Arc<[u8]> {
         match self.variant(headers) {
             Some((_, key)) => key,
-            None => self.primary.as_slice().into(),
+            None => Arc::clone(&self.primary),
         }
     }
 
     fn variant(&self, headers: &HeaderMap) -> Option<Variant> {
-        let selecting = selecting(headers)?;
+        let selecting = self.shared.usual.selecting(headers)?;
         let key = self.variant_key(&self.primary, &selecting);
         Some((selecting, key))
     }
 
     /// The key that this request's values of some fields give.
     fn variant_key(&self, primary: &[u8], selecting: &Selecting) -> Arc<[u8]> {
-        let mut key = Vec::new();
         let normalize = self.shared.normalize.as_deref();
         let request = &self.parts.headers;
-        write_variant(&mut key, primary, selecting, request, normalize);
-        key.into()
+        with_buffer(|key| {
+            write_variant(key, primary, selecting, request, normalize);
+            key.as_slice().into()
+        })
     }
 
     /// Nobody answered. What is stale may do.
@@ -221,7 +231,7 @@ impl Errand {
             return self.keep_part(head, body, part, total);
         }
         match self.judge(&head) {
-            Some(verdict) => self.keep(head, body, verdict),
+            Some(judged) => self.keep(head, body, judged),
             None => self.pass(head, body),
         }
     }
@@ -234,7 +244,7 @@ impl Errand {
                 stored,
                 ..Told::default()
             };
-            self.mark(&mut head.headers, outcome, told);
+            self.mark_with(&mut head.headers, outcome, self.line(told));
         } else {
             let line = self.shared.lines.forwarded(self.why, stored);
             self.mark_with(&mut head.headers, outcome, line);
@@ -244,16 +254,17 @@ impl Errand {
         }
     }
 
-    /// Adds this cache's word after those of the caches nearer to the origin (RFC 9211, section 2).
-    fn mark(&self, headers: &mut HeaderMap, outcome: CacheOutcome, told: Told<'_>) {
+    /// This cache's word.
+    fn line(&self, told: Told<'_>) -> HeaderValue {
         let key = self.shared.told_key(&self.parts);
         let told = Told {
             key: key.as_deref(),
             ..told
         };
-        self.mark_with(headers, outcome, told.line(&self.shared.marks.name));
+        told.line(&self.shared.marks.name)
     }
 
+    /// Adds it after those of the caches nearer to the origin (RFC 9211, section 2).
     fn mark_with(&self, headers: &mut HeaderMap, outcome: CacheOutcome, line: HeaderValue) {
         headers.append(CACHE_STATUS, line);
         if self.shared.marks.x_cache {

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use buttress_wire::key::KeyBuilder;
-use buttress_wire::{Outcome, Recorded, Recorder, Recording};
+use buttress_wire::{Outcome, Recorder, Recording};
 use http::header::IF_RANGE;
 use http::{Response, response};
 use http_body::Body;
@@ -32,17 +32,18 @@ impl Errand {
     {
         let whole = whole_head(&head, total);
         let length = part.end - part.start;
-        let verdict = self.judge(&whole);
-        let Some(verdict) = verdict.filter(|_| length <= self.shared.max_object as u64) else {
+        let judged = self.judge(&whole);
+        let Some(judged) = judged.filter(|_| length <= self.shared.max_object as u64) else {
             return self.pass(head, body);
         };
         self.listen_to_search(&whole);
-        let headers = stored_fields(&whole.headers, &verdict);
-        let place = self.place(&whole, &headers, verdict);
+        let headers = stored_fields(&whole.headers, judged.sight, &judged.verdict).into_owned();
+        let place = self.place(&whole, &headers, judged);
         let parts = self.parts_place(&place);
         // Who has a part already is told nothing else of the whole again (RFC 9110, 15.3.7).
         let is_addition = self.parts.headers.contains_key(IF_RANGE);
-        if is_addition && parts.earlier(&headers, total).is_none() {
+        let cache = &self.shared.cache;
+        if is_addition && parts.earlier(cache, &headers, total).is_none() {
             return self.pass(head, body);
         }
         if let Some(leader) = self.leader.take() {
@@ -51,11 +52,19 @@ impl Errand {
         let limit = self.shared.max_object;
         let recording = Recording::new(whole.status, headers, limit).announced(Some(length));
         self.tell(&mut head, true);
+        let shared = Arc::clone(&self.shared);
         let on_end = Box::new(move |outcome| {
-            if let Outcome::Complete(recorded) = outcome
-                && !(is_addition && parts.earlier(recorded.headers(), total).is_none())
-            {
-                file_part(&place, &parts, &recorded, &part, total, limit);
+            let Outcome::Complete(recorded) = outcome else {
+                return;
+            };
+            let earlier = || parts.earlier(&shared.cache, recorded.headers(), total);
+            if is_addition && earlier().is_none() {
+                return;
+            }
+            // The whole takes its place once it is there.
+            let piece = Pieces::new(total, part.start, recorded.body().clone());
+            if let Some(whole) = parts.store_part(&shared, recorded.headers().clone(), piece) {
+                place.store(&shared, &whole);
             }
         });
         let body = CacheBody::store(Recorder::new(body, recording, on_end));
@@ -64,9 +73,9 @@ impl Errand {
 
     /// Where the parts of a response are kept: beside the place of the whole, and they go with what is there.
     fn parts_place(&self, whole: &Place) -> Place {
-        let primary = parts_key(&whole.primary);
+        let primary: Arc<[u8]> = parts_key(&whole.primary).into();
         let mut under = whole.under.clone();
-        under.push(whole.primary.clone());
+        under.push(whole.primary.to_vec());
         let variant = whole.variant.as_ref().map(|(selecting, _)| {
             let key = self.variant_key(&primary, selecting);
             (Arc::clone(selecting), key)
@@ -77,21 +86,6 @@ impl Errand {
             under,
             ..whole.clone()
         }
-    }
-}
-
-/// Puts a part to the others, and the whole in its place once it is there.
-fn file_part(
-    place: &Place,
-    parts: &Place,
-    recorded: &Recorded,
-    part: &Range<u64>,
-    total: u64,
-    limit: usize,
-) {
-    let piece = Pieces::new(total, part.start, recorded.body().clone());
-    if let Some(whole) = parts.store_part(recorded.headers().clone(), piece, limit) {
-        place.store(&whole);
     }
 }
 
