@@ -10,7 +10,9 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
+use bytes::Bytes;
 use http::{Request, Response};
+use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::rt::bounds::Http2ServerConnExec;
 use hyper::service::{Service, service_fn};
@@ -37,6 +39,10 @@ pub struct Connections {
 
 /// What a client's patience is, unless it is said.
 pub const PATIENCE: Duration = Duration::from_secs(8);
+
+/// How long the next piece of a request's body may take: who uploads may stall, and who has gone away without a word is not waited for. No program here is sent streams
+/// that may rest for longer.
+const STALL: Duration = Duration::from_secs(60);
 
 /// Half of what a server's is: a connection on which nothing was asked for that long is not asked on again.
 const KEPT: Duration = Duration::from_secs(4);
@@ -77,7 +83,7 @@ impl Connections {
         self
     }
 
-    /// Serves `app` in a task, until it is told to stop, and then until what is under way has ended.
+    /// Serves `app` in a task, with bodies that do not stop for longer than a minute, until it is told to stop, and then until what is under way has ended.
     #[must_use]
     pub fn serve(
         self,
@@ -153,10 +159,44 @@ fn asking(
     Future: Send,
 > {
     service_fn(move |request: Request<Incoming>| {
-        let mut request = request.map(Body::new);
+        let mut request = request.map(|body| Body::new(InTime { body, until: None }));
         request.extensions_mut().insert(ConnectInfo(client));
         app.clone().oneshot(request)
     })
+}
+
+/// A request's body, whose next piece is not waited for for ever.
+struct InTime {
+    body: Incoming,
+    /// While one is waited for.
+    until: Option<Pin<Box<Sleep>>>,
+}
+
+impl http_body::Body for InTime {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = &mut *self;
+        if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) {
+            this.until = None;
+            return Poll::Ready(frame.map(|frame| frame.map_err(BoxError::from)));
+        }
+        let begin = || Box::pin(tokio::time::sleep(STALL));
+        ready!(this.until.get_or_insert_with(begin).as_mut().poll(cx));
+        Poll::Ready(Some(Err(io::Error::from(io::ErrorKind::TimedOut).into())))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 /// What a client of HTTP/2 says first (RFC 9113, 3.4).
@@ -349,6 +389,17 @@ mod tests {
         tokio::time::sleep(5 * PATIENCE).await;
         client.write_all(b"dy").await.unwrap();
         assert!(until_hung_up(&mut client).await.0.ends_with("body"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_stops_is_given_up() {
+        let (mut client, held, _graceful) = connect();
+        let post = "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbo";
+        client.write_all(post.as_bytes()).await.unwrap();
+        let (said, waited) = until_hung_up(&mut client).await;
+        assert!(said.starts_with("HTTP/1.1 400"), "{said}");
+        assert!(waited >= STALL && waited < 2 * STALL, "{waited:?}");
+        held.await.unwrap();
     }
 
     /// RFC 9113, 3.4 and 6.7: it gives no sign of life.

@@ -17,7 +17,7 @@ use http_body_util::Full;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-pub(crate) use self::database::Database;
+pub(crate) use self::database::{ANSWER, Database, in_time};
 use self::memory::Memory;
 use crate::storefront::tenant::Tenant;
 
@@ -144,7 +144,7 @@ impl Catalogue {
         match &self.stock {
             Stock::Memory(memory) => Ok(memory.set_price(tenant, id, cents)),
             Stock::Database(database) => {
-                database.set_price(tenant, id, cents, changed).await?;
+                in_time(database.set_price(tenant, id, cents, changed)).await?;
                 Ok(true)
             }
         }
@@ -176,9 +176,8 @@ impl Catalogue {
                     total_cents: total,
                     payment,
                 };
-                let response = database
-                    .book(tenant, &mut order, changed, claim, created)
-                    .await?;
+                let booked = database.book(tenant, &mut order, changed, claim, created);
+                let response = in_time(booked).await?;
                 (order, response)
             }
         };
@@ -189,7 +188,7 @@ impl Catalogue {
     pub(crate) async fn orders(&self, tenant: &Tenant) -> Result<Vec<Order>, Unavailable> {
         match &self.stock {
             Stock::Memory(memory) => Ok(memory.orders(tenant)),
-            Stock::Database(database) => database.orders(tenant).await,
+            Stock::Database(database) => in_time(database.orders(tenant)).await,
         }
     }
 
@@ -198,7 +197,7 @@ impl Catalogue {
         self.reports.fetch_add(1, Ordering::Relaxed);
         match &self.stock {
             Stock::Memory(memory) => Ok(memory.sales(tenant)),
-            Stock::Database(database) => database.sales(tenant).await,
+            Stock::Database(database) => in_time(database.sales(tenant)).await,
         }
     }
 
@@ -236,7 +235,7 @@ impl Catalogue {
     async fn products(&self, tenant: &Tenant) -> Result<Vec<Product>, Unavailable> {
         match &self.stock {
             Stock::Memory(memory) => Ok(memory.products(tenant)),
-            Stock::Database(database) => database.products(tenant).await,
+            Stock::Database(database) => in_time(database.products(tenant)).await,
         }
     }
 }

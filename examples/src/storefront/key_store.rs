@@ -8,6 +8,7 @@ use buttress_idempotency::{
     StoreError, Token,
 };
 
+use crate::storefront::catalogue::ANSWER;
 use crate::under_way::Kept;
 
 #[derive(Clone, Debug)]
@@ -20,10 +21,16 @@ pub(crate) enum KeyStore {
 macro_rules! either {
     ($store:expr, $inside:ident => $call:expr) => {
         match $store {
-            KeyStore::Memory($inside) => $call,
-            KeyStore::Postgres($inside) => $call,
+            KeyStore::Memory($inside) => $call.await,
+            KeyStore::Postgres($inside) => in_time($call).await,
         }
     };
+}
+
+/// A Postgres that does not answer in time is as good as gone. What it was asked may have been done: whoever asks again does so with the same token.
+async fn in_time<T>(asked: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    let answer = tokio::time::timeout(ANSWER, asked).await;
+    answer.unwrap_or_else(|late| Err(StoreError::Unavailable(late.into())))
 }
 
 impl KeyStore {
@@ -54,15 +61,15 @@ impl KeyStore {
 
 impl Store for KeyStore {
     async fn begin(&self, request: BeginRequest) -> Result<Begin, StoreError> {
-        either!(self, store => store.begin(request).await)
+        either!(self, store => store.begin(request))
     }
 
     async fn look(&self, request: &BeginRequest) -> Result<Option<Begin>, StoreError> {
-        either!(self, store => store.look(request).await)
+        either!(self, store => store.look(request))
     }
 
     async fn renew(&self, claim: &Claim, lease: Duration) -> Result<(), StoreError> {
-        either!(self, store => store.renew(claim, lease).await)
+        either!(self, store => store.renew(claim, lease))
     }
 
     async fn seize(
@@ -71,7 +78,7 @@ impl Store for KeyStore {
         token: Token,
         lease: Duration,
     ) -> Result<Claim, StoreError> {
-        either!(self, store => store.seize(claim, token, lease).await)
+        either!(self, store => store.seize(claim, token, lease))
     }
 
     async fn complete(
@@ -80,31 +87,38 @@ impl Store for KeyStore {
         record: Record,
         ttl: Duration,
     ) -> Result<(), StoreError> {
-        either!(self, store => store.complete(claim, record, ttl).await)
+        either!(self, store => store.complete(claim, record, ttl))
     }
 
     async fn abandon(&self, claim: &Claim) -> Result<(), StoreError> {
-        either!(self, store => store.abandon(claim).await)
+        either!(self, store => store.abandon(claim))
     }
 
     async fn purge(&self, limit: usize) -> Result<usize, StoreError> {
-        either!(self, store => store.purge(limit).await)
+        either!(self, store => store.purge(limit))
     }
 
     async fn confirm(&self, claim: &Claim) -> Result<Standing, StoreError> {
-        either!(self, store => store.confirm(claim).await)
+        either!(self, store => store.confirm(claim))
     }
 
     async fn unknown(&self, limit: usize) -> Result<Vec<Claim>, StoreError> {
-        either!(self, store => store.unknown(limit).await)
+        either!(self, store => store.unknown(limit))
     }
 
     async fn changed(&self, key: &RecordKey) {
-        either!(self, store => store.changed(key).await);
+        match self {
+            Self::Memory(store) => store.changed(key).await,
+            // Nothing is asked.
+            Self::Postgres(store) => store.changed(key).await,
+        }
     }
 
     /// The one inside, of whose database a handler's transaction is.
     fn as_any(&self) -> &dyn Any {
-        either!(self, store => store.as_any())
+        match self {
+            Self::Memory(store) => store.as_any(),
+            Self::Postgres(store) => store.as_any(),
+        }
     }
 }

@@ -9,7 +9,7 @@ use buttress_cache::Cache;
 use buttress_cache::http::CachedResponse;
 
 use crate::complain;
-use crate::storefront::catalogue::{Database, Unavailable};
+use crate::storefront::catalogue::{Database, Unavailable, in_time};
 
 /// How long it rests when there was nothing to tell; a change in this process wakes it at once.
 pub(crate) const REST: Duration = Duration::from_millis(500);
@@ -49,13 +49,13 @@ async fn tell(
         *has_tables = true;
     }
     loop {
-        let changes = database.untold().await?;
+        let changes = in_time(database.untold()).await?;
         if changes.is_empty() {
             return Ok(());
         }
         pages
             .invalidate(changes.iter().map(|change| &change.tag))
             .await?;
-        database.mark_told(&changes).await?;
+        in_time(database.mark_told(&changes)).await?;
     }
 }

@@ -16,7 +16,7 @@ use jsonwebtoken::{
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
-use crate::storefront::catalogue::Unavailable;
+use crate::storefront::catalogue::{Unavailable, in_time};
 use crate::storefront::key_table::{KeyTable, Written, is_id};
 use crate::storefront::signing;
 
@@ -77,12 +77,6 @@ struct Shared {
     last: Mutex<Last>,
 }
 
-impl Shared {
-    async fn read(&self) -> Result<Vec<Written>, Unavailable> {
-        tokio::time::timeout(PATIENCE, self.table.newest()).await?
-    }
-}
-
 #[derive(Default)]
 struct Last {
     number: u64,
@@ -108,9 +102,6 @@ pub(crate) enum NoToken {
 /// How many keys verify.
 pub(crate) const GENERATIONS: usize = 2;
 
-/// How long reading them may take.
-const PATIENCE: Duration = Duration::from_secs(2);
-
 /// How often a process looks whether keys are over. New ones it asks for when it meets them.
 const REST: Duration = Duration::from_secs(1);
 
@@ -134,7 +125,7 @@ impl Keys {
         let next = Written::random();
         match &self.shared {
             Some(shared) => {
-                shared.table.add(&next).await?;
+                in_time(shared.table.add(&next)).await?;
                 self.refresh().await?;
             }
             None => {
@@ -210,7 +201,7 @@ impl Keys {
         let mut last = shared.last.lock().await;
         if last.number <= before {
             let number = shared.begun.fetch_add(1, Ordering::AcqRel) + 1;
-            let read = shared.read().await;
+            let read = in_time(shared.table.newest()).await;
             let error = read.as_ref().err().map(ToString::to_string);
             if let Ok(read) = read {
                 self.know(&read);

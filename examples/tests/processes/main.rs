@@ -5,11 +5,13 @@
 
 mod chaos;
 mod ledger;
+mod link;
 mod listening;
 mod payments;
 mod process;
 mod pulse;
 mod rolling;
 mod sharing;
+mod silence;
 mod tokens;
 mod world;

@@ -207,6 +207,22 @@ impl Process {
         within_reason(look).await
     }
 
+    /// Sends an order until it is placed: what says that nothing was done, or that nobody knows, is asked again.
+    pub(crate) async fn until_placed(&self, key: &str, order: &str) -> Answer {
+        let insist = async {
+            loop {
+                let answer = self.send("POST", "/orders", key, order).await;
+                match answer {
+                    Some(answer) if !matches!(answer.status.as_u16(), 409 | 502..=504) => {
+                        return answer;
+                    }
+                    _ => self.pace().await,
+                }
+            }
+        };
+        within_reason(insist).await
+    }
+
     pub(crate) async fn until_ready(&self) {
         self.until("/health/ready", |answer| answer.status == 200)
             .await;

@@ -1,5 +1,7 @@
 //! What the processes share, and those who are behind the gateway.
 
+use std::net::SocketAddr;
+
 use testkit::server::{Postgres, Redis};
 
 use crate::payments::Payments;
@@ -12,6 +14,7 @@ pub(crate) struct World {
     pub(crate) payments: Payments,
     pub(crate) shops: Vec<Process>,
     pub(crate) pulse: Pulse,
+    services: SocketAddr,
 }
 
 /// How long a shop serves on when it is told to stop: many times as long as the gateway takes to see it.
@@ -22,20 +25,7 @@ impl World {
     pub(crate) async fn with(shops: usize) -> Self {
         let (redis, postgres) = (Redis::start().unwrap(), Postgres::start().unwrap());
         let (payments, services) = Payments::start().await;
-        let (services, redis_url, postgres_url) =
-            (services.to_string(), redis.url(), postgres.url());
-        let args = [
-            ["--services", &services],
-            ["--redis", &redis_url],
-            ["--postgres", &postgres_url],
-            // A test asks more often than anybody,
-            ["--rate", "1000000"],
-            ["--burst", "1000000"],
-            // and does not wait for the dead.
-            ["--lease", "500"],
-            ["--linger", LINGER],
-        ];
-        let args: Vec<_> = args.into_iter().flatten().map(str::to_owned).collect();
+        let args = args(services, &redis.url(), &postgres.url());
         let pulse = Pulse::default();
         let start = (0..shops).map(|_| Process::storefront(args.clone(), &pulse));
         let shops = futures_util::future::join_all(start).await;
@@ -48,7 +38,20 @@ impl World {
             payments,
             shops,
             pulse,
+            services,
         }
+    }
+
+    /// One more, that reaches Redis and Postgres at these addresses.
+    pub(crate) async fn shop_over(&self, redis: SocketAddr, postgres: SocketAddr) -> Process {
+        let over = |url: String, server: SocketAddr, link: SocketAddr| {
+            let (server, link) = (server.to_string(), link.to_string());
+            assert!(url.contains(&server), "{url}");
+            url.replace(&server, &link)
+        };
+        let redis = over(self.redis.url(), self.redis.address(), redis);
+        let postgres = over(self.postgres.url(), self.postgres.address(), postgres);
+        Process::storefront(args(self.services, &redis, &postgres), &self.pulse).await
     }
 
     /// A gateway in front of all of them. It keeps nothing: what is kept is the shops'.
@@ -75,4 +78,20 @@ impl World {
         };
         gateway.until("/-/snapshot", closed).await;
     }
+}
+
+fn args(services: SocketAddr, redis: &str, postgres: &str) -> Vec<String> {
+    let services = services.to_string();
+    let args = [
+        ["--services", &services],
+        ["--redis", redis],
+        ["--postgres", postgres],
+        // A test asks more often than anybody,
+        ["--rate", "1000000"],
+        ["--burst", "1000000"],
+        // and does not wait for the dead.
+        ["--lease", "500"],
+        ["--linger", LINGER],
+    ];
+    args.into_iter().flatten().map(str::to_owned).collect()
 }

@@ -33,6 +33,16 @@ pub(crate) struct Untold {
 
 /// How many changes are read at once.
 const BATCH: i64 = 100;
+/// How long it may take to answer.
+pub(crate) const ANSWER: Duration = Duration::from_secs(3);
+
+/// What does not answer in time is as good as gone. A change that is given up is rolled back, or was committed: who asks again under the same key is told.
+pub(crate) async fn in_time<T>(
+    asked: impl Future<Output = Result<T, Unavailable>>,
+) -> Result<T, Unavailable> {
+    tokio::time::timeout(ANSWER, asked).await?
+}
+
 /// How long a connection is waited for: while the database is down, everybody waits so long.
 const PATIENCE: Duration = Duration::from_secs(1);
 
