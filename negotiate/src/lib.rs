@@ -42,7 +42,7 @@ pub use format::{
     EncodeError, Format, Html, HtmlRows, Json, JsonLineRows, JsonRows, JsonSeq, Malformed,
     Markdown, MarkdownRows, MediaType, NdJson, Position, Record, RowEncoder, Text, TextRows,
 };
-#[cfg(feature = "msgpack")]
+#[cfg(feature = "messagepack")]
 pub use format::{MsgPack, MsgPackRows};
 #[cfg(feature = "xml")]
 pub use format::{Xml, XmlRows};
