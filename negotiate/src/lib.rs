@@ -11,6 +11,7 @@ mod body;
 #[cfg(feature = "cldr")]
 mod cldr;
 mod decode;
+mod effort;
 mod format;
 mod formats;
 mod future;
@@ -27,7 +28,6 @@ mod shared;
 mod stream;
 pub mod vary;
 mod weight;
-mod work;
 mod xml_text;
 
 #[cfg(feature = "axum")]
