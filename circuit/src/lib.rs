@@ -24,6 +24,7 @@ mod gate;
 mod health;
 #[cfg(feature = "http")]
 pub mod http;
+mod kept;
 #[cfg(feature = "keyed")]
 mod keyed;
 #[cfg(feature = "histogram")]
@@ -33,7 +34,6 @@ mod layer;
 mod loom;
 mod machine;
 mod manner;
-mod memory;
 mod monotonic;
 mod name;
 #[cfg(any(feature = "metrics", feature = "tracing"))]
@@ -68,13 +68,13 @@ pub use fallback::{
     Detour, Fallback, FallbackIf, FallbackTo, Kept, Never, NoFallback, Nothing, Outcome, Spare,
 };
 pub use future::ResponseFuture;
+pub use kept::Memory;
 #[cfg(feature = "keyed")]
 pub use keyed::{Breakers, BreakersBuilder, Keyed, KeyedCircuit, KeyedCircuitLayer};
 #[cfg(feature = "histogram")]
 pub use latency::Latencies;
 pub use layer::{CircuitLayer, Single};
 pub use machine::State;
-pub use memory::Memory;
 pub use name::Name;
 #[cfg(feature = "metrics")]
 pub use observe::Metrics;
