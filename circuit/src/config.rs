@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::error::ConfigError;
 use crate::event::Reading;
-use crate::memory::Kept;
+use crate::kept::Kept;
 use crate::policy::{Backoff, Cancel, Probes, Ramp, Trip, check_time, failure_rate};
 use crate::rule::Rule;
 

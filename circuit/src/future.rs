@@ -1,6 +1,7 @@
 //! The future of a call.
 
 use std::fmt;
+use std::ops::ControlFlow::{self, Break, Continue};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -116,29 +117,14 @@ where
             let permit = permit.take().expect(POLLED_AGAIN);
             let exchange = this.exchange.take().expect(POLLED_AGAIN);
             let spare = this.spare.take().expect(POLLED_AGAIN);
-            let outcome = ended.as_ref().map_or(Outcome::TimedOut, Outcome::from);
-            let detour = spare.after(outcome);
-            if detour.is_some() {
-                permit.breaker().watch(|breaker| Event::FellBack(breaker));
+            let cut = || this.step.set(Step::Over);
+            match settle(ended, permit, exchange, spare, cut) {
+                Break(answer) => return Poll::Ready(answer),
+                Continue(detour) => {
+                    let rejected = None;
+                    this.step.set(Step::Diverted { detour, rejected });
+                }
             }
-            let answer = match ended {
-                Ok(result) if detour.is_some() => {
-                    exchange.discard(result, permit);
-                    None
-                }
-                Ok(result) => Some(exchange.end(result, permit)),
-                Err(limit) => {
-                    // What was being done ends before its probe's slot is free.
-                    this.step.set(Step::Over);
-                    Some(exchange.time_out(late(permit, limit)))
-                }
-            };
-            let Some(detour) = detour else {
-                return Poll::Ready(answer.expect("nobody answers instead"));
-            };
-            drop(answer);
-            let rejected = None;
-            this.step.set(Step::Diverted { detour, rejected });
         }
         Poll::Ready(match this.step.project() {
             StepProj::Rejected { rejected } => {
@@ -152,6 +138,42 @@ where
             }
             StepProj::Called { .. } | StepProj::Over => panic!("{POLLED_AGAIN}"),
         })
+    }
+}
+
+/// What a call that has ended, or was too late, is answered with; or who answers instead.
+#[inline(always)]
+fn settle<X, K, Res, E>(
+    ended: Result<Result<Res, E>, Duration>,
+    permit: Permit,
+    exchange: X,
+    spare: K,
+    cut: impl FnOnce(),
+) -> ControlFlow<Result<X::Response, X::Error>, K::Future>
+where
+    X: Exchange<Res, E>,
+    K: Spare<Res, E>,
+{
+    let outcome = ended.as_ref().map_or(Outcome::TimedOut, Outcome::from);
+    let detour = spare.after(outcome);
+    if detour.is_some() {
+        permit.breaker().watch(|breaker| Event::FellBack(breaker));
+    }
+    let answer = match ended {
+        Ok(result) if detour.is_some() => {
+            exchange.discard(result, permit);
+            None
+        }
+        Ok(result) => Some(exchange.end(result, permit)),
+        Err(limit) => {
+            // What was being done ends before its probe's slot is free.
+            cut();
+            Some(exchange.time_out(late(permit, limit)))
+        }
+    };
+    match detour {
+        Some(detour) => Continue(detour),
+        None => Break(answer.expect("nobody answers instead")),
     }
 }
 

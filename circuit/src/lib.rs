@@ -24,6 +24,7 @@ mod gate;
 mod health;
 #[cfg(feature = "http")]
 pub mod http;
+mod kept;
 #[cfg(feature = "keyed")]
 mod keyed;
 #[cfg(feature = "histogram")]
@@ -33,9 +34,10 @@ mod layer;
 mod loom;
 mod machine;
 mod manner;
-mod memory;
 mod monotonic;
 mod name;
+#[cfg(any(feature = "metrics", feature = "tracing"))]
+mod observe;
 mod operate;
 mod permit;
 mod policy;
@@ -47,8 +49,6 @@ mod snapshot;
 mod stamped;
 mod subscription;
 mod sync;
-#[cfg(any(feature = "metrics", feature = "tracing"))]
-mod telemetry;
 mod ticket;
 mod timeout;
 mod verdict;
@@ -68,14 +68,18 @@ pub use fallback::{
     Detour, Fallback, FallbackIf, FallbackTo, Kept, Never, NoFallback, Nothing, Outcome, Spare,
 };
 pub use future::ResponseFuture;
+pub use kept::Memory;
 #[cfg(feature = "keyed")]
 pub use keyed::{Breakers, BreakersBuilder, Keyed, KeyedCircuit, KeyedCircuitLayer};
 #[cfg(feature = "histogram")]
 pub use latency::Latencies;
 pub use layer::{CircuitLayer, Single};
 pub use machine::State;
-pub use memory::Memory;
 pub use name::Name;
+#[cfg(feature = "metrics")]
+pub use observe::Metrics;
+#[cfg(feature = "tracing")]
+pub use observe::Tracing;
 pub use permit::Permit;
 pub use policy::{
     Backoff, Cancel, Probes, Ramp, Rate, Trip, consecutive, failure_rate, failure_rate_above,
@@ -84,10 +88,6 @@ pub use policy::{
 pub use service::Circuit;
 pub use snapshot::{ProbeCounts, Snapshot};
 pub use subscription::Subscription;
-#[cfg(feature = "metrics")]
-pub use telemetry::MetricsObserver;
-#[cfg(feature = "tracing")]
-pub use telemetry::TracingObserver;
 pub use timeout::{Limit, NoTimeout, Timer};
 #[cfg(feature = "tokio")]
 pub use timeout::{Timeout, TokioTimer};

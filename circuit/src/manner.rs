@@ -1,4 +1,5 @@
-//! What the services of this crate have in common, whichever breaker a request belongs to.
+//! How a request is passed on, refused, cut short or answered instead: what the services of this crate have in common, whichever breaker it
+//! belongs to.
 
 use tower_service::Service;
 

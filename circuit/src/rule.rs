@@ -3,7 +3,7 @@
 use crate::clock::nanos;
 use crate::error::ConfigError;
 use crate::event::Reading;
-use crate::memory::{About, Contents, Kept};
+use crate::kept::{About, Contents, Kept};
 use crate::policy::{Rate, Ratio, RuleSpec, Subject};
 use crate::stamped::{Stamp, Stamped};
 use crate::ticket::Ticket;

@@ -7,8 +7,8 @@ use crate::breaker::Breaker;
 use crate::clock::nanos;
 use crate::config::Config;
 use crate::event::{Cause, Reading};
+use crate::kept::Memory;
 use crate::machine::{Finding, Slots, State, Word, deadline};
-use crate::memory::Memory;
 use crate::name::Name;
 use crate::policy::A_DAY;
 use crate::stamped::Stamp;
@@ -53,7 +53,7 @@ impl Breaker {
         self.shift(Cause::Restored, |control, word, now| {
             let next = self.restored_word(snapshot, age, word, now, &config);
             let generation = next.generation();
-            let aged = |kept: &crate::memory::Kept| kept.aged(age);
+            let aged = |kept: &crate::kept::Kept| kept.aged(age);
             let rules: Vec<_> = snapshot.memory.rules.iter().map(aged).collect();
             config.remember(generation, now, &rules);
             if let Some(time) = snapshot.memory.requested {

@@ -1,4 +1,4 @@
-//! A number that belongs to a stamp.
+//! A number that belongs to a stamp: what a breaker counts in, so that nothing late reaches another generation.
 
 use std::sync::atomic::Ordering::{AcqRel, Acquire};
 

@@ -1,4 +1,4 @@
-//! What is told of single calls, to those who ask.
+//! Who observes a breaker, and how those who ask for single calls are told of them.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -2,10 +2,10 @@
 
 use buttress_wire::lex::{elements, parameters, trim_ows};
 
+use crate::effort;
 use crate::offer::{Offer, is_weight};
 use crate::offers::Limits;
 use crate::weight::QValue;
-use crate::work;
 
 /// How many offers are judged in one pass. More offers are more passes, so that no number of them allocates.
 pub(crate) const BATCH: usize = 8;
@@ -144,7 +144,7 @@ impl<T> Reading<'_, T> {
     /// Any elements, with parameters, quoted strings and all. One that is malformed costs only itself.
     #[inline(never)]
     fn elements(&mut self, rest: &[u8]) -> Result<(), TooMany> {
-        work::seen(rest);
+        effort::seen(rest);
         for element in elements(rest) {
             self.count()?;
             self.element(element, self.position());
@@ -163,7 +163,7 @@ impl<T> Reading<'_, T> {
             let Some(level) = range.level(offer) else {
                 continue;
             };
-            work::seen(tail);
+            effort::seen(tail);
             if let Some(named) = offer.named_by(parameters(tail)) {
                 *say = (*say).max(Say::new(level + named as u16, weight, position));
             }
@@ -268,7 +268,7 @@ fn trim(bytes: &[u8]) -> &[u8] {
 /// Equality of what nearly always comes in lower case.
 #[inline]
 fn same(sent: &[u8], lower: &[u8]) -> bool {
-    work::seen(
+    effort::seen(
         &sent[..if sent.len() == lower.len() {
             sent.len()
         } else {
@@ -284,7 +284,7 @@ fn cut(bytes: &[u8]) -> usize {
     let mut at = 0;
     let mut tail = bytes;
     while let Some((chunk, rest)) = tail.split_first_chunk::<8>() {
-        work::seen(chunk);
+        effort::seen(chunk);
         let word = u64::from_le_bytes(*chunk);
         let found = (find(word, b',') | find(word, b';') | find(word, b'"')) & HIGH;
         if found != 0 {
@@ -293,7 +293,7 @@ fn cut(bytes: &[u8]) -> usize {
         at += 8;
         tail = rest;
     }
-    work::seen(tail);
+    effort::seen(tail);
     let end = tail.iter().position(|b| matches!(b, b',' | b';' | b'"'));
     at + end.unwrap_or(tail.len())
 }
@@ -311,7 +311,7 @@ const fn find(word: u64, byte: u8) -> u64 {
 /// The weight among the parameters of a range: the first `q`, wherever it stands (RFC 9110, 12.4.2; `accept-ext` is gone).
 /// `None`: a parameter is malformed, or the weight is.
 pub(crate) fn weight_of(tail: &[u8]) -> Option<QValue> {
-    work::seen(tail);
+    effort::seen(tail);
     let mut weight = None;
     for parameter in parameters(tail) {
         let parameter = parameter.ok()?;

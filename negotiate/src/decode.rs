@@ -16,11 +16,11 @@ use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 
 use crate::body::ReplyBody;
+use crate::effort;
 use crate::format::{Malformed, Position};
 use crate::formats::{Formats, Writing};
 use crate::refusal::no_sniff;
 use crate::shared::Shared;
-use crate::work;
 
 /// What a layer's formats read.
 #[derive(Clone, Debug)]
@@ -90,7 +90,7 @@ impl Readers {
             return Err(Kind::Coding);
         }
         let field = content_type(headers)?;
-        work::seen(field.as_bytes());
+        effort::seen(field.as_bytes());
         let (essence, parameters) = value_and_parameters(field.as_bytes());
         let reader = self.reader(essence, suffixes).ok_or(Kind::Unread)?;
         let stated = charset(parameters)?;

@@ -11,6 +11,7 @@ mod body;
 #[cfg(feature = "cldr")]
 mod cldr;
 mod decode;
+mod effort;
 mod format;
 mod formats;
 mod future;
@@ -27,7 +28,6 @@ mod shared;
 mod stream;
 pub mod vary;
 mod weight;
-mod work;
 mod xml_text;
 
 #[cfg(feature = "axum")]
@@ -42,7 +42,7 @@ pub use format::{
     EncodeError, Format, Html, HtmlRows, Json, JsonLineRows, JsonRows, JsonSeq, Malformed,
     Markdown, MarkdownRows, MediaType, NdJson, Position, Record, RowEncoder, Text, TextRows,
 };
-#[cfg(feature = "msgpack")]
+#[cfg(feature = "messagepack")]
 pub use format::{MsgPack, MsgPackRows};
 #[cfg(feature = "xml")]
 pub use format::{Xml, XmlRows};

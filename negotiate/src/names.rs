@@ -8,9 +8,9 @@ use http::header::{
 };
 
 use crate::accept::weight_of;
+use crate::effort;
 use crate::offers::Limits;
 use crate::weight::QValue;
-use crate::work;
 
 /// A name that was chosen, as the server spells it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -223,7 +223,7 @@ fn is_refused(headers: &HeaderMap, tag: &[u8]) -> bool {
 
 /// Whether `tag` is the range, or what is left of it as its last subtags are taken away; a single letter goes with what followed it.
 fn is_served(tag: &[u8], range: &[u8]) -> bool {
-    work::seen(range);
+    effort::seen(range);
     let Some((start, rest)) = range.split_at_checked(tag.len()) else {
         return false;
     };
@@ -256,7 +256,7 @@ fn says_nothing(headers: &HeaderMap, field: HeaderName) -> bool {
 /// The well-formed ranges of a field, and their weights.
 fn ranges(headers: &HeaderMap, field: HeaderName) -> impl Iterator<Item = (&[u8], QValue)> {
     elements(headers, field).filter_map(|element| {
-        work::seen(element);
+        effort::seen(element);
         let (range, _) = value_and_parameters(element);
         let tail = element.get(range.len()..)?;
         Some((range, weight_of(tail)?)).filter(|(range, _)| is_token(range))
@@ -273,7 +273,7 @@ fn list(headers: &HeaderMap, field: HeaderName) -> impl Iterator<Item = &[u8]> {
     headers
         .get_all(&field)
         .iter()
-        .for_each(|line| work::seen(line.as_bytes()));
+        .for_each(|line| effort::seen(line.as_bytes()));
     buttress_wire::fields::list(headers, field)
 }
 
@@ -286,7 +286,7 @@ fn is_over_limits(headers: &HeaderMap, field: &HeaderName) -> bool {
 }
 
 fn covers_name(range: &[u8], name: &[u8]) -> Option<usize> {
-    work::seen(range);
+    effort::seen(range);
     match range {
         b"*" => Some(0),
         _ => range.eq_ignore_ascii_case(name).then_some(1),
@@ -310,7 +310,7 @@ fn of_today(coding: &[u8]) -> &[u8] {
 }
 
 fn covers_language(range: &[u8], tag: &[u8]) -> Option<usize> {
-    work::seen(range);
+    effort::seen(range);
     if range == b"*" {
         return Some(0);
     }
@@ -321,7 +321,7 @@ fn covers_language(range: &[u8], tag: &[u8]) -> Option<usize> {
 
 /// RFC 4647, section 3.3.2; how much of the tag is named, a wildcard counting for nothing.
 fn covers_extended(range: &[u8], tag: &[u8]) -> Option<usize> {
-    work::seen(range);
+    effort::seen(range);
     let mut subtags = tag.split(|b| *b == b'-');
     let mut wanted = range.split(|b| *b == b'-');
     let (first, own) = (wanted.next()?, subtags.next()?);

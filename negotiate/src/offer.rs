@@ -4,8 +4,8 @@ use std::fmt;
 
 use buttress_wire::lex::{Parameters, Value, is_token, value_and_parameters};
 
+use crate::effort;
 use crate::weight::QValue;
-use crate::work;
 
 /// One media type on offer, and what the server keeps beside it.
 #[derive(Clone, Debug)]
@@ -84,7 +84,7 @@ impl<T> Offer<T> {
 impl OfferParameter {
     /// Names have no case, values have; but those of `charset` have none either (RFC 9110, 8.3.2).
     fn is(&self, name: &[u8], value: Value<'_>) -> bool {
-        work::seen(name);
+        effort::seen(name);
         self.name.eq_ignore_ascii_case(name)
             && if &*self.name == b"charset" {
                 value.is_ignore_case(&self.value)

@@ -7,10 +7,10 @@ use std::{
 
 use pin_project_lite::pin_project;
 
-use crate::{Note, TraceContext, place::Place};
+use crate::{Note, TraceContext, slot::Slot};
 
 thread_local! {
-    static CURRENT: RefCell<Place> = const { RefCell::new(Place::EMPTY) };
+    static CURRENT: RefCell<Slot> = const { RefCell::new(Slot::EMPTY) };
 }
 
 /// The context of whatever is being polled on this thread.
@@ -33,7 +33,7 @@ pub(crate) fn with<R>(look: impl FnOnce(Option<&TraceContext>) -> R) -> R {
     let lent = CURRENT.try_with(|current| {
         let current = current.try_borrow();
         let look = look.take().expect("called once");
-        look(current.as_deref().ok().and_then(Place::get))
+        look(current.as_deref().ok().and_then(Slot::get))
     });
     // The thread is being torn down: there is no current context any more.
     lent.unwrap_or_else(|_| look.take().expect("not called")(None))
@@ -64,12 +64,12 @@ pub(crate) fn change(change: impl FnOnce(&mut TraceContext)) {
 /// Makes a context current until dropped, also by a panic. What is moved is where it is, and not the context.
 pub(crate) struct Entered<'a> {
     /// While we live: what was current before.
-    slot: &'a mut Place,
+    slot: &'a mut Slot,
 }
 
 impl<'a> Entered<'a> {
     #[inline(always)]
-    pub(crate) fn new(slot: &'a mut Place) -> Self {
+    pub(crate) fn new(slot: &'a mut Slot) -> Self {
         swap(slot);
         Self { slot }
     }
@@ -83,7 +83,7 @@ impl Drop for Entered<'_> {
 }
 
 #[inline(always)]
-fn swap(slot: &mut Place) {
+fn swap(slot: &mut Slot) {
     // Fails only while the thread is torn down, and then for both swaps of a pair.
     let _ = CURRENT.try_with(|current| mem::swap(&mut *current.borrow_mut(), slot));
 }
@@ -94,7 +94,7 @@ pub trait InTrace: Future + Sized {
     fn in_trace(self, context: TraceContext) -> Traced<Self> {
         Traced {
             inner: Some(self),
-            context: Place::of(context),
+            context: Slot::of(context),
         }
     }
 
@@ -111,7 +111,7 @@ pub trait InTrace: Future + Sized {
     fn in_current_trace(self) -> Traced<Self> {
         Traced {
             inner: Some(self),
-            context: current().map(Place::of).unwrap_or_default(),
+            context: current().map(Slot::of).unwrap_or_default(),
         }
     }
 }
@@ -128,7 +128,7 @@ impl TraceContext {
     /// # assert!(work.join().unwrap());
     /// ```
     pub fn scope<R>(self, run: impl FnOnce() -> R) -> R {
-        let mut slot = Place::of(self);
+        let mut slot = Slot::of(self);
         let _entered = Entered::new(&mut slot);
         run()
     }
@@ -165,7 +165,7 @@ pin_project! {
     pub struct Traced<F> {
         #[pin]
         inner: Option<F>,
-        context: Place,
+        context: Slot,
     }
 
     impl<F> PinnedDrop for Traced<F> {

@@ -6,7 +6,7 @@ use http_body::{Body, Frame};
 
 use crate::{
     Finished, Head, Outcome, RouteName, Sink, Started, TraceContext, current::Entered,
-    place::Place, shared::Shared,
+    shared::Shared, slot::Slot,
 };
 
 /// One request and its response, from the call to the end of the body: its context, and what is told when it ends.
@@ -17,7 +17,7 @@ pub(crate) struct Exchange<K: Sink> {
     /// `None` where there is nobody to tell and nothing to answer: counting references costs as much as the rest of a poll.
     shared: Option<Arc<Shared<K>>>,
     /// Empty only while [`Entered`].
-    context: Place,
+    context: Slot,
     /// `None` if no sink wants the request, or it has been told.
     ///
     /// Boxed, so that futures and bodies stay small where nobody listens.
@@ -57,7 +57,7 @@ impl<K: Sink> Exchange<K> {
         let is_needed = record.is_some() || shared.answer.says_something;
         Self {
             shared: is_needed.then(|| shared.clone()),
-            context: Place::of(context),
+            context: Slot::of(context),
             record,
         }
     }

@@ -20,7 +20,6 @@ mod layer;
 #[cfg(feature = "tracing")]
 mod log;
 mod note;
-mod place;
 mod policy;
 mod propagate;
 mod request_id;
@@ -32,6 +31,7 @@ mod secret;
 mod service;
 mod shared;
 mod sink;
+mod slot;
 mod traceparent;
 mod tracestate;
 mod trust;

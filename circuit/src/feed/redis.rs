@@ -26,7 +26,24 @@ struct Connected {
 }
 
 impl RedisFeed {
-    /// A feed over the channel of this name. It connects when [`Sharing`](super::Sharing) says so.
+    /// A feed over the channel of this name, of the Redis at this URL. It connects when [`Sharing`](super::Sharing) says so.
+    ///
+    /// ```
+    /// use buttress_circuit::feed::RedisFeed;
+    ///
+    /// let feed = RedisFeed::open("redis://127.0.0.1/", "shop:trips")?;
+    /// # drop(feed);
+    /// # Ok::<(), redis::RedisError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When the URL is none. That Redis cannot be reached is no error.
+    pub fn open(url: &str, channel: impl Into<String>) -> Result<Self, RedisError> {
+        Ok(Self::new(Client::open(url)?, channel))
+    }
+
+    /// The same over a client that is there already.
     pub fn new(client: Client, channel: impl Into<String>) -> Self {
         Self {
             client,

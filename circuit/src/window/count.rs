@@ -1,7 +1,7 @@
 //! The last calls, one bit each.
 
 use super::Tally;
-use crate::memory::Contents;
+use crate::kept::Contents;
 use crate::stamped::{Change, Stamp, Stamped};
 
 /// Each cell holds the bits of 32 calls, and with its stamp costs two bits per call.

@@ -9,7 +9,7 @@ pub(crate) use count::CountWindow;
 pub(crate) use time::TimeWindow;
 
 use crate::error::ConfigError;
-use crate::memory::Contents;
+use crate::kept::Contents;
 
 /// The calls a rate is taken over.
 ///

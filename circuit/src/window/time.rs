@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Tally;
 use crate::clock::nanos;
-use crate::memory::{Bucket, Contents};
+use crate::kept::{Bucket, Contents};
 use crate::stamped::{Stamp, Stamped};
 use crate::sync::AtomicU64;
 

@@ -21,12 +21,12 @@ mod keeping;
 mod keyed;
 mod laws;
 mod layering;
+#[cfg(any(feature = "metrics", feature = "tracing"))]
+mod observe;
 mod probing;
 mod ramping;
 #[cfg(feature = "redis")]
 mod redis_feed;
-#[cfg(any(feature = "metrics", feature = "tracing"))]
-mod telemetry;
 mod telling;
 mod tripping;
 #[cfg(feature = "tokio")]

@@ -23,9 +23,9 @@ impl Drop for Process {
     }
 }
 
-fn process(redis: &Redis) -> Process {
+fn process(feed: RedisFeed) -> Process {
     let (opened, is_opened) = watch::channel(0);
-    let (states, feed) = mpsc::unbounded_channel();
+    let (states, heard) = mpsc::unbounded_channel();
     let sharing = Sharing::new(Policy::Adopt).observer(move |event: &Event<'_>| {
         let _ = match event {
             Event::FeedLost(_) => states.send(false),
@@ -47,14 +47,13 @@ fn process(redis: &Redis) -> Process {
         .build()
         .unwrap();
     let known = Arc::new(breaker.clone());
-    let client = redis::Client::open(redis.url()).unwrap();
-    let work = sharing.run(RedisFeed::new(client, "trips"), move |name| {
+    let work = sharing.run(feed, move |name| {
         (name == "shared").then(|| Breaker::clone(&known))
     });
     Process {
         breaker,
         opened: is_opened,
-        feed,
+        feed: heard,
         work: tokio::spawn(async move { match work.await {} }),
     }
 }
@@ -79,10 +78,19 @@ async fn both_open(here: &mut Process, there: &mut Process, times: u32) {
     assert_eq!(there.breaker.state(), State::Open);
 }
 
+#[test]
+fn a_feed_is_opened_by_its_url_whether_redis_is_there_or_not() {
+    let nobody = RedisFeed::open("redis://127.0.0.1:1/", "trips").unwrap();
+    assert!(format!("{nobody:?}").contains("trips"));
+    assert!(RedisFeed::open("127.0.0.1", "trips").is_err());
+}
+
 #[tokio::test]
 async fn a_killed_redis_changes_nothing_and_sharing_goes_on_after_its_restart() {
     let mut redis = Redis::start().unwrap();
-    let (mut here, mut there) = (process(&redis), process(&redis));
+    let client = redis::Client::open(redis.url()).unwrap();
+    let mut here = process(RedisFeed::new(client, "trips"));
+    let mut there = process(RedisFeed::open(&redis.url(), "trips").unwrap());
     listeners(&redis, 2).await;
     both_open(&mut here, &mut there, 1).await;
 

@@ -14,7 +14,7 @@ use http_body::Body;
 use super::Flight;
 use super::body::DedupBody;
 use super::key::HttpKey;
-use super::settings::{OnFailure, Shared};
+use super::settings::{OnLeaderFailure, Shared};
 use super::share::{Share, headers_for_followers};
 use crate::coordinate::{Lease, named};
 use crate::event::Event;
@@ -213,7 +213,7 @@ where
 
     fn receive(&mut self, landed: Landed<B>) -> Received<Self> {
         let is_failure = matches!(landed, Landed::Failed);
-        if is_failure && self.shared.settings.on_failure == OnFailure::BadGateway {
+        if is_failure && self.shared.settings.on_failure == OnLeaderFailure::BadGateway {
             return Received::Done(Ok(self.refuse(&leader_failed())));
         }
         match landed.response() {

@@ -10,7 +10,7 @@ use tower_layer::Layer;
 
 use super::key::HttpKey;
 use super::service::Dedup;
-use super::settings::{Elsewhere, OnFailure, Settings, Shared};
+use super::settings::{Elsewhere, OnLeaderFailure, Settings, Shared};
 use super::share::Share;
 use crate::builder::FlightsBuilder;
 use crate::coordinate::Coordinator;
@@ -71,7 +71,7 @@ impl<B, M> DedupLayer<B, M> {
     }
 
     /// What followers of a failed leader get. Default: they run their own.
-    pub fn on_failure(self, on_failure: OnFailure) -> Self {
+    pub fn on_failure(self, on_failure: OnLeaderFailure) -> Self {
         self.set(|settings| settings.on_failure = on_failure)
     }
 

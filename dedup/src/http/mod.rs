@@ -18,7 +18,7 @@ pub use self::body::DedupBody;
 pub use self::key::HttpKey;
 pub use self::layer::DedupLayer;
 pub use self::service::{Dedup, ResponseFuture};
-pub use self::settings::OnFailure;
+pub use self::settings::OnLeaderFailure;
 pub use self::share::{Share, is_shareable};
 pub use crate::layer::OnFull;
 pub use buttress_wire::BodyError;

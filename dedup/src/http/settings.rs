@@ -24,7 +24,7 @@ type ShareFn = dyn Fn(&response::Parts) -> Share + Send + Sync;
 
 /// What followers get when the leader's call fails, without a response.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum OnFailure {
+pub enum OnLeaderFailure {
     /// A 502 problem.
     BadGateway,
     /// They call the inner service on their own, all at once.
@@ -37,7 +37,7 @@ pub(super) struct Settings {
     pub(super) flights: FlightsBuilder,
     pub(super) key: Option<Arc<KeyFn>>,
     pub(super) share: Option<Arc<ShareFn>>,
-    pub(super) on_failure: OnFailure,
+    pub(super) on_failure: OnLeaderFailure,
     pub(super) on_full: OnFull,
     pub(super) window: usize,
     pub(super) stall: Duration,
@@ -60,7 +60,7 @@ impl Default for Settings {
             flights: FlightsBuilder::default(),
             key: None,
             share: None,
-            on_failure: OnFailure::default(),
+            on_failure: OnLeaderFailure::default(),
             on_full: OnFull::default(),
             window: 256 * 1024,
             stall: Duration::from_secs(5),

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use ::http::{Request, Response, StatusCode};
 use buttress_dedup::http::{
-    Dedup, DedupBody, DedupLayer, Flight, OnFailure, OnFull, ResponseFuture,
+    Dedup, DedupBody, DedupLayer, Flight, OnFull, OnLeaderFailure, ResponseFuture,
 };
 use bytes::Bytes;
 use http_body::Body;
@@ -217,7 +217,7 @@ async fn followers_of_a_failed_leader_run_their_own() {
 
 #[tokio::test]
 async fn followers_of_a_failed_leader_may_get_a_502_instead() {
-    let test = test(DedupLayer::http().on_failure(OnFailure::BadGateway));
+    let test = test(DedupLayer::http().on_failure(OnLeaderFailure::BadGateway));
     let (mut leader, mut follower) = (test.get("/a"), test.get("/a"));
     test.backend.answer(Err(ProbeError));
     assert!(assert_ready!(leader.poll()).is_err());

@@ -18,8 +18,8 @@ mod json;
 mod json_lines;
 mod json_lines_read;
 mod markdown;
-#[cfg(feature = "msgpack")]
-mod msgpack;
+#[cfg(feature = "messagepack")]
+mod messagepack;
 mod shape;
 mod table;
 mod text;
@@ -46,8 +46,8 @@ pub use self::html::{Html, HtmlRows};
 pub use self::json::{Json, JsonRows};
 pub use self::json_lines::{JsonLineRows, JsonSeq, NdJson};
 pub use self::markdown::{Markdown, MarkdownRows};
-#[cfg(feature = "msgpack")]
-pub use self::msgpack::{MsgPack, MsgPackRows};
+#[cfg(feature = "messagepack")]
+pub use self::messagepack::{MsgPack, MsgPackRows};
 pub use self::text::{Text, TextRows};
 #[cfg(feature = "xml")]
 pub use self::xml::{Xml, XmlRows};

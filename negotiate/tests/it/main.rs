@@ -11,7 +11,7 @@ mod layer;
 mod readers;
 #[cfg(all(feature = "csv", feature = "xml"))]
 mod replies;
-#[cfg(all(feature = "cbor", feature = "msgpack", feature = "xml"))]
+#[cfg(all(feature = "cbor", feature = "messagepack", feature = "xml"))]
 mod requests;
 mod server;
 mod streams;
@@ -19,7 +19,7 @@ mod targets;
 #[cfg(all(
     feature = "cbor",
     feature = "csv",
-    feature = "msgpack",
+    feature = "messagepack",
     feature = "xml"
 ))]
 mod types;

@@ -6,7 +6,7 @@ mod choice;
 #[cfg(all(
     feature = "cbor",
     feature = "csv",
-    feature = "msgpack",
+    feature = "messagepack",
     feature = "xml"
 ))]
 mod formats;
@@ -15,7 +15,7 @@ mod reference;
 #[cfg(all(
     feature = "cbor",
     feature = "csv",
-    feature = "msgpack",
+    feature = "messagepack",
     feature = "xml"
 ))]
 mod streams;

@@ -45,6 +45,23 @@ pub(super) fn of(
 ) -> Vec<KeyValue> {
     let mut all = Vec::with_capacity(16);
     let mut say = |key: &'static str, value: OtelValue| all.push(KeyValue::new(key, value));
+    request(head, finished, &mut say);
+    target(head, finished, scheme, secrets, &mut say);
+    caller(head, finished, &mut say);
+    answer(finished, &mut say);
+    all.extend(head.headers.iter().map(|(key, value)| {
+        let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+        KeyValue::new(key.clone(), value)
+    }));
+    all.extend(finished.notes().iter().filter_map(attribute));
+    all
+}
+
+fn request(
+    head: &OtelHead,
+    finished: &Finished<'_>,
+    say: &mut impl FnMut(&'static str, OtelValue),
+) {
     let method = known_method(finished.method);
     say("http.request.method", method.into());
     if method == "_OTHER" {
@@ -54,6 +71,20 @@ pub(super) fn of(
     if let Some(version) = version(head.version) {
         say("network.protocol.version", version.into());
     }
+    let request_id = finished.context.request_id();
+    say(
+        "buttress.request_id",
+        request_id.with_str(ToOwned::to_owned).into(),
+    );
+}
+
+fn target(
+    head: &OtelHead,
+    finished: &Finished<'_>,
+    scheme: &'static str,
+    secrets: &[String],
+    say: &mut impl FnMut(&'static str, OtelValue),
+) {
     let scheme = match finished.uri.scheme_str() {
         Some("http") => "http",
         Some("https") => "https",
@@ -75,27 +106,28 @@ pub(super) fn of(
             say("server.port", i64::from(port).into());
         }
     }
+    if let Some(route) = finished.route {
+        say("http.route", route.as_str().to_owned().into());
+    }
+}
+
+fn caller(head: &OtelHead, finished: &Finished<'_>, say: &mut impl FnMut(&'static str, OtelValue)) {
     if let (Kind::Server, Some(client)) = (finished.kind, finished.context.client_ip()) {
         say("client.address", client.to_string().into());
     }
     if let Some(user) = finished.context.user() {
         say("user.id", user.to_owned().into());
     }
-    if let Some(agent) = head
-        .user_agent
-        .as_ref()
-        .and_then(|agent| agent.to_str().ok())
-    {
+    let agent = head.user_agent.as_ref();
+    if let Some(agent) = agent.and_then(|agent| agent.to_str().ok()) {
         say("user_agent.original", agent.to_owned().into());
     }
-    if let Some(route) = finished.route {
-        say("http.route", route.as_str().to_owned().into());
-    }
+}
+
+fn answer(finished: &Finished<'_>, say: &mut impl FnMut(&'static str, OtelValue)) {
     if let Some(status) = finished.status {
-        say(
-            "http.response.status_code",
-            i64::from(status.as_u16()).into(),
-        );
+        let status = i64::from(status.as_u16());
+        say("http.response.status_code", status.into());
     }
     if let Some(code) = finished.grpc_status {
         say("rpc.response.status_code", grpc_name(code).into());
@@ -104,17 +136,6 @@ pub(super) fn of(
         say("error.type", error.into());
     }
     say("buttress.outcome", finished.outcome.as_str().into());
-    let request_id = finished.context.request_id();
-    say(
-        "buttress.request_id",
-        request_id.with_str(ToOwned::to_owned).into(),
-    );
-    all.extend(head.headers.iter().map(|(key, value)| {
-        let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
-        KeyValue::new(key.clone(), value)
-    }));
-    all.extend(finished.notes().iter().filter_map(attribute));
-    all
 }
 
 fn attribute(note: &Note) -> Option<KeyValue> {

@@ -2,14 +2,14 @@ use std::cell::RefCell;
 
 use crate::{RequestId, TraceContext};
 
-/// Where a context is while its request is under way: a pointer, that moves with futures and bodies, and in and out of its thread's slot at every
-/// poll. The context itself stays where it is.
+/// Where a context is while its request is under way: a pointer, that moves with futures and bodies, and changes with its thread's at every poll.
+/// The context itself stays where it is.
 ///
 /// The memory is kept for the next request: a thread at work asks the allocator for none.
 #[derive(Default)]
-pub(crate) struct Place(Option<Box<TraceContext>>);
+pub(crate) struct Slot(Option<Box<TraceContext>>);
 
-/// The most places that are kept on each thread. Those beyond go back to the allocator.
+/// The most slots that are kept on each thread. Those beyond go back to the allocator.
 const SPARES: usize = 64;
 
 thread_local! {
@@ -20,7 +20,7 @@ thread_local! {
     static SPARE: RefCell<Vec<Box<TraceContext>>> = const { RefCell::new(Vec::new()) };
 }
 
-impl Place {
+impl Slot {
     pub(crate) const EMPTY: Self = Self(None);
 
     #[inline]
@@ -28,9 +28,9 @@ impl Place {
         // Fails only while the thread is torn down.
         let spare = SPARE.try_with(|spare| spare.borrow_mut().pop());
         Self(Some(match spare {
-            Ok(Some(mut place)) => {
-                *place = context;
-                place
+            Ok(Some(mut slot)) => {
+                *slot = context;
+                slot
             }
             _ => Box::new(context),
         }))
@@ -47,22 +47,22 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for Slot {
     #[inline]
     fn drop(&mut self) {
-        if let Some(place) = self.0.take() {
-            give_back(place);
+        if let Some(context) = self.0.take() {
+            give_back(context);
         }
     }
 }
 
-fn give_back(mut place: Box<TraceContext>) {
-    place.request_id = RequestId::NONE;
-    place.forget_rare();
+fn give_back(mut context: Box<TraceContext>) {
+    context.request_id = RequestId::NONE;
+    context.forget_rare();
     let _ = SPARE.try_with(|spare| {
         let mut spare = spare.borrow_mut();
         if spare.len() < SPARES {
-            spare.push(place);
+            spare.push(context);
         }
     });
 }
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_that_is_given_back_keeps_nothing() {
+    fn a_slot_that_is_given_back_keeps_nothing() {
         let user: Arc<str> = "u-17".into();
         let id = Bytes::from(b"req-1".to_vec());
         let value = HeaderValue::from_maybe_shared(id.clone()).unwrap();
@@ -94,37 +94,37 @@ mod tests {
             .with_user(user.clone())
             .with_request_id(RequestId::from_header_value(&value).unwrap());
         drop(value);
-        let place = Place::of(context);
+        let slot = Slot::of(context);
         assert!(!id.is_unique() && Arc::strong_count(&user) == 2);
-        drop(place);
+        drop(slot);
         assert!(id.is_unique() && Arc::strong_count(&user) == 1);
         assert_eq!(spares(), 1);
     }
 
     #[test]
-    fn a_place_is_used_again_and_so_many_are_kept() {
+    fn a_slot_is_used_again_and_so_many_are_kept() {
         let (one, two) = (root(), root());
         let id = two.span_id();
-        drop(Place::of(one));
-        let place = Place::of(two);
+        drop(Slot::of(one));
+        let slot = Slot::of(two);
         assert_eq!(spares(), 0);
-        assert_eq!(place.get().unwrap().span_id(), id);
-        let many: Vec<_> = (0..2 * SPARES).map(|_| Place::of(root())).collect();
+        assert_eq!(slot.get().unwrap().span_id(), id);
+        let many: Vec<_> = (0..2 * SPARES).map(|_| Slot::of(root())).collect();
         drop(many);
         assert_eq!(spares(), SPARES);
-        drop(place);
+        drop(slot);
         assert_eq!(spares(), SPARES);
-        drop(Place::EMPTY);
+        drop(Slot::EMPTY);
     }
 
     #[test]
-    fn a_place_may_outlive_what_is_kept_on_its_thread() {
+    fn a_slot_may_outlive_what_is_kept_on_its_thread() {
         thread_local! {
-            static LATE: RefCell<Vec<Place>> = const { RefCell::new(Vec::new()) };
+            static LATE: RefCell<Vec<Slot>> = const { RefCell::new(Vec::new()) };
         }
         let thread = std::thread::spawn(|| {
-            LATE.with_borrow_mut(|late| late.push(Place::of(root())));
-            drop(Place::of(root()));
+            LATE.with_borrow_mut(|late| late.push(Slot::of(root())));
+            drop(Slot::of(root()));
         });
         thread.join().unwrap();
     }

@@ -1,4 +1,4 @@
-//! What windows hold, apart from any clock.
+//! What of windows is kept in a snapshot, apart from any clock.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What happens to breakers, as log events and as metrics.
+//! Observers that are ready to use.
 
 #[cfg(feature = "metrics")]
 mod metrics;
@@ -6,9 +6,9 @@ mod metrics;
 mod tracing;
 
 #[cfg(feature = "metrics")]
-pub use metrics::MetricsObserver;
+pub use self::metrics::Metrics;
 #[cfg(feature = "tracing")]
-pub use tracing::TracingObserver;
+pub use self::tracing::Tracing;
 
 use crate::error::Reason;
 use crate::event::Cause;

@@ -27,14 +27,14 @@ use crate::verdict::Verdict;
 /// `closed`, as the next of its key will be. A breaker whose open time is over is `open` here until the next call comes.
 ///
 /// ```
-/// use buttress_circuit::{Breaker, MetricsObserver};
+/// use buttress_circuit::{Breaker, Metrics};
 ///
 /// // Installed before, the recorder knows the breaker from the first moment on.
-/// let breaker = Breaker::builder("payments").observer_of_calls(MetricsObserver).build()?;
+/// let breaker = Breaker::builder("payments").observer_of_calls(Metrics).build()?;
 /// # Ok::<(), buttress_circuit::ConfigError>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
-pub struct MetricsObserver;
+pub struct Metrics;
 
 const STATES: [State; 6] = [
     State::Closed,
@@ -45,7 +45,7 @@ const STATES: [State; 6] = [
     State::MetricsOnly,
 ];
 
-impl Observer for MetricsObserver {
+impl Observer for Metrics {
     fn on_event(&self, event: &Event<'_>) {
         match *event {
             // What a key without a breaker would get is a closed one.

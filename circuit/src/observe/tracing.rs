@@ -12,17 +12,17 @@ use crate::name::Name;
 /// [observer of calls](crate::Builder::observer_of_calls) also rejections at `DEBUG` and finished calls at `TRACE`.
 ///
 /// ```
-/// use buttress_circuit::{Breaker, TracingObserver};
+/// use buttress_circuit::{Breaker, Tracing};
 ///
-/// let breaker = Breaker::builder("payments").observer(TracingObserver).build()?;
+/// let breaker = Breaker::builder("payments").observer(Tracing).build()?;
 /// # Ok::<(), buttress_circuit::ConfigError>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
-pub struct TracingObserver;
+pub struct Tracing;
 
 const TARGET: &str = "buttress_circuit";
 
-impl Observer for TracingObserver {
+impl Observer for Tracing {
     fn on_event(&self, event: &Event<'_>) {
         match event {
             Event::Transition(breaker, transition) => tell(breaker.name(), transition),

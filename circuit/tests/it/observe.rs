@@ -3,19 +3,18 @@
 #[cfg(feature = "metrics")]
 mod metrics {
     use buttress_circuit::{
-        Backoff, Breaker, Event, ManualClock, MetricsObserver, Observer, Probes, Verdict,
-        consecutive,
+        Backoff, Breaker, Event, ManualClock, Metrics, Observer, Probes, Verdict, consecutive,
     };
     use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 
     use crate::{builder, fail, secs};
 
-    type Metrics = Vec<(String, f64)>;
+    type Numbers = Vec<(String, f64)>;
 
     /// `name{label=value,…}` and the number, sorted.
-    fn all(snapshotter: &Snapshotter) -> Metrics {
+    fn all(snapshotter: &Snapshotter) -> Numbers {
         let metrics = snapshotter.snapshot().into_vec();
-        let mut all: Metrics = metrics
+        let mut all: Numbers = metrics
             .into_iter()
             .map(|(key, _, _, value)| {
                 let key = key.key();
@@ -42,7 +41,7 @@ mod metrics {
             .trip(consecutive(1))
             .open_for(Backoff::constant(secs(10)))
             .half_open(Probes::new(1))
-            .observer_of_calls(MetricsObserver)
+            .observer_of_calls(Metrics)
             .build();
         (breaker.unwrap(), clock)
     }
@@ -82,7 +81,7 @@ mod metrics {
         ::metrics::with_local_recorder(&recorder, || {
             let (breaker, _clock) = fragile();
             fail(&breaker, 1);
-            MetricsObserver.on_event(&Event::Evicted(&breaker));
+            Metrics.on_event(&Event::Evicted(&breaker));
             assert_eq!(shown(&snapshotter), ["circuit_state{state=closed}"]);
         });
     }
@@ -93,9 +92,9 @@ mod metrics {
         let snapshotter = recorder.snapshotter();
         ::metrics::with_local_recorder(&recorder, || {
             let connected = || vec![("circuit_feed_connected{}".to_owned(), 1.0)];
-            MetricsObserver.on_event(&Event::FeedLost(&std::io::Error::other("cut")));
+            Metrics.on_event(&Event::FeedLost(&std::io::Error::other("cut")));
             assert_eq!(all(&snapshotter)[0].1, 0.0);
-            MetricsObserver.on_event(&Event::FeedRestored);
+            Metrics.on_event(&Event::FeedRestored);
             assert_eq!(all(&snapshotter), connected());
         });
     }
@@ -138,7 +137,7 @@ mod metrics {
 
 #[cfg(feature = "tracing")]
 mod tracing {
-    use buttress_circuit::{TracingObserver, consecutive};
+    use buttress_circuit::{Tracing, consecutive};
 
     use crate::{builder, fail};
 
@@ -146,10 +145,7 @@ mod tracing {
     fn a_transition_is_a_log_event() {
         let lines = testkit::told::logged(|| {
             let (builder, _clock) = builder();
-            let breaker = builder
-                .trip(consecutive(1))
-                .observer(TracingObserver)
-                .build();
+            let breaker = builder.trip(consecutive(1)).observer(Tracing).build();
             let breaker = breaker.unwrap();
             fail(&breaker, 1);
             breaker.reset();
