@@ -54,9 +54,9 @@ impl<'a> Fields<'a> {
     pub(crate) fn of(headers: &'a HeaderMap) -> Self {
         let (mut told, mut all_stay) = (Told::default(), true);
         for (name, value) in headers {
-            told.see(name, value);
-            // A field that `Connection` names is looked for where there is a `Connection`.
-            all_stay &= Reach::of(name) == Reach::Message && !OF_ONE_MOMENT.contains(name);
+            // What tells of the body stays. A field that `Connection` names is looked for where there is a `Connection`.
+            all_stay &= told.see(name, value)
+                || Reach::of(name) == Reach::Message && !OF_ONE_MOMENT.contains(name);
         }
         Self { told, all_stay }
     }

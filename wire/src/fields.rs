@@ -48,6 +48,7 @@ pub enum Reach {
 
 impl Reach {
     /// By the first letter, for most names are none of these.
+    #[inline]
     #[must_use]
     pub fn of(name: &HeaderName) -> Self {
         let name = name.as_str();
@@ -138,16 +139,19 @@ impl<'a> Told<'a> {
         }
     }
 
-    /// Takes note of a field. Of one with several lines the first counts.
+    /// Takes note of a field, and says whether it tells of the body. Of one with several lines the first counts.
     #[inline]
-    pub fn see(&mut self, name: &HeaderName, value: &'a HeaderValue) {
+    pub fn see(&mut self, name: &HeaderName, value: &'a HeaderValue) -> bool {
         if *name == header::CONTENT_TYPE {
             self.content_type.get_or_insert(value);
         } else if *name == header::CONTENT_LENGTH {
             self.content_length.get_or_insert(value);
         } else if *name == header::TRAILER {
             self.trailers = true;
+        } else {
+            return false;
         }
+        true
     }
 
     /// See [`announced_length`].

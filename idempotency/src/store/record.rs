@@ -8,6 +8,7 @@
 //! ```
 
 use std::cell::RefCell;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use buttress_wire::Recorded;
@@ -39,7 +40,8 @@ pub enum Record {
 pub struct Origin {
     /// Since 1970; zero is not known.
     millis: u64,
-    request_id: Option<HeaderValue>,
+    /// Shared, for few have one and all make room for it.
+    request_id: Option<Arc<HeaderValue>>,
 }
 
 impl Origin {
@@ -52,7 +54,9 @@ impl Origin {
         let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
         Self {
             millis: since.as_millis() as u64,
-            request_id: request_id.filter(|id| id.len() <= Self::MAX_REQUEST_ID),
+            request_id: request_id
+                .filter(|id| id.len() <= Self::MAX_REQUEST_ID)
+                .map(Arc::new),
         }
     }
 
@@ -66,7 +70,7 @@ impl Origin {
     /// The id it had.
     #[must_use]
     pub fn request_id(&self) -> Option<&HeaderValue> {
-        self.request_id.as_ref()
+        self.request_id.as_deref()
     }
 
     /// The time as HTTP writes it (RFC 9110, section 5.6.7), to the second.
@@ -83,10 +87,7 @@ impl Origin {
     }
 
     fn put(&self, out: &mut BytesMut) {
-        let id = self
-            .request_id
-            .as_ref()
-            .map_or(&b""[..], HeaderValue::as_bytes);
+        let id = self.request_id().map_or(&b""[..], HeaderValue::as_bytes);
         out.put_u64(self.millis);
         // Not longer than `MAX_REQUEST_ID`.
         out.put_u8(id.len() as u8);
@@ -105,7 +106,7 @@ impl Origin {
         let id = HeaderValue::from_maybe_shared(id).map_err(|_| "the id of its request is none")?;
         Ok(Self {
             millis,
-            request_id: (!id.is_empty()).then_some(id),
+            request_id: (!id.is_empty()).then(|| Arc::new(id)),
         })
     }
 }

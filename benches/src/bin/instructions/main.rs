@@ -24,6 +24,7 @@ const HOTTEST: &[&str] = &[
     "circuit/open/ours",
     "dedup/leader/ours",
     "dedup/leader/ours-text",
+    "idempotency/first/memory",
     "idempotency/replay/memory",
     "cache/get-or-set/ours",
     "cache/get-or-set/ours-quick",
