@@ -87,12 +87,15 @@ async fn any_status_and_any_method_pass() {
 async fn a_body_that_is_cut_is_cut_for_the_client_and_not_kept() {
     let mut origin = Origin::start().await;
     let gateway = Gateway::start(&origin).await;
-    let (client, mut request) = tokio::join!(gateway.get("/"), origin.request());
+    let (mut client, mut request) = tokio::join!(gateway.get("/"), origin.request());
     request
-        .answer("HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 10\r\n\r\nhalf")
+        .write("HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 10\r\n\r\nhalf")
         .await;
-    let response = client.read().await;
-    assert!(response.ends_with("half") && response.to_lowercase().contains("content-length: 10"));
+    // If it ended at once, the gateway's server might not have sent the half that it has when it hears of it.
+    let response = client.until("half").await;
+    assert!(response.to_lowercase().contains("content-length: 10"));
+    drop(request);
+    assert_eq!(client.read().await, "", "the rest does not come");
     let (client, mut request) = tokio::join!(gateway.get("/"), origin.request());
     request.answer(&ok("", "whole")).await;
     assert!(
