@@ -219,38 +219,34 @@ impl Breaker {
     /// A call is over.
     #[inline]
     pub(crate) fn finish(&self, ticket: Ticket, verdict: Verdict) {
-        match verdict {
-            Verdict::Success if self.is_untouched_by_success(ticket) => {}
-            Verdict::Success => self.finish_as(ticket, verdict, Counted::Success),
-            Verdict::Failure => self.finish_as(ticket, verdict, Counted::Failure),
-            _ => self.finish_apart(ticket, verdict),
+        let counted = match verdict {
+            Verdict::Success => Counted::Success,
+            Verdict::Failure => Counted::Failure,
+            _ => return self.finish_apart(ticket, verdict),
+        };
+        if ticket.holds_room() || self.0.watches_calls {
+            return self.finish_apart(ticket, verdict);
+        }
+        if counted == Counted::Failure || !self.is_untouched_by_success(ticket) {
+            self.settle(ticket, counted);
         }
     }
 
-    /// Whether nothing changes and nobody is told when this call succeeds, as in the full window of a healthy service: then its threads only
-    /// read what they share. A few loads in line, and no registers to save.
+    /// Whether nothing changes when this call succeeds, as in the full window of a healthy service: then its threads only read what they share. A few
+    /// loads in line, and no registers to save.
     #[inline]
     fn is_untouched_by_success(&self, ticket: Ticket) -> bool {
         let Some(config) = self.first_config() else {
             return false;
         };
-        // At once: where a rule is about time, every call leaves a trace.
-        if config.reads_end || self.0.watches_calls || ticket.holds_room() {
+        // Where a rule is about time, every call leaves a trace.
+        if config.reads_end {
             return false;
         }
         let word = self.word();
         word.counts()
             && word.generation() == ticket.generation()
             && config.is_untouched_by_success(ticket.generation())
-    }
-
-    #[inline]
-    fn finish_as(&self, ticket: Ticket, verdict: Verdict, counted: Counted) {
-        if ticket.holds_room() || self.0.watches_calls {
-            self.finish_apart(ticket, verdict);
-        } else {
-            self.settle(ticket, counted);
-        }
     }
 
     /// Apart, like everything that is not the path of a healthy call.
