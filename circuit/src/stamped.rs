@@ -54,7 +54,7 @@ impl Stamped {
 
     /// Replaces the number by what `change` makes of it. `None`, and nothing changed, where `change` says so or where the cell has
     /// moved on to a newer stamp.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn update(
         &self,
         stamp: Stamp,
