@@ -25,7 +25,7 @@ pub(super) const CURVES: &[Curve] = &[
         sizes: &[10, 100, 1000, 10_000, 100_000],
         order: Order::Constant,
         is_filled: false,
-        work: |calls| closed(Window::calls(calls as u32)),
+        work: |calls| sliding(calls as u32),
     },
     Curve {
         id: "circuit/closed/window-seconds",
@@ -46,6 +46,23 @@ fn breaker(window: Window) -> Breaker {
 fn closed(window: Window) -> Work {
     let mut service = CircuitLayer::new(breaker(window)).layer(Echo);
     Work::new(move || call(&mut service, 7))
+}
+
+/// A full window in which one call of ten has failed: each call pushes another one out.
+fn sliding(calls: u32) -> Work {
+    let breaker = breaker(Window::calls(calls));
+    let mut made = 0_u32;
+    let mut next = move || {
+        made = made.wrapping_add(1);
+        let permit = breaker.try_acquire().expect("one in ten opens nothing");
+        if made.is_multiple_of(10) {
+            permit.failure();
+        } else {
+            permit.success();
+        }
+    };
+    (0..calls).for_each(|_| next());
+    Work::new(next)
 }
 
 /// One of all of them after the other.
