@@ -42,7 +42,16 @@ fn origin() -> io::Result<Served> {
 fn gateway() -> io::Result<Served> {
     let origin = origin()?;
     let upstream = format!("http://{}", origin.address());
-    let args = ["--quiet", "--threads", "1", "--upstream", &upstream];
+    // It would hang up while others are measured.
+    let args = [
+        "--quiet",
+        "--threads",
+        "1",
+        "--patience",
+        "600",
+        "--upstream",
+        &upstream,
+    ];
     Ok(spawn("gateway", &args)?.behind(origin))
 }
 
