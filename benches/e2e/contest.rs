@@ -203,7 +203,15 @@ impl Entry {
         let Some(address) = servers.address(self.server) else {
             return;
         };
+        let is_refusal = self.status.starts_with(['4', '5']);
         match load.run(address, &self.asked) {
+            // Quick as it is, it is not what was asked for.
+            Ok(now) if now.refused > 0 && !is_refusal => {
+                eprintln!(
+                    "{}: {} refusals; this round does not count",
+                    self.server, now.refused
+                );
+            }
             Ok(now)
                 if self
                     .best

@@ -32,6 +32,8 @@ pub(crate) struct Answered {
     pub(crate) per_second: f64,
     pub(crate) p50: Duration,
     pub(crate) p99: Duration,
+    /// How many answers were refusals, by their status.
+    pub(crate) refused: u64,
 }
 
 #[derive(Debug)]
@@ -53,10 +55,11 @@ impl Asked {
         text + "\r\n" + self.body
     }
 
-    /// In wrk's Lua. `seed` makes the numbers of this run others than those of the runs before.
+    /// In wrk's Lua. `seed` makes the numbers of this run others than those of the runs before. `Host` is written as wrk writes it, which would else send
+    /// one of its own beside.
     fn script(&self, seed: u64) -> String {
         let mut script = format!("wrk.method = {:?}\n", self.method);
-        for (name, value) in self.headers.iter().chain(&[("host", "shop.example")]) {
+        for (name, value) in self.headers.iter().chain(&[("Host", "shop.example")]) {
             let _ = writeln!(script, "wrk.headers[{name:?}] = {value:?}");
         }
         if !self.body.is_empty() {
@@ -120,13 +123,14 @@ impl Load {
         let output = child.wait_with_output()?;
         let text = String::from_utf8(output.stdout)?;
         let figures: Result<Vec<f64>, _> = text.split_whitespace().map(str::parse).collect();
-        let [per_second, p50, p99] = figures?[..] else {
+        let [per_second, p50, p99, refused] = figures?[..] else {
             return Err("the load generator failed".into());
         };
         Ok(Answered {
             per_second,
             p50: Duration::from_secs_f64(p50),
             p99: Duration::from_secs_f64(p99),
+            refused: refused as u64,
         })
     }
 }
@@ -148,6 +152,8 @@ fn read_wrk(text: &str) -> Result<Answered, Failure> {
         per_second: after("Requests/sec:")?.parse()?,
         p50: span(&after("50%")?)?,
         p99: span(&after("99%")?)?,
+        // It says so only where there are any.
+        refused: after("Non-2xx or 3xx responses:").map_or(Ok(0), |count| count.parse())?,
     })
 }
 
@@ -162,45 +168,52 @@ fn span(text: &str) -> Result<Duration, Failure> {
     Err(format!("wrk wrote {text:?}").into())
 }
 
-/// Sends what it reads, on all connections, and prints requests a second, and p50 and p99 in seconds.
+/// Sends what it reads, on all connections, and prints requests a second, p50 and p99 in seconds, and how many were refused.
 pub(crate) fn generate(to: SocketAddr, millis: u64) -> Result<(), Failure> {
     let mut template = String::new();
     io::stdin().read_to_string(&mut template)?;
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_all().build()?;
     let span = Duration::from_millis(millis);
-    let mut took = runtime.block_on(ask_for(to, template, span))?;
+    let (mut took, refused) = runtime.block_on(ask_for(to, template, span))?;
     took.sort_unstable();
     let at = |share: f64| took.get((took.len() as f64 * share) as usize);
     let seconds = |share| at(share).map_or(0.0, |nanos| *nanos as f64 / 1e9);
     let per_second = took.len() as f64 / span.as_secs_f64();
-    println!("{per_second} {} {}", seconds(0.5), seconds(0.99));
+    println!("{per_second} {} {} {refused}", seconds(0.5), seconds(0.99));
     Ok(())
 }
 
-async fn ask_for(to: SocketAddr, template: String, span: Duration) -> Result<Vec<u64>, Failure> {
+/// The nanoseconds of each, and how many were refused.
+async fn ask_for(
+    to: SocketAddr,
+    template: String,
+    span: Duration,
+) -> Result<(Vec<u64>, u64), Failure> {
     let until = now() + span;
     let mut connections = JoinSet::new();
     for connection in 0..CONNECTIONS {
         connections.spawn(ask_on(to, template.clone(), connection, until));
     }
-    let mut all = Vec::new();
-    while let Some(took) = connections.join_next().await {
-        all.extend(took??);
+    let mut all = (Vec::new(), 0);
+    while let Some(asked) = connections.join_next().await {
+        let (took, refused) = asked??;
+        all.0.extend(took);
+        all.1 += refused;
     }
     Ok(all)
 }
 
-/// One request after the other on one connection, each with the nanoseconds that it took.
+/// One request after the other on one connection, each with the nanoseconds that it took, and how many were refused.
 async fn ask_on(
     to: SocketAddr,
     template: String,
     connection: usize,
     until: Instant,
-) -> io::Result<Vec<u64>> {
+) -> io::Result<(Vec<u64>, u64)> {
     let mut stream = TcpStream::connect(to).await?;
     stream.set_nodelay(true)?;
-    let (mut took, mut buffer) = (Vec::new(), Vec::with_capacity(1 << 16));
+    let (mut took, mut refused, mut buffer) = (Vec::new(), 0, Vec::with_capacity(1 << 16));
     let (before, after) = template.split_once("{n}").unwrap_or((&template, ""));
     let is_numbered = before.len() < template.len();
     let mut request = template.clone();
@@ -221,8 +234,10 @@ async fn ask_on(
             }
         }
         took.push(began.elapsed().as_nanos() as u64);
+        // Behind `HTTP/1.1 `.
+        refused += u64::from(matches!(buffer.get(9), Some(b'4' | b'5')));
     }
-    Ok(took)
+    Ok((took, refused))
 }
 
 #[expect(clippy::disallowed_methods, reason = "it measures time")]
@@ -259,6 +274,9 @@ mod tests {
         assert_eq!(answered.per_second, 99012.5);
         assert_eq!(answered.p50, Duration::from_micros(311));
         assert_eq!(answered.p99, Duration::from_micros(1240));
+        assert_eq!(answered.refused, 0);
+        let refused = format!("{text}  Non-2xx or 3xx responses: 12\n");
+        assert_eq!(read_wrk(&refused).expect("it is wrk's").refused, 12);
         assert!(read_wrk("unable to connect").is_err());
     }
 
