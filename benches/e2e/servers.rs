@@ -96,6 +96,8 @@ fn gateway(upstream: SocketAddr, more: &[&str]) -> Result<Running, Failure> {
 
 fn storefront() -> Result<Running, Failure> {
     let (mut command, address) = example("storefront")?;
+    // Whoever asks is one caller, who may ask as often as can be answered.
+    command.args(["--rate", "1000000", "--burst", "1000000"]);
     run(SERVER, address, &mut command)
 }
 
