@@ -19,10 +19,15 @@ mod kernel {
             Self(read())
         }
 
-        /// Nanoseconds since.
+        #[cfg(test)]
+        pub(super) fn at(nanos: u64) -> Self {
+            Self(nanos)
+        }
+
+        /// Nanoseconds since. None, should the machine have been moved to where its clock is behind.
         #[inline]
         pub(crate) fn elapsed(self) -> u64 {
-            read() - self.0
+            read().saturating_sub(self.0)
         }
     }
 
@@ -62,6 +67,11 @@ mod standard {
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_clock_that_steps_back_stands_still() {
+        assert_eq!(kernel::Start::at(u64::MAX).elapsed(), 0);
+    }
 
     #[test]
     fn the_clock_of_the_kernel_is_that_of_the_standard_library() {

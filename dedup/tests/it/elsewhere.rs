@@ -254,6 +254,27 @@ fn a_lease_is_given_up_before_anybody_here_is_promoted() {
 }
 
 #[test]
+fn work_that_panics_gives_its_lease_up_at_once_and_then_promotes() {
+    let elsewhere = Elsewhere::default();
+    let log = Arc::clone(&elsewhere.log);
+    let layer = DedupLayer::new((|key: &u8| Some(*key)) as KeyFn)
+        .coordinator("test", Arc::new(elsewhere.clone()), Decimal)
+        .observer(move |event: &Event<'_>| log.lock().unwrap().push(event.name().to_owned()));
+    let panics =
+        tower::service_fn(async |_: u8| -> Result<u32, ProbeError> { panic!("on purpose") });
+    let mut leads = task::spawn(layer.layer(panics).oneshot(1));
+    assert_pending!(leads.poll());
+    let mut follows = task::spawn(layer.layer(Backend::<u32>::default()).oneshot(1));
+    assert_pending!(follows.poll());
+    elsewhere.give(elsewhere.lease());
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| leads.poll()));
+    assert!(panicked.is_err());
+    assert_eq!(elsewhere.log(), ["led", "joined", "given up", "promoted"]);
+    // Whoever caught it may keep what is left.
+    drop(leads);
+}
+
+#[test]
 fn keys_of_two_namespaces_never_meet() {
     let elsewhere = Elsewhere::default();
     for namespace in ["users", "products", "user", ""] {

@@ -154,6 +154,36 @@ fn too_many_followers_or_flights_find_it_full() {
 }
 
 #[test]
+fn a_follower_that_was_promoted_waits_no_longer() {
+    let flights = Flights::builder().max_waiters(NonZeroUsize::MIN).build();
+    let leader = lead(&flights);
+    let mut promoted = follow(&flights);
+    assert_pending!(promoted.poll());
+    drop(leader);
+    let leads = assert_ready!(promoted.poll());
+    assert!(matches!(leads, Waited::Promoted(_)));
+    assert_eq!(flights.snapshot().waiters, 0);
+    let _in_its_room = follow(&flights);
+    assert!(matches!(flights.join("k"), Role::Full));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_follower_that_timed_out_waits_no_longer() {
+    let flights = Flights::builder()
+        .max_waiters(NonZeroUsize::MIN)
+        .wait_timeout(Duration::from_secs(5))
+        .build();
+    let _leader = lead(&flights);
+    let mut late = follow(&flights);
+    assert_pending!(late.poll());
+    tokio::time::advance(Duration::from_secs(6)).await;
+    assert!(matches!(assert_ready!(late.poll()), Waited::TimedOut));
+    assert_eq!(flights.snapshot().waiters, 0);
+    let _in_its_room = follow(&flights);
+    assert!(matches!(flights.join("k"), Role::Full));
+}
+
+#[test]
 fn who_comes_after_forget_starts_anew_and_the_others_get_their_value() {
     let flights = Flights::new();
     let old = lead(&flights);

@@ -689,6 +689,43 @@ fn a_clone_has_read_as_much_and_ends_where_its_model_has_ended() {
     assert!(again.is_end_stream());
 }
 
+/// Has nothing at the first poll, and then everything, and wakes nobody: whoever polls it again needs no waking.
+struct Quiet(u8);
+
+impl Body for Quiet {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+        self.0 += 1;
+        match self.0 {
+            1 | 3 => Poll::Pending,
+            2 => Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"a"))))),
+            _ => Poll::Ready(None),
+        }
+    }
+}
+
+#[test]
+fn what_one_reader_finds_wakes_the_others_although_the_body_does_not() {
+    let (_tape, reader) = Tape::new(Quiet(0), 100, Laggards::CutOff);
+    let mut readers = [reader.clone(), reader].map(task::spawn);
+    let mut poll = |of: usize, wakes: usize| {
+        let polled = readers[of].enter(|cx, reader| reader.poll_frame(cx));
+        assert_eq!(readers[wakes].is_woken(), wakes != of, "{of} finds it");
+        polled
+    };
+    assert!(poll(0, 0).is_pending());
+    assert!(matches!(poll(1, 0), Poll::Ready(Some(Ok(_)))));
+    assert!(matches!(poll(0, 0), Poll::Ready(Some(Ok(_)))));
+    assert!(poll(0, 0).is_pending());
+    assert!(matches!(poll(1, 0), Poll::Ready(None)));
+    assert!(matches!(poll(0, 0), Poll::Ready(None)));
+}
+
 #[test]
 fn whoever_polled_last_is_woken() {
     let (hand, _tape, mut reader) = tape(100, Laggards::CutOff);
