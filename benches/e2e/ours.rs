@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::future::{Ready, ready};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use benches::kit::serve_on;
@@ -25,9 +26,12 @@ pub(crate) fn stack(listen: SocketAddr) -> Result<(), Failure> {
 
 type Page = Response<Full<Bytes>>;
 
-/// A few pages that are there at once.
+/// A few pages that are there at once. hyper clones its service for each request, and that is not to cost what a page does.
 #[derive(Clone, Debug)]
-struct Site {
+struct Site(Arc<Pages>);
+
+#[derive(Debug)]
+struct Pages {
     hello: Page,
     kept: Page,
     not_modified: Page,
@@ -43,12 +47,12 @@ impl Site {
         not_modified.headers_mut().remove(header::CONTENT_LENGTH);
         let never = header::HeaderValue::from_static("no-store");
         not_kept.headers_mut().insert(header::CACHE_CONTROL, never);
-        Self {
+        Self(Arc::new(Pages {
             hello: hello(),
             kept,
             not_modified,
             not_kept,
-        }
+        }))
     }
 }
 
@@ -63,11 +67,12 @@ impl<B> Service<Request<B>> for Site {
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let is_known = request.headers().contains_key(header::IF_NONE_MATCH);
+        let pages = &self.0;
         ready(Ok(match request.uri().path() {
-            "/hello" => self.hello.clone(),
-            "/plain" => self.not_kept.clone(),
-            _ if is_known => self.not_modified.clone(),
-            _ => self.kept.clone(),
+            "/hello" => pages.hello.clone(),
+            "/plain" => pages.not_kept.clone(),
+            _ if is_known => pages.not_modified.clone(),
+            _ => pages.kept.clone(),
         }))
     }
 }

@@ -64,7 +64,7 @@ fn build_examples() -> Result<(), Failure> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut build = Command::new(cargo);
     build
-        .args(["build", "--quiet", "--release", "-p", "examples"])
+        .args(["build", "--profile", "bench", "-p", "examples"])
         .args(["--bin", "gateway", "--bin", "storefront"])
         .current_dir(env!("CARGO_MANIFEST_DIR"));
     if build.status()?.success() {

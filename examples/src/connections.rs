@@ -1,18 +1,17 @@
 //! Connections, from clients and to servers: nobody holds one for ever without asking, and who asks again on one does not meet a server that has just hung up.
 
-use std::io;
+mod head_timer;
+mod in_time;
+mod opening;
+
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
-use bytes::Bytes;
 use http::{Request, Response};
-use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::rt::bounds::Http2ServerConnExec;
 use hyper::service::{Service, service_fn};
@@ -20,12 +19,15 @@ use hyper_util::client::legacy::{self, Client};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
-use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 use tower::{BoxError, ServiceExt};
+
+use head_timer::HeadTimer;
+use in_time::InTime;
+use opening::Opening;
 
 /// How connections of clients are served, over HTTP/1.1 or HTTP/2.
 ///
@@ -39,10 +41,6 @@ pub struct Connections {
 
 /// What a client's patience is, unless it is said.
 pub const PATIENCE: Duration = Duration::from_secs(8);
-
-/// How long the next piece of a request's body may take: who uploads may stall, and who has gone away without a word is not waited for. No program here is sent streams
-/// that may rest for longer.
-const STALL: Duration = Duration::from_secs(60);
 
 /// Half of what a server's is: a connection on which nothing was asked for that long is not asked on again.
 const KEPT: Duration = Duration::from_secs(4);
@@ -67,7 +65,6 @@ impl Connections {
     pub fn new(patience: Duration) -> Self {
         let mut http = auto::Builder::new(TokioExecutor::new());
         http.http1()
-            .timer(TokioTimer::new())
             // hyper's is the time from one response to the end of the next head.
             .header_read_timeout(patience);
         http.http2()
@@ -142,7 +139,9 @@ impl Connections {
         TokioExecutor: Http2ServerConnExec<S::Future, B>,
     {
         let io = TokioIo::new(Opening::new(io, self.patience));
-        let serving = self.http.serve_connection_with_upgrades(io, service);
+        let mut http = self.http.clone();
+        http.http1().timer(HeadTimer::default());
+        let serving = http.serve_connection_with_upgrades(io, service);
         // Its errors are the client's: it has gone, takes too long, or speaks another language.
         let _ = watcher.watch(serving).await;
     }
@@ -159,124 +158,10 @@ fn asking(
     Future: Send,
 > {
     service_fn(move |request: Request<Incoming>| {
-        let mut request = request.map(|body| Body::new(InTime { body, until: None }));
+        let mut request = request.map(|body| Body::new(InTime::new(body)));
         request.extensions_mut().insert(ConnectInfo(client));
         app.clone().oneshot(request)
     })
-}
-
-/// A request's body, whose next piece is not waited for for ever.
-struct InTime {
-    body: Incoming,
-    /// While one is waited for.
-    until: Option<Pin<Box<Sleep>>>,
-}
-
-impl http_body::Body for InTime {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let this = &mut *self;
-        if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) {
-            this.until = None;
-            return Poll::Ready(frame.map(|frame| frame.map_err(BoxError::from)));
-        }
-        let begin = || Box::pin(tokio::time::sleep(STALL));
-        ready!(this.until.get_or_insert_with(begin).as_mut().poll(cx));
-        Poll::Ready(Some(Err(io::Error::from(io::ErrorKind::TimedOut).into())))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-/// What a client of HTTP/2 says first (RFC 9113, 3.4).
-const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-/// A connection on which it has to be seen in time which HTTP it speaks. hyper counts the time only from then on.
-struct Opening<I> {
-    io: I,
-    /// Until that is seen.
-    until: Option<Pin<Box<Sleep>>>,
-    /// How much of the preface there was.
-    seen: usize,
-}
-
-impl<I> Opening<I> {
-    fn new(io: I, patience: Duration) -> Self {
-        Self {
-            io,
-            until: Some(Box::pin(tokio::time::sleep(patience))),
-            seen: 0,
-        }
-    }
-
-    fn saw(&mut self, bytes: &[u8]) {
-        let is_preface = PREFACE[self.seen..].starts_with(bytes) && !bytes.is_empty();
-        self.seen += bytes.len();
-        if !is_preface || self.seen == PREFACE.len() {
-            self.until = None;
-        }
-    }
-}
-
-impl<I: AsyncRead + Unpin> AsyncRead for Opening<I> {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let before = buffer.filled().len();
-        let read = Pin::new(&mut this.io).poll_read(cx, buffer);
-        if let Some(until) = &mut this.until {
-            if read.is_pending() {
-                ready!(until.as_mut().poll(cx));
-                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-            }
-            this.saw(&buffer.filled()[before..]);
-        }
-        read
-    }
-}
-
-impl<I: AsyncWrite + Unpin> AsyncWrite for Opening<I> {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().io).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().io).poll_write_vectored(cx, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
-    }
 }
 
 #[cfg(test)]
@@ -285,6 +170,8 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
     use tokio::time::Instant;
 
+    use super::in_time::STALL;
+    use super::opening::PREFACE;
     use super::*;
 
     const GET: &str = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";

@@ -310,5 +310,5 @@ impl fmt::Display for Line {
 /// What measuring takes, for who waits for it.
 impl Span {
     /// Enough for stable figures, and the table in well under a minute.
-    pub const DEFAULT: Self = Self(Duration::from_millis(1500));
+    pub const DEFAULT: Self = Self(Duration::from_millis(750));
 }

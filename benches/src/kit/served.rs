@@ -124,7 +124,7 @@ fn built(program: &str) -> io::Result<PathBuf> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut build = Command::new(cargo);
     build
-        .args(["build", "--quiet", "--profile", "bench", "-p", "examples"])
+        .args(["build", "--profile", "bench", "-p", "examples"])
         .args(["--bin", program])
         .current_dir(env!("CARGO_MANIFEST_DIR"));
     if !build.status()?.success() {

@@ -48,7 +48,7 @@ fn gateway() -> io::Result<Served> {
         "--threads",
         "1",
         "--patience",
-        "600",
+        "600000",
         "--upstream",
         &upstream,
     ];

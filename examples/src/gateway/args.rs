@@ -103,6 +103,11 @@ pub struct Args {
     #[arg(long, value_name = "NUMBER")]
     pub(crate) max_fields: Option<usize>,
 
+    /// Send the names of a request's fields on in the letters in which they came. Without this they are small, as in HTTP/2; those of responses are left as
+    /// they are. It costs each request about a microsecond.
+    #[arg(long)]
+    pub(crate) keep_case: bool,
+
     /// How many threads serve. Default: one for each core.
     #[arg(long, value_name = "NUMBER")]
     threads: Option<NonZeroUsize>,

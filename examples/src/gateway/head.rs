@@ -3,38 +3,57 @@
 use std::net::SocketAddr;
 
 use buttress_wire::fields::strip_hop_by_hop;
-use http::header::{EXPECT, HOST, HeaderName, VIA};
-use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Version};
+use http::header::{EXPECT, HOST, HeaderName, VARY, VIA};
+use http::{HeaderMap, HeaderValue, Request, Version};
+
+use crate::gateway::proxy::{Asker, Body};
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// For the upstream: without what was said to us only, and with who asks.
-pub(crate) fn pass_on(parts: &mut Parts, client: HeaderValue) {
+pub(crate) fn pass_on(request: Request<Body>) -> Request<Body> {
+    let (mut parts, body) = request.into_parts();
     let headers = &mut parts.headers;
     strip_hop_by_hop(headers);
     // The server answers it as soon as the body is wanted.
     headers.remove(EXPECT);
-    // In HTTP/2 the host is in the target; where it is in both, the target's counts (RFC 9112, 3.2.2).
-    if let Some(host) = parts.uri.authority()
-        && let Ok(host) = HeaderValue::from_str(host.as_str())
-    {
-        headers.insert(HOST, host);
-    }
     // Whatever a client says here: an upstream may make its links of it, and they are stored for others.
     if let Some(host) = headers.get(HOST).cloned() {
         headers.insert(FORWARDED_HOST, host);
     }
     headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
-    headers.append(FORWARDED_FOR, client);
+    if let Some(asker) = parts.extensions.get::<Asker>() {
+        headers.append(FORWARDED_FOR, asker.address.clone());
+    }
     let via = if parts.version == Version::HTTP_2 {
         "2 gateway"
     } else {
         "1.1 gateway"
     };
     headers.append(VIA, HeaderValue::from_static(via));
+    Request::from_parts(parts, body)
+}
+
+/// Whether a response is chosen by who asks, which the cache does not see: it is asked before that is said. What else [`pass_on`] adds is the same for all
+/// requests of one target.
+pub(crate) fn varies_by_asker(response: &HeaderMap) -> bool {
+    let mut lines = response.get_all(VARY).iter();
+    lines.any(|line| {
+        let names = line.as_bytes().split(|byte| *byte == b',');
+        let mut names = names.map(<[u8]>::trim_ascii);
+        names.any(|name| name.eq_ignore_ascii_case(FORWARDED_FOR.as_str().as_bytes()))
+    })
+}
+
+/// In HTTP/2 the host is in the target; where it is in both, the target's counts (RFC 9112, 3.2.2). For the cache too, which takes what contradicts itself
+/// for no request of its own.
+pub(crate) fn settle_host<B>(request: &mut Request<B>) {
+    let host = request.uri().authority();
+    if let Some(host) = host.and_then(|host| HeaderValue::from_str(host.as_str()).ok()) {
+        request.headers_mut().insert(HOST, host);
+    }
 }
 
 /// Whether it is said once for which host a request is; by HTTP/1.0 and in HTTP/2 it need not be in a field (RFC 9112, 3.2).
@@ -53,9 +72,35 @@ pub(crate) fn told(client: SocketAddr) -> HeaderValue {
 
 #[cfg(test)]
 mod tests {
-    use http::Request;
-
     use super::*;
+
+    fn asked(request: http::request::Builder) -> Request<Body> {
+        let asker = Asker {
+            address: told(([127, 0, 0, 1], 4000).into()),
+            interim: None,
+        };
+        request.extension(asker).body(Body::empty()).unwrap()
+    }
+
+    #[test]
+    fn a_list_of_fields_is_looked_through_for_the_asker_s() {
+        for (vary, expected) in [
+            (&["accept"][..], false),
+            (&["accept, X-Forwarded-For"], true),
+            (&["accept", " x-forwarded-for ,te"], true),
+            (&["x-forwarded-for-us"], false),
+            (&[], false),
+        ] {
+            let lines = vary
+                .iter()
+                .map(|line| (VARY, HeaderValue::from_static(line)));
+            let mut headers = HeaderMap::new();
+            for (name, line) in lines {
+                headers.append(name, line);
+            }
+            assert_eq!(varies_by_asker(&headers), expected, "{vary:?}");
+        }
+    }
 
     #[test]
     fn what_was_said_to_us_only_goes_no_further_and_who_asks_does() {
@@ -71,10 +116,9 @@ mod tests {
         ] {
             headers.append(name, HeaderValue::from_static(value));
         }
-        let (mut parts, ()) = Request::new(()).into_parts();
-        parts.headers = headers;
-        pass_on(&mut parts, told(([127, 0, 0, 1], 4000).into()));
-        let headers = parts.headers;
+        let mut request = asked(Request::get("/"));
+        *request.headers_mut() = headers;
+        let headers = pass_on(request).into_parts().0.headers;
         let all = |name: &str| -> Vec<_> { headers.get_all(name).iter().collect() };
         assert_eq!(all("host"), ["shop.example"]);
         assert_eq!(all("x-forwarded-host"), ["shop.example"]);
@@ -89,9 +133,9 @@ mod tests {
     #[test]
     fn the_host_is_that_of_the_target_and_said_once() {
         let request = Request::get("http://shop.example/a").header(HOST, "evil");
-        let (mut parts, ()) = request.body(()).unwrap().into_parts();
-        pass_on(&mut parts, told(([127, 0, 0, 1], 4000).into()));
-        let mut headers = parts.headers;
+        let mut request = asked(request);
+        settle_host(&mut request);
+        let mut headers = pass_on(request).into_parts().0.headers;
         assert_eq!(headers[HOST], "shop.example");
         assert!(has_one_host(&headers, Version::HTTP_11));
         headers.append(HOST, HeaderValue::from_static("evil"));

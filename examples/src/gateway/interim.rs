@@ -7,7 +7,6 @@
 use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
@@ -20,12 +19,10 @@ pub(crate) struct Connection(Arc<Shared>);
 
 /// Puts the interim responses to one request onto its connection. A clone is the same one.
 #[derive(Clone)]
-pub(crate) struct Interim(Arc<Answering>);
-
-struct Answering {
+pub(crate) struct Interim {
     shared: Arc<Shared>,
-    /// The final response is on its way, or nobody waits for it any more: whoever still asks the upstream for it asks for others.
-    over: AtomicBool,
+    /// Which of the connection's requests it is.
+    number: u64,
 }
 
 /// Ends the time for interim responses when it is dropped: before hyper gets the final response.
@@ -42,6 +39,10 @@ struct State {
     waiting: VecDeque<u8>,
     /// Whether hyper has begun to write something that it has not flushed yet.
     writing: bool,
+    /// How many requests there were.
+    requests: u64,
+    /// How many of them have their final response on its way, or nobody who waits for it any more: whoever still asks an upstream for those asks for others.
+    over: u64,
 }
 
 /// An upstream that floods us with interim responses which the client does not read: the rest are dropped, as they may be.
@@ -55,14 +56,16 @@ impl Connection {
         }))
     }
 
-    /// For each request on this connection.
+    /// For each request on this connection, one after the other.
     pub(crate) fn interim(&self) -> impl Fn() -> Interim + Send + Sync + Clone + use<> {
         let shared = Arc::clone(&self.0);
         move || {
-            Interim(Arc::new(Answering {
+            let mut state = shared.state();
+            state.requests += 1;
+            Interim {
                 shared: Arc::clone(&shared),
-                over: AtomicBool::new(false),
-            }))
+                number: state.requests,
+            }
         }
     }
 }
@@ -70,9 +73,9 @@ impl Connection {
 impl Interim {
     /// Sends it as soon as that is possible.
     pub(crate) fn send(&self, status: StatusCode, headers: &HeaderMap) {
-        let shared = &self.0.shared;
+        let shared = &self.shared;
         let mut state = shared.state();
-        if self.0.over.load(Ordering::Acquire) {
+        if self.number <= state.over {
             return;
         }
         if state.waiting.len() < MAX_WAITING {
@@ -92,10 +95,10 @@ impl Interim {
 
 impl Drop for Until {
     fn drop(&mut self) {
+        let Interim { shared, number } = &self.0;
         // Under the lock: what is being sent just now is before the final response.
-        let answering = &self.0.0;
-        let _state = answering.shared.state();
-        answering.over.store(true, Ordering::Release);
+        let mut state = shared.state();
+        state.over = state.over.max(*number);
     }
 }
 

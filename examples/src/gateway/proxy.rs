@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use buttress_wire::fields::strip_hop_by_hop;
 use buttress_wire::{Refusal, grpc::Code};
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use hyper::ext::on_informational;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -18,6 +19,15 @@ use crate::gateway::routes::Upstream;
 
 pub(crate) use axum::body::Body;
 pub(crate) type Pool = Client<HttpConnector, Body>;
+
+/// Who asks: among the extensions of each request.
+#[derive(Clone)]
+pub(crate) struct Asker {
+    /// As upstreams are told of it.
+    pub(crate) address: HeaderValue,
+    /// Where interim responses are understood.
+    pub(crate) interim: Option<Interim>,
+}
 
 /// Connections to all upstreams, kept for as long as a server of usual settings keeps them, and a little less: it must not hang up just when we ask again.
 ///
@@ -36,7 +46,7 @@ pub(crate) fn pool() -> Pool {
         .build(connector)
 }
 
-/// Sends the request on, to an upstream that must not stop for longer than `timeout`, and gives back the response as it comes; or a refusal, if there is none in time.
+/// Sends the request on, to an upstream that must not stop for longer than `timeout`, and gives back the response as it comes, without what was said to us only; or a refusal, if there is none in time.
 pub(crate) async fn send(
     pool: Pool,
     upstream: Arc<Upstream>,
@@ -46,7 +56,8 @@ pub(crate) async fn send(
     let headers = request.headers().clone();
     *request.uri_mut() = upstream.uri(request.uri());
     *request.version_mut() = http::Version::HTTP_11;
-    if let Some(interim) = request.extensions_mut().remove::<Interim>() {
+    let asker = request.extensions_mut().remove::<Asker>();
+    if let Some(interim) = asker.and_then(|asker| asker.interim) {
         on_informational(&mut request, move |response| {
             // The client's own server says that one.
             if response.status() != StatusCode::CONTINUE {
@@ -55,7 +66,10 @@ pub(crate) async fn send(
         });
     }
     match tokio::time::timeout(timeout, pool.request(request)).await {
-        Ok(Ok(response)) => response.map(|body| Body::new(TimeoutBody::new(timeout, body))),
+        Ok(Ok(mut response)) => {
+            strip_hop_by_hop(response.headers_mut());
+            response.map(|body| Body::new(TimeoutBody::new(timeout, body)))
+        }
         Ok(Err(error)) => refuse(&headers, StatusCode::BAD_GATEWAY, &error),
         Err(_) => refuse(&headers, StatusCode::GATEWAY_TIMEOUT, &TOO_LONG),
     }

@@ -20,7 +20,7 @@ use tower::BoxError;
 use crate::connections::Connections;
 use crate::gateway::args::Args;
 use crate::gateway::interim::{Connection, Interim};
-use crate::gateway::proxy::Body;
+use crate::gateway::proxy::{Asker, Body};
 use crate::gateway::routes::{Routes, Upstream};
 use crate::gateway::stack::Gateway;
 use crate::gateway::{admin, head, tunnel};
@@ -183,7 +183,7 @@ fn accept_until(
     patience: Duration,
 ) -> impl Future<Output = GracefulShutdown> + Send {
     let connections = Connections::new(patience).with(|http| {
-        http.http1().preserve_header_case(true);
+        http.http1().preserve_header_case(gateway.keep_case);
         // Up to a hundred are read without asking for memory.
         if let Some(fields) = gateway.max_fields {
             http.http1().max_headers(fields);
@@ -207,7 +207,7 @@ async fn answer(
     interim: Interim,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
-    let request = request.map(Body::new);
+    let mut request = request.map(Body::new);
     if admin::is_wanted(&request) {
         // In a box of its own, as what is opened below: no request is to be as large as what is rare.
         return Ok(Box::pin(admin::answer(&gateway, request)).await);
@@ -225,14 +225,13 @@ async fn answer(
         let upstream = route.next(Upstream::is_serving);
         return Ok(Box::pin(tunnel::open(&gateway, upstream, request)).await);
     }
-    let (mut parts, body) = request.into_parts();
-    let (until, version) = (interim.until(), parts.version);
-    if version == http::Version::HTTP_11 {
-        parts.extensions.insert(interim);
-    }
-    head::pass_on(&mut parts, client);
-    let mut response = gateway.answer(Request::from_parts(parts, body)).await;
-    buttress_wire::fields::strip_hop_by_hop(response.headers_mut());
+    head::settle_host(&mut request);
+    let (until, version) = (interim.until(), request.version());
+    request.extensions_mut().insert(Asker {
+        address: client,
+        interim: (version == http::Version::HTTP_11).then_some(interim),
+    });
+    let mut response = gateway.answer(request).await;
     *response.version_mut() = version;
     drop(until);
     Ok(response)

@@ -25,9 +25,9 @@ use tower::{BoxError, Layer, Service, service_fn};
 use crate::gateway::admin::is_authorized;
 use crate::gateway::args::{Args, Part};
 use crate::gateway::erased::Erased;
-use crate::gateway::health;
 use crate::gateway::proxy::{self, Body, Pool, boxed};
 use crate::gateway::routes::{Routes, Upstream};
+use crate::gateway::{head, health};
 use crate::under_way::{Active, Kept, UnderWay, permits};
 
 /// What all requests go through, and what there is to look at.
@@ -39,6 +39,7 @@ pub(crate) struct Gateway {
     pub(crate) pool: Pool,
     pub(crate) timeout: Duration,
     pub(crate) max_fields: Option<usize>,
+    pub(crate) keep_case: bool,
     /// How long one end of a tunnel may be silent when the other has ended.
     pub(crate) linger: Duration,
     pub(crate) parts: Parts,
@@ -86,6 +87,7 @@ impl Gateway {
             pool,
             timeout: args.timeout(),
             max_fields: args.max_fields,
+            keep_case: args.keep_case,
             linger: args.tunnel_linger(),
             parts,
             over: CancellationToken::new(),
@@ -143,6 +145,8 @@ impl Parts {
             });
             stack = Erased::new(layer.layer(inner));
         }
+        // Below the cache, whose answers go no further.
+        stack = Erased::new(MapRequest::new(stack, head::pass_on));
         if args.has(Part::Cache) {
             let cached = Cached::new(args)?;
             stack = around(stack, &cached.layer);
@@ -235,7 +239,8 @@ impl Cached {
             .heuristic(Duration::from_secs(24 * 60 * 60))
             .stale_while_revalidate(args.stale_while_revalidate())
             .stale_if_error(args.stale_if_error())
-            .tag_header(args.tag_header.clone());
+            .tag_header(args.tag_header.clone())
+            .store_if(|_, response| !head::varies_by_asker(&response.headers));
         if let Some(token) = args.purge_token.clone() {
             layer = layer.purge(move |parts| is_authorized(&parts.headers, &token));
         }

@@ -456,3 +456,12 @@ async fn who_may_purges_targets_and_tags_hard_and_softly() {
     let wrong = purge(r#"{"urls": ["/y"]}"#).await.read().await;
     assert!(wrong.starts_with("HTTP/1.1 400"), "{wrong}");
 }
+
+/// The cache is asked before the upstream is told whose request it is.
+#[tokio::test]
+async fn what_is_chosen_by_who_asks_is_kept_for_nobody() {
+    let vary = "Cache-Control: max-age=60\r\nVary: Accept, X-Forwarded-For\r\n";
+    assert!(!is_kept(vary, "").await);
+    let other = "Cache-Control: max-age=60\r\nVary: Accept, X-Forwarded-Proto\r\n";
+    assert!(is_kept(other, "").await);
+}

@@ -4,7 +4,7 @@ use http_body_util::{BodyExt, Empty};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 
-use crate::gateway::{Gateway, within_reason};
+use crate::gateway::{Gateway, request, within_reason};
 use crate::ok;
 use crate::origin::Origin;
 
@@ -64,6 +64,25 @@ async fn the_host_of_the_target_is_the_one_that_the_origin_hears() {
         hit.contains("gateway; hit") && hit.ends_with("good"),
         "{hit}"
     );
+}
+
+/// RFC 9110, 5.1: they are the same; but there are origins that do not know it.
+#[tokio::test]
+async fn names_go_on_in_small_letters_or_as_they_came() {
+    for (args, expected) in [
+        (&[][..], "\r\nx-odd-name: Value\r\n"),
+        (&["--keep-case"], "\r\nX-oDD-Name: Value\r\n"),
+    ] {
+        let mut origin = Origin::start().await;
+        let gateway = Gateway::start_with(&origin, args).await;
+        let answer = "HTTP/1.1 200 OK\r\nX-aNSwer: Value\r\nContent-Length: 0\r\n\r\n";
+        let asks = request("GET /", "X-oDD-Name: Value\r\n");
+        let (client, mut asked) = tokio::join!(gateway.send(&asks), origin.request());
+        asked.answer(answer).await;
+        let response = client.read().await;
+        assert!(asked.head.contains(expected), "{}", asked.head);
+        assert!(response.contains("\r\nX-aNSwer: Value\r\n"), "{response}");
+    }
 }
 
 /// With prior knowledge, as behind a proxy that ends TLS.
