@@ -1,8 +1,10 @@
 //! A breaker around a service that is ready and answers at once.
 
 use std::future::{Ready, ready};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{AcqRel, Acquire};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use buttress_circuit::{Breaker, CircuitLayer, Clock, Window, failure_rate};
 use testkit::alloc::count;
@@ -46,6 +48,31 @@ pub const ROWS: &[Row] = &[
             Work::new(move || breaker.try_acquire().map(|permit| permit.success()))
         },
     }),
+    // What the rows above are made of: where these are slow, no breaker is fast.
+    Row::Call(Call {
+        id: "circuit/made-of/quanta",
+        budget: None,
+        zero: Zero::Beside(bare),
+        work: || {
+            let clock = quanta::Clock::new();
+            Work::new(move || clock.raw())
+        },
+    }),
+    Row::Call(Call {
+        id: "circuit/made-of/system-clock",
+        budget: None,
+        zero: Zero::Beside(bare),
+        work: || Work::new(now),
+    }),
+    Row::Call(Call {
+        id: "circuit/made-of/compare-exchange",
+        budget: None,
+        zero: Zero::Beside(bare),
+        work: || {
+            let cell = AtomicU64::new(0);
+            Work::new(move || cell.compare_exchange(0, 0, AcqRel, Acquire))
+        },
+    }),
     Row::Memory(Memory {
         id: "circuit/memory/breaker",
         budget: 1024,
@@ -73,6 +100,11 @@ fn breaker(clock: Clock) -> Breaker {
     let rate = failure_rate(0.5).over(Window::time(Duration::from_secs(10)));
     let builder = Breaker::builder("bench").trip(rate).clock(clock);
     builder.build().expect("settings that make sense")
+}
+
+#[expect(clippy::disallowed_methods, reason = "what it costs is the question")]
+fn now() -> Instant {
+    Instant::now()
 }
 
 #[derive(Clone, Copy, Debug)]
