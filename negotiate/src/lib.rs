@@ -43,7 +43,7 @@ pub use format::{
     Markdown, MarkdownRows, MediaType, NdJson, Position, Record, RowEncoder, Text, TextRows,
 };
 #[cfg(feature = "messagepack")]
-pub use format::{MsgPack, MsgPackRows};
+pub use format::{MessagePack, MessagePackRows};
 #[cfg(feature = "xml")]
 pub use format::{Xml, XmlRows};
 pub use formats::Formats;

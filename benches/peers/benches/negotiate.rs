@@ -14,7 +14,7 @@ use actix_web::http::header::{Accept as Actix, Header};
 use actix_web::test::TestRequest;
 use axum::extract::FromRequestParts;
 use axum_accept::AcceptExtractor;
-use buttress_negotiate::{Cbor, Json, Limits, MsgPack, NegotiateLayer, Offers, Xml};
+use buttress_negotiate::{Cbor, Json, Limits, MessagePack, NegotiateLayer, Offers, Xml};
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use headers_accept::Accept as HeadersAccept;
 use http::{HeaderMap, HeaderValue, Request, Response, header};
@@ -196,7 +196,7 @@ fn layers(criterion: &mut Criterion, row: &str, field: &str) {
     let answer = |_: Request<()>| ready(Ok::<_, Infallible>(Response::new(String::new())));
     let bare = service_fn(answer);
     call(criterion, row, "bare-service", bare, request);
-    let formats = (Json, Cbor, MsgPack, Xml::root("all"));
+    let formats = (Json, Cbor, MessagePack, Xml::root("all"));
     call(
         criterion,
         row,

@@ -12,10 +12,10 @@ use super::{EncodeError, Format, Malformed, MediaType, Position, Record, RowEnco
 /// The format has no array whose length is unknown: a collection that is sent record by record is its records, one after the other, which is what
 /// streaming readers of MessagePack read; [`decode`](Format::decode) reads one value.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct MsgPack;
+pub struct MessagePack;
 
-impl Format for MsgPack {
-    type Rows = MsgPackRows;
+impl Format for MessagePack {
+    type Rows = MessagePackRows;
 
     fn name(&self) -> &'static str {
         "msgpack"
@@ -39,8 +39,8 @@ impl Format for MsgPack {
         rmp_serde::encode::write_named(out, value).map_err(EncodeError::new)
     }
 
-    fn rows(&self, _columns: &'static [&'static str]) -> MsgPackRows {
-        MsgPackRows
+    fn rows(&self, _columns: &'static [&'static str]) -> MessagePackRows {
+        MessagePackRows
     }
 
     fn reads(&self) -> &'static [&'static str] {
@@ -71,11 +71,11 @@ impl Format for MsgPack {
 
 /// Writes records one after the other.
 #[derive(Debug)]
-pub struct MsgPackRows;
+pub struct MessagePackRows;
 
-impl RowEncoder for MsgPackRows {
+impl RowEncoder for MessagePackRows {
     fn row<T: Record>(&mut self, row: &T, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        MsgPack.encode(row, out)
+        MessagePack.encode(row, out)
     }
 }
 
@@ -85,14 +85,17 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_told_with_its_place() {
-        let at = |body: &[u8]| MsgPack.decode::<Vec<u8>>(body).unwrap_err().position();
-        assert_eq!(MsgPack.decode::<Vec<u8>>(b"\x92\x01\x02").unwrap(), [1, 2]);
+        let at = |body: &[u8]| MessagePack.decode::<Vec<u8>>(body).unwrap_err().position();
+        assert_eq!(
+            MessagePack.decode::<Vec<u8>>(b"\x92\x01\x02").unwrap(),
+            [1, 2]
+        );
         assert_eq!(at(b"\x91\x01\x02"), Some(Position::Byte(2)));
         assert!(at(b"\x92\x01").is_some());
         assert!(at(&[0x91; 10_000]).is_some(), "nested too deep");
         let nested = |depth| {
             let body = [vec![0x91; depth], vec![0xc0]].concat();
-            MsgPack.decode::<serde_json::Value>(&body).is_ok()
+            MessagePack.decode::<serde_json::Value>(&body).is_ok()
         };
         assert!(nested(100) && !nested(200));
         assert!(at(b"\xdd\xff\xff\xff\xff").is_some(), "a length that lies");

@@ -47,7 +47,7 @@ pub use self::json::{Json, JsonRows};
 pub use self::json_lines::{JsonLineRows, JsonSeq, NdJson};
 pub use self::markdown::{Markdown, MarkdownRows};
 #[cfg(feature = "messagepack")]
-pub use self::messagepack::{MsgPack, MsgPackRows};
+pub use self::messagepack::{MessagePack, MessagePackRows};
 pub use self::text::{Text, TextRows};
 #[cfg(feature = "xml")]
 pub use self::xml::{Xml, XmlRows};

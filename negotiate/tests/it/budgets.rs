@@ -153,7 +153,7 @@ fn a_record_of_a_stream_allocates_nearly_nothing_and_a_million_of_them_no_more_e
     #[cfg(feature = "cbor")]
     check((buttress_negotiate::Cbor,), 50_000);
     #[cfg(feature = "messagepack")]
-    check((buttress_negotiate::MsgPack,), 50_000);
+    check((buttress_negotiate::MessagePack,), 50_000);
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use std::convert::Infallible;
 
 use buttress_negotiate::{
-    Cbor, DecodeError, Json, MsgPack, NdJson, NegotiateLayer, Negotiated, Position, ReplyBody, Xml,
+    Cbor, DecodeError, Json, MessagePack, NdJson, NegotiateLayer, Negotiated, Position, ReplyBody,
+    Xml,
 };
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
@@ -12,11 +13,11 @@ use serde_json::Value;
 use tokio_test::block_on;
 use tower::{Layer, ServiceExt, service_fn};
 
-type Formats = (Json, Xml, NdJson, Cbor, MsgPack);
+type Formats = (Json, Xml, NdJson, Cbor, MessagePack);
 
 fn layer() -> NegotiateLayer<Formats> {
     let xml = Xml::root("all").item("one");
-    NegotiateLayer::new((Json, xml, NdJson::new(), Cbor, MsgPack))
+    NegotiateLayer::new((Json, xml, NdJson::new(), Cbor, MessagePack))
 }
 
 fn post(content_type: &str, body: impl Into<Bytes>) -> Request<Full<Bytes>> {

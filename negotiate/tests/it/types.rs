@@ -1,7 +1,7 @@
 //! What the formats are called, on the wire and in links.
 
 use buttress_negotiate::{
-    Cbor, Csv, Format, Html, Json, JsonSeq, Markdown, MsgPack, NdJson, Text, Tsv, Xml,
+    Cbor, Csv, Format, Html, Json, JsonSeq, Markdown, MessagePack, NdJson, Text, Tsv, Xml,
 };
 
 /// Its name, whether it is for files, and the media types that are sent.
@@ -60,7 +60,7 @@ fn every_format_has_its_names() {
         "application/msgpack",
         "application/x-msgpack",
     ];
-    check(&MsgPack, "msgpack", false, &packed);
+    check(&MessagePack, "msgpack", false, &packed);
     assert_eq!(
         Json.media_types()[0].offered(),
         "application/json;charset=utf-8"
@@ -78,7 +78,7 @@ fn some_formats_have_a_suffix() {
     let others = [
         NdJson::new().suffix(),
         Csv::new().suffix(),
-        MsgPack.suffix(),
+        MessagePack.suffix(),
         Text.suffix(),
     ];
     assert_eq!(others, [None; 4]);

@@ -1,8 +1,8 @@
 //! What is written can be read, whatever the text.
 
 use buttress_negotiate::{
-    Cbor, Csv, Format, Html, Json, JsonSeq, Markdown, MsgPack, NdJson, Record, RowEncoder, Text,
-    Tsv, Xml,
+    Cbor, Csv, Format, Html, Json, JsonSeq, Markdown, MessagePack, NdJson, Record, RowEncoder,
+    Text, Tsv, Xml,
 };
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -45,7 +45,7 @@ enum Size {
 
 fn encoded_len(row: &Row) -> usize {
     let mut out = Vec::new();
-    MsgPack.encode(row, &mut out).unwrap();
+    MessagePack.encode(row, &mut out).unwrap();
     out.len()
 }
 
@@ -92,7 +92,7 @@ proptest! {
         there_and_back(&NdJson::new(), &rows);
         there_and_back(&JsonSeq, &rows);
         there_and_back(&Cbor, &rows);
-        there_and_back(&MsgPack, &rows);
+        there_and_back(&MessagePack, &rows);
         let back: Vec<Row> = Json.decode(&as_rows(&Json, &rows)).unwrap();
         prop_assert_eq!(&back, &rows);
         let back: Vec<Row> = Cbor.decode(&as_rows(&Cbor, &rows)).unwrap();
@@ -127,17 +127,17 @@ proptest! {
             };
         }
         let (lines, xml) = (NdJson::new(), Xml::root("all"));
-        all!(&row, Json, lines, JsonSeq, Cbor, MsgPack);
+        all!(&row, Json, lines, JsonSeq, Cbor, MessagePack);
         all!(&row, Csv::new().with_dangerous_formulas(), Tsv::new().with_dangerous_formulas());
         all!(&Row { text: legal(&row.text), ..row.clone() }, xml);
         let deep = Deep { number, truth, tags, inner: Some(Inner { size: Size::Large }) };
-        all!(&deep, Json, lines, JsonSeq, Cbor, MsgPack, xml);
-        all!(&Deep { inner: None, ..deep.clone() }, Json, lines, JsonSeq, Cbor, MsgPack, xml);
-        all!(&row.text, Json, lines, JsonSeq, Cbor, MsgPack);
-        all!(&number, Json, lines, JsonSeq, Cbor, MsgPack);
-        all!(&truth, Json, lines, JsonSeq, Cbor, MsgPack, xml);
-        all!(&Size::Small, Json, lines, JsonSeq, Cbor, MsgPack);
-        all!(&(row.number, truth), Json, lines, JsonSeq, Cbor, MsgPack);
+        all!(&deep, Json, lines, JsonSeq, Cbor, MessagePack, xml);
+        all!(&Deep { inner: None, ..deep.clone() }, Json, lines, JsonSeq, Cbor, MessagePack, xml);
+        all!(&row.text, Json, lines, JsonSeq, Cbor, MessagePack);
+        all!(&number, Json, lines, JsonSeq, Cbor, MessagePack);
+        all!(&truth, Json, lines, JsonSeq, Cbor, MessagePack, xml);
+        all!(&Size::Small, Json, lines, JsonSeq, Cbor, MessagePack);
+        all!(&(row.number, truth), Json, lines, JsonSeq, Cbor, MessagePack);
     }
 
     #[test]
@@ -146,9 +146,9 @@ proptest! {
             let back: Vec<Row> = cbor4ii::serde::from_slice(&cbor).unwrap();
             prop_assert_eq!(&back, &rows);
         }
-        let back: Vec<Row> = messagepack_serde::from_slice(&encoded(&MsgPack, &rows)).unwrap();
+        let back: Vec<Row> = messagepack_serde::from_slice(&encoded(&MessagePack, &rows)).unwrap();
         prop_assert_eq!(&back, &rows);
-        let mut rest = &as_rows(&MsgPack, &rows)[..];
+        let mut rest = &as_rows(&MessagePack, &rows)[..];
         for row in &rows {
             let back: Row = messagepack_serde::from_slice(rest).unwrap();
             prop_assert_eq!(&back, row);

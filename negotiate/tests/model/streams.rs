@@ -6,8 +6,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use buttress_negotiate::{
-    Cbor, Csv, Format, Html, Json, JsonSeq, Markdown, MsgPack, NdJson, NegotiateLayer, Negotiated,
-    Record, ReplyBody, RowEncoder, Text, Tsv, Xml,
+    Cbor, Csv, Format, Html, Json, JsonSeq, Markdown, MessagePack, NdJson, NegotiateLayer,
+    Negotiated, Record, ReplyBody, RowEncoder, Text, Tsv, Xml,
 };
 use futures_util::stream::{self, Stream};
 use http::{Request, Response};
@@ -27,7 +27,7 @@ type Formats = (
     Text,
     Markdown,
     Cbor,
-    MsgPack,
+    MessagePack,
 );
 
 const ACCEPTS: [&str; 11] = [
@@ -89,7 +89,7 @@ fn negotiated(accept: &'static str) -> Negotiated<Formats> {
         Text,
         Markdown,
         Cbor,
-        MsgPack,
+        MessagePack,
     );
     let (sender, receiver) = std::sync::mpsc::channel();
     let service = NegotiateLayer::new(formats).layer(service_fn(move |request: Request<()>| {
@@ -151,7 +151,7 @@ fn by_another_writer(accept: &str, negotiated: &Negotiated<Formats>, rows: &[Row
             let inside = each(&|row, out| Cbor.encode(row, out).unwrap());
             [&b"\x9f"[..], &inside, b"\xff"].concat()
         }
-        "application/msgpack" => each(&|row, out| MsgPack.encode(row, out).unwrap()),
+        "application/msgpack" => each(&|row, out| MessagePack.encode(row, out).unwrap()),
         _ => {
             let body = negotiated.reply(rows).unwrap().into_body();
             let body = tokio_test::block_on(http_body_util::BodyExt::collect(body));

@@ -8,7 +8,7 @@ mod cache;
 use buttress_circuit::feed::Trip;
 use buttress_idempotency::{Record, Syntax};
 use buttress_negotiate::{
-    Cbor, Charsets, Codings, Csv, Format, Html, Json, JsonSeq, Languages, Markdown, MsgPack,
+    Cbor, Charsets, Codings, Csv, Format, Html, Json, JsonSeq, Languages, Markdown, MessagePack,
     NdJson, Offers, Text, Tsv, Xml,
 };
 use buttress_trace_ctx::{
@@ -192,7 +192,7 @@ fn bodies(bytes: &[u8]) {
         let _ = Text.encode(&value, &mut out);
         let _ = (
             Cbor.encode(&value, &mut out),
-            MsgPack.encode(&value, &mut out),
+            MessagePack.encode(&value, &mut out),
         );
     }
     read(&Json, bytes);
@@ -201,7 +201,7 @@ fn bodies(bytes: &[u8]) {
     read(&Csv::new(), bytes);
     read(&Xml::root("all"), bytes);
     read(&Cbor, bytes);
-    read(&MsgPack, bytes);
+    read(&MessagePack, bytes);
     read(&Tsv::new(), bytes);
     // Not as a list, but as one value.
     type One = std::collections::BTreeMap<String, Option<String>>;
