@@ -25,8 +25,9 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tower::{BoxError, ServiceExt};
 
+pub(crate) use in_time::InTime;
+
 use head_timer::HeadTimer;
-use in_time::InTime;
 use opening::Opening;
 
 /// How connections of clients are served, over HTTP/1.1 or HTTP/2.

@@ -18,6 +18,7 @@ mod routes;
 mod serve;
 mod stack;
 mod tunnel;
+mod upload;
 
 pub use self::args::Args;
 pub use self::serve::{Running, run};

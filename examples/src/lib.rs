@@ -29,12 +29,15 @@ documents! {
     Security = "../../SECURITY.md",
     ExamplesReadme = "../README.md",
     ProtectAnUpstream = "../../docs/protect-an-upstream.md",
-    MakePostSafeToRetry = "../../docs/make-post-safe-to-retry.md",
     CacheAndInvalidate = "../../docs/cache-and-invalidate.md",
     ServeJsonAndCsv = "../../docs/serve-json-and-csv.md",
     TraceAcrossServices = "../../docs/trace-across-services.md",
     FromExpressToAxum = "../../docs/from-express-to-axum.md",
 }
+
+// Where there is a database.
+#[cfg(feature = "orders")]
+documents! { MakePostSafeToRetry = "../../docs/make-post-safe-to-retry.md" }
 
 /// What COMPARE.md and the README say we do is shown by a test: each of their links that has a title leads to a file with a test of that name.
 ///

@@ -16,14 +16,14 @@ use tower::BoxError;
 pub(super) const STALL: Duration = Duration::from_secs(60);
 
 /// A request's body, whose next piece is not waited for for ever.
-pub(super) struct InTime {
+pub(crate) struct InTime {
     body: Incoming,
     /// While one is waited for.
     until: Option<Pin<Box<Sleep>>>,
 }
 
 impl InTime {
-    pub(super) fn new(body: Incoming) -> Self {
+    pub(crate) fn new(body: Incoming) -> Self {
         Self { body, until: None }
     }
 }

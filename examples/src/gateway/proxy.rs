@@ -16,6 +16,7 @@ use tower_http::timeout::TimeoutBody;
 
 use crate::gateway::interim::Interim;
 use crate::gateway::routes::Upstream;
+use crate::gateway::upload::{TooLong, Upload, within};
 
 pub(crate) use axum::body::Body;
 pub(crate) type Pool = Client<HttpConnector, Body>;
@@ -46,7 +47,7 @@ pub(crate) fn pool() -> Pool {
         .build(connector)
 }
 
-/// Sends the request on, to an upstream that must not stop for longer than `timeout`, and gives back the response as it comes, without what was said to us only; or a refusal, if there is none in time.
+/// Sends the request on, to an upstream that must not stop for longer than `timeout` where it has all that there is of the body, and gives back the response as it comes, without what was said to us only; or a refusal, if there is none in time.
 pub(crate) async fn send(
     pool: Pool,
     upstream: Arc<Upstream>,
@@ -65,13 +66,18 @@ pub(crate) async fn send(
             }
         });
     }
-    match tokio::time::timeout(timeout, pool.request(request)).await {
+    let (parts, body) = request.into_parts();
+    let (body, upload) = Upload::watch(body);
+    let asked = pool.request(Request::from_parts(parts, body));
+    match within(timeout, upload.as_ref(), asked).await {
         Ok(Ok(mut response)) => {
             strip_hop_by_hop(response.headers_mut());
             response.map(|body| Body::new(TimeoutBody::new(timeout, body)))
         }
+        // The upstream has nothing to do with it.
+        Ok(Err(_)) if upload.is_some_and(|upload| upload.has_failed()) => broken_off(&headers),
         Ok(Err(error)) => refuse(&headers, StatusCode::BAD_GATEWAY, &error),
-        Err(_) => refuse(&headers, StatusCode::GATEWAY_TIMEOUT, &TOO_LONG),
+        Err(TooLong) => refuse(&headers, StatusCode::GATEWAY_TIMEOUT, &TOO_LONG),
     }
 }
 
@@ -90,6 +96,17 @@ pub(crate) fn refuse(
         Code::Unavailable,
     );
     boxed(refusal.detail(why.to_string()).response(request))
+}
+
+/// The client has not sent what it announced, in time or at all.
+fn broken_off(request: &HeaderMap) -> Response<Body> {
+    let refusal = Refusal::new(
+        StatusCode::REQUEST_TIMEOUT,
+        "urn:gateway:problem:upload",
+        "The body of the request did not come",
+        Code::Cancelled,
+    );
+    boxed(refusal.response(request))
 }
 
 pub(crate) fn boxed<B>(response: Response<B>) -> Response<Body>

@@ -17,7 +17,7 @@ use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tower::BoxError;
 
-use crate::connections::Connections;
+use crate::connections::{Connections, InTime};
 use crate::gateway::args::Args;
 use crate::gateway::interim::{Connection, Interim};
 use crate::gateway::proxy::{Asker, Body};
@@ -207,7 +207,7 @@ async fn answer(
     interim: Interim,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
-    let mut request = request.map(Body::new);
+    let mut request = request.map(|body| Body::new(InTime::new(body)));
     if admin::is_wanted(&request) {
         // In a box of its own, as what is opened below: no request is to be as large as what is rare.
         return Ok(Box::pin(admin::answer(&gateway, request)).await);

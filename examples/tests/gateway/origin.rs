@@ -47,6 +47,14 @@ impl Request {
         self.head.to_lowercase().contains(&format!("\r\n{field}"))
     }
 
+    /// Reads until this was read.
+    pub(crate) async fn until(&mut self, end: &str) {
+        let mut all = Vec::new();
+        while !all.ends_with(end.as_bytes()) {
+            all.push(within_reason(self.stream.read_u8()).await.unwrap());
+        }
+    }
+
     pub(crate) async fn write(&mut self, bytes: &str) {
         self.stream.write_all(bytes.as_bytes()).await.unwrap();
         self.stream.flush().await.unwrap();

@@ -1,0 +1,192 @@
+//! The body of a request on its way to an upstream, and whose fault it is when nothing comes back.
+
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::gateway::proxy::Body;
+
+/// What is known of an upload by whoever waits for the answer.
+#[derive(Clone, Debug)]
+pub(crate) struct Upload(Arc<Mutex<Progress>>);
+
+#[derive(Debug)]
+struct Progress {
+    /// When the upstream was last given a piece, or could not be given one.
+    at: Instant,
+    /// The client has not sent what is asked for.
+    waits: bool,
+    /// It never will.
+    failed: bool,
+}
+
+/// A body that tells how it goes on.
+struct Watched {
+    body: Body,
+    upload: Upload,
+}
+
+/// The answer was not there in time.
+#[derive(Debug, PartialEq)]
+pub(crate) struct TooLong;
+
+/// Waits for an answer for as long as the upstream may take: from now, or from the last piece of the body that it was given. What a client does not send is
+/// not waited for at its cost; how long that may take is said where clients are served.
+pub(crate) async fn within<T>(
+    patience: Duration,
+    upload: Option<&Upload>,
+    answer: impl Future<Output = T>,
+) -> Result<T, TooLong> {
+    let Some(upload) = upload else {
+        return timeout(patience, answer).await.map_err(|_| TooLong);
+    };
+    let (mut answer, mut clock) = (pin!(answer), pin!(sleep(patience)));
+    loop {
+        tokio::select! {
+            biased;
+            answer = &mut answer => return Ok(answer),
+            () = &mut clock => match upload.until(patience) {
+                Some(until) => clock.as_mut().reset(until),
+                None => return Err(TooLong),
+            },
+        }
+    }
+}
+
+impl Upload {
+    /// The same body, watched; none where there is nothing to send.
+    pub(crate) fn watch(body: Body) -> (Body, Option<Self>) {
+        if http_body::Body::is_end_stream(&body) {
+            return (body, None);
+        }
+        let upload = Self(Arc::new(Mutex::new(Progress {
+            at: Instant::now(),
+            waits: false,
+            failed: false,
+        })));
+        let watched = Watched {
+            body,
+            upload: upload.clone(),
+        };
+        (Body::new(watched), Some(upload))
+    }
+
+    /// Whether it was the client that broke it off.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.progress().failed
+    }
+
+    /// Until when the upstream has time; `None` if it is over.
+    fn until(&self, patience: Duration) -> Option<Instant> {
+        let (progress, now) = (self.progress(), Instant::now());
+        let from = if progress.waits { now } else { progress.at };
+        Some(from + patience).filter(|until| *until > now)
+    }
+
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl http_body::Body for Watched {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        let mut progress = self.upload.progress();
+        progress.waits = polled.is_pending();
+        progress.at = Instant::now();
+        let frame = ready!(polled);
+        progress.failed = matches!(frame, Some(Err(_)));
+        drop(progress);
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+    use testkit::body::{Hand, by_hand};
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(8);
+
+    /// An upload by hand, read by an upstream that never answers.
+    fn upload() -> (Hand, Upload, oneshot::Receiver<()>) {
+        let (body, client) = by_hand();
+        let (mut body, upload) = Upload::watch(Body::new(body));
+        let (read, all) = oneshot::channel();
+        tokio::spawn(async move {
+            while let Some(Ok(_)) = body.frame().await {}
+            let _ = read.send(());
+        });
+        (client, upload.unwrap(), all)
+    }
+
+    async fn never(upload: &Upload) -> (Duration, Result<(), TooLong>) {
+        let begun = Instant::now();
+        let answer = within(PATIENCE, Some(upload), std::future::pending()).await;
+        (begun.elapsed(), answer)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_the_client_does_not_send_is_not_the_upstreams_time() {
+        let (client, upload, all) = upload();
+        let slow = tokio::spawn(async move {
+            for _ in 0..5 {
+                sleep(5 * PATIENCE).await;
+                client.data("piece");
+            }
+            client.end();
+        });
+        let (waited, answer) = never(&upload).await;
+        assert_eq!(answer, Err(TooLong));
+        assert_eq!(waited, 26 * PATIENCE, "from the last piece");
+        slow.await.unwrap();
+        all.await.unwrap();
+        assert!(!upload.has_failed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_upstream_that_does_not_read_has_its_time_and_no_more() {
+        let (body, _client) = by_hand();
+        let (_unread, upload) = Upload::watch(Body::new(body));
+        let (waited, answer) = never(&upload.unwrap()).await;
+        assert_eq!((waited, answer), (PATIENCE, Err(TooLong)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_breaks_an_upload_off_is_known() {
+        let (client, upload, all) = upload();
+        client.fail();
+        all.await.unwrap();
+        assert!(upload.has_failed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_has_no_body_is_not_watched() {
+        let (_, upload) = Upload::watch(Body::empty());
+        assert!(upload.is_none());
+        let answer = within(PATIENCE, None, std::future::pending::<()>()).await;
+        assert_eq!(answer, Err(TooLong));
+    }
+}
