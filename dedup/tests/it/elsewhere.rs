@@ -232,13 +232,19 @@ fn a_leader_that_leaves_gives_its_lease_up_before_another_asks() {
     assert_eq!(assert_ready!(follows.poll()), Some(3));
 }
 
-#[test]
-fn a_lease_is_given_up_before_anybody_here_is_promoted() {
+/// What happens here is written where leases are, so that it is seen what comes first.
+fn one_log() -> (Elsewhere, DedupLayer<KeyFn, u8, u32, ProbeError>) {
     let elsewhere = Elsewhere::default();
     let log = Arc::clone(&elsewhere.log);
     let layer = DedupLayer::new((|key: &u8| Some(*key)) as KeyFn)
         .coordinator("test", Arc::new(elsewhere.clone()), Decimal)
         .observer(move |event: &Event<'_>| log.lock().unwrap().push(event.name().to_owned()));
+    (elsewhere, layer)
+}
+
+#[test]
+fn a_lease_is_given_up_before_anybody_here_is_promoted() {
+    let (elsewhere, layer) = one_log();
     let backend = Backend::<u32>::default();
     let send = || {
         let service = layer.layer(backend.clone());
@@ -255,11 +261,7 @@ fn a_lease_is_given_up_before_anybody_here_is_promoted() {
 
 #[test]
 fn work_that_panics_gives_its_lease_up_at_once_and_then_promotes() {
-    let elsewhere = Elsewhere::default();
-    let log = Arc::clone(&elsewhere.log);
-    let layer = DedupLayer::new((|key: &u8| Some(*key)) as KeyFn)
-        .coordinator("test", Arc::new(elsewhere.clone()), Decimal)
-        .observer(move |event: &Event<'_>| log.lock().unwrap().push(event.name().to_owned()));
+    let (elsewhere, layer) = one_log();
     let panics =
         tower::service_fn(async |_: u8| -> Result<u32, ProbeError> { panic!("on purpose") });
     let mut leads = task::spawn(layer.layer(panics).oneshot(1));

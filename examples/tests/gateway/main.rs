@@ -126,7 +126,8 @@ async fn an_origin_that_does_not_answer_is_a_504_and_one_that_hangs_up_a_502() {
 async fn a_slow_upload_is_not_the_origins_time() {
     let mut origin = Origin::start().await;
     let gateway = Gateway::start_with(&origin, &["--timeout", "3000"]).await;
-    let half = "POST /upload HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhal";
+    let half =
+        "POST /upload HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhal";
     let (mut client, mut upload) = tokio::join!(gateway.send(half), origin.request());
     // A whole one that came later and has had its time: that of the upload would be over.
     let (other, _request) = tokio::join!(gateway.get("/slow"), origin.request());
