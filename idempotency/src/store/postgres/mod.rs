@@ -2,10 +2,17 @@
 
 pub mod sql;
 
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgQueryResult};
-use sqlx::{Error, PgPool};
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgPoolOptions, PgQueryResult};
+use sqlx::query::Query;
+use sqlx::{Error, PgPool, Postgres};
+use tokio::time::timeout;
 
 use super::remote::{claim, millis};
 use super::row::{Found, FoundState};
@@ -19,8 +26,8 @@ use super::{Begin, BeginRequest, Claim, Record, Standing, Store, StoreError, Tok
 /// - What was answered is durable with the server's defaults (`fsync` and `synchronous_commit` on).
 /// - All times are the server's.
 /// - A duplicate takes no lock and writes nothing. One that comes to take over a claim whose lease is over, while a [transaction](crate::transaction) that
-///   has completed it is still open, waits for its end; with [`connect`](Self::connect) for a second at most, and is then told that the work is in
-///   progress.
+///   has completed it is still open, waits for its end: with [`connect`](Self::connect) for a second at most, and is then told that the work is in
+///   progress; with a pool that has no `lock_timeout` for as long as any [answer](Self::timeout).
 ///
 /// # Cancellation
 ///
@@ -28,6 +35,17 @@ use super::{Begin, BeginRequest, Claim, Record, Standing, Store, StoreError, Tok
 #[derive(Clone, Debug)]
 pub struct PostgresStore {
     pool: PgPool,
+    timeout: Duration,
+}
+
+/// How long the server may take for a statement, unless it is said: longer than it lets one wait for a lock.
+const TIMEOUT: Duration = Duration::from_secs(3);
+
+/// A connection for one statement.
+struct Lent {
+    connection: PoolConnection<Postgres>,
+    /// The answer was not there in time. It may still come, and must not be taken for another's.
+    is_late: Arc<AtomicBool>,
 }
 
 /// How often a claim is tried for that seems to be free and then is not.
@@ -65,7 +83,17 @@ impl PostgresStore {
     /// who wait for a transaction that is long do not use up the pool. Handlers that take their transactions from the same pool need connections too.
     #[must_use]
     pub fn new(pool: PgPool) -> Self {
-        Self { pool }
+        Self {
+            pool,
+            timeout: TIMEOUT,
+        }
+    }
+
+    /// How long the server may take for a statement. After that the store is [unavailable](StoreError::Unavailable) and the connection is closed; what the
+    /// server has done by then, it has done. Three seconds by default. How long one may wait for a connection is said by the pool.
+    #[must_use]
+    pub fn timeout(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
     }
 
     /// The pool.
@@ -110,7 +138,7 @@ impl PostgresStore {
     }
 
     async fn claim(&self, request: &BeginRequest) -> Result<Option<Begin>, StoreError> {
-        let claimed = self.ask(|| {
+        let claimed = self.ask(|mut lent: Lent| async move {
             sqlx::query_as::<_, (i64, i32)>(sql::BEGIN)
                 .bind(&request.key.as_bytes()[..])
                 .bind(&request.fingerprint.as_bytes()[..])
@@ -118,7 +146,8 @@ impl PostgresStore {
                 .bind(millis(request.lease))
                 .bind(millis(request.ttl))
                 .bind(request.takes_over())
-                .fetch_optional(&self.pool)
+                .fetch_optional(&mut *lent.connection)
+                .await
         });
         match claimed.await {
             Ok(claimed) => Ok(claimed.map(|(fence, n)| request.claimed(fence as u64, n as u32))),
@@ -129,11 +158,12 @@ impl PostgresStore {
 
     async fn lookup(&self, request: &BeginRequest) -> Result<Option<Found>, StoreError> {
         type Row = (bool, bool, Option<Vec<u8>>, i64);
-        let found = self.ask(|| {
+        let found = self.ask(|mut lent: Lent| async move {
             sqlx::query_as::<_, Row>(sql::LOOKUP)
                 .bind(&request.key.as_bytes()[..])
                 .bind(&request.fingerprint.as_bytes()[..])
-                .fetch_optional(&self.pool)
+                .fetch_optional(&mut *lent.connection)
+                .await
         });
         let found = found.await.map_err(failed)?;
         Ok(found.map(|(done, same_request, record, left)| Found {
@@ -148,25 +178,47 @@ impl PostgresStore {
 
     /// For statements that may be repeated: a connection that broke while nobody used it shows when it is used, and after a restart of the server all of
     /// them are such.
-    async fn ask<T, F>(&self, mut ask: impl FnMut() -> F) -> Result<T, Error>
+    async fn ask<T, F>(&self, mut ask: impl FnMut(Lent) -> F) -> Result<T, Error>
     where
         F: Future<Output = Result<T, Error>>,
     {
         for _ in 0..self.pool.size() {
-            match ask().await {
-                Err(Error::Io(_)) => {}
+            match self.ask_once(&mut ask).await {
+                Err(Error::Io(why)) if why.kind() != io::ErrorKind::TimedOut => {}
                 Err(error) if has_code(&error, &SHUT_DOWN) => {}
                 result => return result,
             }
         }
-        ask().await
+        self.ask_once(ask).await
+    }
+
+    async fn ask_once<T, F>(&self, ask: impl FnOnce(Lent) -> F) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        let is_late = Arc::new(AtomicBool::new(false));
+        let connection = self.pool.acquire().await?;
+        let asked = pin!(ask(Lent {
+            connection,
+            is_late: Arc::clone(&is_late),
+        }));
+        let answer = timeout(self.timeout, asked).await;
+        answer.unwrap_or_else(|_| {
+            is_late.store(true, Relaxed);
+            Err(Error::Io(io::ErrorKind::TimedOut.into()))
+        })
     }
 
     async fn change(
         &self,
-        change: impl Fn() -> sqlx::query::Query<'static, sqlx::Postgres, sqlx::postgres::PgArguments>,
+        change: impl Fn() -> Query<'static, Postgres, PgArguments>,
     ) -> Result<(), StoreError> {
-        let changed = self.ask(|| change().execute(&self.pool)).await;
+        let changed = self
+            .ask(|mut lent| {
+                let change = change();
+                async move { change.execute(&mut *lent.connection).await }
+            })
+            .await;
         held(&changed.map_err(failed)?)
     }
 }
@@ -211,13 +263,14 @@ impl Store for PostgresStore {
         token: Token,
         lease: Duration,
     ) -> Result<Claim, StoreError> {
-        let seized = self.ask(|| {
+        let seized = self.ask(|mut lent: Lent| async move {
             sqlx::query_as::<_, (i64, i32)>(sql::SEIZE)
                 .bind(*claim.key.as_bytes())
                 .bind(claim.token.to_bytes())
                 .bind(token.to_bytes())
                 .bind(millis(lease))
-                .fetch_optional(&self.pool)
+                .fetch_optional(&mut *lent.connection)
+                .await
         });
         match seized.await {
             Ok(Some((fence, n))) => Ok(claim.seized(token, fence as u64, n as u32)),
@@ -236,13 +289,15 @@ impl Store for PostgresStore {
     ) -> Result<(), StoreError> {
         let (key, token) = (*claim.key.as_bytes(), claim.token.to_bytes());
         let record = record.encode();
-        let completed = self.ask(|| {
+        let record = &record[..];
+        let completed = self.ask(|mut lent: Lent| async move {
             sqlx::query(sql::COMPLETE)
                 .bind(key)
                 .bind(token)
-                .bind(&record[..])
+                .bind(record)
                 .bind(millis(ttl))
-                .execute(&self.pool)
+                .execute(&mut *lent.connection)
+                .await
         });
         held(&completed.await.map_err(failed)?)
     }
@@ -255,17 +310,23 @@ impl Store for PostgresStore {
 
     async fn purge(&self, limit: usize) -> Result<usize, StoreError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let purged = sqlx::query(sql::PURGE).bind(limit).execute(&self.pool);
+        let purged = self.ask_once(|mut lent: Lent| async move {
+            sqlx::query(sql::PURGE)
+                .bind(limit)
+                .execute(&mut *lent.connection)
+                .await
+        });
         Ok(purged.await.map_err(failed)?.rows_affected() as usize)
     }
 
     async fn confirm(&self, claim: &Claim) -> Result<Standing, StoreError> {
         let (key, token) = (*claim.key.as_bytes(), claim.token.to_bytes());
-        let done = self.ask(|| {
+        let done = self.ask(|mut lent: Lent| async move {
             sqlx::query_scalar::<_, bool>(sql::CONFIRM)
                 .bind(key)
                 .bind(token)
-                .fetch_optional(&self.pool)
+                .fetch_optional(&mut *lent.connection)
+                .await
         });
         match done.await.map_err(failed)? {
             None => Err(StoreError::Lost),
@@ -277,15 +338,25 @@ impl Store for PostgresStore {
     async fn unknown(&self, limit: usize) -> Result<Vec<Claim>, StoreError> {
         type Row = (Vec<u8>, Vec<u8>, i64, i32);
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let rows: Vec<Row> = sqlx::query_as(sql::UNKNOWN)
-            .bind(limit)
-            .fetch_all(&self.pool)
-            .await
-            .map_err(failed)?;
+        let rows = self.ask(|mut lent: Lent| async move {
+            sqlx::query_as(sql::UNKNOWN)
+                .bind(limit)
+                .fetch_all(&mut *lent.connection)
+                .await
+        });
+        let rows: Vec<Row> = rows.await.map_err(failed)?;
         let claims = rows
             .iter()
             .map(|(key, token, fence, n)| claim(key, token, *fence as u64, *n as u32));
         claims.collect()
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if self.is_late.load(Relaxed) {
+            self.connection.close_on_drop();
+        }
     }
 }
 

@@ -1,0 +1,59 @@
+//! What only Postgres can do to a store.
+
+use std::time::Duration;
+
+use buttress_idempotency::{
+    Begin, BeginRequest, Fingerprint, PostgresStore, RecordKey, Recovery, Store, StoreError, Token,
+};
+use sqlx::postgres::PgPoolOptions;
+use testkit::server::Postgres;
+
+fn order() -> BeginRequest {
+    let token = Token::random();
+    let hour = Duration::from_secs(3600);
+    BeginRequest {
+        key: RecordKey::from_bytes([token.0.to_be_bytes(); 2].concat().try_into().unwrap()),
+        fingerprint: Fingerprint::from_bytes([7; 32]),
+        token,
+        lease: hour,
+        ttl: hour,
+        recovery: Recovery::Reject,
+    }
+}
+
+/// One that waits for a lock, for as long as the server lets it, is as silent as one whose machine is gone.
+#[tokio::test]
+async fn a_server_that_does_not_answer_is_unavailable_in_time() {
+    let server = Postgres::start().unwrap();
+    let one = PgPoolOptions::new().max_connections(1);
+    let store = PostgresStore::new(one.connect(&server.url()).await.unwrap());
+    store.migrate().await.unwrap();
+    let silent = store.clone().timeout(Duration::from_millis(50));
+
+    let other = sqlx::PgPool::connect(&server.url()).await.unwrap();
+    let mut locked = other.begin().await.unwrap();
+    let lock = "LOCK TABLE buttress_idempotency IN ACCESS EXCLUSIVE MODE";
+    sqlx::query(lock).execute(&mut *locked).await.unwrap();
+    let order = order();
+    let begun = silent.begin(order.clone()).await;
+    assert!(
+        matches!(begun, Err(StoreError::Unavailable(_))),
+        "{begun:?}"
+    );
+    locked.commit().await.unwrap();
+
+    // The only connection is another one now, on which no late answer comes; and the token finds what the server has done meanwhile.
+    let begun = store.begin(order.clone()).await.unwrap();
+    assert!(
+        matches!(&begun, Begin::Claimed(claim) if claim.token == order.token),
+        "{begun:?}"
+    );
+    let again = store
+        .begin(BeginRequest {
+            token: Token::random(),
+            ..order
+        })
+        .await
+        .unwrap();
+    assert!(matches!(again, Begin::InProgress(_)), "{again:?}");
+}
