@@ -96,19 +96,24 @@ impl<St: Store> Held<St> {
     ) -> impl Future<Output = Result<(), StoreError>> + Send {
         async move {
             self.settled = true;
-            let record = Record::of(response, self.grant.origin.clone());
-            let record = self
-                .shared
-                .settings
-                .cipher
-                .seal(&self.grant.claim.key, record);
-            let (claim, ttl) = (&self.grant.claim, self.shared.settings.ttl);
-            let filed = self.shared.store.complete(claim, record.clone(), ttl).await;
+            let shared = &*self.shared;
+            let (claim, ttl, mut kept) = (&self.grant.claim, shared.settings.ttl, None);
+            // In a block of its own: what is alive at an await has its place in the future.
+            let filed = {
+                let record = Record::of(response, self.grant.origin.clone());
+                let record = shared.settings.cipher.seal(&claim.key, record);
+                if shared.store.can_fail_to_file() {
+                    kept = Some(Box::new(record.clone()));
+                }
+                shared.store.complete(claim, record, ttl)
+            }
+            .await;
             tell_filed(&self.shared, claim, &filed);
             self.place = None;
             self.shared.tell_settled(&self.grant.claim.key);
-            if matches!(&filed, Err(error) if !matches!(error, StoreError::Lost)) {
-                self.try_again_later(record);
+            match (&filed, kept) {
+                (Ok(()) | Err(StoreError::Lost), _) | (Err(_), None) => {}
+                (Err(_), Some(record)) => self.try_again_later(record),
             }
             drop(self.heartbeat.take());
             filed
@@ -176,13 +181,16 @@ impl<St: Store> Held<St> {
     }
 
     /// The effect is there and its record is not: the claim is kept, and filing is tried again while the lease can be renewed.
-    fn try_again_later(&self, record: Record) {
+    fn try_again_later(&self, record: Box<Record>) {
         let (shared, grant) = (Arc::clone(&self.shared), self.grant.clone());
         self.shared.common.tasks.spawn(async move {
             let (claim, lease, ttl) = (&grant.claim, shared.settings.lease, shared.settings.ttl);
             for _ in 0..RETRIES {
                 tokio::time::sleep(lease / 3).await;
-                let filed = shared.store.complete(claim, record.clone(), ttl).await;
+                let filed = shared
+                    .store
+                    .complete(claim, Record::clone(&record), ttl)
+                    .await;
                 tell_filed(&shared, claim, &filed);
                 match filed {
                     Ok(()) | Err(StoreError::Lost) => return shared.tell_settled(&claim.key),

@@ -137,8 +137,9 @@ impl<St: Store> Keyed<St> {
             }
             Ok(Standing::Running) => {
                 let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
-                let (response, due) = self.judge(response?, held, &mut Context::from_waker(&waker));
-                let winner = self.see_to(due, held).await;
+                let (response, mut due) =
+                    self.judge(response?, held, &mut Context::from_waker(&waker));
+                let winner = self.see_to(&mut due, held).await;
                 Ok(winner.unwrap_or(response))
             }
             Err(StoreError::Lost) => {
@@ -237,30 +238,25 @@ impl<St: Store> Keyed<St> {
     )]
     pub(crate) fn see_to<'a, B>(
         &'a self,
-        due: Due,
+        due: &'a mut Due,
         held: &'a mut Held<St>,
     ) -> impl Future<Output = Option<Response<IdempotentBody<B>>>> + Send + use<'a, B, St> {
         async move {
-            let recorded = match due {
-                Due::File(recorded) => recorded,
+            let is_answer = matches!(due, Due::File(Some(_)));
+            match due {
+                Due::File(recorded) => match held.complete(recorded.take()).await {
+                    Err(StoreError::Lost) if is_answer => {}
+                    _ => return None,
+                },
                 Due::Forget => {
                     Box::pin(held.forget()).await;
                     return None;
                 }
                 Due::Nothing => return None,
-                Due::Yield => {
-                    let winner = self.yield_to_winner(&held.grant);
-                    return Some(Box::pin(winner).await);
-                }
-            };
-            let is_answer = recorded.is_some();
-            match held.complete(recorded).await {
-                Err(StoreError::Lost) if is_answer => {
-                    let winner = self.yield_to_winner(&held.grant);
-                    Some(Box::pin(winner).await)
-                }
-                _ => None,
+                Due::Yield => {}
             }
+            let winner = self.yield_to_winner(&held.grant);
+            Some(Box::pin(winner).await)
         }
     }
 }

@@ -164,7 +164,7 @@ impl<S, St: Store> Work<S, St> {
                 Box::pin(held.forget()).await;
                 return Err(error);
             }
-            let (answered, due) = {
+            let (answered, mut due) = {
                 let mut call = pin!(self.inner.call(request.take()));
                 poll_fn(|cx| {
                     let response = ready!(held.keep_while(call.as_mut().poll(cx)));
@@ -172,7 +172,7 @@ impl<S, St: Store> Work<S, St> {
                 })
                 .await
             };
-            if let Some(winner) = self.keyed.see_to(due, held).await {
+            if let Some(winner) = self.keyed.see_to(&mut due, held).await {
                 return Ok(winner);
             }
             match answered {

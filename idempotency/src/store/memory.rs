@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -30,11 +30,21 @@ pub struct MemoryStore {
 
 struct Inner {
     tables: [Mutex<Table>; TABLES],
-    /// Those who wait for a key of the table.
-    changed: [Notify; TABLES],
+    bells: [Bell; TABLES],
     fence: AtomicU64,
     copies: bool,
 }
+
+/// Rung when a key of its table has changed, for those who wait for one.
+#[derive(Default)]
+struct Bell {
+    notify: Notify,
+    /// Most of the time there is none, and it need not be rung.
+    listeners: AtomicUsize,
+}
+
+/// Counted at a bell from before it looks at what it waits for.
+struct Listener<'a>(&'a Bell);
 
 /// Enough that two threads seldom meet.
 const TABLES: usize = 16;
@@ -86,8 +96,26 @@ impl MemoryStore {
     }
 
     /// Of a table, not of a key: whoever waits looks again.
+    ///
+    /// After the lock of the change: who has looked before it is counted by now, and who looks after it sees it.
     fn tell(&self, key: &RecordKey) {
-        self.inner.changed[place(key)].notify_waiters();
+        let bell = &self.inner.bells[place(key)];
+        if bell.listeners.load(Ordering::SeqCst) > 0 {
+            bell.notify.notify_waiters();
+        }
+    }
+}
+
+impl<'a> Listener<'a> {
+    fn at(bell: &'a Bell) -> Self {
+        bell.listeners.fetch_add(1, Ordering::SeqCst);
+        Self(bell)
+    }
+}
+
+impl Drop for Listener<'_> {
+    fn drop(&mut self) {
+        self.0.listeners.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -184,8 +212,17 @@ impl Store for MemoryStore {
         Ok(unknown)
     }
 
+    fn can_fail_to_file(&self) -> bool {
+        false
+    }
+
     fn changed(&self, key: &RecordKey) -> impl Future<Output = ()> + Send {
-        self.inner.changed[place(key)].notified()
+        let bell = &self.inner.bells[place(key)];
+        let (listener, told) = (Listener::at(bell), bell.notify.notified());
+        async move {
+            told.await;
+            drop(listener);
+        }
     }
 }
 
@@ -229,7 +266,7 @@ impl MemoryStoreBuilder {
         MemoryStore {
             inner: Arc::new(Inner {
                 tables,
-                changed: std::array::from_fn(|_| Notify::new()),
+                bells: std::array::from_fn(|_| Bell::default()),
                 fence: AtomicU64::new(0),
                 copies: self.copies,
             }),

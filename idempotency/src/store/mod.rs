@@ -111,6 +111,12 @@ pub trait Store: Send + Sync + 'static {
         std::future::pending()
     }
 
+    /// Whether [`complete`](Self::complete) can fail for another reason than that the claim is [lost](StoreError::Lost), so that it is worth being tried again, and
+    /// whoever calls it keeps a second record for that. What fails in a store that says no is left to the lease of its claim.
+    fn can_fail_to_file(&self) -> bool {
+        true
+    }
+
     /// The store that a transaction has to be of: itself. What wraps a store, to count its calls, gives the one inside.
     fn as_any(&self) -> &dyn Any
     where
