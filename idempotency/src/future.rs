@@ -13,7 +13,7 @@ use tower::util::Oneshot;
 use tower_service::Service;
 
 use crate::body::{IdempotentBody, RequestBody};
-use crate::opening::Call;
+use crate::transaction::Ledger;
 
 type Answer<B, E> = Result<Response<IdempotentBody<B>>, E>;
 
@@ -69,14 +69,14 @@ where
     /// In a box, for it must be able to move to another task.
     pub(crate) fn work(
         work: Pin<Box<dyn Future<Output = Answer<B, S::Error>> + Send>>,
-        call: Arc<Call>,
+        call: Arc<dyn Ledger>,
     ) -> Self
     where
         B: 'static,
         S::Error: 'static,
     {
-        let detach = |work: Pin<Box<dyn Future<Output = _> + Send>>, call: &Call| {
-            call.apart.spawn(async move { drop(work.await) });
+        let detach = |work: Pin<Box<dyn Future<Output = _> + Send>>, call: &dyn Ledger| {
+            call.apart().spawn(async move { drop(work.await) });
         };
         let work = Detachable {
             work: Some(work),
@@ -115,8 +115,8 @@ where
 struct Detachable<T> {
     /// `None` when it is done, and while it is polled: what panics is not polled again.
     work: Option<Pin<Box<dyn Future<Output = T> + Send>>>,
-    call: Arc<Call>,
-    detach: fn(Pin<Box<dyn Future<Output = T> + Send>>, &Call),
+    call: Arc<dyn Ledger>,
+    detach: fn(Pin<Box<dyn Future<Output = T> + Send>>, &dyn Ledger),
 }
 
 impl<T> Detachable<T> {
@@ -136,9 +136,9 @@ impl<T> Detachable<T> {
 impl<T> Drop for Detachable<T> {
     fn drop(&mut self) {
         if let Some(work) = self.work.take()
-            && self.call.progress.leave()
+            && self.call.progress().leave()
         {
-            (self.detach)(work, &self.call);
+            (self.detach)(work, &*self.call);
         }
     }
 }

@@ -8,35 +8,48 @@ use tokio_util::sync::CancellationToken;
 
 use crate::fingerprint::Fingerprint;
 use crate::opening::Call;
+use crate::shared::Shared;
 use crate::store::{Claim, Origin};
 use crate::transaction::{Ledger, Settlement};
 
 /// In the extensions of a request that is done under a claim.
 #[derive(Clone)]
 pub struct Idempotency {
-    pub(crate) grant: Granted,
     pub(crate) ledger: Arc<dyn Ledger>,
 }
 
 /// The grant of a call, kept where what else is known of the call is.
-#[derive(Clone)]
-pub(crate) struct Granted(Arc<Call>);
+pub(crate) struct Granted<St>(Arc<Call<St>>);
 
-impl Granted {
+impl<St> Granted<St> {
     /// A call claims its key once: whoever has to give the claim back has no other one after.
-    pub(crate) fn new(call: &Arc<Call>, grant: impl FnOnce() -> Grant) -> Self {
+    pub(crate) fn new(call: &Arc<Call<St>>, grant: impl FnOnce() -> Grant) -> Self {
         assert!(call.grant.get().is_none(), "a call has one claim");
         // Made where it stays.
         call.grant.get_or_init(grant);
         Self(Arc::clone(call))
     }
+
+    pub(crate) fn call(&self) -> &Arc<Call<St>> {
+        &self.0
+    }
+
+    pub(crate) fn shared(&self) -> &Shared<St> {
+        &self.0.shared
+    }
 }
 
-impl Deref for Granted {
+impl<St> Clone for Granted<St> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<St> Deref for Granted<St> {
     type Target = Grant;
 
     fn deref(&self) -> &Grant {
-        self.0.grant.get().expect("it was set when this was made")
+        self.0.granted()
     }
 }
 
@@ -71,34 +84,38 @@ impl Grant {
 }
 
 impl Idempotency {
+    pub(crate) fn grant(&self) -> &Grant {
+        self.ledger.grant()
+    }
+
     /// The claim: what it is filed under, and who holds it.
     #[must_use]
     pub fn claim(&self) -> &Claim {
-        &self.grant.claim
+        &self.grant().claim
     }
 
     /// How often the work has been begun, this time included. From the second time on, look first what the ones before have done.
     #[must_use]
     pub fn attempt(&self) -> u32 {
-        self.grant.claim.attempt
+        self.grant().claim.attempt
     }
 
     /// Grows with every claim of the key: hand it to downstream systems that can refuse what comes with a lower one.
     #[must_use]
     pub fn fence(&self) -> u64 {
-        self.grant.claim.fence
+        self.grant().claim.fence
     }
 
     /// Fires when the lease is lost: somebody else may do the work now.
     #[must_use]
     pub fn lost(&self) -> &CancellationToken {
-        self.grant.lost()
+        self.grant().lost()
     }
 
     /// A key to send to the next service: the same at each attempt, and another one for each `step`.
     #[must_use]
     pub fn downstream_key(&self, step: &str) -> String {
-        let hash = blake3::keyed_hash(self.grant.claim.key.as_bytes(), step.as_bytes());
+        let hash = blake3::keyed_hash(self.grant().claim.key.as_bytes(), step.as_bytes());
         hash.to_hex()[..32].to_owned()
     }
 }
@@ -106,8 +123,8 @@ impl Idempotency {
 impl fmt::Debug for Idempotency {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Idempotency")
-            .field("claim", &self.grant.claim)
-            .field("lost", &self.grant.lost().is_cancelled())
+            .field("claim", &self.grant().claim)
+            .field("lost", &self.grant().lost().is_cancelled())
             .finish_non_exhaustive()
     }
 }

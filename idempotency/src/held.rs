@@ -20,8 +20,7 @@ use crate::transaction::Settled;
 /// A claim under which work is done. It is settled in exactly one way: completed, given back, or, when it is dropped, left to recovery as
 /// an outcome that nobody knows.
 pub(crate) struct Held<St: Store> {
-    shared: Arc<Shared<St>>,
-    pub(crate) grant: Granted,
+    pub(crate) grant: Granted<St>,
     /// Stops the heartbeat. There is none before work was found pending.
     heartbeat: OnceLock<DropGuard>,
     /// Among the running claims of its scope.
@@ -33,8 +32,7 @@ pub(crate) struct Held<St: Store> {
 
 impl<St: Store> Held<St> {
     pub(crate) fn new(
-        shared: &Arc<Shared<St>>,
-        call: &Arc<Call>,
+        call: &Arc<Call<St>>,
         claim: Claim,
         fingerprint: Fingerprint,
         place: Option<Place>,
@@ -46,22 +44,20 @@ impl<St: Store> Held<St> {
         let origin = Origin::new(SystemTime::now(), call.request_id.clone());
         let inherited = claim.attempt > 1;
         let held = Self {
-            shared: Arc::clone(shared),
             grant: Granted::new(call, || Grant::new(claim, fingerprint, origin)),
             heartbeat: OnceLock::new(),
             place,
             inherited,
             settled: false,
         };
-        shared.emit(Event::Claimed(&held.grant.claim));
+        call.shared.emit(Event::Claimed(&held.grant.claim));
         held
     }
 
     /// What the handler sees of it.
     pub(crate) fn seen(&self) -> Idempotency {
         Idempotency {
-            grant: self.grant.clone(),
-            ledger: Arc::clone(&self.shared) as _,
+            ledger: Arc::clone(self.grant.call()) as _,
         }
     }
 
@@ -78,9 +74,8 @@ impl<St: Store> Held<St> {
     pub(crate) fn beat(&self) {
         self.heartbeat.get_or_init(|| {
             let stop = CancellationToken::new();
-            let (shared, grant) = (Arc::clone(&self.shared), self.grant.clone());
-            let heartbeat = heartbeat(shared, grant, stop.clone());
-            self.shared.common.tasks.spawn(heartbeat);
+            let heartbeat = heartbeat(self.grant.clone(), stop.clone());
+            self.grant.shared().common.tasks.spawn(heartbeat);
             stop.drop_guard()
         });
     }
@@ -96,7 +91,7 @@ impl<St: Store> Held<St> {
     ) -> impl Future<Output = Result<(), StoreError>> + Send {
         async move {
             self.settled = true;
-            let shared = &*self.shared;
+            let shared = self.grant.shared();
             let (claim, ttl, mut kept) = (&self.grant.claim, shared.settings.ttl, None);
             // In a block of its own: what is alive at an await has its place in the future.
             let filed = {
@@ -108,9 +103,9 @@ impl<St: Store> Held<St> {
                 shared.store.complete(claim, record, ttl)
             }
             .await;
-            tell_filed(&self.shared, claim, &filed);
+            tell_filed(shared, claim, &filed);
             self.place = None;
-            self.shared.tell_settled(&self.grant.claim.key);
+            shared.tell_settled(&claim.key);
             match (&filed, kept) {
                 (Ok(()) | Err(StoreError::Lost), _) | (Err(_), None) => {}
                 (Err(_), Some(record)) => self.try_again_later(record),
@@ -123,7 +118,6 @@ impl<St: Store> Held<St> {
     /// Gives out all that is held; nothing of it is left here.
     pub(crate) fn hand_over(&mut self) -> Self {
         Self {
-            shared: Arc::clone(&self.shared),
             grant: self.grant.clone(),
             heartbeat: std::mem::take(&mut self.heartbeat),
             place: self.place.take(),
@@ -134,7 +128,7 @@ impl<St: Store> Held<St> {
 
     /// How far the work is known to have come, where its handler has tried to complete the claim and does not know.
     pub(crate) async fn confirm(&self) -> Result<Standing, StoreError> {
-        self.shared.store.confirm(&self.grant.claim).await
+        self.grant.shared().store.confirm(&self.grant.claim).await
     }
 
     /// Its handler has completed it.
@@ -151,9 +145,9 @@ impl<St: Store> Held<St> {
         self.settled = true;
         self.place = None;
         drop(self.heartbeat.take());
-        let claim = &self.grant.claim;
-        self.shared.tell_settled(&claim.key);
-        self.shared.emit(event(claim));
+        let (shared, claim) = (self.grant.shared(), &self.grant.claim);
+        shared.tell_settled(&claim.key);
+        shared.emit(event(claim));
     }
 
     /// Somebody has found out that nothing was done before.
@@ -166,13 +160,13 @@ impl<St: Store> Held<St> {
         self.settled = true;
         if self.inherited {
             self.place = None;
-            return orphan(&self.shared, &self.grant).await;
+            return orphan(&self.grant).await;
         }
-        let claim = &self.grant.claim;
-        let given_back = self.shared.store.abandon(claim).await;
+        let (shared, claim) = (self.grant.shared(), &self.grant.claim);
+        let given_back = shared.store.abandon(claim).await;
         self.place = None;
-        self.shared.tell_settled(&claim.key);
-        self.shared.emit(match &given_back {
+        shared.tell_settled(&claim.key);
+        shared.emit(match &given_back {
             Ok(()) => Event::Forgotten(claim),
             Err(StoreError::Lost) => Event::Lost(claim),
             // Its lease will end.
@@ -182,16 +176,17 @@ impl<St: Store> Held<St> {
 
     /// The effect is there and its record is not: the claim is kept, and filing is tried again while the lease can be renewed.
     fn try_again_later(&self, record: Box<Record>) {
-        let (shared, grant) = (Arc::clone(&self.shared), self.grant.clone());
-        self.shared.common.tasks.spawn(async move {
-            let (claim, lease, ttl) = (&grant.claim, shared.settings.lease, shared.settings.ttl);
+        let grant = self.grant.clone();
+        self.grant.shared().common.tasks.spawn(async move {
+            let (shared, claim) = (grant.shared(), &grant.claim);
+            let (lease, ttl) = (shared.settings.lease, shared.settings.ttl);
             for _ in 0..RETRIES {
                 tokio::time::sleep(lease / 3).await;
                 let filed = shared
                     .store
                     .complete(claim, Record::clone(&record), ttl)
                     .await;
-                tell_filed(&shared, claim, &filed);
+                tell_filed(shared, claim, &filed);
                 match filed {
                     Ok(()) | Err(StoreError::Lost) => return shared.tell_settled(&claim.key),
                     Err(_) => drop(shared.store.renew(claim, lease).await),
@@ -214,7 +209,8 @@ fn tell_filed<St>(shared: &Shared<St>, claim: &Claim, filed: &Result<(), StoreEr
 }
 
 /// Renews the lease three times as often as is needed, until it is lost, or nobody needs it any more.
-async fn heartbeat<St: Store>(shared: Arc<Shared<St>>, grant: Granted, stop: CancellationToken) {
+async fn heartbeat<St: Store>(grant: Granted<St>, stop: CancellationToken) {
+    let shared = grant.shared();
     let lease = shared.settings.lease;
     while !stop.is_cancelled() {
         let renewed = stop.run_until_cancelled(async {
@@ -242,7 +238,8 @@ async fn heartbeat<St: Store>(shared: Arc<Shared<St>>, grant: Granted, stop: Can
 }
 
 /// Ends the lease at once, so that recovery decides about the next request and nobody has to wait for it.
-async fn orphan<St: Store>(shared: &Shared<St>, grant: &Grant) {
+async fn orphan<St: Store>(grant: &Granted<St>) {
+    let shared = grant.shared();
     let left = shared.store.renew(&grant.claim, Duration::ZERO).await;
     shared.tell_settled(&grant.claim.key);
     shared.emit(match left {
@@ -261,10 +258,8 @@ impl<St: Store> Drop for Held<St> {
         // It would renew what is given up here.
         drop(self.heartbeat.take());
         self.place = None;
-        let (shared, grant) = (Arc::clone(&self.shared), self.grant.clone());
-        self.shared
-            .common
-            .tasks
-            .spawn(async move { orphan(&shared, &grant).await });
+        let grant = self.grant.clone();
+        let tasks = &self.grant.shared().common.tasks;
+        tasks.spawn(async move { orphan(&grant).await });
     }
 }

@@ -1,6 +1,7 @@
 //! Claiming a key, or finding out what is known of it.
 
 use std::future::Future;
+use std::ops::Deref;
 use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use std::task::Poll;
@@ -19,17 +20,17 @@ use crate::key::{ClientKey, RecordKey};
 use crate::progress::Progress;
 use crate::scopes::Place;
 use crate::settings::{OnConflict, Secret};
-use crate::shared::{Apart, Shared};
+use crate::shared::Shared;
 use crate::store::{Begin, BeginRequest, Claim, Recovery, Store, StoreError, Token};
 
 /// A keyed request without its inner service, which need not be `Sync` and so is not borrowed across an await.
 pub(crate) struct Keyed<St> {
-    pub(crate) shared: Arc<Shared<St>>,
-    pub(crate) call: Arc<Call>,
+    pub(crate) call: Arc<Call<St>>,
 }
 
-/// What is known of a keyed request; shared by its work and by whoever may drop it.
-pub(crate) struct Call {
+/// What is known of a keyed request; shared by its work, its handler and whoever may drop it. One count of references for all that they need.
+pub(crate) struct Call<St> {
+    pub(crate) shared: Arc<Shared<St>>,
     key: RecordKey,
     /// The keys that it may be filed under by processes with another secret.
     former: Box<[(RecordKey, Secret)]>,
@@ -38,8 +39,6 @@ pub(crate) struct Call {
     pub(crate) request_id: Option<HeaderValue>,
     pub(crate) protocol: Protocol,
     pub(crate) progress: Progress,
-    /// Takes the work when its caller leaves.
-    pub(crate) apart: Apart,
     /// Set once the key is its own.
     pub(crate) grant: OnceLock<Grant>,
 }
@@ -92,20 +91,37 @@ impl<St> Keyed<St> {
         let former = settings.former_secrets.iter();
         let former = former.map(|secret| (filed(secret), *secret));
         let former = former.filter(|(former, _)| *former != key);
-        let call = Call {
-            key,
-            former: former.collect(),
-            scope: settings.running.as_ref().map(|_| scope[..].into()),
-            request_id: request_id.cloned(),
-            protocol,
-            progress: Progress::default(),
-            apart: shared.apart(),
-            grant: OnceLock::new(),
-        };
+        let (former, scope) = (
+            former.collect(),
+            settings.running.as_ref().map(|_| scope[..].into()),
+        );
         Self {
-            shared,
-            call: Arc::new(call),
+            call: Arc::new(Call {
+                shared,
+                key,
+                former,
+                scope,
+                request_id: request_id.cloned(),
+                protocol,
+                progress: Progress::default(),
+                grant: OnceLock::new(),
+            }),
         }
+    }
+}
+
+impl<St> Deref for Keyed<St> {
+    type Target = Call<St>;
+
+    fn deref(&self) -> &Call<St> {
+        &self.call
+    }
+}
+
+impl<St> Call<St> {
+    /// What it was granted, once it was.
+    pub(crate) fn granted(&self) -> &Grant {
+        self.grant.get().expect("only who has a claim asks for it")
     }
 }
 
@@ -144,7 +160,7 @@ impl<St: Store> Keyed<St> {
         let place = self.enter();
         let entered = place.is_ok();
         let place = place.unwrap_or_default();
-        let mut held = Held::new(&self.shared, &self.call, claim, asked.fingerprint, place);
+        let mut held = Held::new(&self.call, claim, asked.fingerprint, place);
         if entered {
             return Ok(Opened::Ours(held));
         }

@@ -200,7 +200,7 @@ impl<St: Store> Keyed<St> {
             limit: settings.max_recorded_body,
         };
         // A count of references, which only a body that streams on has to have.
-        let apart = || self.call.apart.clone();
+        let apart = || self.shared.apart();
         let (body, due) = match ReadyFrames::read(Box::pin(body), expected, cx) {
             ReadyFrames::One(data, recorded) => {
                 let body = IdempotentBody::recorded(ReplayBody::new(data, None));

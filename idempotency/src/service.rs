@@ -75,7 +75,7 @@ where
             Err(error) => return ResponseFuture::refuse(&refusal::key_invalid(error), protocol),
         };
         let keyed = Keyed::new(Arc::clone(&self.shared), &parts, &key, protocol, request_id);
-        let call = Arc::clone(&keyed.call);
+        let call = Arc::clone(&keyed.call) as _;
         let work = Work { inner, keyed };
         ResponseFuture::work(Box::pin(work.run(Incoming::new(parts), body)), call)
     }

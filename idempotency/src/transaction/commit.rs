@@ -13,14 +13,18 @@ use http_body::{Body, Frame};
 use super::{BoxError, CommitError, Connection, Settled, Transaction};
 use crate::body::IdempotentBody;
 use crate::cipher::Cipher;
-use crate::handler::Idempotency;
+use crate::handler::{Grant, Idempotency};
 use crate::keep::{Fields, recorded_headers};
-use crate::shared::{Apart, Shared};
+use crate::opening::Call;
+use crate::progress::Progress;
+use crate::shared::Apart;
 use crate::store::{Record, Standing, Store, StoreError};
 use crate::streaming::Streaming;
 
-/// What a handler needs of the layer, whatever its store.
+/// What a handler, and whoever may drop its call, need of the call and its layer, whatever the store.
 pub(crate) trait Ledger: Send + Sync {
+    fn progress(&self) -> &Progress;
+    fn grant(&self) -> &Grant;
     fn store(&self) -> &dyn Any;
     fn ttl(&self) -> Duration;
     fn max_recorded_body(&self) -> usize;
@@ -29,29 +33,37 @@ pub(crate) trait Ledger: Send + Sync {
     fn apart(&self) -> Apart;
 }
 
-impl<St: Store> Ledger for Shared<St> {
+impl<St: Store> Ledger for Call<St> {
+    fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    fn grant(&self) -> &Grant {
+        self.granted()
+    }
+
     fn store(&self) -> &dyn Any {
-        self.store.as_any()
+        self.shared.store.as_any()
     }
 
     fn ttl(&self) -> Duration {
-        self.settings.ttl
+        self.shared.settings.ttl
     }
 
     fn max_recorded_body(&self) -> usize {
-        self.settings.max_recorded_body
+        self.shared.settings.max_recorded_body
     }
 
     fn cipher(&self) -> &Cipher {
-        &self.settings.cipher
+        &self.shared.settings.cipher
     }
 
     fn replay_header(&self) -> &HeaderName {
-        &self.settings.replay_header
+        &self.shared.settings.replay_header
     }
 
     fn apart(&self) -> Apart {
-        Shared::apart(self)
+        self.shared.apart()
     }
 }
 
@@ -83,7 +95,7 @@ impl Idempotency {
                 return Err(CommitError::Nested);
             }
             let whole = Whole::read(response, self).await?;
-            if !self.grant.settlement.begin() {
+            if !self.grant().settlement.begin() {
                 return Err(CommitError::Settled);
             }
             let completed = self.complete(transaction.connection(), store, &whole.recorded);
@@ -126,7 +138,7 @@ impl Idempotency {
     {
         let store = self.store::<C>()?;
         let whole = Whole::read(response, self).await?;
-        if !self.grant.settlement.begin() && self.grant.settlement.get() != Settled::Pending {
+        if !self.grant().settlement.begin() && self.grant().settlement.get() != Settled::Pending {
             return Err(CommitError::Settled);
         }
         self.complete(connection, store, &whole.recorded).await?;
@@ -144,8 +156,8 @@ impl Idempotency {
         store: &C::Store,
         response: &Option<Recorded>,
     ) -> Result<(), CommitError> {
-        let (claim, ttl) = (&self.grant.claim, self.ledger.ttl());
-        let record = Record::of(response.clone(), self.grant.origin.clone());
+        let (claim, ttl) = (&self.grant().claim, self.ledger.ttl());
+        let record = Record::of(response.clone(), self.grant().origin.clone());
         let record = self.ledger.cipher().seal(&claim.key, record);
         connection.complete(store, claim, &record, ttl).await
     }
@@ -156,7 +168,7 @@ impl Idempotency {
         store: &impl Store,
     ) -> Result<(), CommitError> {
         let Err(error) = transaction.commit().await else {
-            self.grant.settlement.set(Settled::Committed);
+            self.grant().settlement.set(Settled::Committed);
             return Ok(());
         };
         let ended = match ask(store, self).await {
@@ -167,14 +179,14 @@ impl Idempotency {
             Err(error) => return Err(CommitError::Unknown(error)),
         };
         match &ended {
-            Ok(()) => self.grant.settlement.set(Settled::Committed),
+            Ok(()) => self.grant().settlement.set(Settled::Committed),
             Err(error) => self.rolled_back(error),
         }
         ended
     }
 
     fn rolled_back(&self, error: &CommitError) {
-        self.grant.settlement.set(match error {
+        self.grant().settlement.set(match error {
             CommitError::Lost => Settled::Lost,
             _ => Settled::Open,
         });
@@ -185,14 +197,14 @@ impl Idempotency {
 async fn ask(store: &impl Store, held: &Idempotency) -> Result<Standing, StoreError> {
     let mut pause = Duration::from_millis(50);
     for _ in 0..7 {
-        match store.confirm(&held.grant.claim).await {
+        match store.confirm(&held.grant().claim).await {
             Err(StoreError::Unavailable(_)) => {}
             known => return known,
         }
         tokio::time::sleep(pause).await;
         pause *= 2;
     }
-    store.confirm(&held.grant.claim).await
+    store.confirm(&held.grant().claim).await
 }
 
 /// A response that was read as far as it is recorded.
@@ -212,7 +224,7 @@ where
     async fn read(response: Response<B>, held: &Idempotency) -> Result<Self, CommitError> {
         let (mut head, body) = response.into_parts();
         let mut body = Box::pin(body);
-        let (ledger, origin) = (&*held.ledger, &held.grant.origin);
+        let (ledger, origin) = (&*held.ledger, &held.grant().origin);
         let Fields { told, all_stay } = Fields::of(&head.headers);
         let announced = told.announced_length(body.size_hint().exact());
         let replay_header = ledger.replay_header();
