@@ -56,7 +56,7 @@ impl<'a> Fields<'a> {
         for (name, value) in headers {
             // What tells of the body stays. A field that `Connection` names is looked for where there is a `Connection`.
             all_stay &= told.see(name, value)
-                || Reach::of(name) == Reach::Message && !OF_ONE_MOMENT.contains(name);
+                || !is_of_one_moment(name) && Reach::of(name) == Reach::Message;
         }
         Self { told, all_stay }
     }
@@ -88,10 +88,12 @@ pub(crate) fn recorded_headers(
     recorded
 }
 
-const OF_ONE_MOMENT: [HeaderName; 3] = [header::AGE, header::DATE, header::SET_COOKIE];
+fn is_of_one_moment(name: &HeaderName) -> bool {
+    *name == header::AGE || *name == header::DATE || *name == header::SET_COOKIE
+}
 
 fn is_replayed(name: &HeaderName) -> bool {
-    Reach::of(name) != Reach::Exchange && !OF_ONE_MOMENT.contains(name)
+    Reach::of(name) != Reach::Exchange && !is_of_one_moment(name)
 }
 
 /// A response that somebody else knows, as it is recorded.

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 use buttress_wire::Protocol;
 
 use crate::event::Event;
-use crate::fingerprint::Fingerprint;
+use crate::fingerprint::{Beside, Fingerprint};
 use crate::handler::Grant;
 use crate::held::Held;
 use crate::key::{ClientKey, RecordKey};
@@ -36,6 +36,8 @@ pub(crate) struct Call<St> {
     former: Box<[(RecordKey, Secret)]>,
     /// Where claims are counted by it.
     scope: Option<Box<[u8]>>,
+    /// What its body is hashed with.
+    pub(crate) beside: Beside,
     pub(crate) request_id: Option<HeaderValue>,
     pub(crate) protocol: Protocol,
     pub(crate) progress: Progress,
@@ -80,6 +82,7 @@ impl<St> Keyed<St> {
         shared: Arc<Shared<St>>,
         head: &request::Parts,
         key: &ClientKey<'_>,
+        beside: Beside,
         protocol: Protocol,
         request_id: Option<&HeaderValue>,
     ) -> Self {
@@ -101,6 +104,7 @@ impl<St> Keyed<St> {
                 key,
                 former,
                 scope,
+                beside,
                 request_id: request_id.cloned(),
                 protocol,
                 progress: Progress::default(),
@@ -127,22 +131,31 @@ impl<St> Call<St> {
 
 impl<St: Store> Keyed<St> {
     /// Claims the key, or finds out what is known of it; waits for the first request where that is chosen.
-    pub(crate) async fn open(&self, asked: &Asked) -> Result<Opened<St>, StoreError> {
-        let opened = self.try_open(asked).await?;
-        match (&opened, self.shared.settings.on_conflict) {
-            (
-                Opened::Found(first @ Begin::InProgress(_)),
-                OnConflict::Wait { at_most, waiters },
-            ) => {
-                // As many wait as may.
-                let Some(_waiting) = self.shared.common.wait(waiters) else {
-                    return Ok(opened);
-                };
-                self.shared.emit(Event::Waiting);
-                // Another state machine of this size is not for those who need not wait.
-                Box::pin(self.wait(asked, at_most, first.clone())).await
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "the future of an `async fn` has room for each argument twice"
+    )]
+    pub(crate) fn open<'a>(
+        &'a self,
+        asked: &'a Asked,
+    ) -> impl Future<Output = Result<Opened<St>, StoreError>> + Send {
+        async move {
+            match self.try_open(asked).await {
+                Ok(Opened::Found(first @ Begin::InProgress(_))) => {
+                    let OnConflict::Wait { at_most, waiters } = self.shared.settings.on_conflict
+                    else {
+                        return Ok(Opened::Found(first));
+                    };
+                    // As many wait as may.
+                    let Some(_waiting) = self.shared.common.wait(waiters) else {
+                        return Ok(Opened::Found(first));
+                    };
+                    self.shared.emit(Event::Waiting);
+                    // Another state machine of this size is not for those who need not wait.
+                    Box::pin(self.wait(asked, at_most, first)).await
+                }
+                opened => opened,
             }
-            _ => Ok(opened),
         }
     }
 

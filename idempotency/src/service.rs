@@ -10,6 +10,7 @@ use http_body::Body;
 use tower_service::Service;
 
 use crate::body::{IdempotentBody, RequestBody};
+use crate::fingerprint::Beside;
 use crate::future::ResponseFuture;
 use crate::opening::Keyed;
 use crate::refusal;
@@ -61,6 +62,7 @@ where
         let Marks {
             key,
             protocol,
+            content_type,
             request_id,
         } = settings.marks(&parts.headers);
         let key = match key {
@@ -74,7 +76,9 @@ where
             }
             Err(error) => return ResponseFuture::refuse(&refusal::key_invalid(error), protocol),
         };
-        let keyed = Keyed::new(Arc::clone(&self.shared), &parts, &key, protocol, request_id);
+        let beside = Beside::of(&parts, content_type);
+        let shared = Arc::clone(&self.shared);
+        let keyed = Keyed::new(shared, &parts, &key, beside, protocol, request_id);
         let call = Arc::clone(&keyed.call) as _;
         let work = Work { inner, keyed };
         ResponseFuture::work(Box::pin(work.run(Incoming::new(parts), body)), call)

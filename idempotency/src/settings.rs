@@ -11,7 +11,7 @@ use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, request, response};
 
 use crate::cipher::Cipher;
-use crate::fingerprint::{Fingerprint, FingerprintError, raw_body};
+use crate::fingerprint::{Beside, Fingerprint, FingerprintError};
 use crate::keep::Keep;
 use crate::key::{ClientKey, KeyError, MAX_KEY, Syntax};
 use crate::layer::IdempotencyLayer;
@@ -129,6 +129,7 @@ impl Default for Settings {
 pub(crate) struct Marks<'a> {
     pub(crate) key: Result<Option<ClientKey<'a>>, KeyError>,
     pub(crate) protocol: Protocol,
+    pub(crate) content_type: Field<'a>,
     pub(crate) request_id: Option<&'a HeaderValue>,
 }
 
@@ -143,8 +144,12 @@ impl Settings {
 
     /// What tells a request from others, found in one walk over its fields.
     pub(crate) fn marks<'a>(&self, headers: &'a HeaderMap) -> Marks<'a> {
-        let wanted = [&self.header, &CONTENT_TYPE, &self.request_id];
-        let place = |name: &HeaderName| wanted.iter().position(|wanted| *wanted == name);
+        let place = |name: &HeaderName| match name {
+            name if *name == self.header => Some(0),
+            name if *name == CONTENT_TYPE => Some(1),
+            name if *name == self.request_id => Some(2),
+            _ => None,
+        };
         let [key, content_type, request_id] = find(headers, place);
         Marks {
             key: ClientKey::of(key, self.syntax, self.max_key),
@@ -153,10 +158,11 @@ impl Settings {
                 Field::Once(content_type) => Protocol::of_type(Some(content_type)),
                 Field::Repeated => Protocol::of(headers),
             },
+            content_type,
             request_id: match request_id {
                 Field::Once(id) => Some(id),
                 // One field may be both.
-                Field::Absent if !wanted[..2].contains(&&self.request_id) => None,
+                Field::Absent if ![&self.header, &CONTENT_TYPE].contains(&&self.request_id) => None,
                 Field::Absent | Field::Repeated => headers.get(&self.request_id),
             },
         }
@@ -167,14 +173,16 @@ impl Settings {
         scope.map(|scope| scope(head)).unwrap_or_default()
     }
 
+    /// `beside` is what the body is hashed with where nothing else was chosen.
     pub(crate) fn fingerprint(
         &self,
         head: &request::Parts,
         body: &[u8],
+        beside: &Beside,
     ) -> Result<Fingerprint, FingerprintError> {
         match &self.fingerprint {
             Some(fingerprint) => fingerprint(head, body),
-            None => raw_body(head, body),
+            None => Ok(beside.fingerprint(body)),
         }
     }
 }

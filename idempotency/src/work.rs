@@ -251,7 +251,7 @@ impl<St: Store> Keyed<St> {
     fn ask_for(&self, parts: &request::Parts, body: &[u8]) -> Result<Asked, FingerprintError> {
         let settings = &self.shared.settings;
         Ok(Asked {
-            fingerprint: settings.fingerprint(parts, body)?,
+            fingerprint: settings.fingerprint(parts, body, &self.call.beside)?,
             recovery: settings.recovery,
         })
     }

@@ -8,7 +8,7 @@ mod json;
 use std::borrow::Cow;
 use std::fmt;
 
-use buttress_wire::key::{KeyBuilder, Write};
+use buttress_wire::key::{Field, KeyBuilder, Write, find};
 use http::header::CONTENT_TYPE;
 use http::request;
 
@@ -67,12 +67,28 @@ impl Fingerprint {
 ///
 /// None.
 pub fn raw_body(head: &request::Parts, body: &[u8]) -> Result<Fingerprint, FingerprintError> {
-    let mut key = BodyKey::default();
-    KeyBuilder::new(&mut key)
-        .optional(head.uri.query())
-        .field(&head.headers, &CONTENT_TYPE);
-    let hash = blake3::keyed_hash(&key.finish(), body);
-    Ok(Fingerprint(*hash.as_bytes()))
+    let [content_type] = find(&head.headers, |name| (*name == CONTENT_TYPE).then_some(0));
+    Ok(Beside::of(head, content_type).fingerprint(body))
+}
+
+/// What is beside a body, as it is hashed with: known before the body is read.
+pub(crate) struct Beside([u8; 32]);
+
+impl Beside {
+    /// `content_type` is the field of that name in `head`.
+    pub(crate) fn of(head: &request::Parts, content_type: Field<'_>) -> Self {
+        let mut key = BodyKey::default();
+        KeyBuilder::new(&mut key).optional(head.uri.query()).found(
+            &head.headers,
+            &CONTENT_TYPE,
+            content_type,
+        );
+        Self(key.finish())
+    }
+
+    pub(crate) fn fingerprint(&self, body: &[u8]) -> Fingerprint {
+        Fingerprint(*blake3::keyed_hash(&self.0, body).as_bytes())
+    }
 }
 
 /// A request that has no fingerprint, and is refused with 400.
@@ -125,18 +141,29 @@ impl BodyKey {
     }
 }
 
+impl BodyKey {
+    #[cold]
+    fn write_long(&mut self, bytes: &[u8]) {
+        let so_far = &self.key[..self.len];
+        let long = self.long.get_or_insert_with(|| {
+            let mut long = Box::new(blake3::Hasher::new());
+            long.update(so_far);
+            long
+        });
+        long.update(bytes);
+    }
+}
+
 impl Write for BodyKey {
+    /// Inlined, for most of what is written is one byte.
+    #[inline(always)]
     fn write(&mut self, bytes: &[u8]) {
         let end = self.len + bytes.len();
-        if let Some(long) = &mut self.long {
-            long.update(bytes);
-        } else if end <= LENGTH {
+        if self.long.is_some() || end > LENGTH {
+            self.write_long(bytes);
+        } else {
             self.key[self.len..end].copy_from_slice(bytes);
             self.len = end;
-        } else {
-            let mut long = Box::new(blake3::Hasher::new());
-            long.update(&self.key[..self.len]).update(bytes);
-            self.long = Some(long);
         }
     }
 }

@@ -214,13 +214,14 @@ fn fields_weight(fields: &HeaderMap) -> usize {
     const MORE: usize = (size_of::<HeaderValue>() + 32) * 3 / 2;
     /// Of three places four are indexed, by four bytes each.
     const INDEX: usize = 6;
-    let bytes = fields.iter().map(|(name, value)| {
-        let unusual = name.as_str().len().saturating_sub(32);
-        // A constant is not kept, and what is not one has more beside itself.
-        SHARED / 2 + value.len() + unusual
-    });
+    let mut bytes = 0;
+    for (name, value) in fields {
+        bytes += value.len() + name.as_str().len().saturating_sub(32);
+    }
+    // A constant is not kept, and what is not one has more beside itself.
+    bytes += fields.len() * (SHARED / 2);
     let repeated = fields.len() - fields.keys_len();
-    fields.capacity() * (PLACE + INDEX) + repeated * MORE + bytes.sum::<usize>()
+    fields.capacity() * (PLACE + INDEX) + repeated * MORE + bytes
 }
 
 #[cfg(test)]

@@ -86,14 +86,22 @@ impl BuildHasher for Fold {
 
 impl Hasher for Fold {
     fn write(&mut self, bytes: &[u8]) {
-        for word in bytes.chunks(8) {
-            let mut padded = [0; 8];
-            padded[..word.len()].copy_from_slice(word);
-            let product =
-                u128::from(u64::from_ne_bytes(padded) ^ self.folded) * u128::from(self.random);
-            self.folded = (product as u64) ^ ((product >> 64) as u64);
+        let (words, rest) = bytes.as_chunks();
+        words
+            .iter()
+            .for_each(|word| self.write_u64(u64::from_ne_bytes(*word)));
+        for byte in rest {
+            self.write_u64(u64::from(*byte));
         }
     }
+
+    fn write_u64(&mut self, word: u64) {
+        let product = u128::from(word ^ self.folded) * u128::from(self.random);
+        self.folded = (product as u64) ^ ((product >> 64) as u64);
+    }
+
+    /// All keys are of one length.
+    fn write_usize(&mut self, _: usize) {}
 
     fn finish(&self) -> u64 {
         self.folded
