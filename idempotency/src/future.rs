@@ -13,7 +13,10 @@ use tower::util::Oneshot;
 use tower_service::Service;
 
 use crate::body::{IdempotentBody, RequestBody};
-use crate::transaction::Ledger;
+use crate::opening::Call;
+use crate::progress::Progress;
+use crate::shared::Apart;
+use crate::store::Store;
 
 type Answer<B, E> = Result<Response<IdempotentBody<B>>, E>;
 
@@ -69,13 +72,13 @@ where
     /// In a box, for it must be able to move to another task.
     pub(crate) fn work(
         work: Pin<Box<dyn Future<Output = Answer<B, S::Error>> + Send>>,
-        call: Arc<dyn Ledger>,
+        call: Arc<dyn Leave>,
     ) -> Self
     where
         B: 'static,
         S::Error: 'static,
     {
-        let detach = |work: Pin<Box<dyn Future<Output = _> + Send>>, call: &dyn Ledger| {
+        let detach = |work: Pin<Box<dyn Future<Output = _> + Send>>, call: &dyn Leave| {
             call.apart().spawn(async move { drop(work.await) });
         };
         let work = Detachable {
@@ -111,12 +114,29 @@ where
     }
 }
 
+/// A call, to whoever may drop it.
+pub(crate) trait Leave: Send + Sync {
+    fn progress(&self) -> &Progress;
+    /// Takes its work when its caller leaves.
+    fn apart(&self) -> Apart;
+}
+
+impl<St: Store> Leave for Call<St> {
+    fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    fn apart(&self) -> Apart {
+        self.shared.apart()
+    }
+}
+
 /// Work that goes on without its caller once it has begun.
 struct Detachable<T> {
     /// `None` when it is done, and while it is polled: what panics is not polled again.
     work: Option<Pin<Box<dyn Future<Output = T> + Send>>>,
-    call: Arc<dyn Ledger>,
-    detach: fn(Pin<Box<dyn Future<Output = T> + Send>>, &dyn Ledger),
+    call: Arc<dyn Leave>,
+    detach: fn(Pin<Box<dyn Future<Output = T> + Send>>, &dyn Leave),
 }
 
 impl<T> Detachable<T> {

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use tokio_util::sync::CancellationToken;
 
 use crate::fingerprint::Fingerprint;
-use crate::opening::Call;
+use crate::opening::Keyed;
 use crate::shared::Shared;
 use crate::store::{Claim, Origin};
 use crate::transaction::{Ledger, Settlement};
@@ -18,30 +18,15 @@ pub struct Idempotency {
     pub(crate) ledger: Arc<dyn Ledger>,
 }
 
-/// The grant of a call, kept where what else is known of the call is.
-pub(crate) struct Granted<St>(Arc<Call<St>>);
-
-impl<St> Granted<St> {
-    /// A call claims its key once: whoever has to give the claim back has no other one after.
-    pub(crate) fn new(call: &Arc<Call<St>>, grant: impl FnOnce() -> Grant) -> Self {
-        assert!(call.grant.get().is_none(), "a call has one claim");
-        // Made where it stays.
-        call.grant.get_or_init(grant);
-        Self(Arc::clone(call))
-    }
-
-    pub(crate) fn call(&self) -> &Arc<Call<St>> {
-        &self.0
-    }
-
-    pub(crate) fn shared(&self) -> &Shared<St> {
-        &self.0.shared
-    }
+/// A call that was granted its key; shared by its work, its handler and what keeps its lease.
+pub(crate) struct Granted<St> {
+    pub(crate) keyed: Keyed<St>,
+    pub(crate) grant: Grant,
 }
 
-impl<St> Clone for Granted<St> {
-    fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
+impl<St> Granted<St> {
+    pub(crate) fn shared(&self) -> &Shared<St> {
+        &self.keyed.shared
     }
 }
 
@@ -49,7 +34,7 @@ impl<St> Deref for Granted<St> {
     type Target = Grant;
 
     fn deref(&self) -> &Grant {
-        self.0.granted()
+        &self.grant
     }
 }
 

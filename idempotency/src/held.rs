@@ -11,7 +11,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::event::Event;
 use crate::fingerprint::Fingerprint;
 use crate::handler::{Grant, Granted, Idempotency};
-use crate::opening::Call;
+use crate::opening::Keyed;
 use crate::scopes::Place;
 use crate::shared::Shared;
 use crate::store::{Claim, Origin, Record, Standing, Store, StoreError};
@@ -20,7 +20,7 @@ use crate::transaction::Settled;
 /// A claim under which work is done. It is settled in exactly one way: completed, given back, or, when it is dropped, left to recovery as
 /// an outcome that nobody knows.
 pub(crate) struct Held<St: Store> {
-    pub(crate) grant: Granted<St>,
+    pub(crate) grant: Arc<Granted<St>>,
     /// Stops the heartbeat. There is none before work was found pending.
     heartbeat: OnceLock<DropGuard>,
     /// Among the running claims of its scope.
@@ -32,7 +32,7 @@ pub(crate) struct Held<St: Store> {
 
 impl<St: Store> Held<St> {
     pub(crate) fn new(
-        call: &Arc<Call<St>>,
+        keyed: Keyed<St>,
         claim: Claim,
         fingerprint: Fingerprint,
         place: Option<Place>,
@@ -41,23 +41,32 @@ impl<St: Store> Held<St> {
             clippy::disallowed_methods,
             reason = "it is told to people, and decides nothing"
         )]
-        let origin = Origin::new(SystemTime::now(), call.request_id.clone());
+        let origin = Origin::new(SystemTime::now(), keyed.request_id.clone());
         let inherited = claim.attempt > 1;
         let held = Self {
-            grant: Granted::new(call, || Grant::new(claim, fingerprint, origin)),
+            grant: Arc::new(Granted {
+                keyed,
+                grant: Grant::new(claim, fingerprint, origin),
+            }),
             heartbeat: OnceLock::new(),
             place,
             inherited,
             settled: false,
         };
-        call.shared.emit(Event::Claimed(&held.grant.claim));
+        let shared = held.grant.shared();
+        shared.emit(Event::Claimed(&held.grant.claim));
         held
+    }
+
+    /// The call that holds it.
+    pub(crate) fn keyed(&self) -> &Keyed<St> {
+        &self.grant.keyed
     }
 
     /// What the handler sees of it.
     pub(crate) fn seen(&self) -> Idempotency {
         Idempotency {
-            ledger: Arc::clone(self.grant.call()) as _,
+            ledger: Arc::clone(&self.grant) as _,
         }
     }
 
@@ -74,7 +83,7 @@ impl<St: Store> Held<St> {
     pub(crate) fn beat(&self) {
         self.heartbeat.get_or_init(|| {
             let stop = CancellationToken::new();
-            let heartbeat = heartbeat(self.grant.clone(), stop.clone());
+            let heartbeat = heartbeat(Arc::clone(&self.grant), stop.clone());
             self.grant.shared().common.tasks.spawn(heartbeat);
             stop.drop_guard()
         });
@@ -118,7 +127,7 @@ impl<St: Store> Held<St> {
     /// Gives out all that is held; nothing of it is left here.
     pub(crate) fn hand_over(&mut self) -> Self {
         Self {
-            grant: self.grant.clone(),
+            grant: Arc::clone(&self.grant),
             heartbeat: std::mem::take(&mut self.heartbeat),
             place: self.place.take(),
             inherited: self.inherited,
@@ -176,7 +185,7 @@ impl<St: Store> Held<St> {
 
     /// The effect is there and its record is not: the claim is kept, and filing is tried again while the lease can be renewed.
     fn try_again_later(&self, record: Box<Record>) {
-        let grant = self.grant.clone();
+        let grant = Arc::clone(&self.grant);
         self.grant.shared().common.tasks.spawn(async move {
             let (shared, claim) = (grant.shared(), &grant.claim);
             let (lease, ttl) = (shared.settings.lease, shared.settings.ttl);
@@ -209,7 +218,7 @@ fn tell_filed<St>(shared: &Shared<St>, claim: &Claim, filed: &Result<(), StoreEr
 }
 
 /// Renews the lease three times as often as is needed, until it is lost, or nobody needs it any more.
-async fn heartbeat<St: Store>(grant: Granted<St>, stop: CancellationToken) {
+async fn heartbeat<St: Store>(grant: Arc<Granted<St>>, stop: CancellationToken) {
     let shared = grant.shared();
     let lease = shared.settings.lease;
     while !stop.is_cancelled() {
@@ -258,7 +267,7 @@ impl<St: Store> Drop for Held<St> {
         // It would renew what is given up here.
         drop(self.heartbeat.take());
         self.place = None;
-        let grant = self.grant.clone();
+        let grant = Arc::clone(&self.grant);
         let tasks = &self.grant.shared().common.tasks;
         tasks.spawn(async move { orphan(&grant).await });
     }

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::ops::Deref;
 use std::pin::pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -14,7 +14,6 @@ use buttress_wire::Protocol;
 
 use crate::event::Event;
 use crate::fingerprint::{Beside, Fingerprint};
-use crate::handler::Grant;
 use crate::held::Held;
 use crate::key::{ClientKey, RecordKey};
 use crate::progress::Progress;
@@ -28,7 +27,7 @@ pub(crate) struct Keyed<St> {
     pub(crate) call: Arc<Call<St>>,
 }
 
-/// What is known of a keyed request; shared by its work, its handler and whoever may drop it. One count of references for all that they need.
+/// What is known of a keyed request; shared by its work and by whoever may drop it. One count of references for all that they need.
 pub(crate) struct Call<St> {
     pub(crate) shared: Arc<Shared<St>>,
     key: RecordKey,
@@ -41,8 +40,6 @@ pub(crate) struct Call<St> {
     pub(crate) request_id: Option<HeaderValue>,
     pub(crate) protocol: Protocol,
     pub(crate) progress: Progress,
-    /// Set once the key is its own.
-    pub(crate) grant: OnceLock<Grant>,
 }
 
 /// What a key is asked for with.
@@ -62,13 +59,13 @@ impl Asked {
     }
 }
 
-pub(crate) enum Opened<St: Store> {
+pub(crate) enum Opened {
     /// As many of its scope are running as may.
     Crowded,
     /// The key is not ours.
     Found(Begin),
-    /// The key is ours.
-    Ours(Held<St>),
+    /// The key is ours, with a place among the running claims of its scope. To be [held](Held) at once.
+    Ours(Claim, Option<Place>),
 }
 
 /// How long a waiting request leaves the store alone: at first, and in the end.
@@ -108,7 +105,6 @@ impl<St> Keyed<St> {
                 request_id: request_id.cloned(),
                 protocol,
                 progress: Progress::default(),
-                grant: OnceLock::new(),
             }),
         }
     }
@@ -122,10 +118,11 @@ impl<St> Deref for Keyed<St> {
     }
 }
 
-impl<St> Call<St> {
-    /// What it was granted, once it was.
-    pub(crate) fn granted(&self) -> &Grant {
-        self.grant.get().expect("only who has a claim asks for it")
+impl<St> Clone for Keyed<St> {
+    fn clone(&self) -> Self {
+        Self {
+            call: Arc::clone(&self.call),
+        }
     }
 }
 
@@ -138,7 +135,7 @@ impl<St: Store> Keyed<St> {
     pub(crate) fn open<'a>(
         &'a self,
         asked: &'a Asked,
-    ) -> impl Future<Output = Result<Opened<St>, StoreError>> + Send {
+    ) -> impl Future<Output = Result<Opened, StoreError>> + Send {
         async move {
             match self.try_open(asked).await {
                 Ok(Opened::Found(first @ Begin::InProgress(_))) => {
@@ -159,7 +156,7 @@ impl<St: Store> Keyed<St> {
         }
     }
 
-    async fn try_open(&self, asked: &Asked) -> Result<Opened<St>, StoreError> {
+    async fn try_open(&self, asked: &Asked) -> Result<Opened, StoreError> {
         if self.is_crowded() {
             let found = Box::pin(self.look(asked)).await?;
             return Ok(found.map_or(Opened::Crowded, |(_, found)| Opened::Found(found)));
@@ -170,14 +167,11 @@ impl<St: Store> Keyed<St> {
             self.call.progress.end();
             return begun.map(Opened::Found);
         };
-        let place = self.enter();
-        let entered = place.is_ok();
-        let place = place.unwrap_or_default();
-        let mut held = Held::new(&self.call, claim, asked.fingerprint, place);
-        if entered {
-            return Ok(Opened::Ours(held));
+        if let Ok(place) = self.enter() {
+            return Ok(Opened::Ours(claim, place));
         }
         // Others of its scope were faster.
+        let mut held = Held::new(self.clone(), claim, asked.fingerprint, None);
         Box::pin(held.forget()).await;
         self.call.progress.end();
         Ok(Opened::Crowded)
@@ -204,7 +198,7 @@ impl<St: Store> Keyed<St> {
         asked: &Asked,
         at_most: Duration,
         first: Begin,
-    ) -> Result<Opened<St>, StoreError> {
+    ) -> Result<Opened, StoreError> {
         let (begun, mut pause) = (Instant::now(), FIRST_PAUSE);
         let mut known = first;
         // Its holder may have claimed it under a former key.

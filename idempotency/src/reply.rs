@@ -71,49 +71,51 @@ impl<St: Store> Keyed<St> {
             Err(error) => self.refuse(&refusal::store_failed(&error)),
         }
     }
+}
 
+impl<St: Store> Held<St> {
     /// A hook knows the response.
     pub(crate) async fn reconciled<B>(
-        &self,
+        mut self,
         response: Response<Bytes>,
-        mut held: Held<St>,
     ) -> Response<IdempotentBody<B>> {
-        let replay_header = &self.shared.settings.replay_header;
-        let recorded = recorded(response, replay_header, &held.grant.origin);
-        match held.complete(Some(recorded.clone())).await {
-            Err(StoreError::Lost) => self.yield_to_winner(&held.grant).await,
+        let replay_header = &self.grant.shared().settings.replay_header;
+        let recorded = recorded(response, replay_header, &self.grant.origin);
+        match self.complete(Some(recorded.clone())).await {
+            Err(StoreError::Lost) => self.keyed().yield_to_winner(&self.grant).await,
             _ => {
-                self.shared.emit(Event::Reconciled(&held.grant.claim));
-                self.replay(&recorded, &held.grant.origin)
+                self.grant
+                    .shared()
+                    .emit(Event::Reconciled(&self.grant.claim));
+                self.keyed().replay(&recorded, &self.grant.origin)
             }
         }
     }
 
     /// The handler has answered: what its claim says to that, and what is due before it is sent.
     pub(crate) fn answered<B, E>(
-        &self,
+        &mut self,
         response: Result<Response<B>, E>,
-        held: &mut Held<St>,
         cx: &mut Context<'_>,
     ) -> (Answered<B, E>, Due)
     where
         B: Body + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        match (held.grant.settlement.get(), response) {
+        match (self.grant.settlement.get(), response) {
             (Settled::Open, Ok(response)) => {
-                let (response, due) = self.judge(response, held, cx);
+                let (response, due) = self.judge(response, cx);
                 (Answered::Now(Ok(response)), due)
             }
             // An error says nothing about what was done before it: dropping what is held leaves it to recovery.
             (Settled::Open, Err(error)) => (Answered::Now(Err(error)), Due::Nothing),
             (Settled::Committed, response) => {
-                held.committed();
+                self.committed();
                 let response = response.map(|response| response.map(IdempotentBody::pass));
                 (Answered::Now(response), Due::Nothing)
             }
             (Settled::Lost, response) => {
-                held.lost();
+                self.lost();
                 (Answered::Unsettled(response), Due::Yield)
             }
             (Settled::Pending, response) => (Answered::Unsettled(response), Due::Nothing),
@@ -122,31 +124,29 @@ impl<St: Store> Keyed<St> {
 
     /// The handler has answered, and does not know whether its transaction was committed: the store does.
     pub(crate) async fn confirmed<B, E>(
-        &self,
+        &mut self,
         response: Result<Response<B>, E>,
-        held: &mut Held<St>,
     ) -> Result<Response<IdempotentBody<B>>, E>
     where
         B: Body + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        match held.confirm().await {
+        match self.confirm().await {
             Ok(Standing::Done) => {
-                held.committed();
+                self.committed();
                 Ok(response?.map(IdempotentBody::pass))
             }
             Ok(Standing::Running) => {
                 let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
-                let (response, mut due) =
-                    self.judge(response?, held, &mut Context::from_waker(&waker));
-                let winner = self.see_to(&mut due, held).await;
+                let (response, mut due) = self.judge(response?, &mut Context::from_waker(&waker));
+                let winner = self.see_to(&mut due).await;
                 Ok(winner.unwrap_or(response))
             }
             Err(StoreError::Lost) => {
-                held.lost();
-                Ok(self.yield_to_winner(&held.grant).await)
+                self.lost();
+                Ok(self.keyed().yield_to_winner(&self.grant).await)
             }
-            Err(error) => Ok(self.refuse(&refusal::store_failed(&error))),
+            Err(error) => Ok(self.keyed().refuse(&refusal::store_failed(&error))),
         }
     }
 
@@ -155,9 +155,8 @@ impl<St: Store> Keyed<St> {
     /// Reads what is there of the body. When that is all, the record is filed before the first byte of the response is sent; else
     /// the body is recorded while it streams, and takes what is held.
     fn judge<B>(
-        &self,
+        &mut self,
         response: Response<B>,
-        held: &mut Held<St>,
         cx: &mut Context<'_>,
     ) -> (Response<IdempotentBody<B>>, Due)
     where
@@ -165,20 +164,19 @@ impl<St: Store> Keyed<St> {
         B::Error: Into<BoxError>,
     {
         let (mut head, body) = response.into_parts();
-        let (body, due) = match self.shared.keep(&head) {
+        let (body, due) = match self.grant.shared().keep(&head) {
             Keep::Forget => (IdempotentBody::pass(body), Due::Forget),
             // Dropping what is held says so.
             Keep::Unknown => (IdempotentBody::pass(body), Due::Nothing),
-            Keep::Record => self.record(&mut head, body, held, cx),
+            Keep::Record => self.record(&mut head, body, cx),
         };
         (Response::from_parts(head, body), due)
     }
 
     fn record<B>(
-        &self,
+        &mut self,
         head: &mut response::Parts,
         body: B,
-        held: &mut Held<St>,
         cx: &mut Context<'_>,
     ) -> (IdempotentBody<B>, Due)
     where
@@ -191,8 +189,8 @@ impl<St: Store> Keyed<St> {
             return (IdempotentBody::pass(body), Due::File(None));
         }
         let announced = told.announced_length(body.size_hint().exact());
-        let settings = &self.shared.settings;
-        let (replay_header, origin) = (&settings.replay_header, &held.grant.origin);
+        let settings = &self.grant.shared().settings;
+        let (replay_header, origin) = (&settings.replay_header, &self.grant.origin);
         let expected = Expected {
             status: head.status,
             headers: recorded_headers(&mut head.headers, all_stay, replay_header, origin),
@@ -200,7 +198,7 @@ impl<St: Store> Keyed<St> {
             limit: settings.max_recorded_body,
         };
         // A count of references, which only a body that streams on has to have.
-        let apart = || self.shared.apart();
+        let apart = || self.grant.shared().apart();
         let (body, due) = match ReadyFrames::read(Box::pin(body), expected, cx) {
             ReadyFrames::One(data, recorded) => {
                 let body = IdempotentBody::recorded(ReplayBody::new(data, None));
@@ -222,9 +220,9 @@ impl<St: Store> Keyed<St> {
                 (Streaming::pass(ahead, body, apart()), Due::File(None))
             }
             ReadyFrames::Some(ahead, body, recording) => {
-                let execution = settings.execution;
-                let held = held.hand_over();
-                let body = Streaming::record(ahead, body, *recording, held, apart(), execution);
+                let (execution, apart) = (settings.execution, apart());
+                let held = self.hand_over();
+                let body = Streaming::record(ahead, body, *recording, held, apart, execution);
                 (body, Due::Nothing)
             }
         };
@@ -237,25 +235,24 @@ impl<St: Store> Keyed<St> {
         reason = "the future of an `async fn` has room for each argument twice"
     )]
     pub(crate) fn see_to<'a, B>(
-        &'a self,
+        &'a mut self,
         due: &'a mut Due,
-        held: &'a mut Held<St>,
     ) -> impl Future<Output = Option<Response<IdempotentBody<B>>>> + Send + use<'a, B, St> {
         async move {
             let is_answer = matches!(due, Due::File(Some(_)));
             match due {
-                Due::File(recorded) => match held.complete(recorded.take()).await {
+                Due::File(recorded) => match self.complete(recorded.take()).await {
                     Err(StoreError::Lost) if is_answer => {}
                     _ => return None,
                 },
                 Due::Forget => {
-                    Box::pin(held.forget()).await;
+                    Box::pin(self.forget()).await;
                     return None;
                 }
                 Due::Nothing => return None,
                 Due::Yield => {}
             }
-            let winner = self.yield_to_winner(&held.grant);
+            let winner = self.keyed().yield_to_winner(&self.grant);
             Some(Box::pin(winner).await)
         }
     }

@@ -63,7 +63,9 @@ impl<S, St: Store> Work<S, St> {
                 Err(error) => return Ok(self.keyed.refuse(&refusal::no_fingerprint(error))),
             };
             let mut held = match self.keyed.open(&asked).await {
-                Ok(Opened::Ours(held)) => held,
+                Ok(Opened::Ours(claim, place)) => {
+                    Held::new(self.keyed, claim, asked.fingerprint, place)
+                }
                 Ok(Opened::Found(Begin::OutcomeUnknown)) if self.keyed.can_reconcile() => {
                     return Box::pin(self.reconcile(request, asked)).await;
                 }
@@ -71,10 +73,10 @@ impl<S, St: Store> Work<S, St> {
                 Ok(Opened::Crowded) => return Ok(self.keyed.crowded()),
                 Err(error) => return Box::pin(self.without_store(request, &error)).await,
             };
-            if self.keyed.is_inline_now() {
-                self.execute(&mut request, &mut held).await
+            if held.keyed().is_inline_now() {
+                execute(&mut self.inner, &mut request, &mut held).await
             } else {
-                self.start(request, held).await
+                start(self.inner, request, held).await
             }
         }
     }
@@ -100,90 +102,6 @@ impl<S, St: Store> Work<S, St> {
         Ok(response.map(IdempotentBody::pass))
     }
 
-    /// Executes it where that is chosen to happen.
-    fn start<ReqB, B>(
-        mut self,
-        mut request: Incoming,
-        mut held: Held<St>,
-    ) -> Pin<Box<dyn Future<Output = Answer<B, S::Error>> + Send>>
-    where
-        S: Service<Request<RequestBody<ReqB>>, Response = Response<B>> + Send + 'static,
-        S::Future: Send,
-        S::Error: Send,
-        ReqB: Send + 'static,
-        B: Body + Send + 'static,
-        B::Error: Into<Box<dyn Error + Send + Sync>>,
-    {
-        if self.keyed.is_inline_now() {
-            return Box::pin(async move { self.execute(&mut request, &mut held).await });
-        }
-        if self.keyed.shared.settings.execution == Execution::Inline {
-            // The caller left while the key was being claimed, and the work is the caller's alone.
-            return Box::pin(async move {
-                held.forget().await;
-                Ok(self.keyed.refuse(&refusal::outcome_unknown()))
-            });
-        }
-        let call = Arc::clone(&self.keyed.call);
-        let tasks = self.keyed.shared.common.tasks.clone();
-        let execution = async move { self.execute(&mut request, &mut held).await };
-        let answer = spawned(&tasks, execution);
-        // The task has it from here on.
-        call.progress.end();
-        Box::pin(async move {
-            let nobody_knows = || {
-                let refusal = refusal::outcome_unknown().render(call.protocol);
-                Ok(refusal.map(IdempotentBody::refusal))
-            };
-            answer.await.unwrap_or_else(nobody_knows)
-        })
-    }
-
-    /// All that it works on stays where it is: a future that moves is a copy of all that it has room for.
-    #[expect(
-        clippy::manual_async_fn,
-        reason = "the future of an `async fn` has room for each argument twice"
-    )]
-    fn execute<'a, ReqB, B>(
-        &'a mut self,
-        request: &'a mut Incoming,
-        held: &'a mut Held<St>,
-    ) -> impl Future<Output = Answer<B, S::Error>> + Send
-    where
-        S: Service<Request<RequestBody<ReqB>>, Response = Response<B>> + Send,
-        S::Future: Send,
-        S::Error: Send,
-        ReqB: Send,
-        B: Body + Send + 'static,
-        B::Error: Into<Box<dyn Error + Send + Sync>>,
-    {
-        async move {
-            request.insert(held.seen());
-            if let Err(error) = poll_fn(|cx| held.keep_while(self.inner.poll_ready(cx))).await {
-                // It was never called.
-                Box::pin(held.forget()).await;
-                return Err(error);
-            }
-            let (answered, mut due) = {
-                let mut call = pin!(self.inner.call(request.take()));
-                poll_fn(|cx| {
-                    let response = ready!(held.keep_while(call.as_mut().poll(cx)));
-                    Poll::Ready(self.keyed.answered(response, held, cx))
-                })
-                .await
-            };
-            if let Some(winner) = self.keyed.see_to(&mut due, held).await {
-                return Ok(winner);
-            }
-            match answered {
-                Answered::Now(response) => response,
-                Answered::Unsettled(response) => {
-                    Box::pin(self.keyed.confirmed(response, held)).await
-                }
-            }
-        }
-    }
-
     /// Takes the claim over from whoever is gone, to ask what has become of the work; it is done again only if it was not done.
     async fn reconcile<ReqB, B>(self, request: Incoming, asked: Asked) -> Answer<B, S::Error>
     where
@@ -199,7 +117,9 @@ impl<S, St: Store> Work<S, St> {
             ..asked
         };
         let mut held = match self.keyed.open(&taking_over).await {
-            Ok(Opened::Ours(held)) => held,
+            Ok(Opened::Ours(claim, place)) => {
+                Held::new(self.keyed, claim, asked.fingerprint, place)
+            }
             Ok(Opened::Found(found)) => return Ok(self.keyed.answer(found)),
             Ok(Opened::Crowded) => return Ok(self.keyed.crowded()),
             // It is known that nobody knows, and nothing is done without having asked.
@@ -208,19 +128,104 @@ impl<S, St: Store> Work<S, St> {
                 return Ok(self.keyed.answer(Begin::OutcomeUnknown));
             }
         };
-        if self.keyed.shared.settings.execution == Execution::Inline {
-            self.keyed.call.progress.end();
+        if held.keyed().shared.settings.execution == Execution::Inline {
+            held.keyed().progress.end();
         }
-        match self.keyed.ask(&request, &held).await {
-            Reconciled::Done(response) => Ok(self.keyed.reconciled(response, held).await),
+        match held.keyed().ask(&request, &held).await {
+            Reconciled::Done(response) => Ok(held.reconciled(response).await),
             Reconciled::NotDone => {
                 held.is_first_after_all();
-                self.start(request, held).await
+                start(self.inner, request, held).await
             }
             Reconciled::Unknown => {
+                let keyed = held.keyed().clone();
                 drop(held);
-                Ok(self.keyed.answer(Begin::OutcomeUnknown))
+                Ok(keyed.answer(Begin::OutcomeUnknown))
             }
+        }
+    }
+}
+
+/// Executes it where that is chosen to happen.
+fn start<S, St, ReqB, B>(
+    mut inner: S,
+    mut request: Incoming,
+    mut held: Held<St>,
+) -> Pin<Box<dyn Future<Output = Answer<B, S::Error>> + Send>>
+where
+    St: Store,
+    S: Service<Request<RequestBody<ReqB>>, Response = Response<B>> + Send + 'static,
+    S::Future: Send,
+    S::Error: Send,
+    ReqB: Send + 'static,
+    B: Body + Send + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    if held.keyed().is_inline_now() {
+        return Box::pin(async move { execute(&mut inner, &mut request, &mut held).await });
+    }
+    if held.keyed().shared.settings.execution == Execution::Inline {
+        // The caller left while the key was being claimed, and the work is the caller's alone.
+        return Box::pin(async move {
+            held.forget().await;
+            Ok(held.keyed().refuse(&refusal::outcome_unknown()))
+        });
+    }
+    let call = Arc::clone(&held.keyed().call);
+    let tasks = held.keyed().shared.common.tasks.clone();
+    let execution = async move { execute(&mut inner, &mut request, &mut held).await };
+    let answer = spawned(&tasks, execution);
+    // The task has it from here on.
+    call.progress.end();
+    Box::pin(async move {
+        let nobody_knows = || {
+            let refusal = refusal::outcome_unknown().render(call.protocol);
+            Ok(refusal.map(IdempotentBody::refusal))
+        };
+        answer.await.unwrap_or_else(nobody_knows)
+    })
+}
+
+/// All that it works on stays where it is: a future that moves is a copy of all that it has room for.
+#[expect(
+    clippy::manual_async_fn,
+    reason = "the future of an `async fn` has room for each argument twice"
+)]
+fn execute<'a, S, St, ReqB, B>(
+    inner: &'a mut S,
+    request: &'a mut Incoming,
+    held: &'a mut Held<St>,
+) -> impl Future<Output = Answer<B, S::Error>> + Send
+where
+    St: Store,
+    S: Service<Request<RequestBody<ReqB>>, Response = Response<B>> + Send,
+    S::Future: Send,
+    S::Error: Send,
+    ReqB: Send,
+    B: Body + Send + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    async move {
+        request.insert(held.seen());
+        if let Err(error) = poll_fn(|cx| held.keep_while(inner.poll_ready(cx))).await {
+            // It was never called.
+            Box::pin(held.forget()).await;
+            return Err(error);
+        }
+        let (answered, mut due) = {
+            let mut call = pin!(inner.call(request.take()));
+            poll_fn(|cx| {
+                let response = ready!(held.keep_while(call.as_mut().poll(cx)));
+                Poll::Ready(held.answered(response, cx))
+            })
+            .await
+        };
+        if let Some(winner) = held.see_to(&mut due).await {
+            return Ok(winner);
+        }
+        match answered {
+            Answered::Now(response) => response,
+            Answered::Unsettled(response) => Box::pin(held.confirmed(response)).await,
         }
     }
 }

@@ -13,17 +13,14 @@ use http_body::{Body, Frame};
 use super::{BoxError, CommitError, Connection, Settled, Transaction};
 use crate::body::IdempotentBody;
 use crate::cipher::Cipher;
-use crate::handler::{Grant, Idempotency};
+use crate::handler::{Grant, Granted, Idempotency};
 use crate::keep::{Fields, recorded_headers};
-use crate::opening::Call;
-use crate::progress::Progress;
 use crate::shared::Apart;
 use crate::store::{Record, Standing, Store, StoreError};
 use crate::streaming::Streaming;
 
-/// What a handler, and whoever may drop its call, need of the call and its layer, whatever the store.
+/// What a handler needs of its call and the layer, whatever the store.
 pub(crate) trait Ledger: Send + Sync {
-    fn progress(&self) -> &Progress;
     fn grant(&self) -> &Grant;
     fn store(&self) -> &dyn Any;
     fn ttl(&self) -> Duration;
@@ -33,37 +30,33 @@ pub(crate) trait Ledger: Send + Sync {
     fn apart(&self) -> Apart;
 }
 
-impl<St: Store> Ledger for Call<St> {
-    fn progress(&self) -> &Progress {
-        &self.progress
-    }
-
+impl<St: Store> Ledger for Granted<St> {
     fn grant(&self) -> &Grant {
-        self.granted()
+        &self.grant
     }
 
     fn store(&self) -> &dyn Any {
-        self.shared.store.as_any()
+        self.shared().store.as_any()
     }
 
     fn ttl(&self) -> Duration {
-        self.shared.settings.ttl
+        self.shared().settings.ttl
     }
 
     fn max_recorded_body(&self) -> usize {
-        self.shared.settings.max_recorded_body
+        self.shared().settings.max_recorded_body
     }
 
     fn cipher(&self) -> &Cipher {
-        &self.shared.settings.cipher
+        &self.shared().settings.cipher
     }
 
     fn replay_header(&self) -> &HeaderName {
-        &self.shared.settings.replay_header
+        &self.shared().settings.replay_header
     }
 
     fn apart(&self) -> Apart {
-        self.shared.apart()
+        self.shared().apart()
     }
 }
 

@@ -67,5 +67,5 @@ fn a_first_request_allocates_its_call_its_claim_and_its_record() {
     let layer = IdempotencyLayer::new(MemoryStore::new())
         .single_tenant()
         .ttl(Duration::ZERO);
-    assert_eq!(once_warm(&layer), 10);
+    assert_eq!(once_warm(&layer), 11);
 }
