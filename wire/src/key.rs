@@ -49,7 +49,7 @@ impl<'a, K: Write> KeyBuilder<'a, K> {
     }
 
     /// Most parts are short: one byte, or 255 and eight more.
-    #[inline(always)]
+    #[inline]
     fn length(&mut self, length: usize) {
         match u8::try_from(length) {
             Ok(short) if short < u8::MAX => self.key.write(&[short]),

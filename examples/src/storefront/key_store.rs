@@ -114,6 +114,13 @@ impl Store for KeyStore {
         }
     }
 
+    fn can_fail_to_file(&self) -> bool {
+        match self {
+            Self::Memory(store) => store.can_fail_to_file(),
+            Self::Postgres(store) => store.can_fail_to_file(),
+        }
+    }
+
     /// The one inside, of whose database a handler's transaction is.
     fn as_any(&self) -> &dyn Any {
         match self {

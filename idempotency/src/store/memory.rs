@@ -329,6 +329,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn who_listens_is_told_and_counted_for_no_longer_than_that() {
+        let (store, key) = (MemoryStore::new(), request().key);
+        let listeners = || {
+            let bell = &store.inner.bells[place(&key)];
+            bell.listeners.load(Ordering::SeqCst)
+        };
+        let (heard, given_up) = (store.changed(&key), store.changed(&key));
+        assert_eq!(listeners(), 2, "before they are polled");
+        drop(given_up);
+        let Ok(Begin::Claimed(claim)) = store.begin(request()).await else {
+            panic!("nobody else has it");
+        };
+        store.abandon(&claim).await.unwrap();
+        heard.await;
+        assert_eq!(listeners(), 0);
+        assert!(!store.can_fail_to_file());
+    }
+
+    #[tokio::test]
     async fn a_copy_shares_nothing_with_what_was_read_and_is_the_same() {
         for copy in [false, true] {
             let read = Bytes::from(vec![b'x'; 8192]);
