@@ -292,6 +292,16 @@ impl<V: Send + Sync + 'static> Cache<V> {
         })
     }
 
+    /// The same, of what has a value, without saying how it was found.
+    #[cfg(feature = "http")]
+    pub(crate) fn peek_entry(&self, key: &[u8], now: Instant) -> Option<Arc<Entry<V>>> {
+        self.with_full(key, |full| {
+            let found = self.look_up(full, now)?;
+            let is_one = found.usable == Usable::Fresh && found.entry.value().is_some();
+            is_one.then_some(found.entry)
+        })
+    }
+
     /// Whether anything is under a key, of use or not. It is no use of it either.
     #[cfg(feature = "http")]
     pub(crate) fn has(&self, key: &[u8]) -> bool {

@@ -41,6 +41,7 @@ impl<'a, K: Write> KeyBuilder<'a, K> {
     }
 
     /// Appends a part.
+    #[inline]
     pub fn part(&mut self, part: impl AsRef<[u8]>) -> &mut Self {
         let part = part.as_ref();
         self.length(part.len());
@@ -78,16 +79,13 @@ impl<'a, K: Write> KeyBuilder<'a, K> {
 
     /// Appends the authority alone, of whichever protocol version the request came by.
     pub fn authority(&mut self, parts: &Parts) -> &mut Self {
-        let authority = match parts.uri.authority() {
-            Some(authority) => authority.as_str().as_bytes(),
-            None => parts
-                .headers
-                .get(HOST)
-                .map_or(&b""[..], |host| host.as_bytes()),
-        };
-        // Of the scheme it came by, whatever it is to be compared as.
-        let own = parts.uri.scheme_str();
-        let port: &[u8] = if own == Some("https") {
+        self.authority_of(parts.uri.scheme_str(), authority(parts))
+    }
+
+    /// The same of one that was [found](authority) already, in a target of this scheme: that which it came by, whatever it is to be compared as.
+    #[inline]
+    pub fn authority_of(&mut self, scheme: Option<&str>, authority: &[u8]) -> &mut Self {
+        let port: &[u8] = if scheme == Some("https") {
             b":443"
         } else {
             b":80"
@@ -96,9 +94,7 @@ impl<'a, K: Write> KeyBuilder<'a, K> {
     }
 
     fn lower_case(&mut self, part: &[u8]) -> &mut Self {
-        // Without stopping at the first: so it is looked at in wide steps.
-        let upper = |any, byte: &u8| any | byte.is_ascii_uppercase();
-        if !part.iter().fold(false, upper) {
+        if !has_upper_case(part) {
             return self.part(part);
         }
         self.length(part.len());
@@ -136,6 +132,35 @@ impl<'a, K: Write> KeyBuilder<'a, K> {
             Some(part) => self.part(part),
             None => self,
         }
+    }
+}
+
+/// Eight at a time: names are short, and most have no such letter.
+fn has_upper_case(part: &[u8]) -> bool {
+    const EACH: u64 = u64::MAX / 255;
+    let (words, rest) = part.as_chunks::<8>();
+    let is_in = |word: &[u8; 8]| {
+        let word = u64::from_le_bytes(*word);
+        // The top bit of a byte says if it is at least `A`, and then if it is above `Z`.
+        let low = word & (EACH * 0x7f);
+        let (from_a, above_z) = (
+            low + EACH * u64::from(0x80 - b'A'),
+            low + EACH * u64::from(0x7f - b'Z'),
+        );
+        from_a & !above_z & !word & (EACH * 0x80) != 0
+    };
+    words.iter().any(is_in) || rest.iter().any(u8::is_ascii_uppercase)
+}
+
+/// The authority that a request is for, as it is written: that of its target, or else that of its first `Host`.
+#[must_use]
+pub fn authority(parts: &Parts) -> &[u8] {
+    match parts.uri.authority() {
+        Some(authority) => authority.as_str().as_bytes(),
+        None => parts
+            .headers
+            .get(HOST)
+            .map_or(&b""[..], |host| host.as_bytes()),
     }
 }
 
@@ -241,6 +266,22 @@ mod tests {
             }
             assert_eq!(found, looked_up, "{present:?}");
         }
+    }
+
+    #[test]
+    fn a_letter_of_upper_case_is_seen_wherever_it_is() {
+        for len in [1, 7, 8, 9, 20] {
+            for at in 0..len {
+                for byte in 0..=u8::MAX {
+                    for around in [b'a', 0, 0xff] {
+                        let mut part = vec![around; len];
+                        part[at] = byte;
+                        assert_eq!(has_upper_case(&part), byte.is_ascii_uppercase());
+                    }
+                }
+            }
+        }
+        assert!(!has_upper_case(b""));
     }
 
     #[test]

@@ -24,19 +24,6 @@ pub(super) fn answer<B>(
     outcome: CacheOutcome,
     told: Told<'_>,
 ) -> Response<CacheBody<B>> {
-    answer_here(shared, request, stored, age, outcome, told)
-}
-
-/// The same, made where it is wanted: a hit is so fast that moving its response shows.
-#[inline(always)]
-pub(super) fn answer_here<B>(
-    shared: &Shared,
-    request: &Glance<'_>,
-    stored: &Stored,
-    age: Duration,
-    outcome: CacheOutcome,
-    told: Told<'_>,
-) -> Response<CacheBody<B>> {
     let mut response = selected(request, stored);
     let headers = response.headers_mut();
     if outcome == CacheOutcome::Hit && !shared.tell_key && told.detail.is_none() {
@@ -89,7 +76,6 @@ pub(super) fn put_words(
 }
 
 /// By the order of RFC 9110, 13.2.2.
-#[inline(always)]
 fn selected<B>(request: &Glance<'_>, stored: &Stored) -> Response<CacheBody<B>> {
     let recorded = &stored.recorded;
     let mut response = Response::new(CacheBody::hit(recorded.replay_body()));

@@ -11,7 +11,7 @@
 //!
 //! The age is that at the time of writing; how long it was kept comes on top when it is read. Whatever else is found is a miss.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use buttress_wire::Recorded;
@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use super::policy::Policy;
 use super::query::SearchRule;
 use super::status::{CACHE_STATUS, X_CACHE};
-use super::stored::{CachedResponse, Kind, Stored, Words};
+use super::stored::{CachedResponse, Kind, Stored};
 use super::variants::{Selecting, Variant, Variants};
 use crate::l2::{Codec, CodecError};
 
@@ -160,7 +160,6 @@ fn response(mut bytes: Bytes, kept: Duration) -> Result<Stored, CodecError> {
         depends_on,
         pieces: None,
         received: Instant::now(),
-        told: Mutex::new(Words::none()),
     })
 }
 

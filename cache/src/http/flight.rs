@@ -8,16 +8,17 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use buttress_dedup::Flights;
-use buttress_wire::key::{Field, KeyBuilder, find};
+use buttress_wire::key::{Field, KeyBuilder};
 use buttress_wire::tape::{Laggards, Tape, TapeReader, Timer};
 use buttress_wire::{BodyError, Recorded, into_bytes};
 use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderName};
+use http::header::{self, HeaderName};
 use http::{StatusCode, Version};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
+use super::glance::Glance;
 use super::memory::Memory;
 use super::place::Place;
 use super::variants::{Normalize, Selecting, write_lines, write_value};
@@ -99,33 +100,33 @@ impl Head {
 pub(super) fn write_key(
     key: &mut Vec<u8>,
     selecting: Option<&[Selecting]>,
-    request: &HeaderMap,
+    request: &Glance<'_>,
     normalize: Option<&Normalize>,
     ignore_cookie: bool,
 ) {
     let mut builder = KeyBuilder::new(key);
-    let found: [_; FIELDS.len()] = find(request, place);
-    for (at, (name, field)) in FIELDS.iter().zip(found).enumerate() {
-        let counts = match at {
-            AUTHORIZATION => true,
+    let headers = request.headers();
+    for name in &FIELDS {
+        let counts = match *name {
+            header::AUTHORIZATION => true,
             // Where cookies say nothing, they keep nobody apart.
-            COOKIE => !ignore_cookie,
+            header::COOKIE => !ignore_cookie,
             _ => selecting.is_none(),
         };
-        match field {
+        match request.field(name) {
             _ if !counts => {}
             // Most are; and nobody has a word for that.
             Field::Absent if normalize.is_none() => {}
             Field::Once(line) if normalize.is_none() => {
                 write_lines(builder.part(name.as_str()), name, [line.as_bytes()]);
             }
-            _ => write_value(builder.part(name.as_str()), request, name, normalize),
+            _ => write_value(builder.part(name.as_str()), headers, name, normalize),
         }
     }
     if let Some(sets) = selecting {
         builder.part("vary");
         for name in sets.iter().flat_map(|set| set.iter()) {
-            write_value(builder.part(name.as_str()), request, name, normalize);
+            write_value(builder.part(name.as_str()), headers, name, normalize);
         }
     }
 }
@@ -140,23 +141,6 @@ static FIELDS: [HeaderName; 7] = [
     header::ACCEPT_LANGUAGE,
     header::ORIGIN,
 ];
-
-const AUTHORIZATION: usize = 0;
-const COOKIE: usize = 1;
-
-/// Where a field stands among those.
-fn place(name: &HeaderName) -> Option<usize> {
-    Some(match *name {
-        header::AUTHORIZATION => AUTHORIZATION,
-        header::COOKIE => COOKIE,
-        header::ACCEPT => 2,
-        header::ACCEPT_CHARSET => 3,
-        header::ACCEPT_ENCODING => 4,
-        header::ACCEPT_LANGUAGE => 5,
-        header::ORIGIN => 6,
-        _ => return None,
-    })
-}
 
 /// Who is a window behind may hold the others up for so long in total.
 pub(super) fn laggards(total: Duration) -> Laggards {
@@ -213,26 +197,20 @@ where
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
+    use http::{HeaderValue, Request};
 
     use super::*;
 
     fn key(fields: &[(&'static str, &'static str)], selecting: Option<&[Selecting]>) -> Vec<u8> {
-        let mut headers = HeaderMap::new();
+        let mut request = Request::new(());
         for (name, value) in fields {
-            headers.append(*name, HeaderValue::from_static(value));
+            let value = HeaderValue::from_static(value);
+            request.headers_mut().append(*name, value);
         }
         let mut key = Vec::new();
-        write_key(&mut key, selecting, &headers, None, false);
+        let parts = request.into_parts().0;
+        write_key(&mut key, selecting, &Glance::at(&parts), None, false);
         key
-    }
-
-    #[test]
-    fn every_field_has_its_place() {
-        for (at, name) in FIELDS.iter().enumerate() {
-            assert_eq!(place(name), Some(at), "{name}");
-        }
-        assert_eq!(place(&header::HOST), None);
     }
 
     #[test]

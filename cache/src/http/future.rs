@@ -16,6 +16,7 @@ use super::body::CacheBody;
 use super::errand::{Errand, Look};
 use super::flight::{Landed, Wait};
 use super::service::look_again;
+use super::whole::Whole;
 
 pin_project! {
     /// The response of an [`HttpCache`](super::HttpCache).
@@ -49,6 +50,7 @@ pin_project! {
         Answer { response: Option<Response<CacheBody<B>>> },
         Follow { wait: Wait, own: Option<Box<Own<S, ReqB>>> },
         Forward { #[pin] forward: Forward<S, ReqB> },
+        Hit { whole: Option<Whole> },
     }
 }
 
@@ -72,6 +74,13 @@ where
     pub(super) fn forward(own: Box<Own<S, ReqB>>) -> Self {
         Self {
             state: State::forward(own),
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn hit(whole: Whole) -> Self {
+        Self {
+            state: State::Hit { whole: Some(whole) },
         }
     }
 
@@ -204,6 +213,11 @@ where
                 // ## Answer => (response)
                 StateProjection::Answer { response } => {
                     return Poll::Ready(Ok(response.take().expect(DONE)));
+                }
+                // ## Hit => (response)
+                StateProjection::Hit { whole } => {
+                    let whole = whole.take().expect(DONE);
+                    return Poll::Ready(Ok(whole.into_response()));
                 }
                 // ## Follow => (Answer | Follow | Forward)
                 StateProjection::Follow { wait, own } => {

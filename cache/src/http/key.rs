@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use buttress_wire::key::KeyBuilder;
-use http::request;
+use http::Uri;
 
 use super::query::SearchRule;
 
@@ -18,18 +18,23 @@ pub(super) enum Query<'a> {
     Rule,
 }
 
-/// The primary key: partition, scheme, authority, path and query.
+/// The primary key: partition, scheme, authority, path and query. The target may have the authority, or not.
+#[inline]
 pub(super) fn write_primary(
     key: &mut Vec<u8>,
     partition: &[u8],
     scheme: Option<&str>,
-    parts: &request::Parts,
+    uri: &Uri,
+    authority: &[u8],
     query: &Query<'_>,
 ) {
-    let scheme = scheme.or_else(|| parts.uri.scheme_str());
+    let own = uri.scheme_str();
     let mut builder = KeyBuilder::new(key);
-    builder.part(partition).part(scheme.unwrap_or("http"));
-    builder.authority(parts).part(parts.uri.path());
+    builder
+        .part(partition)
+        .part(scheme.or(own).unwrap_or("http"))
+        .authority_of(own, authority)
+        .part(uri.path());
     match query {
         Query::Exact(query) => drop(builder.optional(query.as_deref())),
         // No query begins like these.
@@ -47,6 +52,7 @@ pub(super) const SCHEMES: [&str; 2] = ["http", "https"];
 
 #[cfg(test)]
 mod tests {
+    use buttress_wire::key::authority;
     use http::Request;
 
     use super::*;
@@ -56,7 +62,8 @@ mod tests {
         let mut key = Vec::new();
         let parts = request.into_parts().0;
         let query = Query::Exact(parts.uri.query().map(Cow::Borrowed));
-        write_primary(&mut key, partition.as_bytes(), None, &parts, &query);
+        let (partition, authority) = (partition.as_bytes(), authority(&parts));
+        write_primary(&mut key, partition, None, &parts.uri, authority, &query);
         key
     }
 

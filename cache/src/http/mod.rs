@@ -38,6 +38,8 @@ mod stored;
 mod targeted;
 mod validation;
 mod variants;
+mod whole;
+mod words;
 
 pub use self::body::CacheBody;
 #[cfg(feature = "l2")]

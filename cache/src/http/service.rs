@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use buttress_dedup::Role;
 use buttress_wire::key::with_buffer;
-use http::{HeaderMap, Method, Request, Response, request};
+use http::{Method, Request, Response, request};
 use http_body::Body;
 use tokio::time::Instant;
 use tower_service::Service;
 
-use super::answer::{answer, answer_here, has_parts, only_if_cached};
+use super::answer::{answer, has_parts, only_if_cached};
 use super::body::CacheBody;
 use super::errand::{Errand, parts_key};
 use super::flight::{FlightKey, write_key};
@@ -25,9 +25,10 @@ use super::refresh::{Inline, Mode, Refresh};
 use super::reuse::{Reuse, Why, Wish};
 use super::settings::Shared;
 use super::status::{CacheOutcome, Forwarded, Told};
-use super::store::{Found, Heard, find, tell};
+use super::store::{Found, Heard, Held, find, tell};
 use super::stored::Stored;
 use super::variants::{Selecting, Variants};
+use super::whole::Whole;
 
 /// Made by [`HttpCacheLayer`](super::HttpCacheLayer).
 #[derive(Clone)]
@@ -66,15 +67,22 @@ where
 
     fn call(&mut self, request: Request<ReqB>) -> Self::Future {
         let (parts, body) = request.into_parts();
-        let (glance, has_body) = (Glance::at(&parts), !body.is_end_stream());
-        let decision = with_buffer(|key| {
-            self.shared.write_primary(key, &parts);
-            decide(&self.shared, &glance, has_body, key)
+        let glance = Glance::at(&parts);
+        let has_body = !body.is_end_stream();
+        let mut plan = None;
+        let answer = with_buffer(|key| {
+            self.shared.write_primary(key, &glance);
+            decide(&self.shared, &glance, has_body, key, &mut plan)
         });
-        let plan = match decision {
-            Ok(response) => return ResponseFuture::answer(response),
-            Err(plan) => plan,
-        };
+        match answer {
+            Some(Answer::Whole(stored, age)) => {
+                let words = stored.words(&self.shared.marks.name, age);
+                return ResponseFuture::hit(Whole::new(stored, words));
+            }
+            Some(Answer::Made(response)) => return ResponseFuture::answer(*response),
+            None => {}
+        }
+        let plan = plan.expect("what is not answered is forwarded");
         let way = plan.way;
         let errand = Errand::new(&self.shared, &glance, plan);
         let own = Box::new(Own {
@@ -128,6 +136,19 @@ impl<S, M> HttpCache<S, M> {
     }
 }
 
+/// What a request gets from the store. Small, since a hit is so fast that moving it shows.
+enum Answer<B> {
+    Made(Box<Response<CacheBody<B>>>),
+    /// All of what is stored, at this age.
+    Whole(Held, Duration),
+}
+
+impl<B> From<Response<CacheBody<B>>> for Answer<B> {
+    fn from(response: Response<CacheBody<B>>) -> Self {
+        Self::Made(Box::new(response))
+    }
+}
+
 /// How a request is forwarded.
 pub(super) struct Plan {
     pub(super) why: Forwarded,
@@ -178,7 +199,7 @@ impl Errand {
             Found::Response(stored, known) => sets(Some(stored), known.as_deref()),
         };
         let mut key = self.primary.to_vec();
-        write_flight(&mut key, &self.shared, &self.parts.headers, sets);
+        write_flight(&mut key, &self.shared, &Glance::at(&self.parts), sets);
         self.flight = Some(FlightKey::new(&key, &self.shared.private));
     }
 }
@@ -187,7 +208,7 @@ impl Errand {
 fn write_flight(
     key: &mut Vec<u8>,
     shared: &Shared,
-    request: &HeaderMap,
+    request: &Glance<'_>,
     sets: Option<&[Selecting]>,
 ) {
     let normalize = shared.normalize.as_deref();
@@ -200,38 +221,44 @@ fn sets<'a>(stored: Option<&'a Stored>, variants: Option<&'a Variants>) -> Optio
     variants.map(|known| &known.sets[..]).or_else(of_one)
 }
 
-/// The answer from the store; else how the request is forwarded.
+/// The answer from the store; else there is a plan of how the request is forwarded.
 #[inline(always)]
 fn decide<B>(
     shared: &Shared,
     request: &Glance<'_>,
     has_body: bool,
     primary: &mut Vec<u8>,
-) -> Result<Response<CacheBody<B>>, Plan> {
-    let (parts, wish, now) = (request.parts, Wish::at(request), Instant::now());
+    plan: &mut Option<Plan>,
+) -> Option<Answer<B>> {
+    // One by one: what is put together is moved.
+    let wish = Wish::at(request);
+    let (parts, now) = (request.parts, Instant::now());
     if let Some(why) = passes_by(shared, request, has_body) {
-        return pass_by(shared, parts, &wish, why, primary, now);
+        return pass_by(shared, parts, &wish, why, primary, now)
+            .map_err(|passing| *plan = Some(passing))
+            .ok();
     }
     let filed = shared.filed.count();
     let mut miss = match look(shared, request, &wish, primary, now) {
-        Ok(response) => return Ok(response),
+        Ok(answer) => return Some(answer),
         Err(miss) => miss,
     };
     if !miss.is_usable && request.has_range() && parts.method == Method::GET {
         match from_parts(shared, request, &wish, primary, now) {
-            Some(Ok(response)) => return Ok(response),
+            Some(Ok(response)) => return Some(response.into()),
             Some(Err(partial)) if miss.stale.is_none() => miss.why = partial,
             _ => {}
         }
     }
     if wish.is_only_if_cached() && !miss.is_usable && !shared.looks_below(&wish) {
-        return Ok(only_if_cached(&parts.headers));
+        return Some(only_if_cached(&parts.headers).into());
     }
     if !miss.is_usable {
         tell(&shared.cache, primary, Heard::Miss);
     }
-    let plan = miss.plan(shared, request, &wish, primary, now);
-    Err(Plan { filed, ..plan })
+    let forward = miss.plan(shared, request, &wish, primary, now);
+    *plan = Some(Plan { filed, ..forward });
+    None
 }
 
 /// What becomes of a request that is not answered from the store.
@@ -242,14 +269,14 @@ fn pass_by<B>(
     why: Forwarded,
     primary: &[u8],
     now: Instant,
-) -> Result<Response<CacheBody<B>>, Plan> {
+) -> Result<Answer<B>, Plan> {
     if why == Forwarded::Method
         && let Some(purged) = purge(shared, parts)
     {
-        return Ok(purged);
+        return Ok(purged.into());
     }
     if why == Forwarded::Bypass && wish.is_only_if_cached() {
-        return Ok(only_if_cached(&parts.headers));
+        return Ok(only_if_cached(&parts.headers).into());
     }
     Err(Plan::alone(why, primary, now))
 }
@@ -286,7 +313,7 @@ impl Miss {
         let mut plan = Plan::alone(self.why, key, now);
         if way != Way::Alone {
             let sets = sets(self.stale.as_deref(), self.variants.as_deref());
-            write_flight(key, shared, request.headers(), sets);
+            write_flight(key, shared, request, sets);
             // Who asks for the like of what could not be shared waits for nobody.
             let hash = shared.private.hash(key);
             if way == Way::Refresh || !shared.private.knows(hash, now) {
@@ -322,9 +349,9 @@ fn look<B>(
     wish: &Wish,
     primary: &[u8],
     now: Instant,
-) -> Result<Response<CacheBody<B>>, Miss> {
+) -> Result<Answer<B>, Miss> {
     let normalize = shared.normalize.as_deref();
-    let found = find(&shared.cache, primary, request.headers(), normalize, now);
+    let found = find(&shared.cache, primary, request, normalize, now);
     let (stored, variants) = match found {
         Found::Nothing => return Err(Miss::of(Forwarded::UriMiss, None)),
         Found::OtherVariant(known) => return Err(Miss::of(Forwarded::VaryMiss, Some(known))),
@@ -337,7 +364,10 @@ fn look<B>(
     let why = match reuse {
         Reuse::Fresh | Reuse::Stale => {
             tell(&shared.cache, primary, Heard::Hit);
-            return Ok(hit(shared, request, response, age, reuse));
+            if reuse == Reuse::Fresh && is_whole(shared, request, response) {
+                return Ok(Answer::Whole(stored, age));
+            }
+            return Ok(hit(shared, request, response, age, reuse).into());
         }
         Reuse::Validate(Why::Request) => Forwarded::Request,
         Reuse::Validate(Why::Response) | Reuse::WhileRevalidating => Forwarded::Stale,
@@ -359,7 +389,7 @@ fn from_parts<B>(
 ) -> Option<Result<Response<CacheBody<B>>, Forwarded>> {
     let normalize = shared.normalize.as_deref();
     let key = parts_key(primary);
-    let found = find(&shared.cache, &key, request.headers(), normalize, now);
+    let found = find(&shared.cache, &key, request, normalize, now);
     let Found::Response(stored, _) = found else {
         return None;
     };
@@ -381,7 +411,16 @@ fn is_shareable(request: &Glance<'_>, wish: &Wish, is_known: bool) -> bool {
     request.parts.method == Method::GET && wish.is_plain() && (is_whole || is_known)
 }
 
-#[inline(always)]
+/// Whether a request gets all of a stored response, and nothing else is told of it than is told of any.
+fn is_whole(shared: &Shared, request: &Glance<'_>, stored: &Stored) -> bool {
+    request.parts.method == Method::GET
+        && !request.is_conditional()
+        && !request.has_range()
+        && !shared.tell_key
+        && !shared.extension
+        && shared.marks.x_cache == stored.tells_x_cache
+}
+
 fn hit<B>(
     shared: &Shared,
     request: &Glance<'_>,
@@ -393,7 +432,7 @@ fn hit<B>(
         detail: (reuse == Reuse::Stale).then_some("max-stale"),
         ..Told::default()
     };
-    answer_here(shared, request, stored, age, CacheOutcome::Hit, told)
+    answer(shared, request, stored, age, CacheOutcome::Hit, told)
 }
 
 /// What a request gets that does not wait for the refresh.

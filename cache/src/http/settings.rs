@@ -6,13 +6,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use buttress_dedup::Flights;
-use buttress_wire::key::{KeyBuilder, with_buffer};
+use buttress_wire::key::{KeyBuilder, authority, with_buffer};
 use http::header::{HOST, HeaderMap, HeaderName};
 use http::{request, response};
 use tokio::time::Instant;
 
 use super::dates::Dates;
 use super::flight::{Landed, flights};
+use super::glance::Glance;
 use super::key::{Query, SCHEMES, write_primary};
 use super::memory::Memory;
 use super::query::{Params, SearchRule};
@@ -134,13 +135,19 @@ impl Shared {
     }
 
     /// The primary key of a request.
-    pub(super) fn write_primary(&self, key: &mut Vec<u8>, parts: &request::Parts) {
+    pub(super) fn write_primary(&self, key: &mut Vec<u8>, request: &Glance<'_>) {
+        if self.is_plain() {
+            let (uri, authority) = (&request.parts.uri, request.authority());
+            let query = Query::Exact(uri.query().map(Cow::Borrowed));
+            return write_primary(key, b"", None, uri, authority, &query);
+        }
         let rule = if self.search {
-            self.search_rule(parts)
+            self.search_rule(request.parts)
         } else {
             None
         };
-        self.write_primary_by(key, parts, rule.as_deref());
+        let authority = request.authority();
+        self.write_primary_at(key, request.parts, authority, rule.as_deref());
     }
 
     /// The same, where it is known what the origin says of the query.
@@ -148,6 +155,16 @@ impl Shared {
         &self,
         key: &mut Vec<u8>,
         parts: &request::Parts,
+        rule: Option<&SearchRule>,
+    ) {
+        self.write_primary_at(key, parts, authority(parts), rule);
+    }
+
+    fn write_primary_at(
+        &self,
+        key: &mut Vec<u8>,
+        parts: &request::Parts,
+        authority: &[u8],
         rule: Option<&SearchRule>,
     ) {
         let partition = self.partition(parts);
@@ -160,12 +177,19 @@ impl Shared {
             Some(rule) => Query::By(rule, query.as_deref()),
             None => Query::Exact(query),
         };
-        write_primary(key, &partition, None, parts, &query);
+        write_primary(key, &partition, None, &parts.uri, authority, &query);
     }
 
     /// Where the origin's rule for the queries of a path is kept.
     pub(super) fn write_rule_key(&self, key: &mut Vec<u8>, parts: &request::Parts) {
-        write_primary(key, &self.partition(parts), None, parts, &Query::Rule);
+        let (partition, authority) = (self.partition(parts), authority(parts));
+        write_primary(key, &partition, None, &parts.uri, authority, &Query::Rule);
+    }
+
+    /// Whether a key is the target, and nobody has a say in it: as most are.
+    fn is_plain(&self) -> bool {
+        let is_all = matches!(self.params, Params::All);
+        is_all && !self.search && self.partition.is_none() && self.hooks.key.is_none()
     }
 
     fn search_rule(&self, parts: &request::Parts) -> Option<Arc<SearchRule>> {
@@ -185,13 +209,20 @@ impl Shared {
             keys.push(key);
             return keys;
         }
-        let partition = self.partition(parts);
+        let (partition, authority) = (self.partition(parts), authority(parts));
         let exact = Query::Exact(self.params.of(parts.uri.query()));
         let queries = [exact, Query::Rule];
         for query in queries.iter().take(if self.search { 2 } else { 1 }) {
             for scheme in SCHEMES {
                 let mut key = Vec::new();
-                write_primary(&mut key, &partition, Some(scheme), parts, query);
+                write_primary(
+                    &mut key,
+                    &partition,
+                    Some(scheme),
+                    &parts.uri,
+                    authority,
+                    query,
+                );
                 keys.push(key);
             }
         }

@@ -6,14 +6,15 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use buttress_wire::key::with_buffer;
-use http::header::HeaderMap;
 use tokio::time::Instant;
 
+use super::glance::Glance;
 use super::query::SearchRule;
 use super::stored::{CachedResponse, Kind, Stored};
 use super::variants::{Normalize, Variants, is_variant, says, write_variant};
 use crate::clock::Validity;
-use crate::{Cache, Depth, Event, Failure, Hit, Stale, Stamp, Tier};
+use crate::entry::Entry;
+use crate::{Cache, Depth, Event, Failure, Stale, Stamp, Tier};
 
 /// What was found for a request.
 pub(super) enum Found {
@@ -25,20 +26,21 @@ pub(super) enum Found {
 
 /// A response that is held where it was found: a hit counts no reference more than it has to.
 pub(super) enum Held {
-    Here(Hit<CachedResponse>),
+    Here(Arc<Entry<CachedResponse>>),
     #[cfg(feature = "l2")]
     Own(Arc<Stored>),
 }
 
 impl Held {
     /// `None` if it is something else.
-    fn new(hit: Hit<CachedResponse>) -> Option<Self> {
-        matches!(hit.0, Kind::Response(_)).then_some(Self::Here(hit))
+    fn new(entry: Arc<Entry<CachedResponse>>) -> Option<Self> {
+        let is_response = matches!(kind_of(&entry), Some(Kind::Response(_)));
+        is_response.then_some(Self::Here(entry))
     }
 
     pub(super) fn into_stored(self) -> Arc<Stored> {
         match self {
-            Self::Here(hit) => Arc::clone(response_of(&hit)),
+            Self::Here(entry) => Arc::clone(response_of(&entry)),
             #[cfg(feature = "l2")]
             Self::Own(stored) => stored,
         }
@@ -50,17 +52,21 @@ impl Deref for Held {
 
     fn deref(&self) -> &Stored {
         match self {
-            Self::Here(hit) => response_of(hit),
+            Self::Here(entry) => response_of(entry),
             #[cfg(feature = "l2")]
             Self::Own(stored) => stored,
         }
     }
 }
 
-fn response_of(hit: &Hit<CachedResponse>) -> &Arc<Stored> {
-    match &hit.0 {
-        Kind::Response(stored) => stored,
-        Kind::Search(_) | Kind::Variants(_) => unreachable!("it was looked at"),
+fn kind_of(entry: &Entry<CachedResponse>) -> Option<&Kind> {
+    entry.value().map(|value| &value.0)
+}
+
+fn response_of(entry: &Entry<CachedResponse>) -> &Arc<Stored> {
+    match kind_of(entry) {
+        Some(Kind::Response(stored)) => stored,
+        Some(Kind::Search(_) | Kind::Variants(_)) | None => unreachable!("it was looked at"),
     }
 }
 
@@ -68,26 +74,26 @@ fn response_of(hit: &Hit<CachedResponse>) -> &Arc<Stored> {
 pub(super) fn find(
     cache: &Cache<CachedResponse>,
     primary: &[u8],
-    request: &HeaderMap,
+    request: &Glance<'_>,
     normalize: Option<&Normalize>,
     now: Instant,
 ) -> Found {
     // The marker of a target with variants is not a hit: one event per request.
-    let Some(hit) = cache.peek(primary, now) else {
+    let Some(entry) = cache.peek_entry(primary, now) else {
         return Found::Nothing;
     };
-    let variants = match &hit.0 {
-        Kind::Response(stored) => match other_than(stored, primary, request, normalize) {
+    let variants = match kind_of(&entry) {
+        Some(Kind::Response(stored)) => match other_than(stored, primary, request, normalize) {
             Some(known) => return Found::OtherVariant(known),
-            None => return Found::Response(Held::Here(hit), None),
+            None => return Found::Response(Held::Here(entry), None),
         },
-        Kind::Search(_) => return Found::Nothing,
-        Kind::Variants(variants) => variants,
+        Some(Kind::Search(_)) | None => return Found::Nothing,
+        Some(Kind::Variants(variants)) => variants,
     };
     let found = variants.sets.iter().filter_map(|selecting| {
         with_buffer(|key| {
-            write_variant(key, primary, selecting, request, normalize);
-            cache.peek(key, now).and_then(Held::new)
+            write_variant(key, primary, selecting, request.headers(), normalize);
+            cache.peek_entry(key, now).and_then(Held::new)
         })
     });
     let newer = |one: Held, other: Held| {
@@ -107,14 +113,14 @@ pub(super) fn find(
 pub(super) fn other_than(
     stored: &Stored,
     primary: &[u8],
-    request: &HeaderMap,
+    request: &Glance<'_>,
     normalize: Option<&Normalize>,
 ) -> Option<Arc<Variants>> {
     let (selecting, key) = stored.variant.as_ref()?;
     // Most say it in the same words.
     let said = stored.said.as_ref().filter(|_| normalize.is_none());
     let is_same = said.is_some_and(|said| says(said, selecting, request))
-        || is_variant(key, primary, selecting, request, normalize);
+        || is_variant(key, primary, selecting, request.headers(), normalize);
     (!is_same).then(|| Arc::new(Variants::one(selecting, primary)))
 }
 

@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 use std::ops::Range;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use buttress_wire::Recorded;
@@ -10,7 +10,6 @@ use bytes::{Bytes, BytesMut};
 use http::header::{AGE, DATE, HeaderMap, HeaderName, HeaderValue};
 use tokio::time::Instant;
 
-use super::age::age_value;
 use super::dates::Dates;
 use super::freshness::date;
 use super::list::List;
@@ -18,8 +17,9 @@ use super::pieces::Pieces;
 use super::policy::Policy;
 use super::query::SearchRule;
 use super::range::slice;
-use super::status::{CACHE_STATUS, CacheOutcome, Told, X_CACHE};
+use super::status::{CACHE_STATUS, CacheOutcome, X_CACHE};
 use super::variants::{Said, Variant, Variants};
+use super::words::Words;
 use crate::{Builder, Cache};
 
 /// What an [`HttpCacheLayer`](super::HttpCacheLayer) keeps. Its cache is yours: invalidate its tags, look at its snapshot.
@@ -54,18 +54,6 @@ pub(super) struct Stored {
     pub(super) is_only_teller: bool,
     /// There is a place for `X-Cache` in its headers.
     pub(super) tells_x_cache: bool,
-    /// What the last hit told. It is made once per second, and not per hit.
-    pub(super) told: Mutex<Words>,
-}
-
-/// What a hit tells.
-#[derive(Clone, Debug)]
-pub(super) struct Words {
-    /// In seconds.
-    at: u64,
-    pub(super) age: HeaderValue,
-    /// Of `Cache-Status`.
-    pub(super) line: HeaderValue,
 }
 
 /// How this cache marks what it sends.
@@ -117,7 +105,6 @@ impl Stored {
             received: made.received,
             is_only_teller,
             tells_x_cache: marks.x_cache,
-            told: Mutex::new(Words::none()),
         }
     }
 
@@ -180,17 +167,9 @@ impl Stored {
     }
 
     /// What a hit tells that has nothing particular to tell.
-    pub(super) fn words(&self, name: &str, age: Duration) -> Words {
-        let at = age.as_secs();
-        let make = || Words::new(at, self.ttl_at(age), name);
-        // Nobody waits for words that take as long to make.
-        let Ok(mut told) = self.told.try_lock() else {
-            return make();
-        };
-        if told.at != at {
-            *told = make();
-        }
-        told.clone()
+    #[inline]
+    pub(super) fn words(&self, name: &Arc<str>, age: Duration) -> Words {
+        Words::of(name, age.as_secs(), self.ttl_at(age))
     }
 
     /// The same, stale from now on.
@@ -210,7 +189,6 @@ impl Stored {
             received: self.received,
             is_only_teller: self.is_only_teller,
             tells_x_cache: self.tells_x_cache,
-            told: Mutex::new(Words::none()),
         }
     }
 
@@ -220,31 +198,6 @@ impl Stored {
         let pieces = self.pieces.as_ref().map_or(0, Pieces::len);
         let fields = (self.recorded.headers().len() + 3) * COUNTED;
         size_of::<Self>() + self.recorded.weight() + fields + pieces + tags + keys
-    }
-}
-
-impl Words {
-    /// No response is that old.
-    pub(super) fn none() -> Self {
-        let nothing = HeaderValue::from_static("");
-        Self {
-            at: u64::MAX,
-            age: nothing.clone(),
-            line: nothing,
-        }
-    }
-
-    fn new(at: u64, ttl: i64, name: &str) -> Self {
-        let told = Told {
-            ttl: Some(ttl),
-            ..Told::default()
-        };
-        let line = told.line(name);
-        // A clone makes the bytes shared, and from then on a clone is a count.
-        drop(line.clone());
-        let age = age_value(at);
-        drop(age.clone());
-        Self { at, age, line }
     }
 }
 
@@ -265,7 +218,7 @@ fn copied(mut headers: HeaderMap) -> HeaderMap {
     headers
 }
 
-/// What the bytes of a field take beside themselves once they are shared: a count, and the block that it is in. The words of a hit are such fields too.
+/// What the bytes of a field take beside themselves once they are shared: a count, and the block that it is in.
 const COUNTED: usize = 80;
 
 /// The fields of a response and those that a hit adds: its own first, where they are found without looking. And whether no cache nearer to the origin has told anything.

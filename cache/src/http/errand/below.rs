@@ -103,6 +103,7 @@ mod look {
     use super::Brought;
     use crate::Cache;
     use crate::entry::Usable;
+    use crate::http::glance::Glance;
     use crate::http::settings::Shared;
     use crate::http::store::{Found, Held, other_than};
     use crate::http::stored::{CachedResponse, Kind, Stored};
@@ -120,7 +121,7 @@ mod look {
             shared.write_rule_key(&mut rule, &parts);
             if fetch(&shared.cache, &rule).await.is_some() {
                 let mut by_rule = Vec::new();
-                shared.write_primary(&mut by_rule, &parts);
+                shared.write_primary(&mut by_rule, &Glance::at(&parts));
                 primary = by_rule.into();
             }
         }
@@ -132,7 +133,7 @@ mod look {
         let (request, normalize) = (&parts.headers, shared.normalize.as_deref());
         let variants = match fetch(&shared.cache, primary).await.map(|found| found.0) {
             Some(Kind::Response(stored)) => {
-                return match other_than(&stored, primary, request, normalize) {
+                return match other_than(&stored, primary, &Glance::at(parts), normalize) {
                     Some(known) => Found::OtherVariant(known),
                     None => Found::Response(Held::Own(stored), None),
                 };

@@ -161,8 +161,8 @@ impl Errand {
     /// What the store has for this request now.
     pub(super) fn find(&self, now: Instant) -> Found {
         let normalize = self.shared.normalize.as_deref();
-        let request = &self.parts.headers;
-        find(&self.shared.cache, &self.primary, request, normalize, now)
+        let request = Glance::at(&self.parts);
+        find(&self.shared.cache, &self.primary, &request, normalize, now)
     }
 
     /// What a response with these fields goes by that is stored for this request.
