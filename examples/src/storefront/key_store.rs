@@ -27,7 +27,7 @@ macro_rules! either {
     };
 }
 
-/// A Postgres that does not answer in time is as good as gone. What it was asked may have been done: whoever asks again does so with the same token.
+/// A Postgres that does not answer in time is as good as gone. What it was asked may have been done, or be done yet: a key that is claimed so is nobody's until its lease is over.
 async fn in_time<T>(asked: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
     let answer = tokio::time::timeout(ANSWER, asked).await;
     answer.unwrap_or_else(|late| Err(StoreError::Unavailable(late.into())))

@@ -40,6 +40,10 @@ async fn a_server_that_does_not_answer_is_unavailable_in_time() {
         matches!(begun, Err(StoreError::Unavailable(_))),
         "{begun:?}"
     );
+    // Nobody waits for an answer any more, and the place in the pool is free: also where a caller has gone away.
+    let gone = tokio::time::timeout(Duration::from_millis(50), store.begin(order.clone()));
+    assert!(gone.await.is_err());
+    sqlx::query("SELECT 1").execute(store.pool()).await.unwrap();
     locked.commit().await.unwrap();
 
     // The only connection is another one now, on which no late answer comes; and the token finds what the server has done meanwhile.

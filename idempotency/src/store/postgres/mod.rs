@@ -3,15 +3,13 @@
 pub mod sql;
 
 use std::io;
-use std::pin::pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgPoolOptions, PgQueryResult};
 use sqlx::query::Query;
 use sqlx::{Error, PgPool, Postgres};
+use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
 use super::remote::{claim, millis};
@@ -26,7 +24,7 @@ use super::{Begin, BeginRequest, Claim, Record, Standing, Store, StoreError, Tok
 /// - What was answered is durable with the server's defaults (`fsync` and `synchronous_commit` on).
 /// - All times are the server's.
 /// - A duplicate takes no lock and writes nothing. One that comes to take over a claim whose lease is over, while a [transaction](crate::transaction) that
-///   has completed it is still open, waits for its end: with [`connect`](Self::connect) for a second at most, and is then told that the work is in
+///   has completed it is still open, or whoever asks whether it has, waits for its end: with [`connect`](Self::connect) for a second at most, and is then told that the work is in
 ///   progress; with a pool that has no `lock_timeout` for as long as any [answer](Self::timeout).
 ///
 /// # Cancellation
@@ -44,8 +42,8 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 /// A connection for one statement.
 struct Lent {
     connection: PoolConnection<Postgres>,
-    /// The answer was not there in time. It may still come, and must not be taken for another's.
-    is_late: Arc<AtomicBool>,
+    /// The answer is there. If nobody waits for it any more it may still come, and whoever would read it first might wait for ever.
+    is_answered: bool,
 }
 
 /// How often a claim is tried for that seems to be free and then is not.
@@ -89,8 +87,10 @@ impl PostgresStore {
         }
     }
 
-    /// How long the server may take for a statement. After that the store is [unavailable](StoreError::Unavailable) and the connection is closed; what the
-    /// server has done by then, it has done. Three seconds by default. How long one may wait for a connection is said by the pool.
+    /// How long the server may take for a statement of a request's. After that the store is [unavailable](StoreError::Unavailable) and the connection is closed;
+    /// the server may have done what it was asked, or do it yet: a key that is claimed so is nobody's until its lease is over, and then one whose outcome is
+    /// unknown. Three seconds by default. How long one may wait for a connection is said by the pool;
+    /// [`migrate`](Self::migrate) takes its time.
     #[must_use]
     pub fn timeout(self, timeout: Duration) -> Self {
         Self { timeout, ..self }
@@ -139,7 +139,7 @@ impl PostgresStore {
 
     async fn claim(&self, request: &BeginRequest) -> Result<Option<Begin>, StoreError> {
         let claimed = self.ask(|mut lent: Lent| async move {
-            sqlx::query_as::<_, (i64, i32)>(sql::BEGIN)
+            let answer = sqlx::query_as::<_, (i64, i32)>(sql::BEGIN)
                 .bind(&request.key.as_bytes()[..])
                 .bind(&request.fingerprint.as_bytes()[..])
                 .bind(request.token.to_bytes())
@@ -147,7 +147,8 @@ impl PostgresStore {
                 .bind(millis(request.ttl))
                 .bind(request.takes_over())
                 .fetch_optional(&mut *lent.connection)
-                .await
+                .await;
+            (lent, answer)
         });
         match claimed.await {
             Ok(claimed) => Ok(claimed.map(|(fence, n)| request.claimed(fence as u64, n as u32))),
@@ -159,11 +160,12 @@ impl PostgresStore {
     async fn lookup(&self, request: &BeginRequest) -> Result<Option<Found>, StoreError> {
         type Row = (bool, bool, Option<Vec<u8>>, i64);
         let found = self.ask(|mut lent: Lent| async move {
-            sqlx::query_as::<_, Row>(sql::LOOKUP)
+            let answer = sqlx::query_as::<_, Row>(sql::LOOKUP)
                 .bind(&request.key.as_bytes()[..])
                 .bind(&request.fingerprint.as_bytes()[..])
                 .fetch_optional(&mut *lent.connection)
-                .await
+                .await;
+            (lent, answer)
         });
         let found = found.await.map_err(failed)?;
         Ok(found.map(|(done, same_request, record, left)| Found {
@@ -180,33 +182,33 @@ impl PostgresStore {
     /// them are such.
     async fn ask<T, F>(&self, mut ask: impl FnMut(Lent) -> F) -> Result<T, Error>
     where
-        F: Future<Output = Result<T, Error>>,
+        F: Future<Output = (Lent, Result<T, Error>)>,
     {
         for _ in 0..self.pool.size() {
             match self.ask_once(&mut ask).await {
-                Err(Error::Io(why)) if why.kind() != io::ErrorKind::TimedOut => {}
-                Err(error) if has_code(&error, &SHUT_DOWN) => {}
-                result => return result,
+                Ok(Err(Error::Io(_))) => {}
+                Ok(Err(error)) if has_code(&error, &SHUT_DOWN) => {}
+                result => return result.unwrap_or_else(late),
             }
         }
-        self.ask_once(ask).await
+        self.ask_once(ask).await.unwrap_or_else(late)
     }
 
-    async fn ask_once<T, F>(&self, ask: impl FnOnce(Lent) -> F) -> Result<T, Error>
+    async fn ask_once<T, F>(&self, ask: impl FnOnce(Lent) -> F) -> Result<Result<T, Error>, Elapsed>
     where
-        F: Future<Output = Result<T, Error>>,
+        F: Future<Output = (Lent, Result<T, Error>)>,
     {
-        let is_late = Arc::new(AtomicBool::new(false));
-        let connection = self.pool.acquire().await?;
-        let asked = pin!(ask(Lent {
+        let connection = match self.pool.acquire().await {
+            Ok(connection) => connection,
+            Err(error) => return Ok(Err(error)),
+        };
+        let lent = Lent {
             connection,
-            is_late: Arc::clone(&is_late),
-        }));
-        let answer = timeout(self.timeout, asked).await;
-        answer.unwrap_or_else(|_| {
-            is_late.store(true, Relaxed);
-            Err(Error::Io(io::ErrorKind::TimedOut.into()))
-        })
+            is_answered: false,
+        };
+        let (mut lent, answer) = timeout(self.timeout, ask(lent)).await?;
+        lent.is_answered = true;
+        Ok(answer)
     }
 
     async fn change(
@@ -216,7 +218,10 @@ impl PostgresStore {
         let changed = self
             .ask(|mut lent| {
                 let change = change();
-                async move { change.execute(&mut *lent.connection).await }
+                async move {
+                    let answer = change.execute(&mut *lent.connection).await;
+                    (lent, answer)
+                }
             })
             .await;
         held(&changed.map_err(failed)?)
@@ -264,13 +269,14 @@ impl Store for PostgresStore {
         lease: Duration,
     ) -> Result<Claim, StoreError> {
         let seized = self.ask(|mut lent: Lent| async move {
-            sqlx::query_as::<_, (i64, i32)>(sql::SEIZE)
+            let answer = sqlx::query_as::<_, (i64, i32)>(sql::SEIZE)
                 .bind(*claim.key.as_bytes())
                 .bind(claim.token.to_bytes())
                 .bind(token.to_bytes())
                 .bind(millis(lease))
                 .fetch_optional(&mut *lent.connection)
-                .await
+                .await;
+            (lent, answer)
         });
         match seized.await {
             Ok(Some((fence, n))) => Ok(claim.seized(token, fence as u64, n as u32)),
@@ -291,13 +297,14 @@ impl Store for PostgresStore {
         let record = record.encode();
         let record = &record[..];
         let completed = self.ask(|mut lent: Lent| async move {
-            sqlx::query(sql::COMPLETE)
+            let answer = sqlx::query(sql::COMPLETE)
                 .bind(key)
                 .bind(token)
                 .bind(record)
                 .bind(millis(ttl))
                 .execute(&mut *lent.connection)
-                .await
+                .await;
+            (lent, answer)
         });
         held(&completed.await.map_err(failed)?)
     }
@@ -311,22 +318,25 @@ impl Store for PostgresStore {
     async fn purge(&self, limit: usize) -> Result<usize, StoreError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let purged = self.ask_once(|mut lent: Lent| async move {
-            sqlx::query(sql::PURGE)
+            let answer = sqlx::query(sql::PURGE)
                 .bind(limit)
                 .execute(&mut *lent.connection)
-                .await
+                .await;
+            (lent, answer)
         });
-        Ok(purged.await.map_err(failed)?.rows_affected() as usize)
+        let purged = purged.await.unwrap_or_else(late).map_err(failed)?;
+        Ok(purged.rows_affected() as usize)
     }
 
     async fn confirm(&self, claim: &Claim) -> Result<Standing, StoreError> {
         let (key, token) = (*claim.key.as_bytes(), claim.token.to_bytes());
         let done = self.ask(|mut lent: Lent| async move {
-            sqlx::query_scalar::<_, bool>(sql::CONFIRM)
+            let answer = sqlx::query_scalar::<_, bool>(sql::CONFIRM)
                 .bind(key)
                 .bind(token)
                 .fetch_optional(&mut *lent.connection)
-                .await
+                .await;
+            (lent, answer)
         });
         match done.await.map_err(failed)? {
             None => Err(StoreError::Lost),
@@ -339,10 +349,11 @@ impl Store for PostgresStore {
         type Row = (Vec<u8>, Vec<u8>, i64, i32);
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let rows = self.ask(|mut lent: Lent| async move {
-            sqlx::query_as(sql::UNKNOWN)
+            let answer = sqlx::query_as(sql::UNKNOWN)
                 .bind(limit)
                 .fetch_all(&mut *lent.connection)
-                .await
+                .await;
+            (lent, answer)
         });
         let rows: Vec<Row> = rows.await.map_err(failed)?;
         let claims = rows
@@ -354,10 +365,14 @@ impl Store for PostgresStore {
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        if self.is_late.load(Relaxed) {
+        if !self.is_answered {
             self.connection.close_on_drop();
         }
     }
+}
+
+fn late<T>(late: Elapsed) -> Result<T, Error> {
+    Err(Error::Io(io::Error::new(io::ErrorKind::TimedOut, late)))
 }
 
 fn held(changed: &PgQueryResult) -> Result<(), StoreError> {
