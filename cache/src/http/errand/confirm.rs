@@ -94,7 +94,8 @@ impl Errand {
             ..self.asked.clone()
         };
         let verdict = storable(&asked, &merged, sight, rules, || arrival);
-        let is_storable = verdict.is_some() && !is_joined(head);
+        let may_store = self.shared.may_store(&self.parts, &merged);
+        let is_storable = verdict.is_some() && may_store && !is_joined(head);
         let verdict = verdict.unwrap_or_default();
         if let Cow::Owned(stored) = stored_fields(&merged.headers, sight, &verdict) {
             merged.headers = stored;
@@ -117,7 +118,7 @@ impl Errand {
         if is_storable {
             return (place.store(&self.shared, &recorded), true);
         }
-        if by_anybody.is_none() {
+        if by_anybody.is_none() || !may_store {
             remove(&self.shared.cache, key);
         }
         (place.unstored(&self.shared, &recorded), false)
