@@ -1,11 +1,12 @@
 //! The timer of one connection's heads.
 
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use hyper::rt::{Sleep, Timer};
+use tokio::task::unconstrained;
 
 /// hyper times each head anew. This sets the runtime's timer once for all of them: it goes off, now and then, for one that has long been there, and is
 /// set for the one that is waited for then. One set for each head would be a tenth of what it costs to answer it from a cache.
@@ -75,7 +76,7 @@ impl Alarm {
         if wakes_us && !self.sleep.is_elapsed() {
             return Poll::Pending;
         }
-        while self.sleep.as_mut().poll(cx).is_ready() {
+        while self.poll_sleep(cx).is_ready() {
             if self.sleep.deadline() >= deadline {
                 self.wakes = None;
                 return Poll::Ready(());
@@ -86,6 +87,11 @@ impl Alarm {
         Poll::Pending
     }
 
+    /// Whatever the task has spent of its budget: a sleep that refuses to be polled is not set, and would wake nobody.
+    fn poll_sleep(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        pin!(unconstrained(self.sleep.as_mut())).poll(cx)
+    }
+
     fn set(&mut self, deadline: tokio::time::Instant) {
         self.sleep.as_mut().reset(deadline);
         self.wakes = None;
@@ -94,6 +100,7 @@ impl Alarm {
 
 #[cfg(test)]
 mod tests {
+    use tokio::task::coop::{has_budget_remaining, poll_proceed};
     use tokio_test::{assert_pending, assert_ready, task};
 
     use super::*;
@@ -127,6 +134,35 @@ mod tests {
         tokio::time::advance(SECOND + Duration::from_millis(1)).await;
         assert!(early.is_woken());
         assert_ready!(early.poll());
+    }
+
+    /// All that this task may do before it has to let others go on.
+    async fn spend_the_budget() {
+        std::future::poll_fn(|cx| {
+            while let Poll::Ready(one) = poll_proceed(cx) {
+                one.made_progress();
+            }
+            Poll::Ready(())
+        })
+        .await;
+        assert!(!has_budget_remaining());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_that_has_spent_its_budget_is_woken_too() {
+        let timer = HeadTimer::default();
+        let mut head = task::spawn(timer.sleep(SECOND));
+        spend_the_budget().await;
+        assert_pending!(head.poll());
+        tokio::time::advance(2 * SECOND).await;
+        assert!(head.is_woken());
+        assert_ready!(head.poll());
+        // An alarm that has long gone off, and a head that comes then.
+        let mut next = task::spawn(timer.sleep(SECOND));
+        spend_the_budget().await;
+        assert_pending!(next.poll());
+        tokio::time::advance(2 * SECOND).await;
+        assert!(next.is_woken());
     }
 
     #[tokio::test(start_paused = true)]

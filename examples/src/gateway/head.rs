@@ -12,13 +12,31 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// For the upstream: without what was said to us only, and with who asks.
-pub(crate) fn pass_on(request: Request<Body>) -> Request<Body> {
-    let (mut parts, body) = request.into_parts();
-    let headers = &mut parts.headers;
+/// What the layers look at is what the upstream will be asked: without what was said to us only, and without what is said by us. Otherwise a client could
+/// have stored, by what the cache sees, what the upstream has answered to something else.
+///
+/// In HTTP/2 the host is in the target; where it is in both, the target's counts (RFC 9112, 3.2.2). It is no field that goes no further, whatever `Connection`
+/// says (RFC 9110, 7.6.1).
+pub(crate) fn settle<B>(request: &mut Request<B>) {
+    let host = match request.uri().authority() {
+        Some(host) => HeaderValue::from_str(host.as_str()).ok(),
+        None => request.headers().get(HOST).cloned(),
+    };
+    let headers = request.headers_mut();
     strip_hop_by_hop(headers);
     // The server answers it as soon as the body is wanted.
     headers.remove(EXPECT);
+    headers.remove(FORWARDED_HOST);
+    headers.remove(FORWARDED_PROTO);
+    if let Some(host) = host {
+        headers.insert(HOST, host);
+    }
+}
+
+/// For the upstream: with who asks, and how.
+pub(crate) fn pass_on(request: Request<Body>) -> Request<Body> {
+    let (mut parts, body) = request.into_parts();
+    let headers = &mut parts.headers;
     // Whatever a client says here: an upstream may make its links of it, and they are stored for others.
     if let Some(host) = headers.get(HOST).cloned() {
         headers.insert(FORWARDED_HOST, host);
@@ -36,24 +54,16 @@ pub(crate) fn pass_on(request: Request<Body>) -> Request<Body> {
     Request::from_parts(parts, body)
 }
 
-/// Whether a response is chosen by who asks, which the cache does not see: it is asked before that is said. What else [`pass_on`] adds is the same for all
-/// requests of one target.
+/// Whether a response is chosen by who asks, or on what way, which the cache does not see: it is asked before that is said. What else [`pass_on`] adds is the
+/// same for all requests of one target.
 pub(crate) fn varies_by_asker(response: &HeaderMap) -> bool {
     let mut lines = response.get_all(VARY).iter();
     lines.any(|line| {
         let names = line.as_bytes().split(|byte| *byte == b',');
         let mut names = names.map(<[u8]>::trim_ascii);
-        names.any(|name| name.eq_ignore_ascii_case(FORWARDED_FOR.as_str().as_bytes()))
+        let is = |name: &[u8], field: &HeaderName| name.eq_ignore_ascii_case(field.as_ref());
+        names.any(|name| is(name, &FORWARDED_FOR) || is(name, &VIA))
     })
-}
-
-/// In HTTP/2 the host is in the target; where it is in both, the target's counts (RFC 9112, 3.2.2). For the cache too, which takes what contradicts itself
-/// for no request of its own.
-pub(crate) fn settle_host<B>(request: &mut Request<B>) {
-    let host = request.uri().authority();
-    if let Some(host) = host.and_then(|host| HeaderValue::from_str(host.as_str()).ok()) {
-        request.headers_mut().insert(HOST, host);
-    }
 }
 
 /// Whether it is said once for which host a request is; by HTTP/1.0 and in HTTP/2 it need not be in a field (RFC 9112, 3.2).
@@ -88,6 +98,7 @@ mod tests {
             (&["accept"][..], false),
             (&["accept, X-Forwarded-For"], true),
             (&["accept", " x-forwarded-for ,te"], true),
+            (&["via"], true),
             (&["x-forwarded-for-us"], false),
             (&[], false),
         ] {
@@ -107,7 +118,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         for (name, value) in [
             ("host", "shop.example"),
-            ("connection", "keep-alive, x-mine"),
+            ("connection", "keep-alive, x-mine, host"),
             ("x-mine", "1"),
             ("expect", "100-continue"),
             ("x-forwarded-for", "192.0.2.1"),
@@ -118,6 +129,7 @@ mod tests {
         }
         let mut request = asked(Request::get("/"));
         *request.headers_mut() = headers;
+        settle(&mut request);
         let headers = pass_on(request).into_parts().0.headers;
         let all = |name: &str| -> Vec<_> { headers.get_all(name).iter().collect() };
         assert_eq!(all("host"), ["shop.example"]);
@@ -134,7 +146,7 @@ mod tests {
     fn the_host_is_that_of_the_target_and_said_once() {
         let request = Request::get("http://shop.example/a").header(HOST, "evil");
         let mut request = asked(request);
-        settle_host(&mut request);
+        settle(&mut request);
         let mut headers = pass_on(request).into_parts().0.headers;
         assert_eq!(headers[HOST], "shop.example");
         assert!(has_one_host(&headers, Version::HTTP_11));

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use buttress_circuit::Verdict;
 use buttress_wire::fields::strip_hop_by_hop;
 use buttress_wire::{Refusal, grpc::Code};
 use bytes::Bytes;
@@ -12,11 +13,10 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tower::BoxError;
-use tower_http::timeout::TimeoutBody;
 
 use crate::gateway::interim::Interim;
 use crate::gateway::routes::Upstream;
-use crate::gateway::upload::{TooLong, Upload, within};
+use crate::gateway::upload::{InStep, TooLong, Upload, within};
 
 pub(crate) use axum::body::Body;
 pub(crate) type Pool = Client<HttpConnector, Body>;
@@ -47,13 +47,17 @@ pub(crate) fn pool() -> Pool {
         .build(connector)
 }
 
+/// The client has not sent what it announced, in time or at all.
+#[derive(Debug)]
+pub(crate) struct BrokenOff;
+
 /// Sends the request on, to an upstream that must not stop for longer than `timeout` where it has all that there is of the body, and gives back the response as it comes, without what was said to us only; or a refusal, if there is none in time.
 pub(crate) async fn send(
     pool: Pool,
     upstream: Arc<Upstream>,
     timeout: Duration,
     mut request: Request<Body>,
-) -> Response<Body> {
+) -> Result<Response<Body>, BoxError> {
     let headers = request.headers().clone();
     *request.uri_mut() = upstream.uri(request.uri());
     *request.version_mut() = http::Version::HTTP_11;
@@ -69,16 +73,17 @@ pub(crate) async fn send(
     let (parts, body) = request.into_parts();
     let (body, upload) = Upload::watch(body);
     let asked = pool.request(Request::from_parts(parts, body));
-    match within(timeout, upload.as_ref(), asked).await {
+    Ok(match within(timeout, upload.as_ref(), asked).await {
         Ok(Ok(mut response)) => {
             strip_hop_by_hop(response.headers_mut());
-            response.map(|body| Body::new(TimeoutBody::new(timeout, body)))
+            response.map(|body| Body::new(InStep::new(body, timeout, upload)))
         }
-        // The upstream has nothing to do with it.
-        Ok(Err(_)) if upload.is_some_and(|upload| upload.has_failed()) => broken_off(&headers),
+        Ok(Err(_)) if upload.is_some_and(|upload| upload.has_failed()) => {
+            return Err(BrokenOff.into());
+        }
         Ok(Err(error)) => refuse(&headers, StatusCode::BAD_GATEWAY, &error),
         Err(TooLong) => refuse(&headers, StatusCode::GATEWAY_TIMEOUT, &TOO_LONG),
-    }
+    })
 }
 
 pub(crate) const TOO_LONG: &str = "it took too long";
@@ -98,15 +103,21 @@ pub(crate) fn refuse(
     boxed(refusal.detail(why.to_string()).response(request))
 }
 
-/// The client has not sent what it announced, in time or at all.
-fn broken_off(request: &HeaderMap) -> Response<Body> {
-    let refusal = Refusal::new(
-        StatusCode::REQUEST_TIMEOUT,
-        "urn:gateway:problem:upload",
-        "The body of the request did not come",
-        Code::Cancelled,
-    );
-    boxed(refusal.response(request))
+impl std::fmt::Display for BrokenOff {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the body of the request did not come")
+    }
+}
+
+impl std::error::Error for BrokenOff {}
+
+/// The upstream has nothing to do with it: whatever its breaker is about to find out, it has not.
+pub(crate) fn verdict(error: &BoxError) -> Verdict {
+    if error.is::<BrokenOff>() {
+        Verdict::Ignore
+    } else {
+        Verdict::Failure
+    }
 }
 
 pub(crate) fn boxed<B>(response: Response<B>) -> Response<Body>

@@ -225,7 +225,7 @@ async fn answer(
         let upstream = route.next(Upstream::is_serving);
         return Ok(Box::pin(tunnel::open(&gateway, upstream, request)).await);
     }
-    head::settle_host(&mut request);
+    head::settle(&mut request);
     let (until, version) = (interim.until(), request.version());
     request.extensions_mut().insert(Asker {
         address: client,

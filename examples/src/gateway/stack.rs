@@ -25,7 +25,7 @@ use tower::{BoxError, Layer, Service, service_fn};
 use crate::gateway::admin::is_authorized;
 use crate::gateway::args::{Args, Part};
 use crate::gateway::erased::Erased;
-use crate::gateway::proxy::{self, Body, Pool, boxed};
+use crate::gateway::proxy::{self, Body, BrokenOff, Pool, boxed};
 use crate::gateway::routes::{Routes, Upstream};
 use crate::gateway::{head, health};
 use crate::under_way::{Active, Kept, UnderWay, permits};
@@ -98,6 +98,15 @@ impl Gateway {
     pub(crate) async fn answer(&self, request: Request<Body>) -> Response<Body> {
         let protocol = Protocol::of(request.headers());
         let failed = |error: BoxError| {
+            if error.is::<BrokenOff>() {
+                let refusal = Refusal::new(
+                    StatusCode::REQUEST_TIMEOUT,
+                    "urn:gateway:problem:upload",
+                    "The body of the request did not come",
+                    Code::Cancelled,
+                );
+                return boxed(refusal.render(protocol));
+            }
             let refusal = Refusal::new(
                 StatusCode::BAD_GATEWAY,
                 "urn:gateway:problem:failed",
@@ -264,14 +273,13 @@ impl ToUpstreams {
     /// trace → circuit → timeout → connection.
     fn new(upstream: &Arc<Upstream>, pool: &Pool, args: &Args) -> Self {
         let (to, pool, timeout) = (Arc::clone(upstream), pool.clone(), args.timeout());
-        let connection = service_fn(move |request| {
-            let sent = proxy::send(pool.clone(), Arc::clone(&to), timeout, request);
-            async { Ok::<_, BoxError>(sent.await) }
-        });
+        let connection =
+            service_fn(move |request| proxy::send(pool.clone(), Arc::clone(&to), timeout, request));
         let mut service = Erased::new(connection);
         let breaker = args.has(Part::Circuit).then(|| breaker(upstream));
         if let Some(breaker) = &breaker {
-            service = around(service, &CircuitLayer::http(breaker.clone()));
+            let circuit = CircuitLayer::http(breaker.clone());
+            service = around(service, &circuit.classify_http_errors(proxy::verdict));
         }
         if args.has(Part::Trace) {
             service = around(service, &TraceLayer::client());

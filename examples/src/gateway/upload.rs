@@ -1,5 +1,6 @@
 //! The body of a request on its way to an upstream, and whose fault it is when nothing comes back.
 
+use std::io;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
@@ -7,7 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, Sleep, sleep, timeout};
+use tower::BoxError;
 
 use crate::gateway::proxy::Body;
 
@@ -55,6 +57,65 @@ pub(crate) async fn within<T>(
                 None => return Err(TooLong),
             },
         }
+    }
+}
+
+/// The body of a response, whose next piece may take as long as its head might.
+pub(crate) struct InStep<B> {
+    body: B,
+    patience: Duration,
+    upload: Option<Upload>,
+    /// While one is waited for.
+    clock: Option<Pin<Box<Sleep>>>,
+}
+
+impl<B> InStep<B> {
+    pub(crate) fn new(body: B, patience: Duration, upload: Option<Upload>) -> Self {
+        Self {
+            body,
+            patience,
+            upload,
+            clock: None,
+        }
+    }
+}
+
+impl<B> http_body::Body for InStep<B>
+where
+    B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
+{
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = self.get_mut();
+        if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) {
+            this.clock = None;
+            return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
+        }
+        let begin = || Box::pin(sleep(this.patience));
+        let clock = this.clock.get_or_insert_with(begin);
+        loop {
+            ready!(clock.as_mut().poll(cx));
+            let upload = this.upload.as_ref();
+            match upload.and_then(|upload| upload.until(this.patience)) {
+                Some(until) => clock.as_mut().reset(until),
+                None => {
+                    return Poll::Ready(Some(Err(io::Error::from(io::ErrorKind::TimedOut).into())));
+                }
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 
@@ -180,6 +241,32 @@ mod tests {
         client.fail();
         all.await.unwrap();
         assert!(upload.has_failed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_response_that_goes_on_with_the_upload_waits_for_it() {
+        let (client, upload, all) = upload();
+        let (body, upstream) = by_hand();
+        let mut body = InStep::new(body, PATIENCE, Some(upload));
+        let slow = async {
+            for _ in 0..3 {
+                sleep(3 * PATIENCE).await;
+                client.data("piece");
+                upstream.data("echo");
+            }
+            client.end();
+            all.await.unwrap();
+        };
+        let echoes = async {
+            for _ in 0..3 {
+                body.frame().await.unwrap().unwrap();
+            }
+        };
+        tokio::join!(slow, echoes);
+        // Now it is the upstream alone that is waited for.
+        let begun = Instant::now();
+        assert!(body.frame().await.unwrap().is_err());
+        assert_eq!(begun.elapsed(), PATIENCE);
     }
 
     #[tokio::test(start_paused = true)]

@@ -465,3 +465,20 @@ async fn what_is_chosen_by_who_asks_is_kept_for_nobody() {
     let other = "Cache-Control: max-age=60\r\nVary: Accept, X-Forwarded-Proto\r\n";
     assert!(is_kept(other, "").await);
 }
+
+#[tokio::test]
+async fn what_is_found_to_be_chosen_by_who_asks_is_kept_no_longer() {
+    let (mut origin, gateway) = start().await;
+    let stale = ok("Cache-Control: max-age=0\r\nETag: \"1\"\r\n", "body");
+    gateway.through(&mut origin, "GET /", "", &stale).await;
+    let same = "HTTP/1.1 304 Not Modified\r\nETag: \"1\"\r\nCache-Control: max-age=60\r\nVary: X-Forwarded-For\r\n\r\n";
+    let (response, asked) = gateway.through(&mut origin, "GET /", "", same).await;
+    assert!(
+        asked.contains("if-none-match") && response.ends_with("body"),
+        "{response}"
+    );
+    tokio::select! {
+        response = gateway.ask("GET /", "") => panic!("{response}"),
+        _ = origin.request() => {}
+    }
+}

@@ -138,6 +138,33 @@ async fn a_slow_upload_is_not_the_origins_time() {
     assert!(client.read().await.ends_with("whole"));
 }
 
+/// The breaker opens after five failures in a row.
+#[tokio::test]
+async fn an_upload_that_is_broken_off_says_nothing_of_the_upstream() {
+    let mut origin = Origin::start().await;
+    let gateway = Gateway::start(&origin).await;
+    let broken = "HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n";
+    for at in 0..5 {
+        if at == 4 {
+            let half =
+                "POST /u HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n";
+            let (mut client, _upload) = tokio::join!(gateway.send(half), origin.request());
+            client.stream.write_all(b"no length\r\n").await.unwrap();
+            let response = client.read().await;
+            assert!(response.starts_with("HTTP/1.1 408"), "{response}");
+            assert!(
+                response.contains("urn:gateway:problem:upload"),
+                "{response}"
+            );
+            assert!(gateway.ask("GET /-/snapshot", "").await.contains("Closed"));
+        }
+        let line = format!("GET /{at}");
+        gateway.through(&mut origin, &line, "", broken).await;
+    }
+    let snapshot = gateway.ask("GET /-/snapshot", "").await;
+    assert!(snapshot.contains("Open"), "{snapshot}");
+}
+
 #[tokio::test]
 async fn what_the_origin_may_have_seen_is_not_sent_again() {
     let mut origin = Origin::start().await;

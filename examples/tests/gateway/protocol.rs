@@ -66,6 +66,31 @@ async fn the_host_of_the_target_is_the_one_that_the_origin_hears() {
     );
 }
 
+/// Or what the upstream answers to one question would be stored as the answer to another.
+#[tokio::test]
+async fn what_goes_no_further_chooses_nothing_from_the_cache() {
+    let (mut origin, gateway) = start().await;
+    let fields =
+        "Host: h\r\nConnection: Host, Origin\r\nX-Forwarded-Host: evil\r\nOrigin: https://app\r\n";
+    let answer = ok(&format!("{FRESH}Vary: Origin\r\n"), "for nobody's app");
+    let (_, asked) = gateway
+        .through(&mut origin, "GET /a", fields, &answer)
+        .await;
+    assert!(asked.contains("\r\nhost: h\r\n"), "{asked}");
+    assert!(asked.contains("\r\nx-forwarded-host: h\r\n"), "{asked}");
+    assert!(
+        !asked.contains("evil") && !asked.contains("origin:"),
+        "{asked}"
+    );
+    let answer = ok(&format!("{FRESH}Vary: Origin\r\n"), "for the app");
+    let (response, _) = gateway
+        .through(&mut origin, "GET /a", "Origin: https://app\r\n", &answer)
+        .await;
+    assert!(response.ends_with("for the app"), "{response}");
+    let hit = gateway.ask("GET /a", "").await;
+    assert!(hit.ends_with("for nobody's app"), "{hit}");
+}
+
 /// RFC 9110, 5.1: they are the same; but there are origins that do not know it.
 #[tokio::test]
 async fn names_go_on_in_small_letters_or_as_they_came() {
