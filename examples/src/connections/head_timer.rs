@@ -9,7 +9,7 @@ use hyper::rt::{Sleep, Timer};
 use tokio::task::unconstrained;
 
 /// hyper times each head anew. This sets the runtime's timer once for all of them: it goes off, now and then, for one that has long been there, and is
-/// set for the one that is waited for then. One set for each head would be a tenth of what it costs to answer it from a cache.
+/// set for the one that is waited for then. So a head that is there at once enters no timer, and leaves none.
 #[derive(Clone, Debug, Default)]
 pub(super) struct HeadTimer(Arc<Mutex<Option<Alarm>>>);
 

@@ -1,4 +1,4 @@
-//! The body of a request on its way to an upstream, and whose fault it is when nothing comes back.
+//! The body of a request on its way to an upstream, and whose fault it is when nothing comes back: no head, or no more of the response's body.
 
 use std::io;
 use std::pin::{Pin, pin};

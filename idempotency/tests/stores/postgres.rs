@@ -2,24 +2,11 @@
 
 use std::time::Duration;
 
-use buttress_idempotency::{
-    Begin, BeginRequest, Fingerprint, PostgresStore, RecordKey, Recovery, Store, StoreError, Token,
-};
+use buttress_idempotency::{Begin, BeginRequest, PostgresStore, Store, StoreError, Token};
 use sqlx::postgres::PgPoolOptions;
 use testkit::server::Postgres;
 
-fn order() -> BeginRequest {
-    let token = Token::random();
-    let hour = Duration::from_secs(3600);
-    BeginRequest {
-        key: RecordKey::from_bytes([token.0.to_be_bytes(); 2].concat().try_into().unwrap()),
-        fingerprint: Fingerprint::from_bytes([7; 32]),
-        token,
-        lease: hour,
-        ttl: hour,
-        recovery: Recovery::Reject,
-    }
-}
+use crate::order;
 
 /// One that waits for a lock, for as long as the server lets it, is as silent as one whose machine is gone.
 #[tokio::test]

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use buttress_idempotency::redis::{OnRisk, Risk};
 use buttress_idempotency::{
-    Begin, BeginRequest, Event, Fingerprint, Origin, Record, RecordKey, Recovery, RedisStore,
-    Store, StoreError, Token, conformance,
+    Begin, BeginRequest, Event, Origin, Record, RedisStore, Store, StoreError, conformance,
 };
 use testkit::server::{Redis, RedisCluster};
+
+use crate::order;
 
 #[tokio::test]
 async fn a_server_that_may_lose_claims_is_told_or_refused() {
@@ -74,20 +75,6 @@ async fn a_server_that_syncs_each_write_forgets_no_answer_when_it_is_killed() {
             "appendonly no" => assert_eq!(lost, kills, "or this could not see a loss"),
             _ => {}
         }
-    }
-}
-
-/// A request of its own.
-fn order() -> BeginRequest {
-    let token = Token::random();
-    let hour = Duration::from_secs(3600);
-    BeginRequest {
-        key: RecordKey::from_bytes([token.0.to_be_bytes(); 2].concat().try_into().unwrap()),
-        fingerprint: Fingerprint::from_bytes([7; 32]),
-        token,
-        lease: hour,
-        ttl: hour,
-        recovery: Recovery::Reject,
     }
 }
 
