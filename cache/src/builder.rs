@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use buttress_wire::tasks::{Spawn, Tasks};
+use tokio::runtime::Handle;
 
 use crate::cache::Cache;
 use crate::clock::SlotBits;
@@ -19,7 +20,8 @@ use crate::settings::{Refresh, Settings, Share};
 pub struct Builder<V> {
     settings: Settings<V>,
     audience: Audience,
-    spawn: Arc<dyn Spawn>,
+    /// `None` is the runtime of whoever asks.
+    spawn: Option<Arc<dyn Spawn>>,
     #[cfg(feature = "l2")]
     below: Option<SecondLevel<V>>,
 }
@@ -29,7 +31,7 @@ impl<V: Send + Sync + 'static> Builder<V> {
         Self {
             settings: Settings::default(),
             audience: Audience::default(),
-            spawn: Arc::new(|task| drop(tokio::spawn(task))),
+            spawn: None,
             #[cfg(feature = "l2")]
             below: None,
         }
@@ -79,8 +81,10 @@ impl<V: Send + Sync + 'static> Builder<V> {
     }
 
     /// How long a caller for whom there is a stale value waits for the source. After it the stale value is served, and the fill goes on in the background;
-    /// who has nothing stale waits on. Default: as long as it takes.
+    /// who has nothing stale waits on. A millisecond at least. Default: as long as it takes.
     pub fn soft_timeout(self, timeout: Duration) -> Self {
+        // Who follows a fill and has nothing stale looks again each time it has passed.
+        let timeout = timeout.max(Duration::from_millis(1));
         self.set(|settings| settings.soft_timeout = Some(timeout))
     }
 
@@ -121,10 +125,13 @@ impl<V: Send + Sync + 'static> Builder<V> {
     }
 
     /// What runs the fills that go on in the background. It is called in the task of the caller whose fill it is: there it can take that one's span
-    /// along. Default: `tokio::spawn`.
+    /// along. Default: the tokio runtime of that task.
     pub fn spawner(self, spawn: impl Spawn) -> Self {
-        let spawn = Arc::new(spawn);
-        Self { spawn, ..self }
+        let spawn: Arc<dyn Spawn> = Arc::new(spawn);
+        Self {
+            spawn: Some(spawn),
+            ..self
+        }
     }
 
     /// A second level, which other processes share: what is not in memory is looked for there before the source is asked, and what is invalidated in one process is so in all.
@@ -141,8 +148,15 @@ impl<V: Send + Sync + 'static> Builder<V> {
     /// With a second level, and the default [spawner](Self::spawner), outside of a tokio runtime.
     #[must_use]
     pub fn build(self) -> Cache<V> {
-        let spawn = Arc::clone(&self.spawn);
-        let tasks = Tasks::new(move |task| spawn.spawn(task));
+        let tasks = match self.spawn.clone() {
+            Some(spawn) => Tasks::new(move |task| spawn.spawn(task)),
+            None => Tasks::new(|task| {
+                // A fill may be dropped after its runtime, where a panic would be one in a drop.
+                if let Ok(runtime) = Handle::try_current() {
+                    runtime.spawn(task);
+                }
+            }),
+        };
         let cache = Cache::build(
             self.settings,
             self.audience,
@@ -153,7 +167,10 @@ impl<V: Send + Sync + 'static> Builder<V> {
         // Not among the tasks: it ends with the cache, and nothing waits for that.
         #[cfg(feature = "l2")]
         if let Some(below) = cache.below() {
-            self.spawn.spawn(Box::pin(below.follow()));
+            match &self.spawn {
+                Some(spawn) => spawn.spawn(Box::pin(below.follow())),
+                None => drop(tokio::spawn(below.follow())),
+            }
         }
         cache
     }

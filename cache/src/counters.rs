@@ -93,7 +93,7 @@ pub struct Snapshot {
     pub failures: u64,
     /// Calls that waited for somebody else's fill.
     pub joined: u64,
-    /// Stale values served, because the source failed or was slow.
+    /// Stale values served: because the source failed or was slow, or, by the HTTP cache, while they were read anew.
     pub stale: u64,
     /// Fills that went on without their caller.
     pub detached: u64,

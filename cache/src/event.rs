@@ -115,6 +115,8 @@ pub enum L2Failure {
 pub enum Stale {
     /// The source failed.
     Failed,
+    /// It could be, while it is read anew in the background (RFC 5861, 3), or its request asked for nothing but what is stored. The HTTP cache alone.
+    Revalidating,
     /// The source failed or was slow a short while ago, and was not asked again.
     Throttled,
     /// The source took longer than the soft timeout.

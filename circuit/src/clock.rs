@@ -73,11 +73,12 @@ impl Clock {
     /// Apart: what is slow to ask would only be in the way of what is quick.
     #[inline(never)]
     fn ask(&self) -> u64 {
-        match &self.0 {
+        let elapsed = match &self.0 {
             Source::Manual(clock) => clock.0.load(Ordering::Acquire),
-            Source::Custom(elapsed) => nanos(elapsed()).min(u64::MAX - DAY),
+            Source::Custom(elapsed) => nanos(elapsed()),
             _ => unreachable!("read in `now`"),
-        }
+        };
+        elapsed.min(u64::MAX - DAY)
     }
 }
 
@@ -134,7 +135,10 @@ impl ManualClock {
 
     /// Lets time pass.
     pub fn advance(&self, time: Duration) {
-        self.0.fetch_add(nanos(time), Ordering::AcqRel);
+        let later = |now: u64| Some(now.saturating_add(nanos(time)));
+        let _ = self
+            .0
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, later);
     }
 
     /// Sets the time that has passed since zero, also to an earlier one: no clock of a breaker's own does that.

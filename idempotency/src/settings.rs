@@ -311,7 +311,7 @@ impl<St: Store + Clone, Sc: Clone> IdempotencyLayer<St, Sc> {
         self.set(|settings| settings.running = Some(Scopes::new(claims)))
     }
 
-    /// How long a claim is good after its holder was last heard of. Default: 30 s.
+    /// How long a claim is good after its holder was last heard of, three milliseconds at least. Default: 30 s.
     ///
     /// A task of the layer's renews it three times as often, from the moment at which the work is first found pending: from then on it may
     /// block its thread, or be left unpolled, for as long as it likes.
@@ -375,8 +375,10 @@ impl<St: Store + Clone, Sc: Clone> IdempotencyLayer<St, Sc> {
         self.set(|settings| settings.max_recorded_body = bytes)
     }
 
-    /// How long a response is replayed. Default: 24 h.
+    /// How long a response is replayed, a second at least. Default: 24 h.
     pub fn ttl(self, ttl: Duration) -> Self {
+        // A record that is over as it is filed would let the next request do it all again.
+        let ttl = ttl.max(Duration::from_secs(1));
         self.set(|settings| settings.ttl = ttl)
     }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -10,7 +11,8 @@ use pin_project_lite::pin_project;
 
 /// Runs a future to its end, somewhere: `tokio::spawn`, another runtime, a pool. Any closure of this shape is one.
 pub trait Spawn: Send + Sync + 'static {
-    /// Starts `task`. It must be polled until it is ready, or dropped.
+    /// Starts `task`. It must be polled until it is ready, or dropped: at once, where there is nothing to run it on. Called in drops, too, which may be those of
+    /// a thread without a runtime: it should not panic.
     fn spawn(&self, task: Pin<Box<dyn Future<Output = ()> + Send>>);
 }
 
@@ -58,16 +60,18 @@ impl Tasks {
         }
     }
 
-    /// Starts a task. It counts until it is done, has panicked, or was dropped by its runtime.
+    /// Starts a task. It counts until it is done, has panicked, or was dropped by its runtime. Where the spawner panics, as `tokio::spawn` does outside of a
+    /// runtime, the task has been dropped, and the panic is over: in a drop, it might have ended the process.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.lock().running += 1;
         let counted = Counted {
             state: Arc::clone(&self.state),
         };
-        self.spawn.spawn(Box::pin(async move {
+        let task = Box::pin(async move {
             let _counted = counted;
             task.await;
-        }));
+        });
+        drop(catch_unwind(AssertUnwindSafe(|| self.spawn.spawn(task))));
     }
 
     /// How many are under way.
@@ -214,6 +218,16 @@ mod tests {
         let task = spawned.lock().unwrap().remove(0);
         let poll = std::panic::AssertUnwindSafe(|| task::spawn(task).poll());
         assert!(std::panic::catch_unwind(poll).is_err());
+        assert_eq!(tasks.running(), 0);
+    }
+
+    #[test]
+    fn a_task_that_cannot_be_started_is_over_too() {
+        let tasks = Tasks::new(|task| {
+            drop(task);
+            panic!("nowhere to run it")
+        });
+        tasks.spawn(std::future::pending());
         assert_eq!(tasks.running(), 0);
     }
 

@@ -29,6 +29,7 @@ use super::store::{Found, Heard, Held, find, tell};
 use super::stored::Stored;
 use super::variants::{Selecting, Variants};
 use super::whole::Whole;
+use crate::Stale;
 
 /// Made by [`HttpCacheLayer`](super::HttpCacheLayer).
 #[derive(Clone)]
@@ -109,7 +110,7 @@ impl<S, M> HttpCache<S, M> {
         let stale = stale_answer(&own.errand);
         let use_stale = |stale| {
             tell(cache, &key, Heard::Hit);
-            tell(cache, &key, Heard::ServedStale);
+            tell(cache, &key, Heard::ServedStale(Stale::Revalidating));
             ResponseFuture::answer(stale)
         };
         // Who wants nothing but what is stored does not want anybody to be asked.

@@ -261,7 +261,7 @@ pub(super) enum Heard {
     Hit,
     Joined,
     Miss,
-    ServedStale,
+    ServedStale(Stale),
 }
 
 /// Tells those who count.
@@ -278,10 +278,7 @@ pub(super) fn tell(cache: &Cache<CachedResponse>, key: &[u8], heard: Heard) {
         },
         Heard::Joined => Event::Joined { key },
         Heard::Miss => Event::Miss { key },
-        Heard::ServedStale => Event::ServedStale {
-            key,
-            why: Stale::Failed,
-        },
+        Heard::ServedStale(why) => Event::ServedStale { key, why },
     });
 }
 

@@ -67,9 +67,9 @@ impl<V> SecondLevel<V> {
         self
     }
 
-    /// How late this process may know of what others invalidated. The clock is looked at three times in it. Default: 1 s.
+    /// How late this process may know of what others invalidated, ten milliseconds at least. The clock is looked at three times in it. Default: 1 s.
     pub fn max_lag(mut self, max_lag: Duration) -> Self {
-        self.settings.max_lag = max_lag;
+        self.settings.max_lag = max_lag.max(Duration::from_millis(10));
         self
     }
 

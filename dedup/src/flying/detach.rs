@@ -1,7 +1,6 @@
 //! Work that outlives its caller.
 
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -59,11 +58,7 @@ impl<O> Drop for Detach<O> {
             return;
         };
         work.on_detach();
-        let tasks = &self.tasks;
-        // Where there is nothing to run it on, outside of a runtime for example, the spawner panics, and with it in a drop the whole process might end. The
-        // work has then been dropped, and a follower does its own.
-        drop(catch_unwind(AssertUnwindSafe(|| {
-            tasks.spawn(async move { drop(work.await) });
-        })));
+        // Where there is nothing to run it on, the work is dropped by this, and a follower does its own.
+        self.tasks.spawn(async move { drop(work.await) });
     }
 }

@@ -44,8 +44,9 @@ impl<St: Store> Purge<St> {
         }
     }
 
-    /// How long it rests between runs. Default: a minute.
+    /// How long it rests between runs, a second at least. Default: a minute.
     pub fn every(self, every: Duration) -> Self {
+        let every = every.max(Duration::from_secs(1));
         Self { every, ..self }
     }
 

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::Errand;
 use super::keep::{is_joined, stored_fields};
+use crate::Stale;
 use crate::http::answer::{answer, unmatched};
 use crate::http::body::CacheBody;
 use crate::http::flight::Landed;
@@ -139,7 +140,11 @@ impl Errand {
         if !self.wish.takes_if_error(&stored.policy, age) {
             return None;
         }
-        tell(&self.shared.cache, &self.primary, Heard::ServedStale);
+        tell(
+            &self.shared.cache,
+            &self.primary,
+            Heard::ServedStale(Stale::Failed),
+        );
         let told = Told {
             why: Some(self.why),
             fwd_status: status,

@@ -58,6 +58,9 @@ struct Shared {
     shunned: Mutex<Option<Instant>>,
 }
 
+/// No time is longer: it can be added to any instant.
+const A_DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
 #[derive(Clone, Debug)]
 struct Settings {
     prefix: String,
@@ -222,15 +225,15 @@ impl RedisBuilder {
         self
     }
 
-    /// How long a lease outlives its holder; it is renewed each third of that. Default: 10 s. At least 1 ms.
+    /// How long a lease outlives its holder, between a millisecond and a day; it is renewed each third of that. Default: 10 s.
     pub fn lease(mut self, lease: Duration) -> Self {
-        self.settings.lease = lease.max(Duration::from_millis(1));
+        self.settings.lease = lease.clamp(Duration::from_millis(1), A_DAY);
         self
     }
 
-    /// How long one process waits for another. Default: 30 s.
+    /// How long one process waits for another, a day at most. Default: 30 s.
     pub fn wait(mut self, wait: Duration) -> Self {
-        self.settings.wait = wait;
+        self.settings.wait = wait.min(A_DAY);
         self
     }
 
@@ -240,9 +243,9 @@ impl RedisBuilder {
         self
     }
 
-    /// For how long Redis is not asked again after trouble, and every flight goes on here. Default: 1 s.
+    /// For how long Redis is not asked again after trouble, and every flight goes on here: a day at most. Default: 1 s.
     pub fn cool_off(mut self, cool_off: Duration) -> Self {
-        self.settings.cool_off = cool_off;
+        self.settings.cool_off = cool_off.min(A_DAY);
         self
     }
 
