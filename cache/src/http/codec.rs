@@ -74,7 +74,7 @@ impl Codec<CachedResponse> for ResponseCodec {
 }
 
 /// Among the numbers of codecs.
-const VERSION: u8 = 16;
+const VERSION: u8 = 17;
 
 const RESPONSE: u8 = 1;
 const RULE: u8 = 2;
@@ -85,6 +85,8 @@ const FORBIDS_STALE: u8 = 2;
 const REFUSES_MAX_STALE: u8 = 4;
 const IMMUTABLE: u8 = 8;
 const IS_VARIANT: u8 = 16;
+/// `X-Cache` is the cache's, and not the origin's.
+const TELLS_X_CACHE: u8 = 32;
 
 const ORDERED: u8 = 1;
 const ALL_BUT: u8 = 2;
@@ -102,6 +104,7 @@ fn put_response(out: &mut BytesMut, stored: &Stored) -> Result<(), CodecError> {
         (policy.refuses_max_stale, REFUSES_MAX_STALE),
         (policy.immutable, IMMUTABLE),
         (stored.variant.is_some(), IS_VARIANT),
+        (stored.tells_x_cache, TELLS_X_CACHE),
     ];
     out.put_u8(set_of(&flags));
     for time in [
@@ -151,7 +154,7 @@ fn response(mut bytes: Bytes, kept: Duration) -> Result<Stored, CodecError> {
     }
     Ok(Stored {
         is_only_teller: headers.get_all(CACHE_STATUS).iter().count() == 1,
-        tells_x_cache: headers.contains_key(X_CACHE),
+        tells_x_cache: is(TELLS_X_CACHE) && headers.contains_key(X_CACHE),
         recorded,
         policy,
         variant,

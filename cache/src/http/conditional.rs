@@ -3,6 +3,8 @@
 use buttress_wire::fields::list;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
+use super::range::DIGESTS;
+
 use super::freshness::date;
 
 /// Whether a client that sends `request` has the stored response already: it gets a 304.
@@ -64,7 +66,10 @@ pub(super) fn without_representation(mut headers: HeaderMap) -> HeaderMap {
         header::CONTENT_LENGTH,
         header::CONTENT_RANGE,
         header::CONTENT_TYPE,
-    ] {
+    ]
+    .into_iter()
+    .chain(DIGESTS)
+    {
         headers.remove(name);
     }
     headers

@@ -36,6 +36,14 @@ pub(super) fn flights() -> Flights<Arc<[u8]>, Landed> {
         .build()
 }
 
+/// Who refreshes what is stored: one at a time for each response, whoever asks and however.
+pub(super) type Refreshing = buttress_dedup::Leader<Arc<[u8]>, ()>;
+
+pub(super) fn refreshes() -> Flights<Arc<[u8]>, ()> {
+    // Nobody waits.
+    Flights::builder().build()
+}
+
 /// By what others who ask for the same know a request, and how that is remembered where they wait for nobody.
 #[derive(Clone, Debug)]
 pub(super) struct FlightKey {

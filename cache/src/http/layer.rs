@@ -125,13 +125,14 @@ impl<M> HttpCacheLayer<M> {
         self.set(|shared| shared.search = listen)
     }
 
-    /// A field of responses that has tags, apart by commas or spaces: `Surrogate-Key`, `Cache-Tag`. [Purges](Self::purge) name tags in it too.
+    /// A field of responses that has tags, apart by commas or spaces: `Surrogate-Key`, `Cache-Tag`. [Purges](Self::purge) name tags in it too. A
+    /// response that has more than 256 is not stored.
     pub fn tag_header(self, name: HeaderName) -> Self {
         self.set(|shared| shared.tag_header = Some(name))
     }
 
     /// Answers the method `PURGE` for those who may: takes what is at the target, or what has the tags of the [tag header](Self::tag_header) if there are any. With
-    /// `X-Soft-Purge` what is at the target is stale then, and not gone. Done is a 204; who may not gets a 403 problem. Default: the method is passed on.
+    /// `X-Soft-Purge` what is at the target is stale then, and not gone; what has tags always goes. Done is a 204; who may not gets a 403 problem. Default: the method is passed on.
     pub fn purge<F>(self, may_purge: F) -> Self
     where
         F: Fn(&request::Parts) -> bool + Send + Sync + 'static,
@@ -295,10 +296,11 @@ impl<M> HttpCacheLayer<M> {
         self.set(|shared| shared.extension = true)
     }
 
-    /// How many requests are forwarded now that others can join, or are about to be stored.
+    /// How many requests are forwarded now that others can join, or are about to be stored; and how many responses are refreshed while they are used.
     #[must_use]
     pub fn flights(&self) -> usize {
-        self.shared.flights.snapshot().flights
+        let (flights, refreshes) = (&self.shared.flights, &self.shared.refreshes);
+        flights.snapshot().flights + refreshes.snapshot().flights
     }
 
     fn set(mut self, change: impl FnOnce(&mut Shared)) -> Self {

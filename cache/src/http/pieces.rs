@@ -7,6 +7,8 @@ use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::response;
 
+use super::range::DIGESTS;
+
 /// Parts of a representation of `total` bytes: in order, and none touches another.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Pieces {
@@ -108,6 +110,10 @@ pub(super) fn whole_head(head: &response::Parts, total: u64) -> response::Parts 
     whole.headers = head.headers.clone();
     whole.extensions = head.extensions.clone();
     whole.headers.remove(header::CONTENT_RANGE);
+    // Of the part's bytes.
+    for name in DIGESTS {
+        whole.headers.remove(name);
+    }
     whole.headers.insert(header::CONTENT_LENGTH, total.into());
     whole
 }

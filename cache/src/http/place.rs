@@ -5,9 +5,10 @@ use std::sync::Arc;
 use buttress_wire::Recorded;
 use bytes::Bytes;
 use http::StatusCode;
-use http::header::{ETAG, HeaderMap};
+use http::header::{DATE, ETAG, HeaderMap};
 use tokio::time::Instant;
 
+use super::freshness::date;
 use super::pieces::Pieces;
 use super::settings::Shared;
 use super::store::{Heard, MARKER_TTL, peek, remove, tell};
@@ -25,6 +26,8 @@ pub(super) struct Place {
     pub(super) variant: Option<Variant>,
     /// What the request says in them.
     pub(super) said: Option<Said>,
+    /// When the origin was asked.
+    pub(super) begun: Instant,
     pub(super) stamp: Stamp,
     pub(super) made: Made,
 }
@@ -83,6 +86,21 @@ impl Place {
         })
     }
 
+    /// What has come while the origin was asked, and is stored where this is to be: another representation than the one with these fields.
+    pub(super) fn overtaken_by(
+        &self,
+        cache: &Cache<CachedResponse>,
+        fields: &HeaderMap,
+    ) -> Option<Arc<Stored>> {
+        if !cache.has(&self.primary) {
+            return None;
+        }
+        self.held(cache).filter(|there| {
+            let (own, other) = (fields.get(ETAG), there.recorded.headers().get(ETAG));
+            there.received > self.begun && (own.is_none() || own != other)
+        })
+    }
+
     /// What is stored where this is to be.
     fn held(&self, cache: &Cache<CachedResponse>) -> Option<Arc<Stored>> {
         let now = Instant::now();
@@ -99,6 +117,14 @@ impl Place {
 
     fn file(&self, shared: &Shared, mut stored: Stored) -> Arc<Stored> {
         let (made, cache, now) = (&self.made, &shared.cache, Instant::now());
+        // The most recent one is to be used (RFC 9111, 4), whichever came last.
+        let made_at = |fields: &HeaderMap| date(fields, DATE);
+        let own = stored.recorded.headers();
+        if let Some(there) = self.overtaken_by(cache, own)
+            && made_at(there.recorded.headers()) > made_at(own)
+        {
+            return there;
+        }
         let fresh = made.policy.left(made.policy.initial_age);
         let keep = shared.keep.max(made.policy.stale_use());
         let ttl = fresh

@@ -26,11 +26,11 @@ pub(super) fn purge<B>(shared: &Shared, parts: &request::Parts) -> Option<Respon
     } else {
         Depth::Remove
     };
-    let tags = shared.header_tags(&parts.headers);
+    let tags: Vec<_> = shared.header_tags(&parts.headers).collect();
     if tags.is_empty() {
         purge_target(shared, parts, depth);
     } else {
-        invalidate(&shared.cache, &tags, depth);
+        invalidate(&shared.cache, &tags, Depth::Remove);
     }
     let mut done = Response::new(CacheBody::empty());
     *done.status_mut() = StatusCode::NO_CONTENT;
@@ -41,10 +41,14 @@ pub(super) fn purge<B>(shared: &Shared, parts: &request::Parts) -> Option<Respon
 
 /// Takes what is at a target, with all its variants.
 pub(super) fn purge_target(shared: &Shared, parts: &request::Parts, depth: Depth) {
-    for key in shared.keys_of(parts) {
-        match depth {
-            Depth::Expire => expire(&shared.cache, &key, shared.keep),
-            Depth::Remove => remove(&shared.cache, &key),
+    match depth {
+        Depth::Expire => {
+            let keys = shared.own_keys_of(parts).into_iter();
+            keys.for_each(|key| expire(&shared.cache, &key, shared.keep));
+        }
+        Depth::Remove => {
+            let keys = shared.keys_of(parts).into_iter();
+            keys.for_each(|key| remove(&shared.cache, &key));
         }
     }
 }

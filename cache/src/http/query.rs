@@ -39,9 +39,10 @@ impl Params {
         let name = param.split('=').next().unwrap_or_default();
         match self {
             Self::All => true,
-            Self::Except(names) => !names.iter().any(|pattern| is(name, pattern)),
             // An origin may read another name out of these.
-            Self::Only(_) if name.contains(['%', '+']) || param.contains(';') => true,
+            _ if param.contains(';') => true,
+            Self::Only(_) if name.contains(['%', '+']) => true,
+            Self::Except(names) => !names.iter().any(|pattern| is(name, pattern)),
             Self::Only(names) => names.iter().any(|pattern| is(name, pattern)),
         }
     }
@@ -101,6 +102,12 @@ impl SearchRule {
         (rule != Self::default()).then_some(rule)
     }
 
+    pub(super) fn weight(&self) -> usize {
+        let (Ignored::AllBut(names) | Ignored::These(names)) = &self.params;
+        let names = names.iter().map(|name| size_of::<Vec<u8>>() + name.len());
+        size_of::<Self>() + names.sum::<usize>()
+    }
+
     /// Whether order counts, whether the names are all that count, and the names.
     #[cfg(feature = "l2")]
     pub(super) fn words(&self) -> (bool, bool, &[Vec<u8>]) {
@@ -131,10 +138,13 @@ impl SearchRule {
             // Those of one name stay in order.
             pairs.sort_by(|a, b| a.0.cmp(&b.0));
         }
-        let mut builder = KeyBuilder::new(key);
+        // As one part: whatever a key goes on with, it is none of them.
+        let mut all = Vec::new();
+        let mut builder = KeyBuilder::new(&mut all);
         for (name, value) in &pairs {
             builder.part(name).part(value);
         }
+        KeyBuilder::new(key).part(all);
     }
 
     fn counts(&self, name: &[u8]) -> bool {

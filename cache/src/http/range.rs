@@ -4,9 +4,15 @@ use std::ops::Range;
 
 use buttress_wire::lex::elements;
 use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use super::conditional::if_range_holds;
+
+/// What says something of the bytes of one message, and nothing of those of another (RFC 9530, 2; RFC 2616, 14.15).
+pub(super) const DIGESTS: [HeaderName; 2] = [
+    HeaderName::from_static("content-digest"),
+    HeaderName::from_static("content-md5"),
+];
 
 /// What is to be sent of a whole that is there.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -38,6 +44,10 @@ pub(super) fn wanted(request: &HeaderMap, stored: &HeaderMap, length: u64) -> Wa
     let Some(asked) = parse(field.as_bytes(), length) else {
         return Wanted::Whole;
     };
+    // It can be satisfied, and there is no way to say what part of nothing it is.
+    if length == 0 && asked.contains(&Some(0..0)) {
+        return Wanted::Whole;
+    }
     let parts = meet(asked.into_iter().flatten().collect());
     match parts.len() {
         0 => Wanted::Nothing,
@@ -65,7 +75,14 @@ fn one(range: &[u8], length: u64) -> Option<Option<Range<u64>>> {
     let dash = range.iter().position(|byte| *byte == b'-')?;
     let (first, last) = (&range[..dash], &range[dash + 1..]);
     let range = match (first, last) {
-        (b"", suffix) => length.saturating_sub(number(suffix)?)..length,
+        (b"", suffix) => {
+            let suffix = number(suffix)?;
+            // Of an empty representation, a suffix is all of it.
+            if length == 0 && suffix > 0 {
+                return Some(Some(0..0));
+            }
+            length.saturating_sub(suffix)..length
+        }
         (first, b"") => number(first)?..length,
         (first, last) => {
             let (first, last) = (number(first)?, number(last)?);
@@ -124,6 +141,9 @@ pub(super) fn cut(
         }
         parts => multipart(headers, total, parts, slices),
     };
+    for name in DIGESTS {
+        headers.remove(name);
+    }
     let length: usize = chunks.iter().map(Bytes::len).sum();
     headers.insert(header::CONTENT_LENGTH, length.into());
     Some(chunks)

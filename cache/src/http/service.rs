@@ -17,7 +17,7 @@ use tower_service::Service;
 use super::answer::{answer, has_parts, only_if_cached};
 use super::body::CacheBody;
 use super::errand::{Errand, parts_key};
-use super::flight::{FlightKey, write_key};
+use super::flight::{FlightKey, Landed, write_key};
 use super::future::{Forward, Own, ResponseFuture};
 use super::glance::Glance;
 use super::purge::purge;
@@ -113,15 +113,23 @@ impl<S, M> HttpCache<S, M> {
             tell(cache, &key, Heard::ServedStale(Stale::Revalidating));
             ResponseFuture::answer(stale)
         };
-        // Who wants nothing but what is stored does not want anybody to be asked.
-        if own.errand.wish.is_only_if_cached() {
-            return use_stale(stale);
-        }
-        let role = flight.map(|flight| self.shared.flights.join(flight.key));
-        let Some(Role::Leader(leader)) = role else {
+        let Some(flight) = flight.filter(|_| own.errand.can_refresh()) else {
             return use_stale(stale);
         };
-        own.errand.leader = Some(leader);
+        let stored = own.errand.refresh_key();
+        let Role::Leader(refreshing) = self.shared.refreshes.join(stored) else {
+            return use_stale(stale);
+        };
+        own.errand.refreshing = Some(refreshing);
+        match self.shared.flights.join(flight.key) {
+            Role::Leader(leader) => own.errand.leader = Some(leader),
+            // Somebody who could not use it has asked already.
+            Role::Follower(_) => return use_stale(stale),
+            Role::Landed(Landed::Streaming(head, _)) if own.errand.is_current(&head) => {
+                return use_stale(stale);
+            }
+            Role::Landed(_) | Role::Full => {}
+        }
         // Somebody may have refreshed it between our look and our lead.
         if let Some(response) = look_again(&own.errand) {
             return ResponseFuture::answer(response);
@@ -190,6 +198,25 @@ impl Plan {
 }
 
 impl Errand {
+    /// Whether what this request gets may take the place of what is used meanwhile. Who wants nothing but what is stored wants nobody to be asked; who wants that nothing is
+    /// stored, or has asked for a head, brings nothing; and neither does one whose like has just been answered in private.
+    fn can_refresh(&self) -> bool {
+        let is_private = |flight: &FlightKey| {
+            let private = &self.shared.private;
+            private.knows(flight.hash, self.begun)
+        };
+        self.parts.method == Method::GET
+            && self.wish.is_plain()
+            && !self.wish.is_only_if_cached()
+            && !self.flight.as_ref().is_some_and(is_private)
+    }
+
+    /// By what that is known which is used meanwhile.
+    fn refresh_key(&self) -> Arc<[u8]> {
+        let variant = self.stale.as_ref().and_then(|stale| stale.variant.as_ref());
+        variant.map_or_else(|| Arc::clone(&self.primary), |(_, key)| Arc::clone(key))
+    }
+
     /// Finds out by what others who ask for the same know this request.
     pub(super) fn look_for_flight(&mut self) {
         // What the target varies by may be known by now.

@@ -12,7 +12,7 @@ use http::{request, response};
 use tokio::time::Instant;
 
 use super::dates::Dates;
-use super::flight::{Landed, flights};
+use super::flight::{Landed, flights, refreshes};
 use super::glance::Glance;
 use super::key::{Query, SCHEMES, write_primary};
 use super::memory::Memory;
@@ -31,6 +31,8 @@ pub(super) type PartitionFn = dyn Fn(&request::Parts) -> Cow<'_, [u8]> + Send + 
 pub(super) struct Shared {
     pub(super) cache: Cache<CachedResponse>,
     pub(super) flights: Flights<Arc<[u8]>, Landed>,
+    /// What is asked for anew while it is used, by its key.
+    pub(super) refreshes: Flights<Arc<[u8]>, ()>,
     /// Requests whose answers were their client's alone.
     pub(super) private: Memory,
     pub(super) partition: Option<Arc<PartitionFn>>,
@@ -76,8 +78,8 @@ impl Filed {
     }
 }
 
-/// How many tags are read of one response.
-const MAX_TAGS: usize = 256;
+/// How many tags a response may have in its fields, and be stored: each costs every hit a look.
+pub(super) const MAX_TAGS: usize = 256;
 
 type OfRequest<T> = Arc<dyn Fn(&request::Parts) -> T + Send + Sync>;
 type OfBoth<T> = Arc<dyn Fn(&request::Parts, &response::Parts) -> T + Send + Sync>;
@@ -99,6 +101,7 @@ impl Shared {
         Self {
             cache,
             flights: flights(),
+            refreshes: refreshes(),
             private: Memory::new(Duration::from_secs(10)),
             partition: None,
             normalize: None,
@@ -199,6 +202,35 @@ impl Shared {
         })
     }
 
+    /// The primary keys of what is at a target now, by the rules that the origin has for its path.
+    pub(super) fn own_keys_of(&self, parts: &request::Parts) -> Vec<Vec<u8>> {
+        if !self.search || self.own_key(parts).is_some() {
+            return self.keys_of(parts);
+        }
+        let (partition, authority) = (self.partition(parts), authority(parts));
+        let query = self.params.of(parts.uri.query());
+        let key = |scheme, query: &Query<'_>| {
+            let mut key = Vec::new();
+            write_primary(
+                &mut key,
+                &partition,
+                Some(scheme),
+                &parts.uri,
+                authority,
+                query,
+            );
+            key
+        };
+        let keys = SCHEMES.iter().map(|scheme| {
+            let rule = key(scheme, &Query::Rule);
+            match search_rule(&self.cache, &rule, Instant::now()) {
+                Some(rule) => key(scheme, &Query::By(&rule, query.as_deref())),
+                None => key(scheme, &Query::Exact(query.clone())),
+            }
+        });
+        keys.collect()
+    }
+
     /// The primary keys of what is at a target, by whichever protocol version it was stored; and of the rule for its path, with which all goes
     /// that was stored by it.
     pub(super) fn keys_of(&self, parts: &request::Parts) -> Vec<Vec<u8>> {
@@ -230,15 +262,14 @@ impl Shared {
     }
 
     /// The tags in the field of choice, apart by commas or spaces.
-    pub(super) fn header_tags(&self, headers: &HeaderMap) -> Vec<String> {
-        let Some(name) = &self.tag_header else {
-            return Vec::new();
-        };
-        let lines = headers.get_all(name).iter();
+    pub(super) fn header_tags<'a>(&self, headers: &'a HeaderMap) -> impl Iterator<Item = &'a str> {
+        let lines = self
+            .tag_header
+            .iter()
+            .flat_map(|name| headers.get_all(name));
         let lines = lines.filter_map(|line| line.to_str().ok());
         let tags = lines.flat_map(|line| line.split([',', ' ', '\t']));
-        let tags = tags.filter(|tag| !tag.is_empty()).map(str::to_owned);
-        tags.take(MAX_TAGS).collect()
+        tags.filter(|tag| !tag.is_empty())
     }
 
     fn own_key(&self, parts: &request::Parts) -> Option<Vec<u8>> {

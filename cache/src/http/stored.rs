@@ -71,7 +71,7 @@ impl CachedResponse {
     pub fn cache() -> Builder<Self> {
         Cache::builder().weigher(|_, response: &Self| match &response.0 {
             Kind::Response(stored) => stored.weight(),
-            Kind::Search(_) => size_of::<SearchRule>(),
+            Kind::Search(rule) => rule.weight(),
             Kind::Variants(variants) => variants.weight(),
         })
     }
@@ -155,8 +155,9 @@ impl Stored {
         for line in told {
             headers.append(CACHE_STATUS, line);
         }
-        for name in [AGE, X_CACHE] {
-            headers.remove(name);
+        headers.remove(AGE);
+        if self.tells_x_cache {
+            headers.remove(X_CACHE);
         }
         headers
     }
@@ -197,7 +198,11 @@ impl Stored {
         let keys: usize = self.depends_on.iter().map(|key| key.len() + 24).sum();
         let pieces = self.pieces.as_ref().map_or(0, Pieces::len);
         let fields = (self.recorded.headers().len() + 3) * COUNTED;
-        size_of::<Self>() + self.recorded.weight() + fields + pieces + tags + keys
+        // Both as long as a client likes: they hold what it said in the selecting fields.
+        let selected = self.variant.as_ref().map_or(0, |(_, key)| key.len());
+        let said = self.said.as_ref().map_or(0, |said| said.len());
+        let own = size_of::<Self>() + self.recorded.weight();
+        own + fields + pieces + tags + keys + selected + said
     }
 }
 

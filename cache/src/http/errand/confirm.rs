@@ -10,13 +10,17 @@ use tokio::time::Instant;
 use super::Errand;
 use super::keep::{is_joined, stored_fields};
 use crate::Stale;
+use crate::http::CacheTags;
 use crate::http::answer::{answer, unmatched};
 use crate::http::body::CacheBody;
 use crate::http::flight::Landed;
+use crate::http::freshness::initial_age;
 use crate::http::glance::Glance;
+use crate::http::policy::Policy;
+use crate::http::settings::MAX_TAGS;
 use crate::http::sight::Sight;
 use crate::http::status::{CacheOutcome, Told};
-use crate::http::storability::{Arrival, Asked, storable};
+use crate::http::storability::{Arrival, Asked, Verdict, storable};
 use crate::http::store::{Found, Heard, remove, tell};
 use crate::http::stored::{Made, Stored};
 use crate::http::validation::{Confirms, confirms, updated};
@@ -25,17 +29,21 @@ impl Errand {
     /// The origin says that what is stored still holds: its client gets that, whether it asked for a 304 or not (RFC 9111, 4.3.3).
     pub(super) fn confirmed<B>(&mut self, head: &response::Parts) -> Response<CacheBody<B>> {
         let is_only = self.candidates.len() == 1;
-        let mut candidates = std::mem::take(&mut self.candidates).into_iter();
-        let found = candidates.find_map(|candidate| {
+        let candidates = std::mem::take(&mut self.candidates);
+        let found = candidates.iter().find_map(|candidate| {
             let stored = candidate.stored.recorded.headers();
             let confirms = confirms(&head.headers, stored, is_only);
             (confirms != Confirms::Other || is_only).then_some((candidate, confirms))
         });
         let Some((candidate, confirms)) = found else {
+            // An origin that does not say which one it means is not asked so again: the next one asks for the whole.
+            for candidate in &candidates {
+                remove(&self.shared.cache, &candidate.key);
+            }
             self.release(None);
             return unmatched(&self.parts.headers);
         };
-        let mut stored = candidate.stored;
+        let mut stored = Arc::clone(&candidate.stored);
         let mut is_stored = false;
         match confirms {
             Confirms::This => (stored, is_stored) = self.freshen(&stored, &candidate.key, head),
@@ -97,19 +105,36 @@ impl Errand {
         let verdict = storable(&asked, &merged, sight, rules, || arrival);
         let may_store = self.shared.may_store(&self.parts, &merged);
         let is_storable = verdict.is_some() && may_store && !is_joined(head);
-        let verdict = verdict.unwrap_or_default();
+        let verdict = verdict.unwrap_or_else(|| Verdict {
+            policy: Policy {
+                initial_age: initial_age(&merged.headers, arrival.time, arrival.delay),
+                ..Policy::default()
+            },
+            omitted: Vec::new(),
+        });
         if let Cow::Owned(stored) = stored_fields(&merged.headers, sight, &verdict) {
             merged.headers = stored;
         }
+        let said = self.said_tags(&merged, &merged.headers, sight);
+        let tags = match head.extensions.get() {
+            Some(CacheTags(named)) => [&named[..], &said].concat(),
+            // What named them before is not heard again.
+            None => with_new(&stored.tags, said),
+        };
+        let is_storable = is_storable && tags.len() <= 2 * MAX_TAGS;
         let made = Made {
             policy: verdict.policy,
-            tags: stored.tags.clone(),
+            tags: tags.into(),
             depends_on: stored.depends_on.clone(),
             received: Instant::now(),
             date: arrival.time,
         };
         // Under this request's own key: one of another variant is from now on for both.
         let place = self.place_of(&merged.headers, made);
+        // Another response has come since that one was asked about: it is no longer what is stored (4.3.4).
+        if let Some(newer) = place.overtaken_by(&self.shared.cache, &merged.headers) {
+            return (newer, true);
+        }
         let recorded = Recorded::new(
             merged.status,
             merged.headers,
@@ -155,4 +180,11 @@ impl Errand {
         let answer = answer(&self.shared, &request, &stored, age, outcome, told);
         Some(answer)
     }
+}
+
+/// These, and those of `new` that are not among them.
+fn with_new(these: &[String], new: Vec<String>) -> Vec<String> {
+    let mut all = these.to_vec();
+    all.extend(new.into_iter().filter(|tag| !these.contains(tag)));
+    all
 }

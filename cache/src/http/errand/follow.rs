@@ -13,13 +13,18 @@ use crate::http::store::{Heard, is_current, tell};
 use crate::http::variants::Variant;
 
 impl Errand {
-    /// What a follower gets of the response that it waited for, if that is for it too: it selects the same, is still fresh, and began after
-    /// whatever this request must not miss.
+    /// Whether a response that this request waited for is for it too: it selects the same, is still fresh, and began after whatever this request
+    /// must not miss.
     pub(in crate::http) fn may_have(&self, head: &Head) -> bool {
         let place = &head.place;
         let same = |(selecting, key): &Variant| *key == self.variant_key(&place.primary, selecting);
-        place.variant.as_ref().is_none_or(same)
-            && head.age(Instant::now()) < place.made.policy.lifetime
+        place.variant.as_ref().is_none_or(same) && self.is_current(head)
+    }
+
+    /// Whether it is still fresh, and began after whatever this request must not miss.
+    pub(in crate::http) fn is_current(&self, head: &Head) -> bool {
+        let place = &head.place;
+        head.age(Instant::now()) < place.made.policy.lifetime
             && is_current(
                 &self.shared.cache,
                 place.stamp,
@@ -27,6 +32,13 @@ impl Errand {
                 &place.made.tags,
                 head.goes_with(),
             )
+    }
+
+    /// A response whose body is long under way, and which is of use to nobody who comes now, is in the way of none of them.
+    pub(in crate::http) fn close_if_old(&self, head: &Head) {
+        if let Some(flight) = self.flight.as_ref().filter(|_| !self.is_current(head)) {
+            self.shared.flights.forget(&flight.key);
+        }
     }
 
     /// The head that a follower gets.

@@ -22,6 +22,7 @@ use crate::http::flight::{Head, Landed, Leader, Live, laggards, live};
 use crate::http::invalidation::groups;
 use crate::http::place::Place;
 use crate::http::query::SearchRule;
+use crate::http::settings::MAX_TAGS;
 use crate::http::sight::Sight;
 use crate::http::status::Forwarded;
 use crate::http::storability::{Arrival, Verdict, is_explicit, storable};
@@ -76,8 +77,12 @@ impl Errand {
                 }
                 match recording {
                     Some(recording) => {
-                        let on_end = Box::new(self.on_end(kept));
-                        CacheBody::store(Recorder::new(body, recording, on_end))
+                        let (store, refreshing) = (self.on_end(kept), self.refreshing.take());
+                        let on_end = move |outcome| {
+                            store(outcome);
+                            drop(refreshing);
+                        };
+                        CacheBody::store(Recorder::new(body, recording, Box::new(on_end)))
                     }
                     None => CacheBody::pass(body),
                 }
@@ -120,7 +125,7 @@ impl Errand {
 
     /// Puts a body where others can read it too.
     fn share<B>(
-        &self,
+        &mut self,
         head: Arc<Head>,
         body: B,
         leader: Leader,
@@ -140,7 +145,8 @@ impl Errand {
             Landed::Streaming(head, tape.clone()),
         );
         // The key is free once the start of the body is gone, the body has ended (and is stored), or nobody reads it.
-        tape.on_closed(move || drop(landing));
+        let refreshing = self.refreshing.take();
+        tape.on_closed(move || drop((landing, refreshing)));
         reader
     }
 
@@ -190,7 +196,9 @@ impl Errand {
         let sight = Sight::of(&head.headers, &rules.targets);
         let verdict = storable(&self.asked, head, sight, rules, arrival)?;
         // What must not be stored nearly always says so; only of the rest is more asked.
-        let may_be = !is_event_stream(&head.headers) && self.shared.may_store(&self.parts, head);
+        let may_be = !is_event_stream(&head.headers)
+            && self.shared.header_tags(&head.headers).count() <= MAX_TAGS
+            && self.shared.may_store(&self.parts, head);
         let (received, date) = received;
         may_be.then_some(Judged {
             verdict,
@@ -208,11 +216,7 @@ impl Errand {
     ) -> Place {
         let named = head.extensions.get::<CacheTags>();
         let mut tags = named.cloned().unwrap_or_default().0;
-        tags.extend(self.shared.header_tags(&head.headers));
-        tags.extend(self.shared.tags_of(&self.parts, head));
-        if judged.sight.has_groups() {
-            tags.extend(groups(headers, &self.shared.origin(&self.parts)));
-        }
+        tags.extend(self.said_tags(head, headers, judged.sight));
         let made = Made {
             policy: judged.verdict.policy,
             tags: tags.into(),
@@ -223,6 +227,22 @@ impl Errand {
         self.place_of(headers, made)
     }
 
+    /// The tags that a response has by its fields, and by whom this cache's owner asks.
+    pub(super) fn said_tags(
+        &self,
+        head: &response::Parts,
+        headers: &HeaderMap,
+        sight: Sight,
+    ) -> Vec<String> {
+        let named = self.shared.header_tags(&head.headers);
+        let mut tags: Vec<_> = named.map(str::to_owned).collect();
+        tags.extend(self.shared.tags_of(&self.parts, head));
+        if sight.has_groups() {
+            tags.extend(groups(headers, &self.shared.origin(&self.parts)));
+        }
+        tags
+    }
+
     pub(super) fn place_of(&self, headers: &HeaderMap, made: Made) -> Place {
         let variant = self.variant(headers);
         let said = |(selecting, _): &Variant| said(selecting, &self.parts.headers);
@@ -231,6 +251,7 @@ impl Errand {
             under: self.rule.iter().cloned().collect(),
             said: variant.as_ref().and_then(said),
             variant,
+            begun: self.begun,
             stamp: self.stamp,
             made,
         }

@@ -20,7 +20,7 @@ pub(super) use self::below::Look;
 pub(super) use self::parts::parts_key;
 use super::body::CacheBody;
 use super::conditional::is_conditional;
-use super::flight::{FlightKey, Landed, Leader};
+use super::flight::{FlightKey, Landed, Leader, Refreshing};
 use super::glance::Glance;
 use super::invalidation::Target;
 use super::pieces::part_of;
@@ -49,6 +49,8 @@ pub(super) struct Errand {
     pub(super) variants: Option<Arc<Variants>>,
     /// Those who wait for the same.
     pub(super) leader: Option<Leader>,
+    /// Its right to refresh what is used meanwhile, if it does.
+    pub(super) refreshing: Option<Refreshing>,
     /// By what it is known to others who ask for the same, if it is.
     pub(super) flight: Option<FlightKey>,
     /// What had been stored when it was looked for.
@@ -67,7 +69,7 @@ pub(super) struct Errand {
     /// What the origin was asked about.
     candidates: Vec<Candidate>,
     stamp: Stamp,
-    begun: Instant,
+    pub(super) begun: Instant,
 }
 
 /// A stored response that the origin may say still holds.
@@ -91,6 +93,7 @@ impl Errand {
             stale: plan.stale,
             variants: plan.variants,
             leader: None,
+            refreshing: None,
             flight: plan.flight,
             filed: plan.filed,
             has_followed: false,

@@ -375,3 +375,71 @@ async fn fields_that_are_stored_may_have_memory_of_their_own() {
         assert!(!inside.contains(&hit.body.unwrap().as_ptr()));
     }
 }
+
+/// An origin may read two parameters out of it.
+#[tokio::test]
+async fn what_may_hide_another_parameter_counts() {
+    let test = with(|layer| layer.ignore_params(["utm_*"]));
+    let paths = ["/a", "/a?utm_x=1", "/a?utm_x=1;callback=evil"];
+    assert_eq!(outcomes(&test, &paths).await, [MISS, HIT, MISS]);
+}
+
+/// Whatever is asked for, it is not what another target's key goes on with.
+#[tokio::test]
+async fn no_query_reads_as_a_variant_of_another() {
+    let test = with(|layer| layer.no_vary_search(true));
+    test.answers(|request| {
+        let fields = [
+            ("cache-control", "max-age=60"),
+            ("no-vary-search", "params=(\"utm\")"),
+            ("vary", "origin"),
+        ];
+        let mut response = text("", &fields);
+        let query = request.uri().query().unwrap().to_owned();
+        *response.body_mut() = Either::Left(Full::from(query));
+        response
+    });
+    for origin in ["e1", "e2"] {
+        test.send(get("/x?a=1", &[("origin", origin)])).await;
+    }
+    test.get("/x?a=1&vary=origin&=").await;
+    test.get("/x?a=1").await.is("a=1");
+}
+
+#[tokio::test]
+async fn what_clients_say_is_weighed_with_what_is_kept_for_it() {
+    const LONG: usize = 20_000;
+    let test = test();
+    test.says(
+        "",
+        &[("cache-control", "max-age=60"), ("vary", "accept-encoding")],
+    );
+    let long = "x".repeat(LONG);
+    for n in 0..10 {
+        let request = get(&format!("/{n}"), &[("accept-encoding", &long)]);
+        test.send(request).await;
+    }
+    let weight = test.cache.snapshot().weight;
+    assert!(weight > 10 * 2 * LONG as u64, "{weight}");
+}
+
+#[tokio::test]
+async fn what_has_more_tags_than_are_kept_is_not_stored_and_a_purge_may_name_any_number() {
+    let name = "surrogate-key".parse().unwrap();
+    let test = with(|layer| layer.tag_header(name).purge(|_| true));
+    let tags = |count: usize| -> String { (0..count).map(|n| format!("t{n} ")).collect() };
+    for (count, expected) in [(256, HIT), (257, MISS)] {
+        let (path, tags) = (format!("/{count}"), tags(count));
+        test.answers(move |_| {
+            let fields = [("cache-control", "max-age=60"), ("surrogate-key", &*tags)];
+            text("x", &fields)
+        });
+        test.get(&path).await;
+        assert_eq!(test.get(&path).await.outcome(), expected);
+    }
+    let all = tags(1000) + "t255";
+    let purge = Request::builder().method("PURGE").uri("/any");
+    let purge = purge.header("surrogate-key", all).body(Empty::new());
+    test.send(purge.unwrap()).await;
+    assert_eq!(test.get("/256").await.outcome(), MISS);
+}

@@ -2,7 +2,7 @@
 
 use futures_util::FutureExt;
 use futures_util::future::join_all;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 
 use super::*;
 
@@ -420,4 +420,90 @@ async fn a_newcomer_is_told_its_age_and_given_nothing_stale() {
         assert_eq!(read(response).await.1, "old");
     }
     assert_eq!(gated.calls(), 2);
+}
+
+/// A body that takes longer than its response is fresh.
+#[tokio::test(start_paused = true)]
+async fn what_streams_for_too_long_is_in_nobodys_way() {
+    let (_hand, body) = hand_body();
+    let body = Mutex::new(Some(body));
+    let gated = Gated::new(move |_| {
+        let mut response = text("new", &[("cache-control", "max-age=10")]);
+        if let Some(body) = body.lock().unwrap().take() {
+            *response.body_mut() = Either::Right(body);
+        }
+        response
+    });
+    gated.gate.add_permits(1);
+    let _streaming = gated.call(get("/a", &[])).await;
+    advance(Duration::from_secs(10)).await;
+    let all = tokio::spawn(join_all((0..10).map(|_| {
+        let call = gated.call(get("/a", &[]));
+        async move { read(call.await).await.1 }
+    })));
+    settle().await;
+    assert_eq!(gated.calls(), 2, "one for all who come now");
+    gated.gate.add_permits(1);
+    assert!(all.await.unwrap().iter().all(|body| body == "new"));
+    assert_eq!(gated.calls(), 2);
+}
+
+/// Far ahead, so that nothing is old.
+const DATES: [&str; 3] = [
+    "Fri, 01 Jan 2100 12:00:37 GMT",
+    "Fri, 01 Jan 2100 12:00:38 GMT",
+    "Fri, 01 Jan 2100 12:00:39 GMT",
+];
+
+/// A response of the origin's, made at one of these dates.
+fn made(at: usize, status: u16, tag: &str, control: &str) -> Response<Body> {
+    const BODIES: [&str; 3] = ["0", "1", "2"];
+    let fields = [
+        ("cache-control", control),
+        ("etag", tag),
+        ("date", DATES[at]),
+    ];
+    let mut response = text(BODIES[at], &fields);
+    *response.status_mut() = StatusCode::from_u16(status).unwrap();
+    response
+}
+
+/// RFC 9111, 4 and 4.3.4.
+#[tokio::test(start_paused = true)]
+async fn what_comes_late_does_not_take_the_place_of_what_is_newer() {
+    for late in [304, 200] {
+        let layer = HttpCacheLayer::new(CachedResponse::cache().build()).response_extension();
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let call = |fields: &[(&str, &str)]| {
+            let asked = Arc::clone(&asked);
+            let origin = service_fn(move |_: Req| {
+                let (answer, answered) = oneshot::channel();
+                asked.lock().unwrap().push(answer);
+                async move { Ok::<_, Infallible>(answered.await.unwrap()) }
+            });
+            let call = layer.layer(origin).call(get("/a", fields));
+            tokio_test::task::spawn(async move { read(call.await.unwrap()).await })
+        };
+        let answer = |number: usize, response| {
+            let answer = asked.lock().unwrap().remove(number);
+            answer.send(response).unwrap();
+        };
+        let mut old = call(&[]);
+        assert!(old.poll().is_pending());
+        answer(0, made(0, 200, "\"0\"", "max-age=10"));
+        old.await;
+        advance(Duration::from_secs(10)).await;
+        let (mut first, mut second) = (call(&[]), call(&[("cache-control", "no-cache")]));
+        assert!(first.poll().is_pending() && second.poll().is_pending());
+        advance(Duration::from_secs(1)).await;
+        answer(1, made(2, 200, "\"2\"", "max-age=60"));
+        assert_eq!(second.await.1, "2");
+        let tag = if late == 304 { "\"0\"" } else { "\"1\"" };
+        answer(0, made(1, late, tag, "max-age=60"));
+        // What a 304 confirms is no longer what is there.
+        assert_eq!(first.await.1, if late == 304 { "2" } else { "1" });
+        let hit = call(&[]).now_or_never();
+        assert!(hit.is_some(), "{late}");
+        assert_eq!(hit.unwrap(), (CacheOutcome::Hit, "2".into()), "{late}");
+    }
 }

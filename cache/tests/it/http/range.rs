@@ -309,3 +309,63 @@ async fn a_part_of_another_length_is_no_part_of_the_same() {
     let found = ["content-range", "content-type", "x-first"].map(|name| hit.field(name));
     assert_eq!(found, ["bytes 5-9/12", "", ""]);
 }
+
+/// RFC 9530, 2: a digest of the content is one of the bytes that are sent.
+#[tokio::test]
+async fn a_digest_of_a_part_is_not_that_of_the_whole_nor_the_other_way_round() {
+    let test = test();
+    let fields = [
+        ("cache-control", "max-age=60"),
+        ("etag", "\"1\""),
+        ("content-digest", "sha-256=:AAAA:"),
+        ("content-md5", "AAAA"),
+    ];
+    let digests = |seen: &Seen| {
+        let names = ["content-digest", "content-md5"];
+        names.map(|name| seen.head.headers.contains_key(name))
+    };
+    test.answers(move |_| text("0123456789", &fields));
+    assert_eq!(digests(&test.get("/a").await), [true, true]);
+    assert_eq!(digests(&test.get("/a").await), [true, true]);
+    for range in ["bytes=0-4", "bytes=20-"] {
+        let seen = test.send(get("/a", &[("range", range)])).await;
+        assert_eq!(
+            (seen.outcome(), digests(&seen)),
+            (CacheOutcome::Hit, [false, false])
+        );
+    }
+    for range in ["0-4", "5-9"] {
+        test.answers(move |_| {
+            let (first, last) = range.split_once('-').unwrap();
+            let bytes = &"0123456789"[first.parse().unwrap()..=last.parse().unwrap()];
+            let mut response = text(bytes, &fields);
+            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+            let range = format!("bytes {range}/10").parse().unwrap();
+            response.headers_mut().insert("content-range", range);
+            response
+        });
+        let range = format!("bytes={range}");
+        test.send(get("/b", &[("range", &range)])).await;
+    }
+    let seen = test.get("/b").await;
+    seen.is("0123456789");
+    assert_eq!(
+        (seen.outcome(), digests(&seen)),
+        (CacheOutcome::Hit, [false, false])
+    );
+}
+
+/// RFC 9110, 14.1.2.
+#[tokio::test]
+async fn the_end_of_nothing_is_all_of_it() {
+    let test = test();
+    test.says("", &[("cache-control", "max-age=60")]);
+    test.get("/a").await;
+    for (range, status) in [("bytes=-5", 200), ("bytes=-0", 416), ("bytes=0-", 416)] {
+        let seen = test.send(get("/a", &[("range", range)])).await;
+        assert_eq!(
+            (seen.outcome(), seen.head.status.as_u16()),
+            (CacheOutcome::Hit, status)
+        );
+    }
+}

@@ -82,6 +82,10 @@ impl Slow {
     }
 
     async fn get(&self) -> (CacheOutcome, Bytes) {
+        self.ask(get("/a", &[])).await
+    }
+
+    async fn ask(&self, request: Req) -> (CacheOutcome, Bytes) {
         let (gate, calls) = (Arc::clone(&self.gate), Arc::clone(&self.calls));
         let origin = service_fn(move |_: Req| {
             let gate = Arc::clone(&gate);
@@ -94,7 +98,7 @@ impl Slow {
                 Ok::<_, Infallible>(response)
             }
         });
-        let response = self.layer.layer(origin).call(get("/a", &[])).await.unwrap();
+        let response = self.layer.layer(origin).call(request).await.unwrap();
         let outcome = *response.extensions().get().unwrap();
         (
             outcome,
@@ -270,4 +274,55 @@ async fn who_wants_only_what_is_stored_asks_nobody() {
         CacheOutcome::Stale
     );
     assert_eq!(test.calls(), 1);
+}
+
+/// Whoever asks, and however: what is stored is one thing.
+#[tokio::test(start_paused = true)]
+async fn there_is_one_refresh_of_one_response_whoever_asks() {
+    let slow = Slow::new();
+    slow.get().await;
+    advance(Duration::from_secs(10)).await;
+    let asked = [
+        &[("accept-language", "de")][..],
+        &[("accept-language", "fr")],
+        &[("cookie", "sid=1")],
+        &[("authorization", "a")],
+        &[],
+    ];
+    for fields in asked {
+        let (outcome, _) = slow.ask(get("/a", fields)).await;
+        assert_eq!(outcome, CacheOutcome::Stale, "{fields:?}");
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(slow.calls.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_brings_nothing_that_can_be_stored_refreshes_nothing() {
+    let slow = Slow::new();
+    slow.get().await;
+    advance(Duration::from_secs(10)).await;
+    let mut head = get("/a", &[]);
+    *head.method_mut() = ::http::Method::HEAD;
+    for request in [
+        head,
+        get("/a", &[("cache-control", "no-store")]),
+        get("/a", &[("cache-control", "only-if-cached")]),
+    ] {
+        assert_eq!(slow.ask(request).await.0, CacheOutcome::Stale);
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(slow.calls.load(Ordering::SeqCst), 1);
+    slow.gate.add_permits(1);
+    // What somebody with a cookie gets is his own: he is not asked to bring it again, and another one may.
+    let own = || get("/a", &[("cookie", "sid=1")]);
+    for request in [own(), own(), get("/a", &[])] {
+        assert_eq!(slow.ask(request).await.0, CacheOutcome::Stale);
+        tokio::task::yield_now().await;
+        slow.gate.add_permits(1);
+        slow.tasks.drain().await;
+    }
+    assert_eq!(slow.calls.load(Ordering::SeqCst), 3);
+    let (outcome, body) = slow.get().await;
+    assert_eq!((outcome, &*body), (CacheOutcome::Hit, &b"2"[..]));
 }

@@ -254,3 +254,26 @@ async fn a_group_of_one_tenant_is_none_of_another() {
         assert_eq!(seen.outcome() == CacheOutcome::Hit, hit, "{tenant}");
     }
 }
+
+/// The rule, by which other queries of the path are stored, stays.
+#[tokio::test]
+async fn what_is_purged_softly_is_there_where_the_origin_says_which_parameters_count() {
+    let test = with(|layer| layer.no_vary_search(true));
+    let fields = [
+        ("cache-control", "max-age=60, stale-if-error=60"),
+        ("no-vary-search", "params=(\"sid\")"),
+    ];
+    test.answers(move |_| text("old", &fields));
+    test.get("/a?x=1&sid=1").await;
+    test.get("/a?x=2").await;
+    let target = ask("GET", "/a?x=1&sid=2", &[]).into_parts().0;
+    test.layer.purge_target(&target, Depth::Expire);
+    test.answers(|_| {
+        let mut response = text("", &[]);
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+        response
+    });
+    let seen = test.get("/a?x=1&sid=3").await;
+    assert_eq!(seen.outcome(), CacheOutcome::Stale);
+    assert_eq!(test.get("/a?x=2&sid=3").await.outcome(), CacheOutcome::Hit);
+}

@@ -307,3 +307,95 @@ async fn a_304_that_was_joined_inside_renews_nothing() {
     }
     assert_eq!(test.calls(), 3);
 }
+
+/// RFC 9875, 2; RFC 9111, 3.2.
+#[tokio::test(start_paused = true)]
+async fn a_304_names_new_tags() {
+    let test = with(|layer| layer.tag_header("surrogate-key".parse().unwrap()));
+    let fields = |key, group| {
+        [
+            ("cache-control", "max-age=10"),
+            ("etag", "\"1\""),
+            ("surrogate-key", key),
+            ("cache-groups", group),
+        ]
+    };
+    for tag in ["new", "group", "named"] {
+        test.answers(move |_| text("body", &fields("old", "\"a\"")));
+        test.cache.clear().now();
+        test.get("/a").await;
+        advance(Duration::from_secs(10)).await;
+        test.answers(move |_| {
+            let mut response = not_modified(&fields("new", "\"b\""));
+            response
+                .extensions_mut()
+                .insert(CacheTags::from_iter(["named"]));
+            response
+        });
+        assert_eq!(test.get("/a").await.outcome(), CacheOutcome::Revalidated);
+        assert_eq!(test.get("/a").await.outcome(), CacheOutcome::Hit);
+        if tag == "group" {
+            test.answers(|_| text("", &[("cache-group-invalidation", "\"b\"")]));
+            let post = Request::post("/b").header("host", "shop");
+            test.send(post.body(Empty::new()).unwrap()).await;
+        } else {
+            test.cache.invalidate([tag]).remove().now();
+        }
+        test.says("gone", &[]);
+        test.get("/a").await.is("gone");
+    }
+}
+
+/// It cannot be told which one it means: that is one failure, and not one for as long as they are stored.
+#[tokio::test(start_paused = true)]
+async fn an_origin_that_does_not_say_which_one_has_not_changed_is_not_asked_so_again() {
+    let test = test();
+    test.answers(|request| {
+        let tag = format!("\"{}\"", field(request, "accept-language"));
+        let fields = [
+            ("cache-control", "max-age=60"),
+            ("vary", "accept-language"),
+            ("etag", &*tag),
+        ];
+        text("body", &fields)
+    });
+    let ask = |language: &'static str| test.send(get("/a", &[("accept-language", language)]));
+    ask("en").await;
+    ask("fr").await;
+    test.answers(|request| match field(request, "if-none-match") {
+        "" => text("whole", &[]),
+        _ => not_modified(&[]),
+    });
+    assert_eq!(ask("de").await.head.status, StatusCode::BAD_GATEWAY);
+    ask("de").await.is("whole");
+}
+
+/// RFC 9111, 4.2.3.
+#[tokio::test(start_paused = true)]
+async fn what_is_confirmed_for_one_alone_is_as_old_as_the_304() {
+    let test = stale().await;
+    test.answers(|_| not_modified(&[("etag", "\"1\""), ("age", "100")]));
+    let seen = test.send(get("/a", &[("authorization", "a")])).await;
+    assert_eq!(
+        (seen.field("age"), seen.outcome()),
+        ("100", CacheOutcome::Revalidated)
+    );
+}
+
+/// RFC 9111, 3.2: every other field as it came.
+#[tokio::test(start_paused = true)]
+async fn the_word_of_another_cache_is_its_own() {
+    let test = test();
+    let fields = [
+        ("cache-control", "max-age=10"),
+        ("etag", "\"1\""),
+        ("x-cache", "Hit from elsewhere"),
+    ];
+    test.answers(move |_| text("body", &fields));
+    test.get("/a").await;
+    advance(Duration::from_secs(10)).await;
+    test.answers(|_| not_modified(&[("etag", "\"1\"")]));
+    for _ in 0..2 {
+        assert_eq!(test.get("/a").await.field("x-cache"), "Hit from elsewhere");
+    }
+}
