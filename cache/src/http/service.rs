@@ -199,16 +199,13 @@ impl Plan {
 
 impl Errand {
     /// Whether what this request gets may take the place of what is used meanwhile. Who wants nothing but what is stored wants nobody to be asked; who wants that nothing is
-    /// stored, or has asked for a head, brings nothing; and neither does one whose like has just been answered in private.
+    /// stored, or has asked for a head, brings nothing; and neither does one whose like has just brought nothing.
     fn can_refresh(&self) -> bool {
-        let is_private = |flight: &FlightKey| {
-            let private = &self.shared.private;
-            private.knows(flight.hash, self.begun)
-        };
+        let is_vain = |flight: &FlightKey| self.shared.vain.knows(flight.hash, self.begun);
         self.parts.method == Method::GET
             && self.wish.is_plain()
             && !self.wish.is_only_if_cached()
-            && !self.flight.as_ref().is_some_and(is_private)
+            && !self.flight.as_ref().is_some_and(is_vain)
     }
 
     /// By what that is known which is used meanwhile.

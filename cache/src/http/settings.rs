@@ -35,6 +35,8 @@ pub(super) struct Shared {
     pub(super) refreshes: Flights<Arc<[u8]>, ()>,
     /// Requests whose answers were their client's alone.
     pub(super) private: Memory,
+    /// Requests that would have refreshed what was used, and brought nothing that could be stored.
+    pub(super) vain: Memory,
     pub(super) partition: Option<Arc<PartitionFn>>,
     pub(super) normalize: Option<Arc<Normalize>>,
     pub(super) hooks: Hooks,
@@ -103,6 +105,7 @@ impl Shared {
             flights: flights(),
             refreshes: refreshes(),
             private: Memory::new(Duration::from_secs(10)),
+            vain: Memory::new(Duration::from_secs(10)),
             partition: None,
             normalize: None,
             hooks: Hooks::default(),

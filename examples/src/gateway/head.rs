@@ -2,12 +2,13 @@
 
 use std::net::SocketAddr;
 
-use buttress_wire::fields::strip_hop_by_hop;
-use http::header::{EXPECT, HOST, HeaderName, VARY, VIA};
-use http::{HeaderMap, HeaderValue, Request, Version};
+use buttress_wire::fields::{list, strip_hop_by_hop};
+use http::header::{ALLOW, CONNECTION, EXPECT, HOST, HeaderName, MAX_FORWARDS, VARY, VIA};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 
 use crate::gateway::proxy::{Asker, Body};
 
+const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -19,7 +20,12 @@ const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto")
 /// says (RFC 9110, 7.6.1).
 pub(crate) fn settle<B>(request: &mut Request<B>) {
     let host = match request.uri().authority() {
-        Some(host) => HeaderValue::from_str(host.as_str()).ok(),
+        // Whoever it is that a target names is no part of its host (RFC 9110, 4.2.4).
+        Some(target) => target
+            .as_str()
+            .rsplit('@')
+            .next()
+            .and_then(|host| HeaderValue::from_str(host).ok()),
         None => request.headers().get(HOST).cloned(),
     };
     let headers = request.headers_mut();
@@ -38,6 +44,14 @@ pub(crate) fn pass_on(request: Request<Body>) -> Request<Body> {
     let (mut parts, body) = request.into_parts();
     let headers = &mut parts.headers;
     // Whatever a client says here: an upstream may make its links of it, and they are stored for others.
+    let says_way = |name: &&HeaderName| {
+        let rest = name.as_str().strip_prefix("x-forwarded-");
+        **name == FORWARDED || rest.is_some_and(|rest| rest != "for")
+    };
+    let said: Vec<_> = headers.keys().filter(says_way).cloned().collect();
+    for name in said {
+        headers.remove(name);
+    }
     if let Some(host) = headers.get(HOST).cloned() {
         headers.insert(FORWARDED_HOST, host);
     }
@@ -52,6 +66,64 @@ pub(crate) fn pass_on(request: Request<Body>) -> Request<Body> {
     };
     headers.append(VIA, HeaderValue::from_static(via));
     Request::from_parts(parts, body)
+}
+
+/// A response that belongs on one connection in what it says of who may have it: nobody but its client may.
+#[derive(Clone)]
+pub(crate) struct Hides;
+
+/// What an upstream says to us only is not said to anybody else. Where that is what keeps others from the response, it is marked: what the cache sees does not say so any more.
+pub(crate) fn settle_response<B>(response: &mut Response<B>) {
+    let headers = response.headers();
+    let hides = |name: &[u8]| {
+        KEEPS_APART
+            .iter()
+            .any(|kept| name.eq_ignore_ascii_case(kept.as_bytes()))
+    };
+    if headers.contains_key(CONNECTION) && list(headers, CONNECTION).any(hides) {
+        response.extensions_mut().insert(Hides);
+    }
+    strip_hop_by_hop(response.headers_mut());
+}
+
+/// The fields without which a response may be for more than it was.
+const KEEPS_APART: [&str; 7] = [
+    "age",
+    "cache-control",
+    "cdn-cache-control",
+    "expires",
+    "pragma",
+    "set-cookie",
+    "vary",
+];
+
+/// Takes one off what `Max-Forwards` allows, or answers where that is nothing (RFC 9110, 7.6.2).
+pub(crate) fn count_forward<B>(request: &mut Request<B>) -> Result<(), Box<Response<Body>>> {
+    if !matches!(*request.method(), Method::OPTIONS | Method::TRACE) {
+        return Ok(());
+    }
+    let is_trace = request.method() == Method::TRACE;
+    let Some(left) = request.headers_mut().get_mut(MAX_FORWARDS) else {
+        return Ok(());
+    };
+    match left.to_str().ok().and_then(|left| left.parse::<u32>().ok()) {
+        Some(0) => {
+            let mut response = Response::new(Body::empty());
+            // It would tell whoever asks of fields that are not for his eyes.
+            *response.status_mut() = match is_trace {
+                true => StatusCode::METHOD_NOT_ALLOWED,
+                false => StatusCode::NO_CONTENT,
+            };
+            let allow = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+            response.headers_mut().insert(ALLOW, allow);
+            Err(Box::new(response))
+        }
+        Some(more) => {
+            *left = (more - 1).into();
+            Ok(())
+        }
+        None => Ok(()),
+    }
 }
 
 /// Whether a response is chosen by who asks, or on what way, which the cache does not see: it is asked before that is said. What else [`pass_on`] adds is the

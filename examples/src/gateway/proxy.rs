@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use buttress_circuit::Verdict;
-use buttress_wire::fields::strip_hop_by_hop;
 use buttress_wire::{Refusal, grpc::Code};
 use bytes::Bytes;
+use http::header::{CONNECTION, UPGRADE};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use hyper::ext::on_informational;
 use hyper_util::client::legacy::Client;
@@ -14,8 +14,10 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tower::BoxError;
 
+use crate::gateway::head;
 use crate::gateway::interim::Interim;
 use crate::gateway::routes::Upstream;
+use crate::gateway::tunnel::Wanted;
 use crate::gateway::upload::{InStep, TooLong, Upload, within};
 
 pub(crate) use axum::body::Body;
@@ -61,6 +63,12 @@ pub(crate) async fn send(
     let headers = request.headers().clone();
     *request.uri_mut() = upstream.uri(request.uri());
     *request.version_mut() = http::Version::HTTP_11;
+    let wanted = request.extensions_mut().remove::<Wanted>();
+    if let Some(Wanted(protocol)) = wanted.clone() {
+        let headers = request.headers_mut();
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(UPGRADE, protocol);
+    }
     let asker = request.extensions_mut().remove::<Asker>();
     if let Some(interim) = asker.and_then(|asker| asker.interim) {
         on_informational(&mut request, move |response| {
@@ -74,8 +82,15 @@ pub(crate) async fn send(
     let (body, upload) = Upload::watch(body);
     let asked = pool.request(Request::from_parts(parts, body));
     Ok(match within(timeout, upload.as_ref(), asked).await {
+        Ok(Ok(response)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+            match wanted {
+                // Its fields are those of the connection that it becomes.
+                Some(_) => boxed(response),
+                None => refuse(&headers, StatusCode::BAD_GATEWAY, &UNASKED),
+            }
+        }
         Ok(Ok(mut response)) => {
-            strip_hop_by_hop(response.headers_mut());
+            head::settle_response(&mut response);
             response.map(|body| Body::new(InStep::new(body, timeout, upload)))
         }
         Ok(Err(_)) if upload.is_some_and(|upload| upload.has_failed()) => {
@@ -86,14 +101,11 @@ pub(crate) async fn send(
     })
 }
 
-pub(crate) const TOO_LONG: &str = "it took too long";
+const TOO_LONG: &str = "it took too long";
+const UNASKED: &str = "it turned the connection into something else";
 
 /// The upstream has no answer.
-pub(crate) fn refuse(
-    request: &HeaderMap,
-    status: StatusCode,
-    why: &dyn std::fmt::Display,
-) -> Response<Body> {
+fn refuse(request: &HeaderMap, status: StatusCode, why: &dyn std::fmt::Display) -> Response<Body> {
     let refusal = Refusal::new(
         status,
         "urn:gateway:problem:upstream",

@@ -21,7 +21,7 @@ use crate::connections::{Connections, InTime};
 use crate::gateway::args::Args;
 use crate::gateway::interim::{Connection, Interim};
 use crate::gateway::proxy::{Asker, Body};
-use crate::gateway::routes::{Routes, Upstream};
+use crate::gateway::routes::Routes;
 use crate::gateway::stack::Gateway;
 use crate::gateway::{admin, head, tunnel};
 use crate::under_way::{Active, Kept, UnderWay};
@@ -219,18 +219,18 @@ async fn answer(
     if !head::has_one_host(request.headers(), request.version()) {
         return Ok(status(StatusCode::BAD_REQUEST));
     }
-    if tunnel::is_wanted(&request)
-        && let Some(route) = gateway.routes.find(request.uri().path())
-    {
-        let upstream = route.next(Upstream::is_serving);
-        return Ok(Box::pin(tunnel::open(&gateway, upstream, request)).await);
+    if let Err(ours) = head::count_forward(&mut request) {
+        return Ok(*ours);
     }
-    head::settle(&mut request);
     let (until, version) = (interim.until(), request.version());
     request.extensions_mut().insert(Asker {
         address: client,
         interim: (version == http::Version::HTTP_11).then_some(interim),
     });
+    if let Some(wanted) = tunnel::Wanted::of(&request) {
+        return Ok(Box::pin(tunnel::open(&gateway, wanted, request)).await);
+    }
+    head::settle(&mut request);
     let mut response = gateway.answer(request).await;
     *response.version_mut() = version;
     drop(until);

@@ -4,9 +4,9 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use buttress_cache::Cache;
 use buttress_cache::http::{CachedResponse, Detached, HttpCacheLayer, ResponseCodec};
 use buttress_cache::l2::{RedisL2, SecondLevel};
+use buttress_cache::{Cache, Depth};
 use buttress_circuit::{
     Backoff, Breaker, CircuitLayer, Probes, State, Window, consecutive, failure_rate,
 };
@@ -33,11 +33,12 @@ use crate::under_way::{Active, Kept, UnderWay, permits};
 /// What all requests go through, and what there is to look at.
 pub(crate) struct Gateway {
     stack: Erased,
+    /// What is below all layers but those of each upstream.
+    to_upstream: Erased,
     /// Who may purge.
     pub(crate) token: Option<Arc<str>>,
     pub(crate) routes: Arc<Routes>,
     pub(crate) pool: Pool,
-    pub(crate) timeout: Duration,
     pub(crate) max_fields: Option<usize>,
     pub(crate) keep_case: bool,
     /// How long one end of a tunnel may be silent when the other has ended.
@@ -79,13 +80,14 @@ impl Gateway {
             breakers,
             active,
         };
-        let stack = parts.layers(args, route(&routes, upstreams))?;
+        let to_upstream = route(&routes, upstreams);
+        let stack = parts.layers(args, to_upstream.clone())?;
         Ok(Self {
             stack,
+            to_upstream,
             token: args.purge_token.as_deref().map(Into::into),
             routes,
             pool,
-            timeout: args.timeout(),
             max_fields: args.max_fields,
             keep_case: args.keep_case,
             linger: args.tunnel_linger(),
@@ -94,8 +96,18 @@ impl Gateway {
         })
     }
 
-    /// What no layer has answered is an error of ours.
+    /// Through all layers.
     pub(crate) async fn answer(&self, request: Request<Body>) -> Response<Body> {
+        Self::answered(&self.stack, request).await
+    }
+
+    /// Past those that keep or share answers.
+    pub(crate) async fn pass(&self, request: Request<Body>) -> Response<Body> {
+        Self::answered(&self.to_upstream, request).await
+    }
+
+    /// What no layer has answered is an error of ours.
+    async fn answered(service: &Erased, request: Request<Body>) -> Response<Body> {
         let protocol = Protocol::of(request.headers());
         let failed = |error: BoxError| {
             if error.is::<BrokenOff>() {
@@ -115,7 +127,7 @@ impl Gateway {
             );
             boxed(refusal.detail(error.to_string()).render(protocol))
         };
-        self.stack.answer(request).await.unwrap_or_else(failed)
+        service.answer(request).await.unwrap_or_else(failed)
     }
 
     /// Asks the upstreams how they are, until what this gives is dropped.
@@ -169,6 +181,13 @@ impl Parts {
             stack = around(stack, &layer);
         }
         Ok(stack)
+    }
+
+    /// Takes what is at a target out of the cache.
+    pub(crate) fn forget(&self, target: &http::request::Parts) {
+        if let Some(cached) = &self.cache {
+            cached.layer.purge_target(target, Depth::Remove);
+        }
     }
 
     /// How much is under way.
@@ -249,7 +268,10 @@ impl Cached {
             .stale_while_revalidate(args.stale_while_revalidate())
             .stale_if_error(args.stale_if_error())
             .tag_header(args.tag_header.clone())
-            .store_if(|_, response| !head::varies_by_asker(&response.headers));
+            .store_if(|_, response| {
+                let hides = response.extensions.get::<head::Hides>().is_some();
+                !hides && !head::varies_by_asker(&response.headers)
+            });
         if let Some(token) = args.purge_token.clone() {
             layer = layer.purge(move |parts| is_authorized(&parts.headers, &token));
         }

@@ -1,44 +1,67 @@
-//! Connections that turn into something else (`Upgrade`): past all layers, and from then on bytes in both directions.
+//! Connections that turn into something else (`Upgrade`): past the layers that keep or share answers, and from then on bytes in both directions.
 
 use std::io;
 use std::pin::pin;
 use std::time::Duration;
 
+use buttress_wire::fields::{list, list_contains};
 use http::header::{CONNECTION, UPGRADE};
-use http::{Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
 use tokio::sync::Notify;
 
-use crate::gateway::proxy::{Body, TOO_LONG, boxed, refuse};
-use crate::gateway::routes::Upstream;
+use crate::gateway::head;
+use crate::gateway::proxy::Body;
 use crate::gateway::stack::Gateway;
 
 /// How much is copied at once.
 const PIECE: usize = 8 << 10;
 
-pub(crate) fn is_wanted<B>(request: &Request<B>) -> bool {
-    request.version() == http::Version::HTTP_11
-        && request.headers().contains_key(UPGRADE)
-        && buttress_wire::fields::list_contains(request.headers(), CONNECTION, "upgrade")
+/// That a connection is to turn into something else: among the extensions of a request whose own fields say nothing of it any more.
+#[derive(Clone)]
+pub(crate) struct Wanted(pub(crate) HeaderValue);
+
+impl Wanted {
+    /// `None` where the client speaks of its own connection alone: HTTP/2 is spoken here, or not at all, and so is TLS. An upstream that agreed would be asked for anything, past
+    /// all that stands before it.
+    pub(crate) fn of<B>(request: &Request<B>) -> Option<Self> {
+        let headers = request.headers();
+        let wanted = headers.get(UPGRADE)?;
+        let is_ours = |protocol: &[u8]| {
+            let name = protocol
+                .split(|byte| *byte == b'/')
+                .next()
+                .unwrap_or_default();
+            let ours: [&[u8]; 3] = [b"h2c", b"http", b"tls"];
+            ours.iter().any(|ours| name.eq_ignore_ascii_case(ours))
+        };
+        let is_wanted = request.version() == http::Version::HTTP_11
+            && list_contains(headers, CONNECTION, "upgrade")
+            && !list(headers, UPGRADE).any(is_ours);
+        is_wanted.then(|| Self(wanted.clone()))
+    }
 }
 
-/// Asks the upstream, which has to say in time whether it agrees; if it does, copies until both sides have ended, one has and the other is silent for too long, or the gateway ends.
+/// Asks the upstream of the request's route, which has to say in time whether it agrees; if it does, copies until both sides have ended, one has and the other is silent for too long,
+/// or the gateway ends. Nothing is looked for in the cache, and nothing stored; what an unsafe request may have changed is taken out of it.
 pub(crate) async fn open(
     gateway: &Gateway,
-    upstream: &Upstream,
+    wanted: Wanted,
     mut request: Request<Body>,
 ) -> Response<Body> {
-    let headers = request.headers().clone();
     let client = hyper::upgrade::on(&mut request);
-    *request.uri_mut() = upstream.uri(request.uri());
-    let mut response =
-        match tokio::time::timeout(gateway.timeout, gateway.pool.request(request)).await {
-            Ok(Ok(response)) => response,
-            Ok(Err(error)) => return refuse(&headers, StatusCode::BAD_GATEWAY, &error),
-            Err(_) => return refuse(&headers, StatusCode::GATEWAY_TIMEOUT, &TOO_LONG),
-        };
+    head::settle(&mut request);
+    let is_unsafe = !request.method().is_safe();
+    let (parts, body) = request.into_parts();
+    let changed = is_unsafe.then(|| parts.clone());
+    let mut request = head::pass_on(Request::from_parts(parts, body));
+    request.extensions_mut().insert(wanted);
+    let mut response = gateway.pass(request).await;
+    if let Some(changed) = changed {
+        gateway.parts.forget(&changed);
+    }
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let upstream = hyper::upgrade::on(&mut response);
         let (over, linger) = (gateway.over.clone(), gateway.linger);
@@ -49,7 +72,7 @@ pub(crate) async fn open(
             }
         });
     }
-    boxed(response)
+    response
 }
 
 async fn tunnel(client: OnUpgrade, upstream: OnUpgrade, linger: Duration) {

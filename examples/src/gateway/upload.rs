@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use buttress_wire::fields::strip_hop_by_hop;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep, timeout};
@@ -94,7 +95,7 @@ where
         let this = self.get_mut();
         if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) {
             this.clock = None;
-            return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
+            return Poll::Ready(frame.map(|frame| frame.map(end_to_end).map_err(Into::into)));
         }
         let begin = || Box::pin(sleep(this.patience));
         let clock = this.clock.get_or_insert_with(begin);
@@ -116,6 +117,17 @@ where
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+/// Trailers without what was said to us only: over HTTP/2 they would break the stream (RFC 9113, 8.2.2).
+fn end_to_end(frame: Frame<Bytes>) -> Frame<Bytes> {
+    match frame.into_trailers() {
+        Ok(mut trailers) => {
+            strip_hop_by_hop(&mut trailers);
+            Frame::trailers(trailers)
+        }
+        Err(frame) => frame,
     }
 }
 
@@ -169,7 +181,7 @@ impl http_body::Body for Watched {
         let frame = ready!(polled);
         progress.failed = matches!(frame, Some(Err(_)));
         drop(progress);
-        Poll::Ready(frame)
+        Poll::Ready(frame.map(|frame| frame.map(end_to_end)))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -183,6 +195,7 @@ impl http_body::Body for Watched {
 
 #[cfg(test)]
 mod tests {
+    use http::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue};
     use http_body_util::BodyExt;
     use testkit::body::{Hand, by_hand};
     use tokio::sync::oneshot;
@@ -267,6 +280,34 @@ mod tests {
         let begun = Instant::now();
         assert!(body.frame().await.unwrap().is_err());
         assert_eq!(begun.elapsed(), PATIENCE);
+    }
+
+    /// RFC 9110, 6.5.1 and 7.6.1.
+    #[tokio::test]
+    async fn what_is_said_of_one_connection_is_in_no_trailer() {
+        let trailers = HeaderMap::from_iter([
+            (CONNECTION, HeaderValue::from_static("x-mine")),
+            ("keep-alive".parse().unwrap(), HeaderValue::from_static("1")),
+            ("x-mine".parse().unwrap(), HeaderValue::from_static("1")),
+            ("x-sum".parse().unwrap(), HeaderValue::from_static("1")),
+        ]);
+        let (body, upstream) = by_hand();
+        upstream.trailers(trailers.clone());
+        let mut download = InStep::new(body, PATIENCE, None);
+        let (body, client) = by_hand();
+        client.trailers(trailers);
+        let (mut upload, _) = Upload::watch(Body::new(body));
+        let seen = [
+            download.frame().await.unwrap().unwrap(),
+            upload.frame().await.unwrap().unwrap(),
+        ];
+        for frame in seen {
+            let trailers = frame.into_trailers().unwrap();
+            assert_eq!(
+                trailers.keys().map(HeaderName::as_str).collect::<Vec<_>>(),
+                ["x-sum"]
+            );
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -482,3 +482,24 @@ async fn what_is_found_to_be_chosen_by_who_asks_is_kept_no_longer() {
         _ = origin.request() => {}
     }
 }
+
+/// What says who may have it is not passed on, and not forgotten (RFC 9110, 7.6.1; RFC 9111, 4.1).
+#[tokio::test]
+async fn what_an_upstream_hides_from_others_is_kept_for_nobody() {
+    for (fields, expected) in [
+        (
+            "Connection: close, Vary\r\nVary: Accept-Language\r\nCache-Control: max-age=60\r\n",
+            false,
+        ),
+        (
+            "Connection: Cache-Control\r\nCache-Control: private\r\nExpires: Sat, 06 Nov 2060 08:49:37 GMT\r\n",
+            false,
+        ),
+        (
+            "Connection: X-Ours\r\nX-Ours: 1\r\nCache-Control: max-age=60\r\n",
+            true,
+        ),
+    ] {
+        assert_eq!(is_kept(fields, "").await, expected, "{fields}");
+    }
+}

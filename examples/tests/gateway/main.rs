@@ -12,6 +12,7 @@ mod odd;
 mod origin;
 mod protocol;
 mod sharing;
+mod upgrading;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -148,3 +148,48 @@ async fn what_one_version_of_http_stored_the_other_has() {
         "{hit}"
     );
 }
+
+/// RFC 7239, and those that came before it: a client's word of the way is not an upstream's to go by.
+#[tokio::test]
+async fn what_a_client_says_of_its_way_goes_no_further() {
+    let (mut origin, gateway) = start().await;
+    let forged = "Forwarded: host=evil;proto=https\r\nX-Forwarded-Port: 1\r\nX-Forwarded-Prefix: /evil\r\nX-Forwarded-For: 192.0.2.1\r\n";
+    let (_, asked) = gateway
+        .through(&mut origin, "GET /", forged, &ok("", ""))
+        .await;
+    for gone in ["forwarded: host", "x-forwarded-port", "x-forwarded-prefix"] {
+        assert!(!asked.contains(&format!("\r\n{gone}")), "{asked}");
+    }
+    assert!(asked.contains("x-forwarded-for: 192.0.2.1"), "{asked}");
+}
+
+/// RFC 9110, 4.2.4.
+#[tokio::test]
+async fn who_a_target_names_is_no_part_of_its_host() {
+    let (mut origin, gateway) = start().await;
+    let (_, asked) = gateway
+        .through(&mut origin, "GET http://x:y@shop/", "", &ok("", ""))
+        .await;
+    assert!(asked.contains("\r\nhost: shop\r\n"), "{asked}");
+    assert!(asked.contains("\r\nx-forwarded-host: shop\r\n"), "{asked}");
+}
+
+/// RFC 9110, 7.6.2.
+#[tokio::test]
+async fn a_request_that_may_go_no_further_is_answered_here() {
+    let (mut origin, gateway) = start().await;
+    for (line, status) in [("OPTIONS /", "204"), ("TRACE /", "405")] {
+        let seen = gateway.ask(line, "Max-Forwards: 0\r\n").await;
+        assert!(seen.starts_with(&format!("HTTP/1.1 {status}")), "{seen}");
+        let more = "Max-Forwards: 2\r\n";
+        let (_, asked) = gateway.through(&mut origin, line, more, &ok("", "")).await;
+        assert!(asked.contains("\r\nmax-forwards: 1\r\n"), "{asked}");
+    }
+    let (_, asked) = gateway
+        .through(&mut origin, "GET /", "Max-Forwards: 0\r\n", &ok("", ""))
+        .await;
+    assert!(
+        asked.contains("\r\nmax-forwards: 0\r\n"),
+        "of others it says nothing: {asked}"
+    );
+}

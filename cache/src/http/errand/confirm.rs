@@ -50,6 +50,9 @@ impl Errand {
             // It cannot be renewed, or the origin contradicts itself: the next one asks for the whole.
             Confirms::Unchanged | Confirms::Other => remove(&self.shared.cache, &candidate.key),
         }
+        if !is_stored {
+            self.remember_vain();
+        }
         self.release(is_stored.then_some(&*stored));
         let told = Told {
             why: Some(self.why),

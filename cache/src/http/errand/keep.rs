@@ -33,6 +33,7 @@ use crate::http::variants::{Variant, said};
 impl Errand {
     /// A response that is for its client alone.
     pub(super) fn pass<B>(&mut self, mut head: response::Parts, body: B) -> Response<CacheBody<B>> {
+        self.remember_vain();
         if let Some(leader) = self.leader.take() {
             // A failure says nothing of what comes after it, and a 304 nothing of the 200 that it stands for.
             if !is_failure(head.status) && head.status != StatusCode::NOT_MODIFIED {

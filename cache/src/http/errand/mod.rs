@@ -161,6 +161,13 @@ impl Errand {
         }
     }
 
+    /// Requests like this one refresh nothing, for a while: what they get is not stored.
+    fn remember_vain(&self) {
+        if let Some(flight) = self.flight.as_ref().filter(|_| self.refreshing.is_some()) {
+            self.shared.vain.remember(flight.hash);
+        }
+    }
+
     /// What the store has for this request now.
     pub(super) fn find(&self, now: Instant) -> Found {
         let normalize = self.shared.normalize.as_deref();

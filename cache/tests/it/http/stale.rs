@@ -326,3 +326,18 @@ async fn who_brings_nothing_that_can_be_stored_refreshes_nothing() {
     let (outcome, body) = slow.get().await;
     assert_eq!((outcome, &*body), (CacheOutcome::Hit, &b"2"[..]));
 }
+
+/// Also where each use but this one is to be validated.
+#[tokio::test(start_paused = true)]
+async fn what_was_stale_from_the_start_is_refreshed_too() {
+    let test = test();
+    let fields = [
+        ("cache-control", "max-age=10, stale-while-revalidate=60"),
+        ("age", "20"),
+    ];
+    test.answers(move |_| text("old", &fields));
+    test.get("/a").await;
+    test.says("new", &[("cache-control", "max-age=10")]);
+    test.get("/a").await.is("new");
+    assert_eq!(test.get("/a").await.outcome(), CacheOutcome::Hit);
+}
