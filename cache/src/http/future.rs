@@ -13,9 +13,9 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::body::CacheBody;
+use super::decide::look_again;
 use super::errand::{Errand, Look};
 use super::flight::{Head, Landed, Wait};
-use super::service::look_again;
 use super::whole::Whole;
 
 pin_project! {

@@ -7,6 +7,7 @@ mod body;
 mod codec;
 mod conditional;
 mod dates;
+mod decide;
 mod directives;
 mod errand;
 mod flight;
