@@ -107,8 +107,8 @@ impl<V: Send + Sync + 'static> Builder<V> {
         self.set(|settings| settings.refresh.beta = Refresh::checked(beta))
     }
 
-    /// How many slots the invalidation clock has, at least; two tags in one slot go together. At most 16 bytes each, and as much again for those
-    /// that are [guarded](Cache::guard). Default: 2²⁰.
+    /// How many slots the invalidation clock has, at least: the next power of two, from 2¹⁰ to 2²⁸. Two tags in one slot go together. At most 16 bytes each, and as much again for those
+    /// that are [guarded](Cache::guard). A second level has to say the same. Default: 2²⁰.
     pub fn slots(self, slots: u32) -> Self {
         self.set(|settings| settings.slots = SlotBits::at_least(slots))
     }

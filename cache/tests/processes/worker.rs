@@ -70,7 +70,7 @@ pub(crate) fn run(work: &Work) {
 
 /// A small clock: it is read often here, and this is no optimized build.
 fn level() -> RedisL2Builder {
-    RedisL2::builder("story").slot_bits(12)
+    RedisL2::builder("story").slots(1 << 12)
 }
 
 /// A cluster that is in trouble at this moment refuses who starts, as `open_cluster` says: then a process starts again.

@@ -41,7 +41,10 @@ impl Errand {
             Box::pin(look::select(shared, parts, primary)) as Look
         });
         #[cfg(not(feature = "l2"))]
-        return None.filter(|_: &Look| looks);
+        {
+            let _ = looks;
+            None
+        }
     }
 
     /// What was found below, if it will do. Otherwise it is what the origin is asked about, if anything is.

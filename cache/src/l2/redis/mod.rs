@@ -27,7 +27,7 @@ use self::script::{HEADER, SLOTS_AT, Scripts};
 use self::wire::{head, moved, news};
 use super::frame::WRITTEN_AT;
 use super::{Asking, Bump, EntryKey, Head, L2, L2Error, Moved, News, SLOT_BYTES, Slots, Written};
-use crate::clock::Depth;
+use crate::clock::{Depth, SlotBits};
 
 /// A second level in Redis (7 or later) or Valkey: alone, behind sentinels, or a cluster.
 ///
@@ -53,7 +53,7 @@ pub struct RedisL2<C = ConnectionManager> {
 #[must_use]
 pub struct RedisL2Builder {
     namespace: String,
-    slot_bits: u8,
+    slots: SlotBits,
     timeout: Duration,
     #[cfg(feature = "redis-sentinel")]
     master: sentinel::Access,
@@ -76,7 +76,7 @@ impl RedisL2 {
     pub fn builder(namespace: impl Into<String>) -> RedisL2Builder {
         RedisL2Builder {
             namespace: namespace.into(),
-            slot_bits: crate::clock::SlotBits::DEFAULT.get(),
+            slots: SlotBits::DEFAULT,
             timeout: Duration::from_secs(2),
             #[cfg(feature = "redis-sentinel")]
             master: sentinel::Access::default(),
@@ -98,10 +98,10 @@ impl RedisL2 {
 }
 
 impl RedisL2Builder {
-    /// How many slots the clock has, as a power of two: what [`Builder::slots`](crate::Builder::slots) of all caches says that share it. A cache with another number is refused the
-    /// clock. Default: 20.
-    pub fn slot_bits(mut self, bits: u8) -> Self {
-        self.slot_bits = bits.clamp(10, 28);
+    /// How many slots the clock has, at least: what [`Builder::slots`](crate::Builder::slots) of all caches says that share it. A cache with another number is refused the
+    /// clock. The next power of two, from 2¹⁰ to 2²⁸. Default: 2²⁰.
+    pub fn slots(mut self, slots: u32) -> Self {
+        self.slots = SlotBits::at_least(slots);
         self
     }
 
@@ -194,7 +194,7 @@ impl RedisL2Builder {
         RedisL2 {
             connection,
             scripts: Scripts::new(),
-            names: Names::new(&self.namespace, self.slot_bits),
+            names: Names::new(&self.namespace, self.slots.get()),
             news: Mutex::new(Some(news)),
             subscribed: OnceCell::new(),
         }
@@ -238,7 +238,7 @@ impl Names {
     }
 }
 
-/// A connection that can be told to listen to a channel, and goes on to by itself.
+/// A connection that can be told to listen to a channel, and goes on to by itself: those that this level opens, and no others.
 pub trait Subscribe: ConnectionLike + Clone + Send + Sync + 'static {
     /// Listens to `channel` from now on.
     fn subscribe(&self, channel: &str) -> impl Future<Output = RedisResult<()>> + Send;
@@ -410,7 +410,7 @@ mod tests {
 
     fn builder(namespace: &str) -> RedisL2Builder {
         RedisL2::builder(namespace)
-            .slot_bits(10)
+            .slots(1024)
             .timeout(Duration::from_secs(20))
     }
 

@@ -7,7 +7,7 @@ use testkit::server::Redis;
 use super::*;
 
 fn process(redis: &Redis) -> Test {
-    let l2 = RedisL2::builder("http").slot_bits(10).open(&redis.url());
+    let l2 = RedisL2::builder("http").slots(1 << 10).open(&redis.url());
     let level = SecondLevel::new(l2.unwrap(), ResponseCodec).timeout(Duration::from_secs(5));
     let cache = CachedResponse::cache().slots(1024).l2(level).build();
     Test {
