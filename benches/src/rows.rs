@@ -3,7 +3,7 @@
 pub mod cache;
 pub mod circuit;
 pub mod dedup;
-pub(crate) mod http;
+pub mod http;
 pub mod idempotency;
 pub mod negotiate;
 pub mod stack;

@@ -11,14 +11,17 @@ use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body_util::{Empty, Full};
 use tower_service::Service;
 
-pub(crate) type Body = Full<Bytes>;
+/// All of it at once.
+pub type Body = Full<Bytes>;
 
 /// Ready, and answers at once with a copy of one response. As cheap to clone as a router is.
 #[derive(Clone, Debug)]
-pub(crate) struct Fixed(Arc<Response<Body>>);
+pub struct Fixed(Arc<Response<Body>>);
 
 impl Fixed {
-    pub(crate) fn new(response: Response<Body>) -> Self {
+    /// Answers with this one.
+    #[must_use]
+    pub fn new(response: Response<Body>) -> Self {
         Self(Arc::new(response))
     }
 }
@@ -38,7 +41,8 @@ impl<B> Service<Request<B>> for Fixed {
 }
 
 /// What a browser sends, more or less: six fields, and those of `more`.
-pub(crate) fn request(more: &[(&'static str, &'static str)]) -> Request<Empty<Bytes>> {
+#[must_use]
+pub fn request(more: &[(&'static str, &'static str)]) -> Request<Empty<Bytes>> {
     let mut request = Request::new(Empty::new());
     *request.uri_mut() = http::Uri::from_static("http://shop.example/products/42?view=full");
     let fields = [
@@ -60,7 +64,8 @@ pub(crate) fn request(more: &[(&'static str, &'static str)]) -> Request<Empty<By
 }
 
 /// A body of so many bytes under nine fields.
-pub(crate) fn response(len: usize) -> Response<Body> {
+#[must_use]
+pub fn response(len: usize) -> Response<Body> {
     let mut response = Response::new(Full::new(Bytes::from(vec![b'x'; len])));
     *response.headers_mut() = headers(&[
         ("content-type", "application/json"),

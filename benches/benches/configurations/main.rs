@@ -1,0 +1,27 @@
+//! What each configuration costs, by one thread, and by two where they share something: windows, rules and clocks of a breaker, codecs, compression and sizes of values, first levels of
+//! the HTTP cache, replays, samplers and sinks. The other side of `rows`, which has one row for each promise.
+#![allow(clippy::unwrap_used)]
+
+mod circuit;
+mod http_cache;
+mod idempotency;
+mod second_level;
+#[path = "../support/threads.rs"]
+mod threads;
+mod trace_ctx;
+
+use criterion::Criterion;
+
+fn main() {
+    let mut criterion = Criterion::default().configure_from_args();
+    circuit::windows(&mut criterion);
+    circuit::rules(&mut criterion);
+    circuit::keys(&mut criterion);
+    second_level::codecs(&mut criterion);
+    second_level::compression(&mut criterion);
+    http_cache::hits(&mut criterion);
+    idempotency::replays(&mut criterion);
+    trace_ctx::samplers(&mut criterion);
+    trace_ctx::sinks(&mut criterion);
+    criterion.final_summary();
+}
