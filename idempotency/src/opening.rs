@@ -241,10 +241,10 @@ impl<St: Store> Keyed<St> {
     async fn begin(&self, asked: &Asked) -> Result<Begin, StoreError> {
         let request = self.request(self.call.key, asked);
         match self.shared.store.begin(request).await? {
-            // Who takes over goes on with what somebody has begun who had looked.
-            Begin::Claimed(claim) if claim.attempt == 1 && !self.call.former.is_empty() => {
-                Box::pin(self.mind_former(asked, claim)).await
-            }
+            found if self.call.former.is_empty() => self.read(&self.call.key, found),
+            // Also who takes over looks: whoever was there before may have died between claiming and looking.
+            Begin::Claimed(claim) => Box::pin(self.mind_former(asked, claim)).await,
+            Begin::OutcomeUnknown => Box::pin(self.mind_former_record(asked)).await,
             found => self.read(&self.call.key, found),
         }
     }
@@ -255,9 +255,13 @@ impl<St: Store> Keyed<St> {
         for (key, _) in &self.call.former {
             match store.look(&self.request(*key, &asked.cautiously())).await {
                 Ok(None) => {}
-                Ok(Some(_)) => return self.go_on_with(*key, asked, ours).await,
+                Ok(Some(_)) => {
+                    if let Some(found) = self.go_on_with(*key, asked, &ours).await? {
+                        return Ok(found);
+                    }
+                }
                 Err(error) => {
-                    let _ = store.abandon(&ours).await;
+                    let _ = self.leave_as_found(&ours).await;
                     return Err(error);
                 }
             }
@@ -265,29 +269,54 @@ impl<St: Store> Keyed<St> {
         Ok(Begin::Claimed(ours))
     }
 
-    /// What was begun under a former key goes on under it. Ours is held until that is settled, so that nobody comes between them.
+    /// What was begun under a former key goes on under it. Ours is held until that is settled, so that nobody comes between them. `None` where there is
+    /// nothing under it any more, and ours has been begun before: that goes on.
     async fn go_on_with(
         &self,
         key: RecordKey,
         asked: &Asked,
-        ours: Claim,
-    ) -> Result<Begin, StoreError> {
-        let store = &self.shared.store;
-        let found = store.begin(self.request(key, asked)).await;
-        let given_back = store.abandon(&ours).await;
+        ours: &Claim,
+    ) -> Result<Option<Begin>, StoreError> {
+        let found = self.shared.store.begin(self.request(key, asked)).await;
+        if let Ok(Begin::Claimed(theirs)) = &found
+            && theirs.attempt == 1
+            && ours.attempt > 1
+        {
+            self.leave_as_found(theirs).await?;
+            return Ok(None);
+        }
+        let given_back = self.leave_as_found(ours).await;
         match (given_back, found?) {
             // It took so long that ours was lost: somebody may have come between them.
             (Err(_), Begin::Claimed(theirs)) => {
-                if theirs.attempt == 1 {
-                    store.abandon(&theirs).await?;
-                } else {
-                    // Nobody knows what was done under it before: it is left as it was found.
-                    store.renew(&theirs, Duration::ZERO).await?;
-                }
-                Ok(Begin::InProgress(A_MOMENT))
+                self.leave_as_found(&theirs).await?;
+                Ok(Some(Begin::InProgress(A_MOMENT)))
             }
-            (_, found) => self.read(&key, found),
+            (_, found) => self.read(&key, found).map(Some),
         }
+    }
+
+    /// Settles a claim under which nothing was done. Where it was begun before, nobody knows still what was done then.
+    async fn leave_as_found(&self, claim: &Claim) -> Result<(), StoreError> {
+        if claim.attempt == 1 {
+            self.shared.store.abandon(claim).await
+        } else {
+            self.shared.store.renew(claim, Duration::ZERO).await
+        }
+    }
+
+    /// Nobody knows how the work under our key ended: it need never have begun, since who claims it looks for a record under the former ones only then.
+    async fn mind_former_record(&self, asked: &Asked) -> Result<Begin, StoreError> {
+        for (key, _) in &self.call.former {
+            let request = self.request(*key, &asked.cautiously());
+            match self.shared.store.look(&request).await {
+                Ok(Some(found @ Begin::Replay(_))) => return self.read(key, found),
+                Ok(_) => {}
+                // It is known that nobody knows.
+                Err(error) => self.shared.emit(Event::StoreFailed(&error)),
+            }
+        }
+        Ok(Begin::OutcomeUnknown)
     }
 
     /// What is known, and under which key.

@@ -255,6 +255,68 @@ async fn a_claim_beside_which_nothing_can_be_looked_up_is_given_back() {
     assert_eq!(send(&after, StatusCode::OK).await.0, StatusCode::OK);
 }
 
+/// Whoever claimed the key under the new secret was killed before it looked for it under the old one.
+#[tokio::test(start_paused = true)]
+async fn what_is_done_under_a_former_key_is_not_done_again_by_who_takes_over_the_new_one() {
+    for recovery in [Recovery::Reexecute, Recovery::Reject] {
+        let store = Faulty::new();
+        let layer = store.layer().recovery(recovery);
+        assert_eq!(
+            send(&layer.clone().secret(OLD), StatusCode::OK).await.1,
+            "1"
+        );
+        let after = layer.secret(NEW).former_secret(OLD);
+        let killed = after.clone().spawner(drop);
+        store.blind.store(true, Ordering::SeqCst);
+        store.keeps_at.store(1, Ordering::SeqCst);
+        let (status, _) = send(&killed, StatusCode::OK).await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        store.blind.store(false, Ordering::SeqCst);
+        for _ in 0..3 {
+            tokio::time::advance(Duration::from_secs(31)).await;
+            let (status, body) = send(&after, StatusCode::ACCEPTED).await;
+            assert_eq!((status, &body[..]), (StatusCode::OK, &b"1"[..]));
+        }
+        assert_eq!(after.snapshot().replayed, 3, "{recovery:?}");
+    }
+}
+
+/// Under the new key somebody has worked whose end nobody knows; under the old one there is a claim that is given back as it is looked at.
+#[tokio::test]
+async fn what_was_begun_under_the_new_key_goes_on_when_there_is_nothing_under_a_former_one() {
+    let store = Faulty::new();
+    let after = store.layer().secret(NEW).former_secret(OLD);
+    orphan(&after).await;
+    let before = store.layer().secret(OLD);
+    let (head, ()) = order("k", "lamp").map(drop).into_parts();
+    let key = before.record_key(&head).unwrap();
+    let held = Arc::new(std::sync::Mutex::new(None));
+    let hold = held.clone();
+    let holds = service_fn(move |request: Req| {
+        let claim = request.extensions().get::<Idempotency>().unwrap().claim();
+        *hold.lock().unwrap() = Some(claim.clone());
+        std::future::pending::<Result<Response<Full<Bytes>>, Infallible>>()
+    });
+    let mut running = task::spawn(before.layer(holds).call(order("k", "lamp")));
+    assert_pending!(running.poll());
+    let theirs = held.lock().unwrap().clone().unwrap();
+    assert_eq!(theirs.key, key);
+    // It is there when it is looked at, and gone when it is to be gone on with.
+    store.gate.forget_permits(usize::MAX);
+    store.gate.add_permits(1);
+    let mut taking_over = task::spawn(send(&after, StatusCode::OK));
+    assert_pending!(taking_over.poll());
+    store.store.abandon(&theirs).await.unwrap();
+    store.gate.add_permits(9);
+    assert_eq!(
+        taking_over.await.1,
+        "2",
+        "the attempts before are remembered"
+    );
+    let found = store.store.snapshot().keys;
+    assert_eq!(found, 1, "what was claimed in vain is given back");
+}
+
 #[tokio::test]
 async fn what_a_hook_knows_not_to_be_done_is_as_if_it_had_never_been() {
     let layer = Faulty::new().layer().recovery(Recovery::Reject);
