@@ -114,7 +114,8 @@ impl Idempotency {
     ///
     /// # Errors
     ///
-    /// With [`CommitError::Lost`], roll back.
+    /// With any of them, roll back; after [`CommitError::Failed`] it may be tried again with a new transaction. [`CommitError::Settled`] says that a transaction before this one was
+    /// committed, also where its owner has not heard so.
     ///
     /// # Cancellation
     ///
@@ -131,10 +132,17 @@ impl Idempotency {
     {
         let store = self.store::<C>()?;
         let whole = Whole::read(response, self).await?;
-        if !self.grant().settlement.begin() && self.grant().settlement.get() != Settled::Pending {
+        let is_first = self.grant().settlement.begin();
+        if !is_first && self.grant().settlement.get() != Settled::Pending {
             return Err(CommitError::Settled);
         }
-        self.complete(connection, store, &whole.recorded).await?;
+        let completed = self.complete(connection, store, &whole.recorded).await;
+        // Of a transaction before this one nobody knows here how it ended, and it stays so.
+        completed.inspect_err(|error| {
+            if is_first {
+                self.rolled_back(error);
+            }
+        })?;
         Ok(whole.response(&*self.ledger))
     }
 
@@ -181,6 +189,7 @@ impl Idempotency {
     fn rolled_back(&self, error: &CommitError) {
         self.grant().settlement.set(match error {
             CommitError::Lost => Settled::Lost,
+            CommitError::Settled => Settled::Committed,
             _ => Settled::Open,
         });
     }

@@ -62,7 +62,7 @@ pub trait Connection: Send {
     ///
     /// # Errors
     ///
-    /// [`CommitError::Lost`] when the claim is somebody else's; [`CommitError::OtherStore`] when this is no connection to where `store` keeps its
+    /// [`CommitError::Lost`] when the claim is somebody else's; [`CommitError::Settled`] when it is completed, by us; [`CommitError::OtherStore`] when this is no connection to where `store` keeps its
     /// claims; [`CommitError::Failed`] when the database did not do it.
     fn complete(
         &mut self,
@@ -87,7 +87,7 @@ pub enum CommitError {
     Nested,
     /// The transaction is not one of the database that holds the claim. Rolled back.
     OtherStore,
-    /// The claim was settled before: a second effect is not for the same key. Rolled back.
+    /// The claim was settled before, by a transaction whose commit need not have been answered: a second effect is not for the same key. Rolled back.
     Settled,
     /// The connection broke while it was committed, and the store could not be asked since. What the handler answers is sent only if the store tells by then;
     /// else its client gets a 503, and the next request learns the truth.

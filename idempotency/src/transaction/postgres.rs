@@ -40,7 +40,7 @@ impl Connection for PgConnection {
         record: &Record,
         ttl: Duration,
     ) -> Result<(), CommitError> {
-        let completed = sqlx::query(sql::COMPLETE)
+        let completed = sqlx::query(sql::COMPLETE_ONCE)
             .bind(*claim.key.as_bytes())
             .bind(claim.token.to_bytes())
             .bind(&record.encode()[..])
@@ -49,8 +49,9 @@ impl Connection for PgConnection {
             .await;
         match completed {
             Ok(completed) if completed.rows_affected() > 0 => Ok(()),
-            Ok(_) if is_of(self, store).await.map_err(failed)? => Err(CommitError::Lost),
-            Ok(_) => Err(CommitError::OtherStore),
+            Ok(_) if !is_of(self, store).await.map_err(failed)? => Err(CommitError::OtherStore),
+            Ok(_) if is_done(self, claim).await.map_err(failed)? => Err(CommitError::Settled),
+            Ok(_) => Err(CommitError::Lost),
             Err(error) => Err(failed(error)),
         }
     }
@@ -63,6 +64,15 @@ async fn is_of(connection: &mut PgConnection, store: &PostgresStore) -> Result<b
         .fetch_one(store.pool())
         .await?;
     Ok(here == there)
+}
+
+/// Whether a transaction before this one has completed it, whatever its owner heard of that.
+async fn is_done(connection: &mut PgConnection, claim: &Claim) -> Result<bool, Error> {
+    let done = sqlx::query_scalar(sql::CONFIRM)
+        .bind(*claim.key.as_bytes())
+        .bind(claim.token.to_bytes())
+        .fetch_optional(connection);
+    Ok(done.await?.unwrap_or(false))
 }
 
 fn failed(error: Error) -> CommitError {

@@ -42,7 +42,7 @@ impl Connection for SqliteConnection {
         record: &Record,
         ttl: Duration,
     ) -> Result<(), CommitError> {
-        let completed = sqlx::query(sql::COMPLETE)
+        let completed = sqlx::query(sql::COMPLETE_ONCE)
             .bind(&claim.key.as_bytes()[..])
             .bind(claim.token.to_bytes().to_vec())
             .bind(&record.encode()[..])
@@ -51,8 +51,9 @@ impl Connection for SqliteConnection {
             .await;
         match completed {
             Ok(completed) if completed.rows_affected() > 0 => Ok(()),
-            Ok(_) if is_of(self, store).await.map_err(failed)? => Err(CommitError::Lost),
-            Ok(_) => Err(CommitError::OtherStore),
+            Ok(_) if !is_of(self, store).await.map_err(failed)? => Err(CommitError::OtherStore),
+            Ok(_) if is_done(self, claim).await.map_err(failed)? => Err(CommitError::Settled),
+            Ok(_) => Err(CommitError::Lost),
             Err(error) => Err(failed(error)),
         }
     }
@@ -65,6 +66,15 @@ async fn is_of(connection: &mut SqliteConnection, store: &SqliteStore) -> Result
         .fetch_one(store.readers())
         .await?;
     Ok(here == there)
+}
+
+/// Whether a transaction before this one has completed it, whatever its owner heard of that.
+async fn is_done(connection: &mut SqliteConnection, claim: &Claim) -> Result<bool, Error> {
+    let done = sqlx::query_scalar(sql::CONFIRM)
+        .bind(&claim.key.as_bytes()[..])
+        .bind(claim.token.to_bytes().to_vec())
+        .fetch_optional(connection);
+    Ok(done.await?.unwrap_or(false))
 }
 
 /// SQLite has one code for all that is wrong with a statement, and its words are stable.

@@ -12,6 +12,8 @@ async fn all<D: Database>(database: D) {
     cases::a_commit_whose_answer_was_lost_is_looked_up(&database).await;
     cases::a_commit_that_was_not_done_is_known_not_to_be(&database).await;
     cases::a_second_effect_is_not_for_the_same_key(&database).await;
+    cases::a_second_effect_is_not_committed_after_a_commit_that_was_not_answered(&database).await;
+    cases::who_could_not_complete_may_try_again(&database).await;
     cases::what_completes_in_a_transaction_is_believed_when_the_store_says_so(&database).await;
     cases::what_was_rolled_back_is_settled_by_the_layer(&database).await;
     cases::a_response_over_the_limit_is_a_tombstone_and_streams_on(&database).await;

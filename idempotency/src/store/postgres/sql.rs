@@ -75,14 +75,19 @@ UPDATE buttress_idempotency SET token = $3,
 WHERE key = $1 AND NOT done AND (token = $3 OR (token = $2 AND lease_until <= clock_timestamp()))
 RETURNING fence, attempt";
 
-/// Files a record: `$1` key, `$2` token, `$3` record, `$4` ttl. No row: it is lost. What is filed stays when it is done again.
-///
-/// Run in a transaction of yours, it makes effect and record one: with no row, roll back.
+/// Files a record: `$1` key, `$2` token, `$3` record, `$4` ttl. No row: it is lost. What is filed stays when it is done again; so in a transaction of yours
+/// run [`COMPLETE_ONCE`].
 pub const COMPLETE: &str = "
 UPDATE buttress_idempotency SET done = true,
     record = CASE WHEN done THEN record ELSE $3 END,
     expires_at = CASE WHEN done THEN expires_at ELSE clock_timestamp() + $4 * interval '1 millisecond' END
 WHERE key = $1 AND token = $2";
+
+/// Files a record in a transaction of yours, which makes effect and record one: `$1` key, `$2` token, `$3` record, `$4` ttl. No row: it is lost, or was
+/// filed before, as [`CONFIRM`] tells. Then roll back: a second effect is not for the same key.
+pub const COMPLETE_ONCE: &str = "
+UPDATE buttress_idempotency SET done = true, record = $3, expires_at = clock_timestamp() + $4 * interval '1 millisecond'
+WHERE key = $1 AND token = $2 AND NOT done";
 
 /// Gives a claim back: `$1` key, `$2` token. The row is over, and is purged when nobody can still hold an older fence.
 pub const ABANDON: &str = "

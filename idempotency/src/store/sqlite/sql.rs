@@ -97,9 +97,8 @@ WHERE key = ?1 AND NOT done AND (token = ?3 OR (token = ?2 AND lease_until <= ",
 RETURNING fence, attempt"
 );
 
-/// Files a record: `?1` key, `?2` token, `?3` record, `?4` ttl. No row: it is lost. What is filed stays when it is done again.
-///
-/// Run in a transaction of yours, it makes effect and record one: with no row, roll back.
+/// Files a record: `?1` key, `?2` token, `?3` record, `?4` ttl. No row: it is lost. What is filed stays when it is done again; so in a transaction of yours
+/// run [`COMPLETE_ONCE`].
 pub const COMPLETE: &str = concat!(
     "
 UPDATE buttress_idempotency SET done = 1,
@@ -108,6 +107,16 @@ UPDATE buttress_idempotency SET done = 1,
     now!(),
     " + ?4 END
 WHERE key = ?1 AND token = ?2"
+);
+
+/// Files a record in a transaction of yours, which makes effect and record one: `?1` key, `?2` token, `?3` record, `?4` ttl. No row: it is lost, or was
+/// filed before, as [`CONFIRM`] tells. Then roll back: a second effect is not for the same key.
+pub const COMPLETE_ONCE: &str = concat!(
+    "
+UPDATE buttress_idempotency SET done = 1, record = ?3, expires_at = ",
+    now!(),
+    " + ?4
+WHERE key = ?1 AND token = ?2 AND NOT done"
 );
 
 /// Gives a claim back: `?1` key, `?2` token.

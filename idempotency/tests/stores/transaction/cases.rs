@@ -263,6 +263,55 @@ pub(crate) async fn a_second_effect_is_not_for_the_same_key<D: Database>(databas
     assert_eq!(database.effects("twice").await, 1);
 }
 
+pub(crate) async fn a_second_effect_is_not_committed_after_a_commit_that_was_not_answered<
+    D: Database,
+>(
+    database: &D,
+) {
+    let retries = |database: D, claim: Idempotency| async move {
+        let mut first = database.effect("unanswered".into()).await;
+        let completed = claim.complete_in(first.connection(), answer("first")).await;
+        completed.unwrap();
+        // It is done, and nobody has heard so.
+        first.commit().await.unwrap();
+        let mut second = database.effect("unanswered".into()).await;
+        let completed = claim
+            .complete_in(second.connection(), answer("second"))
+            .await;
+        let Err(error) = completed else {
+            second.commit().await.unwrap();
+            return body(answer("second"));
+        };
+        second.rollback().await;
+        assert!(matches!(error, CommitError::Settled), "{error:?}");
+        body(answer("first"))
+    };
+    assert_eq!(send(database, "unanswered", retries).await.body, "first");
+    assert_eq!(database.effects("unanswered").await, 1);
+    let again = send(database, "unanswered", orders("unanswered")).await;
+    assert_eq!((again.replayed, &again.body[..]), (true, &b"first"[..]));
+}
+
+pub(crate) async fn who_could_not_complete_may_try_again<D: Database>(database: &D) {
+    let handler = |database: D, claim: Idempotency| async move {
+        let [mut elsewhere, other] = database.elsewhere().await;
+        let failed = claim
+            .complete_in(elsewhere.connection(), answer("elsewhere"))
+            .await;
+        assert!(matches!(failed, Err(CommitError::OtherStore)));
+        elsewhere.rollback().await;
+        other.rollback().await;
+        let tx = database.effect("tries-again".into()).await;
+        committed(claim.commit_with(tx, answer("here")).await)
+    };
+    let seen = send(database, "tries-again", handler).await;
+    assert_eq!(
+        (seen.status, &seen.body[..]),
+        (StatusCode::CREATED, &b"here"[..])
+    );
+    assert_eq!(database.effects("tries-again").await, 1);
+}
+
 async fn send_completed<D: Database>(database: &D, key: &'static str, commits: bool) -> Seen {
     let handler = move |database: D, claim: Idempotency| async move {
         let mut tx = database.effect(key.into()).await;

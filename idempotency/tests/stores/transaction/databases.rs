@@ -51,8 +51,12 @@ mod on_postgres {
             }
         }
 
+        /// Made when it is first asked for.
         async fn database(&self, name: &str) -> String {
-            self.server.ask(&format!("CREATE DATABASE {name}")).unwrap();
+            let is_there = format!("SELECT count(*) FROM pg_database WHERE datname = '{name}'");
+            if self.server.ask(&is_there).unwrap() == "0" {
+                self.server.ask(&format!("CREATE DATABASE {name}")).unwrap();
+            }
             let url = self.server.url();
             format!("{}/{name}", url.trim_end_matches("/postgres"))
         }
