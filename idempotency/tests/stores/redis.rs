@@ -78,6 +78,37 @@ async fn a_server_that_syncs_each_write_forgets_no_answer_when_it_is_killed() {
     }
 }
 
+/// Who executes has to be able to say so.
+#[tokio::test]
+async fn a_server_without_room_grants_nothing_and_settles_what_it_has_granted() {
+    let server = Redis::start().unwrap();
+    let store = RedisStore::open(&server.url()).unwrap();
+    let claim = async || match store.begin(order()).await.unwrap() {
+        Begin::Claimed(claim) => claim,
+        found => panic!("{found:?} for a new key"),
+    };
+    let (done, given_back, left) = (claim().await, claim().await, claim().await);
+    store.renew(&left, Duration::ZERO).await.unwrap();
+    server.ask("CONFIG SET maxmemory 1").unwrap();
+    let new = order();
+    let refused = store.begin(new.clone()).await;
+    assert!(
+        matches!(refused, Err(StoreError::Unavailable(_))),
+        "{refused:?}"
+    );
+    store.renew(&done, Duration::from_secs(60)).await.unwrap();
+    let record = Record::Tombstone(Origin::default());
+    let hour = Duration::from_secs(3600);
+    store.complete(&done, record, hour).await.unwrap();
+    store.abandon(&given_back).await.unwrap();
+    let token = buttress_idempotency::Token::random();
+    let seized = store.seize(&left, token, hour).await.unwrap();
+    assert_eq!(seized.attempt, 2);
+    server.ask("CONFIG SET maxmemory 0").unwrap();
+    assert_eq!(store.look(&new).await.unwrap(), None);
+    assert!(matches!(store.begin(new).await.unwrap(), Begin::Claimed(_)));
+}
+
 async fn complete<C>(store: &RedisStore<C>, order: &BeginRequest)
 where
     RedisStore<C>: Store,

@@ -3,6 +3,9 @@
 //! A key is a hash: `s` is `p` while it is worked on, `d` when it is done and `f` when it was given back; `fp`, `tok`, `fe` and `n` are fingerprint,
 //! token, fence and attempt; `l` and `x` are when lease and ttl end, in milliseconds since 1970; `b` is the record. Redis forgets it a minute after both are
 //! over: until then it keeps fences growing, whatever the clock does.
+//!
+//! A server that is at its bound of memory refuses a script's first write, if that may take memory, and none after it. So [`BEGIN`] writes first what may be refused,
+//! and has changed nothing then; those that settle what was claimed begin with a `PEXPIRE`, which takes nothing, and are not refused.
 
 /// Claims a key. `fp`, `token`, lease and ttl in milliseconds, 1 to take over a claim whose lease is over.
 ///
@@ -25,9 +28,9 @@ end
 local fence = us
 if fe and tonumber(fe) >= fence then fence = fe + 1 end
 fence = string.format('%.0f', fence)
-redis.call('DEL', KEYS[1])
 redis.call('HSET', KEYS[1], 's', 'p', 'fp', ARGV[1], 'tok', ARGV[2], 'fe', fence, 'n', attempt,
   'l', string.format('%.0f', now + ARGV[3]), 'x', string.format('%.0f', now + ARGV[4]))
+if b then redis.call('HDEL', KEYS[1], 'b') end
 redis.call('PEXPIRE', KEYS[1], string.format('%.0f', math.max(ARGV[3], ARGV[4]) + 60000))
 return {0, fence, attempt}";
 
@@ -49,8 +52,8 @@ local s, tok, x = unpack(redis.call('HMGET', KEYS[1], 's', 'tok', 'x'))
 if s ~= 'p' or tok ~= ARGV[1] then return 0 end
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
-redis.call('HSET', KEYS[1], 'l', string.format('%.0f', now + ARGV[2]))
 redis.call('PEXPIRE', KEYS[1], string.format('%.0f', math.max(ARGV[2], x - now) + 60000))
+redis.call('HSET', KEYS[1], 'l', string.format('%.0f', now + ARGV[2]))
 return 1";
 
 /// Takes a claim over whose lease is over: its `token`, the new one, lease in milliseconds. `{fence, attempt}`, or nothing when it is lost.
@@ -65,8 +68,8 @@ if tok ~= ARGV[1] or tonumber(l) > now then return false end
 local fence = us
 if tonumber(fe) >= fence then fence = fe + 1 end
 fence = string.format('%.0f', fence)
-redis.call('HSET', KEYS[1], 'tok', ARGV[2], 'fe', fence, 'n', n + 1, 'l', string.format('%.0f', now + ARGV[3]))
 redis.call('PEXPIRE', KEYS[1], string.format('%.0f', math.max(ARGV[3], x - now) + 60000))
+redis.call('HSET', KEYS[1], 'tok', ARGV[2], 'fe', fence, 'n', n + 1, 'l', string.format('%.0f', now + ARGV[3]))
 return {fence, n + 1}";
 
 /// Files a record: `token`, record, ttl in milliseconds. 1, or 0 when it is lost. What is filed stays when it is done again.
@@ -75,17 +78,17 @@ local s, tok = unpack(redis.call('HMGET', KEYS[1], 's', 'tok'))
 if tok ~= ARGV[1] then return 0 end
 if s == 'd' then return 1 end
 local t = redis.call('TIME')
+redis.call('PEXPIRE', KEYS[1], string.format('%.0f', ARGV[3] + 60000))
 redis.call('HSET', KEYS[1], 's', 'd', 'b', ARGV[2],
   'x', string.format('%.0f', t[1] * 1000 + math.floor(t[2] / 1000) + ARGV[3]))
-redis.call('PEXPIRE', KEYS[1], string.format('%.0f', ARGV[3] + 60000))
 return 1";
 
 /// Gives a claim back: `token`. 1, or 0 when it is lost.
 pub const ABANDON: &str = "
 local s, tok = unpack(redis.call('HMGET', KEYS[1], 's', 'tok'))
 if s ~= 'p' or tok ~= ARGV[1] then return 0 end
-redis.call('HSET', KEYS[1], 's', 'f', 'tok', '')
 redis.call('PEXPIRE', KEYS[1], 60000)
+redis.call('HSET', KEYS[1], 's', 'f', 'tok', '')
 return 1";
 
 /// How far a claim has come: `token`. `d` or `p`, or nothing when it is lost.
