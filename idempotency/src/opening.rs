@@ -57,6 +57,14 @@ impl Asked {
             ..*self
         }
     }
+
+    /// What is answered by who knew so much and could not go on with it: nothing is done beside that.
+    fn stopped_at(&self, known: Begin) -> Begin {
+        match (known, self.recovery) {
+            (Begin::OutcomeUnknown, Recovery::Reexecute) => Begin::InProgress(A_MOMENT),
+            (known, _) => known,
+        }
+    }
 }
 
 pub(crate) enum Opened {
@@ -216,7 +224,9 @@ impl<St: Store> Keyed<St> {
                     known = found;
                     left
                 }
-                Ok(_) => match self.try_open(asked).await? {
+                // It stays so, and needs no claim to be told.
+                Ok(Some((_, found))) => return Ok(Opened::Found(found)),
+                Ok(None) => match self.try_open(asked).await? {
                     // Somebody else was faster.
                     Opened::Found(Begin::InProgress(left)) => left,
                     opened => return Ok(opened),
@@ -253,28 +263,35 @@ impl<St: Store> Keyed<St> {
     async fn mind_former(&self, asked: &Asked, ours: Claim) -> Result<Begin, StoreError> {
         let store = &self.shared.store;
         for (key, _) in &self.call.former {
-            match store.look(&self.request(*key, &asked.cautiously())).await {
-                Ok(None) => {}
-                Ok(Some(_)) => {
-                    if let Some(found) = self.go_on_with(*key, asked, &ours).await? {
-                        return Ok(found);
-                    }
+            let found = match store.look(&self.request(*key, &asked.cautiously())).await {
+                Ok(None) => continue,
+                Ok(Some(known @ (Begin::InProgress(_) | Begin::OutcomeUnknown))) => {
+                    self.go_on_with(*key, asked, known, &ours).await?
+                }
+                // It stays so.
+                Ok(Some(found)) => {
+                    let _ = self.leave_as_found(&ours).await;
+                    Some(self.read(key, found)?)
                 }
                 Err(error) => {
                     let _ = self.leave_as_found(&ours).await;
                     return Err(error);
                 }
+            };
+            if let Some(found) = found {
+                return Ok(found);
             }
         }
         Ok(Begin::Claimed(ours))
     }
 
-    /// What was begun under a former key goes on under it. Ours is held until that is settled, so that nobody comes between them. `None` where there is
-    /// nothing under it any more, and ours has been begun before: that goes on.
+    /// What was begun under a former key, as is `known`, goes on under it. Ours is held until that is settled, so that nobody comes between them. `None` where
+    /// there is nothing under it any more, and ours has been begun before: that goes on.
     async fn go_on_with(
         &self,
         key: RecordKey,
         asked: &Asked,
+        known: Begin,
         ours: &Claim,
     ) -> Result<Option<Begin>, StoreError> {
         let found = self.shared.store.begin(self.request(key, asked)).await;
@@ -282,17 +299,22 @@ impl<St: Store> Keyed<St> {
             && theirs.attempt == 1
             && ours.attempt > 1
         {
-            self.leave_as_found(theirs).await?;
+            let _ = self.leave_as_found(theirs).await;
             return Ok(None);
         }
         let given_back = self.leave_as_found(ours).await;
-        match (given_back, found?) {
+        match (given_back, found) {
             // It took so long that ours was lost: somebody may have come between them.
-            (Err(_), Begin::Claimed(theirs)) => {
-                self.leave_as_found(&theirs).await?;
+            (Err(_), Ok(Begin::Claimed(theirs))) => {
+                let _ = self.leave_as_found(&theirs).await;
                 Ok(Some(Begin::InProgress(A_MOMENT)))
             }
-            (_, found) => self.read(&key, found).map(Some),
+            (_, Ok(found)) => self.read(&key, found).map(Some),
+            (_, Err(error @ StoreError::Corrupt(_))) => Err(error),
+            (_, Err(error)) => {
+                self.shared.emit(Event::StoreFailed(&error));
+                Ok(Some(asked.stopped_at(known)))
+            }
         }
     }
 
@@ -322,13 +344,17 @@ impl<St: Store> Keyed<St> {
     /// What is known, and under which key.
     async fn look(&self, asked: &Asked) -> Result<Option<(RecordKey, Begin)>, StoreError> {
         let former = self.call.former.iter().map(|(key, _)| key);
+        let mut unknown = None;
         for key in std::iter::once(&self.call.key).chain(former) {
             let request = self.request(*key, asked);
-            if let Some(found) = self.shared.store.look(&request).await? {
-                return Ok(Some((*key, self.read(key, found)?)));
+            match self.shared.store.look(&request).await? {
+                None => {}
+                // Under another key there may be a record.
+                Some(Begin::OutcomeUnknown) => unknown = unknown.or(Some(*key)),
+                Some(found) => return Ok(Some((*key, self.read(key, found)?))),
             }
         }
-        Ok(None)
+        Ok(unknown.map(|key| (key, Begin::OutcomeUnknown)))
     }
 
     /// What has come to the key of a claim that is no longer ours; nothing if that was given back.

@@ -27,6 +27,8 @@ pub(crate) struct Faulty {
     asked: Arc<AtomicUsize>,
     /// Which claim asked for fails, counted from one.
     pub(crate) fails_at: Arc<AtomicUsize>,
+    /// Whether nothing can be claimed.
+    pub(crate) deaf: Arc<AtomicBool>,
     /// Whether nothing can be looked up without claiming it.
     pub(crate) blind: Arc<AtomicBool>,
     /// Which claim given back is not.
@@ -47,6 +49,7 @@ impl Faulty {
             gate: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
             asked: Arc::default(),
             fails_at: Arc::default(),
+            deaf: Arc::default(),
             blind: Arc::default(),
             keeps_at: Arc::default(),
             given_back: Arc::default(),
@@ -72,7 +75,8 @@ impl Store for Faulty {
     async fn begin(&self, request: BeginRequest) -> Result<Begin, StoreError> {
         self.gate.acquire().await.unwrap().forget();
         let asked = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
-        if asked == self.fails_at.load(Ordering::SeqCst) {
+        let is_deaf = self.deaf.load(Ordering::SeqCst);
+        if is_deaf || asked == self.fails_at.load(Ordering::SeqCst) {
             return Err(StoreError::Unavailable("on purpose".into()));
         }
         self.store.begin(request).await

@@ -90,6 +90,74 @@ async fn what_is_known_to_be_unknown_is_not_done_unprotected() {
 }
 
 #[tokio::test]
+async fn what_is_known_under_a_former_key_is_not_done_unprotected() {
+    let store = Faulty::new();
+    let layer = store.layer().on_store_error(OnStoreError::Bypass);
+    send(&layer.clone().secret(OLD), StatusCode::OK).await;
+    let after = layer.secret(NEW).former_secret(OLD);
+    // Whatever fails once the record was seen.
+    for fails in [3, 4] {
+        store
+            .fails_at
+            .store(store.asked() + fails, Ordering::SeqCst);
+        let (status, body) = send(&after, StatusCode::ACCEPTED).await;
+        assert_eq!((status, &body[..]), (StatusCode::OK, &b"1"[..]), "{fails}");
+    }
+    assert_eq!(
+        (after.snapshot().bypassed, after.snapshot().replayed),
+        (0, 2)
+    );
+}
+
+/// Under the old key somebody is at work, or was.
+#[tokio::test]
+async fn what_was_begun_under_a_former_key_is_not_done_unprotected() {
+    for recovery in [Recovery::Reexecute, Recovery::Reject] {
+        let store = Faulty::new();
+        let layer = store.layer().recovery(recovery);
+        orphan(&layer.clone().secret(OLD)).await;
+        let after = layer.secret(NEW).former_secret(OLD);
+        let after = after.on_store_error(OnStoreError::Bypass);
+        store.fails_at.store(store.asked() + 3, Ordering::SeqCst);
+        let (status, _) = send(&after, StatusCode::ACCEPTED).await;
+        assert_eq!(status, StatusCode::CONFLICT, "{recovery:?}");
+        assert_eq!(after.snapshot().bypassed, 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_waited_for_is_not_done_unprotected() {
+    let store = Faulty::new();
+    let gate = Arc::new(tokio::sync::Semaphore::new(0));
+    let effects = Arc::new(AtomicUsize::new(0));
+    let (door, count) = (gate.clone(), effects.clone());
+    let slow = service_fn(move |_: Req| {
+        let (door, count) = (door.clone(), count.clone());
+        async move {
+            door.acquire().await.unwrap().forget();
+            count.fetch_add(1, Ordering::SeqCst);
+            Ok::<_, Infallible>(Response::new(Full::<Bytes>::from("done")))
+        }
+    });
+    let layer = store.layer().on_store_error(OnStoreError::Bypass);
+    let layer = layer.on_conflict(OnConflict::Wait {
+        at_most: Duration::from_secs(60),
+        waiters: 9,
+    });
+    let first = tokio::spawn(layer.layer(slow.clone()).call(order("k", "")));
+    tokio::task::yield_now().await;
+    let waiting = tokio::spawn(layer.layer(slow).call(order("k", "")));
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    // It can be looked at, and not claimed.
+    store.deaf.store(true, Ordering::SeqCst);
+    gate.add_permits(2);
+    first.await.unwrap().unwrap();
+    let replay = waiting.await.unwrap().unwrap();
+    assert_eq!(effects.load(Ordering::SeqCst), 1);
+    assert_eq!(replay.headers()["idempotency-replayed"], "true");
+}
+
+#[tokio::test]
 async fn nothing_is_done_unprotected_for_who_has_left() {
     for execution in [Execution::DetachOnDrop, Execution::Inline] {
         let store = Faulty::new();
