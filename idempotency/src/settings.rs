@@ -58,7 +58,8 @@ pub enum Execution {
 
 /// What becomes of a keyed request when the store fails.
 ///
-/// A record that is there and cannot be read is another matter: it is always a 503, for something was done.
+/// A record that is there and cannot be read is another matter: it is always a 503, for something was done. So is a store that has no room for another key: it works, and whoever
+/// fills it does not get past it. And what was read before the store failed is the answer.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum OnStoreError {
     /// It goes to the inner service unprotected: it may happen twice.

@@ -91,8 +91,9 @@ impl<S, St: Store> Work<S, St> {
     {
         self.keyed.shared.emit(Event::StoreFailed(error));
         let bypass = self.keyed.shared.settings.on_store_error == OnStoreError::Bypass;
-        // There is a record: something was done. Or nobody waits for it any more.
-        let refused = matches!(error, StoreError::Corrupt(_)) || self.keyed.call.progress.is_gone();
+        // There is a record: something was done. Or the store works, and has no room: whoever fills it must not get past it. Or nobody waits for it any more.
+        let stays = matches!(error, StoreError::Corrupt(_) | StoreError::Full);
+        let refused = stays || self.keyed.call.progress.is_gone();
         if !bypass || refused {
             return Ok(self.keyed.refuse(&refusal::store_failed(error)));
         }

@@ -1,9 +1,10 @@
 use std::time::Duration;
 
 use buttress_idempotency::{
-    Begin, BeginRequest, Event, Fingerprint, MemoryStore, Purge, RecordKey, Recovery, Store, Token,
-    conformance,
+    Begin, BeginRequest, Event, Fingerprint, IdempotencyLayer, MemoryStore, OnStoreError, Purge,
+    RecordKey, Recovery, Store, Token, conformance,
 };
+use tower::{Layer, Service, service_fn};
 
 #[tokio::test]
 async fn the_memory_store_conforms() {
@@ -41,6 +42,23 @@ fn of_many_threads_one_gets_the_claim() {
             .count();
         assert_eq!(claimed, 1, "{found:?}");
     }
+}
+
+#[tokio::test]
+async fn nothing_is_done_unprotected_where_there_is_no_room_for_its_key() {
+    let store = MemoryStore::builder().max_keys(std::num::NonZeroUsize::MIN);
+    let layer = IdempotencyLayer::new(store.build())
+        .single_tenant()
+        .on_store_error(OnStoreError::Bypass);
+    let mut service = layer.layer(service_fn(crate::faults::done));
+    let mut refused = 0;
+    for key in 0..100 {
+        let response = service.call(crate::kit::order(&key.to_string(), ""));
+        refused += usize::from(response.await.unwrap().status() == 503);
+    }
+    let seen = layer.snapshot();
+    assert_eq!((seen.bypassed, seen.claimed + refused as u64), (0, 100));
+    assert!(refused >= 84, "of sixteen tables each has one place");
 }
 
 #[tokio::test(start_paused = true)]
