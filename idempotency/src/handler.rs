@@ -2,15 +2,18 @@
 
 use std::fmt;
 use std::ops::Deref;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::fingerprint::Fingerprint;
 use crate::opening::Keyed;
 use crate::shared::Shared;
 use crate::store::{Claim, Origin};
-use crate::transaction::{Ledger, Settlement};
+use crate::transaction::{Ledger, Settled, Settlement};
 
 /// In the extensions of a request that is done under a claim.
 #[derive(Clone)]
@@ -46,18 +49,32 @@ pub(crate) struct Grant {
     pub(crate) fingerprint: Fingerprint,
     /// That request.
     pub(crate) origin: Origin,
-    /// Fires when the lease is lost. Few handlers ask for it.
+    /// When it was asked for.
+    since: Instant,
+    /// How long after that the last answer was asked for that says that it is held, in nanoseconds; or that nobody asks any more.
+    heard: AtomicU64,
+    /// Fires when the lease is lost, or may be. Few handlers ask for it.
     lost: OnceLock<CancellationToken>,
     /// What the handler makes of it by itself.
     pub(crate) settlement: Settlement,
 }
 
+/// A claim that was settled has no lease that could end.
+const SETTLED: u64 = u64::MAX;
+
 impl Grant {
-    pub(crate) fn new(claim: Claim, fingerprint: Fingerprint, origin: Origin) -> Self {
+    pub(crate) fn new(
+        claim: Claim,
+        fingerprint: Fingerprint,
+        origin: Origin,
+        since: Instant,
+    ) -> Self {
         Self {
             claim,
             fingerprint,
             origin,
+            since,
+            heard: AtomicU64::new(0),
             lost: OnceLock::new(),
             settlement: Settlement::default(),
         }
@@ -65,6 +82,39 @@ impl Grant {
 
     pub(crate) fn lost(&self) -> &CancellationToken {
         self.lost.get_or_init(CancellationToken::new)
+    }
+
+    /// The store has said that it is held, when it was asked at this moment.
+    pub(crate) fn heard(&self, asked: Instant) {
+        let since = asked.saturating_duration_since(self.since).as_nanos();
+        let since = u64::try_from(since).unwrap_or(SETTLED);
+        self.heard.fetch_max(since, Ordering::Relaxed);
+    }
+
+    /// The layer settles it, and nobody is to be told of its lease any more.
+    pub(crate) fn settle(&self) {
+        self.heard.store(SETTLED, Ordering::Relaxed);
+    }
+
+    /// How much of the lease is left for certain: the store counts from when it was asked, or later.
+    pub(crate) fn left(&self, lease: Duration) -> Duration {
+        match self.heard.load(Ordering::Relaxed) {
+            SETTLED => lease,
+            heard => {
+                let silence = self
+                    .since
+                    .elapsed()
+                    .saturating_sub(Duration::from_nanos(heard));
+                lease.saturating_sub(silence)
+            }
+        }
+    }
+
+    /// Tells the handler if the lease may be over, unless it has settled the claim by itself.
+    pub(crate) fn tell_if_over(&self, lease: Duration) {
+        if self.left(lease).is_zero() && self.settlement.get() == Settled::Open {
+            self.lost().cancel();
+        }
     }
 }
 
@@ -91,10 +141,15 @@ impl Idempotency {
         self.grant().claim.fence
     }
 
-    /// Fires when the lease is lost: somebody else may do the work now.
+    /// Fires when the lease is lost: somebody else may do the work now. Also when a lease has passed without a word from the store, by this process's clock, from when the claim, or
+    /// the last renewal that was answered, was asked for. Then it is a hint, for nobody else need have come; it does not go out again.
+    ///
+    /// A task of the layer's sees to it. Whoever may have been stopped together with it asks anew before a step that counts: this looks at the clock.
     #[must_use]
     pub fn lost(&self) -> &CancellationToken {
-        self.grant().lost()
+        let grant = self.grant();
+        grant.tell_if_over(self.ledger.lease());
+        grant.lost()
     }
 
     /// A key to send to the next service: the same at each attempt, and another one for each `step`.

@@ -6,12 +6,14 @@ use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
 use buttress_wire::Recorded;
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::event::Event;
 use crate::fingerprint::Fingerprint;
 use crate::handler::{Grant, Granted, Idempotency};
 use crate::opening::Keyed;
+use crate::pauses::Pauses;
 use crate::scopes::Place;
 use crate::shared::Shared;
 use crate::store::{Claim, Origin, Record, Standing, Store, StoreError};
@@ -36,6 +38,7 @@ impl<St: Store> Held<St> {
         claim: Claim,
         fingerprint: Fingerprint,
         place: Option<Place>,
+        since: Instant,
     ) -> Self {
         #[expect(
             clippy::disallowed_methods,
@@ -46,7 +49,7 @@ impl<St: Store> Held<St> {
         let held = Self {
             grant: Arc::new(Granted {
                 keyed,
-                grant: Grant::new(claim, fingerprint, origin),
+                grant: Grant::new(claim, fingerprint, origin, since),
             }),
             heartbeat: OnceLock::new(),
             place,
@@ -100,6 +103,7 @@ impl<St: Store> Held<St> {
     ) -> impl Future<Output = Result<(), StoreError>> + Send {
         async move {
             self.settled = true;
+            self.grant.settle();
             let shared = self.grant.shared();
             let (claim, ttl, mut kept) = (&self.grant.claim, shared.settings.ttl, None);
             // In a block of its own: what is alive at an await has its place in the future.
@@ -152,6 +156,7 @@ impl<St: Store> Held<St> {
 
     fn settled_as(&mut self, event: impl FnOnce(&Claim) -> Event<'_>) {
         self.settled = true;
+        self.grant.settle();
         self.place = None;
         drop(self.heartbeat.take());
         let (shared, claim) = (self.grant.shared(), &self.grant.claim);
@@ -167,6 +172,7 @@ impl<St: Store> Held<St> {
     /// The work had no effect: the key is free. Where it was begun before, nobody knows still what came of that, and the claim is left to recovery.
     pub(crate) async fn forget(&mut self) {
         self.settled = true;
+        self.grant.settle();
         if self.inherited {
             self.place = None;
             return orphan(&self.grant).await;
@@ -217,33 +223,64 @@ fn tell_filed<St>(shared: &Shared<St>, claim: &Claim, filed: &Result<(), StoreEr
     });
 }
 
-/// Renews the lease three times as often as is needed, until it is lost, or nobody needs it any more.
+/// Renews the lease three times as often as is needed, until it is lost, or nobody needs it any more. What fails is tried again soon. When a lease has passed without an answer, its
+/// handler is told; it is tried still, for nobody else need have come.
 async fn heartbeat<St: Store>(grant: Arc<Granted<St>>, stop: CancellationToken) {
     let shared = grant.shared();
-    let lease = shared.settings.lease;
+    let third = shared.settings.lease / 3;
+    let (mut pauses, mut pause) = (Pauses::up_to(third), None);
     while !stop.is_cancelled() {
-        let renewed = stop.run_until_cancelled(async {
-            tokio::time::sleep(lease / 3).await;
-            // Both may have happened before this was polled.
-            if stop.is_cancelled() {
-                return Ok(());
+        let renewed = stop.run_until_cancelled(renew(&grant, pause, &stop)).await;
+        pause = match renewed {
+            None | Some(Ok(())) => {
+                pauses = Pauses::up_to(third);
+                None
             }
-            shared.store.renew(&grant.claim, lease).await
-        });
-        match renewed.await {
-            None | Some(Ok(())) => {}
             // It was settled while the store was asked.
-            Some(Err(_)) if stop.is_cancelled() => {}
+            Some(Err(_)) if stop.is_cancelled() => None,
             // Its handler completes it, or has, in a transaction.
-            Some(Err(StoreError::Lost)) if grant.settlement.get() != Settled::Open => {}
+            Some(Err(StoreError::Lost)) if grant.settlement.get() != Settled::Open => Some(third),
             Some(Err(StoreError::Lost)) => {
                 grant.lost().cancel();
                 return shared.emit(Event::Lost(&grant.claim));
             }
             // The lease may last until the store is back.
-            Some(Err(error)) => shared.emit(Event::StoreFailed(&error)),
+            Some(Err(error)) => {
+                shared.emit(Event::StoreFailed(&error));
+                Some(pauses.next())
+            }
+        };
+    }
+}
+
+/// Renews the lease after a pause, or, without one, when a third of it has passed; and no later than it may be over. No longer than that is an answer waited for.
+async fn renew<St: Store>(
+    grant: &Granted<St>,
+    pause: Option<Duration>,
+    stop: &CancellationToken,
+) -> Result<(), StoreError> {
+    let shared = grant.shared();
+    let lease = shared.settings.lease;
+    let left = || Some(grant.left(lease)).filter(|left| !left.is_zero());
+    let until_due = || grant.left(lease).saturating_sub(lease / 3 * 2);
+    let pause = pause.unwrap_or_else(until_due);
+    sleep(left().map_or(pause, |left| pause.min(left))).await;
+    // Both may have happened before this was polled.
+    if stop.is_cancelled() {
+        return Ok(());
+    }
+    grant.tell_if_over(lease);
+    let asked = Instant::now();
+    let renewed = shared.store.renew(&grant.claim, lease);
+    match timeout(left().unwrap_or(lease / 3), renewed).await {
+        Ok(Ok(())) => grant.heard(asked),
+        Ok(Err(error)) => return Err(error),
+        Err(late) => {
+            grant.tell_if_over(lease);
+            return Err(StoreError::Unavailable(late.into()));
         }
     }
+    Ok(())
 }
 
 /// Ends the lease at once, so that recovery decides about the next request and nobody has to wait for it.

@@ -13,6 +13,7 @@ mod layer;
 mod observe;
 mod opening;
 mod operate;
+mod pauses;
 mod progress;
 mod reconcile;
 mod refusal;

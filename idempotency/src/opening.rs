@@ -72,8 +72,8 @@ pub(crate) enum Opened {
     Crowded,
     /// The key is not ours.
     Found(Begin),
-    /// The key is ours, with a place among the running claims of its scope. To be [held](Held) at once.
-    Ours(Claim, Option<Place>),
+    /// The key is ours, with a place among the running claims of its scope, by a lease that runs from when it was asked for. To be [held](Held) at once.
+    Ours(Claim, Option<Place>, Instant),
 }
 
 /// How long a waiting request leaves the store alone: at first, and in the end.
@@ -170,16 +170,17 @@ impl<St: Store> Keyed<St> {
             return Ok(found.map_or(Opened::Crowded, |(_, found)| Opened::Found(found)));
         }
         self.call.progress.begin();
+        let since = Instant::now();
         let begun = self.begin(asked).await;
         let Ok(Begin::Claimed(claim)) = begun else {
             self.call.progress.end();
             return begun.map(Opened::Found);
         };
         if let Ok(place) = self.enter() {
-            return Ok(Opened::Ours(claim, place));
+            return Ok(Opened::Ours(claim, place, since));
         }
         // Others of its scope were faster.
-        let mut held = Held::new(self.clone(), claim, asked.fingerprint, None);
+        let mut held = Held::new(self.clone(), claim, asked.fingerprint, None, since);
         Box::pin(held.forget()).await;
         self.call.progress.end();
         Ok(Opened::Crowded)

@@ -63,8 +63,8 @@ impl<S, St: Store> Work<S, St> {
                 Err(error) => return Ok(self.keyed.refuse(&refusal::no_fingerprint(error))),
             };
             let mut held = match self.keyed.open(&asked).await {
-                Ok(Opened::Ours(claim, place)) => {
-                    Held::new(self.keyed, claim, asked.fingerprint, place)
+                Ok(Opened::Ours(claim, place, since)) => {
+                    Held::new(self.keyed, claim, asked.fingerprint, place, since)
                 }
                 Ok(Opened::Found(Begin::OutcomeUnknown)) if self.keyed.can_reconcile() => {
                     return Box::pin(self.reconcile(request, asked)).await;
@@ -118,8 +118,8 @@ impl<S, St: Store> Work<S, St> {
             ..asked
         };
         let mut held = match self.keyed.open(&taking_over).await {
-            Ok(Opened::Ours(claim, place)) => {
-                Held::new(self.keyed, claim, asked.fingerprint, place)
+            Ok(Opened::Ours(claim, place, since)) => {
+                Held::new(self.keyed, claim, asked.fingerprint, place, since)
             }
             Ok(Opened::Found(found)) => return Ok(self.keyed.answer(found)),
             Ok(Opened::Crowded) => return Ok(self.keyed.crowded()),

@@ -23,6 +23,7 @@ use crate::streaming::Streaming;
 pub(crate) trait Ledger: Send + Sync {
     fn grant(&self) -> &Grant;
     fn store(&self) -> &dyn Any;
+    fn lease(&self) -> Duration;
     fn ttl(&self) -> Duration;
     fn max_recorded_body(&self) -> usize;
     fn cipher(&self) -> &Cipher;
@@ -37,6 +38,10 @@ impl<St: Store> Ledger for Granted<St> {
 
     fn store(&self) -> &dyn Any {
         self.shared().store.as_any()
+    }
+
+    fn lease(&self) -> Duration {
+        self.shared().settings.lease
     }
 
     fn ttl(&self) -> Duration {

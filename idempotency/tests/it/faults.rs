@@ -13,6 +13,7 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tokio_test::{assert_pending, task};
 use tower::{Layer, Service, service_fn};
 
@@ -36,6 +37,12 @@ pub(crate) struct Faulty {
     given_back: Arc<AtomicUsize>,
     /// How many more times `complete` fails.
     pub(crate) failures: Arc<AtomicUsize>,
+    /// How many more times `renew` fails.
+    pub(crate) failed_renewals: Arc<AtomicUsize>,
+    /// How often it has not.
+    pub(crate) renewed: Arc<AtomicUsize>,
+    /// Whether `renew` is not answered.
+    pub(crate) silent: Arc<AtomicBool>,
     /// Whether every claim is somebody else's.
     pub(crate) taken: Arc<AtomicBool>,
     /// Whether a claim cannot be looked up.
@@ -54,6 +61,9 @@ impl Faulty {
             keeps_at: Arc::default(),
             given_back: Arc::default(),
             failures: Arc::default(),
+            failed_renewals: Arc::default(),
+            renewed: Arc::default(),
+            silent: Arc::default(),
             taken: Arc::default(),
             dark: Arc::default(),
         }
@@ -69,6 +79,13 @@ impl Faulty {
             .single_tenant()
             .lease(Duration::from_secs(30))
     }
+}
+
+/// Takes one of them, if there is one left.
+fn one_of(left: &AtomicUsize) -> bool {
+    let one_less = |left: usize| left.checked_sub(1);
+    left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less)
+        .is_ok()
 }
 
 impl Store for Faulty {
@@ -103,6 +120,13 @@ impl Store for Faulty {
         if self.taken.load(Ordering::SeqCst) {
             return Err(StoreError::Lost);
         }
+        if self.silent.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
+        if one_of(&self.failed_renewals) {
+            return Err(StoreError::Unavailable("on purpose".into()));
+        }
+        self.renewed.fetch_add(1, Ordering::SeqCst);
         self.store.renew(claim, lease).await
     }
 
@@ -112,11 +136,7 @@ impl Store for Faulty {
         record: Record,
         ttl: Duration,
     ) -> Result<(), StoreError> {
-        let fails = |left: usize| left.checked_sub(1);
-        let failed = self
-            .failures
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, fails);
-        if failed.is_ok() {
+        if one_of(&self.failures) {
             return Err(StoreError::Unavailable("on purpose".into()));
         }
         self.store.complete(claim, record, ttl).await
@@ -163,6 +183,81 @@ async fn a_handler_hears_that_its_lease_is_lost() {
     }));
     let call = tokio::time::timeout(Duration::from_secs(30), service.call(order("k", "")));
     assert!(call.await.is_ok(), "within a lease");
+}
+
+/// What a handler sees of its claim at so many milliseconds after it was granted, by a lease of 30 s.
+async fn told_lost_at(store: &Faulty) -> u128 {
+    let asked = Instant::now();
+    let mut service = store.layer().layer(service_fn(|request: Req| async move {
+        let claim: &Idempotency = request.extensions().get().unwrap();
+        claim.lost().cancelled().await;
+        done(request).await
+    }));
+    let call = tokio::time::timeout(Duration::from_secs(300), service.call(order("k", "")));
+    call.await.expect("it is told").unwrap();
+    asked.elapsed().as_millis()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_is_cut_off_from_its_store_hears_when_its_lease_may_be_over() {
+    let store = Faulty::new();
+    store.silent.store(true, Ordering::SeqCst);
+    assert_eq!(told_lost_at(&store).await, 30_000, "it does not answer");
+    let store = Faulty::new();
+    store.failed_renewals.store(usize::MAX, Ordering::SeqCst);
+    assert_eq!(told_lost_at(&store).await, 30_000, "it fails");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewal_that_fails_is_tried_again_soon() {
+    let store = Faulty::new();
+    store.failed_renewals.store(1, Ordering::SeqCst);
+    let renewed = Arc::clone(&store.renewed);
+    let mut service = store.layer().layer(service_fn(move |request: Req| {
+        let renewed = Arc::clone(&renewed);
+        async move {
+            tokio::time::sleep(Duration::from_millis(9_900)).await;
+            assert_eq!(renewed.load(Ordering::SeqCst), 0);
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            assert_eq!(renewed.load(Ordering::SeqCst), 1, "at 10.05 s");
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            assert_eq!(renewed.load(Ordering::SeqCst), 7, "each 10 s");
+            let claim: &Idempotency = request.extensions().get().unwrap();
+            assert!(!claim.lost().is_cancelled());
+            done(request).await
+        }
+    }));
+    service.call(order("k", "")).await.unwrap();
+}
+
+/// As if the process had been stopped: nothing in it has run meanwhile.
+#[tokio::test(start_paused = true)]
+async fn who_asks_after_a_stop_hears_that_the_lease_may_be_over_and_not_once_it_is_settled() {
+    let layer = Faulty::new().layer().spawner(drop);
+    let kept = Arc::new(std::sync::Mutex::new(None));
+    let keep = Arc::clone(&kept);
+    let handler = service_fn(move |request: Req| {
+        let keep = Arc::clone(&keep);
+        async move {
+            let claim: &Idempotency = request.extensions().get().unwrap();
+            tokio::time::advance(Duration::from_millis(29_999)).await;
+            assert!(!claim.lost().is_cancelled());
+            if request.uri().path() == "/stops" {
+                tokio::time::advance(Duration::from_millis(1)).await;
+                assert!(claim.lost().is_cancelled());
+            }
+            *keep.lock().unwrap() = Some(claim.clone());
+            done(request).await
+        }
+    });
+    let mut service = layer.layer(handler);
+    let mut stops = order("k", "");
+    *stops.uri_mut() = http::Uri::from_static("/stops");
+    service.call(stops).await.unwrap();
+    service.call(order("k", "")).await.unwrap();
+    tokio::time::advance(Duration::from_secs(3600)).await;
+    let claim = kept.lock().unwrap().take().unwrap();
+    assert!(!claim.lost().is_cancelled(), "it was settled in time");
 }
 
 #[tokio::test(start_paused = true)]
