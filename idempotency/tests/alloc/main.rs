@@ -21,13 +21,14 @@ static ALLOCATOR: Counting = Counting;
 type Layered = IdempotencyLayer<MemoryStore, Scoped>;
 
 /// What a call for which everything is ready allocates, after so many that all tables have their size.
-fn once_warm(layer: &Layered) -> u64 {
+async fn once_warm(layer: &Layered) -> u64 {
     let response = Arc::new(Response::new(Full::new(Bytes::from_static(b"ordered"))));
     let mut service = layer.layer(service_fn(move |_: Request<_>| {
         std::future::ready(Ok::<_, Infallible>(Response::clone(&response)))
     }));
     let mut allocated = 0;
-    let mut send = || {
+    for _ in 0..100 {
+        tokio::time::advance(Duration::from_secs(2)).await;
         let key = HeaderValue::from_static("k");
         let order = Request::post("/orders").header("idempotency-key", key);
         let order = order.body(Full::new(Bytes::from_static(b"lamp"))).unwrap();
@@ -39,8 +40,7 @@ fn once_warm(layer: &Layered) -> u64 {
             read(response);
         });
         allocated = allocations.count;
-    };
-    (0..100).for_each(|_| send());
+    }
     allocated
 }
 
@@ -55,17 +55,17 @@ fn context() -> Context<'static> {
     Context::from_waker(Waker::noop())
 }
 
-#[test]
-fn a_replay_allocates_its_call_and_its_fields() {
+#[tokio::test(start_paused = true)]
+async fn a_replay_allocates_its_call_and_its_fields() {
     let layer = IdempotencyLayer::new(MemoryStore::new()).single_tenant();
-    assert_eq!(once_warm(&layer), 4);
+    assert_eq!(once_warm(&layer).await, 4);
 }
 
-#[test]
-fn a_first_request_allocates_its_call_its_claim_and_its_record() {
-    // Each record is over at once.
+#[tokio::test(start_paused = true)]
+async fn a_first_request_allocates_its_call_its_claim_and_its_record() {
+    // Each record is over when the next request comes.
     let layer = IdempotencyLayer::new(MemoryStore::new())
         .single_tenant()
-        .ttl(Duration::ZERO);
-    assert_eq!(once_warm(&layer), 11);
+        .ttl(Duration::from_secs(1));
+    assert_eq!(once_warm(&layer).await, 11);
 }
