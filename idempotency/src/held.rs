@@ -204,7 +204,7 @@ impl<St: Store> Held<St> {
                 tell_filed(shared, claim, &filed);
                 match filed {
                     Ok(()) | Err(StoreError::Lost) => return shared.tell_settled(&claim.key),
-                    Err(_) => drop(shared.store.renew(claim, lease).await),
+                    Err(_) => drop(shared.store.renew(claim, lease, ttl).await),
                 }
             }
             shared.emit(Event::Orphaned(claim));
@@ -271,7 +271,8 @@ async fn renew<St: Store>(
     }
     grant.tell_if_over(lease);
     let asked = Instant::now();
-    let renewed = shared.store.renew(&grant.claim, lease);
+    let ttl = shared.settings.ttl;
+    let renewed = shared.store.renew(&grant.claim, lease, ttl);
     match timeout(left().unwrap_or(lease / 3), renewed).await {
         Ok(Ok(())) => grant.heard(asked),
         Ok(Err(error)) => return Err(error),
@@ -286,7 +287,8 @@ async fn renew<St: Store>(
 /// Ends the lease at once, so that recovery decides about the next request and nobody has to wait for it.
 async fn orphan<St: Store>(grant: &Granted<St>) {
     let shared = grant.shared();
-    let left = shared.store.renew(&grant.claim, Duration::ZERO).await;
+    let ttl = shared.settings.ttl;
+    let left = shared.store.renew(&grant.claim, Duration::ZERO, ttl).await;
     shared.tell_settled(&grant.claim.key);
     shared.emit(match left {
         Err(StoreError::Lost) => Event::Lost(&grant.claim),

@@ -324,7 +324,8 @@ impl<St: Store> Keyed<St> {
         if claim.attempt == 1 {
             self.shared.store.abandon(claim).await
         } else {
-            self.shared.store.renew(claim, Duration::ZERO).await
+            let store = &self.shared.store;
+            store.renew(claim, Duration::ZERO, Duration::ZERO).await
         }
     }
 

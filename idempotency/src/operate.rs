@@ -30,7 +30,7 @@ impl<St: Store> IdempotencyLayer<St, Scoped> {
     }
 
     /// Up to `limit` claims whose holders are gone without having said how their work ended. With [`Recovery::Reject`](crate::Recovery::Reject) they stay
-    /// refused until somebody has looked.
+    /// refused until somebody has looked, or a ttl has passed since their holder was last heard of.
     ///
     /// # Errors
     ///

@@ -68,8 +68,8 @@ impl Store for KeyStore {
         either!(self, store => store.look(request))
     }
 
-    async fn renew(&self, claim: &Claim, lease: Duration) -> Result<(), StoreError> {
-        either!(self, store => store.renew(claim, lease))
+    async fn renew(&self, claim: &Claim, lease: Duration, ttl: Duration) -> Result<(), StoreError> {
+        either!(self, store => store.renew(claim, lease, ttl))
     }
 
     async fn seize(

@@ -41,6 +41,7 @@ pub async fn check<S: Store>(store: &S) {
     a_lost_claim_changes_nothing(store).await;
     fences_grow_and_attempts_count(store).await;
     an_unknown_outcome_is_not_repeated_unless_asked(store).await;
+    an_unknown_outcome_is_remembered_for_a_ttl_after_its_holder_was_heard_of(store).await;
     an_abandoned_key_is_new(store).await;
     purge_spares_what_is_alive(store).await;
     an_orphan_is_taken_over_once(store).await;
@@ -66,7 +67,7 @@ impl Kept {
             claim(store, random_key()).await,
             claim(store, random_key()).await,
         );
-        let renewed = store.renew(&orphan, Duration::ZERO).await;
+        let renewed = store.renew(&orphan, Duration::ZERO, LONG).await;
         renewed.expect("the claim is held");
         let done = claim(store, random_key()).await;
         let completed = store.complete(&done, response(), LONG).await;
@@ -95,7 +96,7 @@ impl Kept {
         let heir = claim(store, self.orphan.key).await;
         assert_eq!(heir.attempt, self.orphan.attempt + 1);
         assert!(heir.fence > self.orphan.fence, "a fence went back");
-        is_lost(store.renew(&self.orphan, LONG).await);
+        is_lost(store.renew(&self.orphan, LONG, LONG).await);
     }
 }
 
@@ -119,7 +120,7 @@ pub async fn a_key_is_claimed_once<S: Store>(store: &S) {
 pub async fn an_orphan_is_taken_over_once<S: Store>(store: &S) {
     for _ in 0..10 {
         let first = claim(store, random_key()).await;
-        let renewed = store.renew(&first, Duration::ZERO).await;
+        let renewed = store.renew(&first, Duration::ZERO, LONG).await;
         renewed.expect("the claim is held");
         let found = all((0..20).map(|_| begin(store, first.key, 1))).await;
         let [heir] = claims(&found)[..] else {
@@ -142,7 +143,10 @@ pub async fn a_claim_can_be_looked_up<S: Store>(store: &S) {
     assert_eq!(standing(&mine).await.ok(), Some(Standing::Running));
     is_lost(standing(&other).await.map(drop));
     for lease in [LONG, Duration::ZERO] {
-        store.renew(&mine, lease).await.expect("the claim is held");
+        store
+            .renew(&mine, lease, LONG)
+            .await
+            .expect("the claim is held");
     }
     assert_eq!(standing(&mine).await.ok(), Some(Standing::Running));
     let completed = store.complete(&mine, response(), LONG).await;
@@ -178,7 +182,7 @@ pub async fn a_look_claims_nothing<S: Store>(store: &S) {
         assert!(matches!(found, Some(Begin::InProgress(_))), "{found:?}");
     }
     assert_eq!(look(store, request(key, 2)).await, Some(Begin::Mismatch));
-    let renewed = store.renew(&held, Duration::ZERO).await;
+    let renewed = store.renew(&held, Duration::ZERO, LONG).await;
     renewed.expect("the claim is held");
     assert_eq!(
         look(store, request(key, 1)).await,
@@ -200,7 +204,7 @@ pub async fn an_unknown_outcome_is_resolved_by_hand<S: Store>(store: &S) {
     for _ in 0..3 {
         let orphan = claim(store, random_key()).await;
         assert!(!listed(store, &orphan).await, "somebody works on it");
-        let renewed = store.renew(&orphan, Duration::ZERO).await;
+        let renewed = store.renew(&orphan, Duration::ZERO, LONG).await;
         renewed.expect("the claim is held");
         assert!(listed(store, &orphan).await, "its holder is gone");
         orphans.push(orphan);
@@ -257,7 +261,7 @@ pub async fn durations_have_no_end<S: Store>(store: &S) {
     let Begin::Claimed(claim) = store.begin(for_ever).await.expect("the store works") else {
         panic!("the key is new")
     };
-    let renewed = store.renew(&claim, Duration::MAX).await;
+    let renewed = store.renew(&claim, Duration::MAX, LONG).await;
     renewed.expect("the claim is held");
     let found = begin(store, key, 1).await;
     assert!(matches!(found, Begin::InProgress(_)), "{found:?}");
@@ -305,7 +309,7 @@ pub async fn another_request_under_the_key_is_a_mismatch<S: Store>(store: &S) {
     let claim = claim(store, key).await;
     assert_eq!(begin(store, key, 2).await, Begin::Mismatch);
     store
-        .renew(&claim, Duration::ZERO)
+        .renew(&claim, Duration::ZERO, LONG)
         .await
         .expect("the claim is held");
     assert_eq!(
@@ -325,11 +329,11 @@ pub async fn a_lost_claim_changes_nothing<S: Store>(store: &S) {
     let key = random_key();
     let zombie = claim(store, key).await;
     store
-        .renew(&zombie, Duration::ZERO)
+        .renew(&zombie, Duration::ZERO, LONG)
         .await
         .expect("the claim is held");
     let heir = claim(store, key).await;
-    is_lost(store.renew(&zombie, LONG).await);
+    is_lost(store.renew(&zombie, LONG, LONG).await);
     is_lost(store.abandon(&zombie).await);
     is_lost(store.complete(&zombie, tombstone(), LONG).await);
     store
@@ -348,7 +352,7 @@ pub async fn fences_grow_and_attempts_count<S: Store>(store: &S) {
     assert_eq!(last.attempt, 1);
     for attempt in 2..5 {
         store
-            .renew(&last, Duration::ZERO)
+            .renew(&last, Duration::ZERO, LONG)
             .await
             .expect("the claim is held");
         let next = claim(store, key).await;
@@ -370,7 +374,7 @@ pub async fn an_unknown_outcome_is_not_repeated_unless_asked<S: Store>(store: &S
     let key = random_key();
     let claim = claim(store, key).await;
     store
-        .renew(&claim, Duration::ZERO)
+        .renew(&claim, Duration::ZERO, LONG)
         .await
         .expect("the claim is held");
     let cautious = BeginRequest {
@@ -380,6 +384,34 @@ pub async fn an_unknown_outcome_is_not_repeated_unless_asked<S: Store>(store: &S
     let found = store.begin(cautious).await.expect("the store works");
     assert_eq!(found, Begin::OutcomeUnknown);
     assert!(matches!(begin(store, key, 1).await, Begin::Claimed(_)));
+}
+
+/// However long the work took: a renewal prolongs what is remembered, and never shortens it.
+pub async fn an_unknown_outcome_is_remembered_for_a_ttl_after_its_holder_was_heard_of<S: Store>(
+    store: &S,
+) {
+    for (begun, renewed) in [(Duration::ZERO, LONG), (LONG, Duration::ZERO)] {
+        let cautious = BeginRequest {
+            ttl: begun,
+            recovery: Recovery::Reject,
+            ..request(random_key(), 1)
+        };
+        let found = store.begin(cautious.clone()).await;
+        let Begin::Claimed(claim) = found.expect("the store works") else {
+            panic!("the key is new")
+        };
+        for lease in [LONG, Duration::ZERO] {
+            let renewed = store.renew(&claim, lease, renewed).await;
+            renewed.expect("the claim is held");
+        }
+        let again = BeginRequest {
+            token: Token::random(),
+            ..cautious
+        };
+        let found = store.begin(again).await.expect("the store works");
+        assert_eq!(found, Begin::OutcomeUnknown);
+        assert!(listed(store, &claim).await, "somebody has to look");
+    }
 }
 
 /// Giving a claim back leaves nothing.

@@ -140,8 +140,9 @@ impl Store for MemoryStore {
         Ok(self.table(&request.key).look(request, Instant::now()))
     }
 
-    async fn renew(&self, claim: &Claim, lease: Duration) -> Result<(), StoreError> {
-        self.table(&claim.key).renew(claim, lease, Instant::now())?;
+    async fn renew(&self, claim: &Claim, lease: Duration, ttl: Duration) -> Result<(), StoreError> {
+        self.table(&claim.key)
+            .renew(claim, lease, ttl, Instant::now())?;
         if lease.is_zero() {
             self.tell(&claim.key);
         }

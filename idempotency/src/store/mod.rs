@@ -66,11 +66,13 @@ pub trait Store: Send + Sync + 'static {
         request: &BeginRequest,
     ) -> impl Future<Output = Result<Option<Begin>, StoreError>> + Send;
 
-    /// Makes the lease end so long from now. A zero lease says that the holder has gone without knowing how its work ended.
+    /// Makes the lease end so long from now, and has the claim remembered for `ttl` from now at least, if it is never completed. A zero lease says that the holder has gone without
+    /// knowing how its work ended.
     fn renew(
         &self,
         claim: &Claim,
         lease: Duration,
+        ttl: Duration,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Takes a claim over whose lease is over, for `token` and so long, whatever was asked under it: who resolves it by hand has to be the one who holds it, and whoever held it
@@ -146,7 +148,7 @@ pub struct BeginRequest {
     pub token: Token,
     /// How long the claim is good without being renewed.
     pub lease: Duration,
-    /// How long a claim that is never completed is remembered.
+    /// How long a claim that is never completed is remembered; from when its holder was last heard of, where that [renews](Store::renew) it.
     pub ttl: Duration,
     /// What to do about a claim whose holder is gone.
     pub recovery: Recovery,
@@ -158,7 +160,7 @@ pub enum Recovery {
     /// The next request does the work again: at least once.
     #[default]
     Reexecute,
-    /// Requests are refused until somebody has looked: at most once.
+    /// Requests are refused until somebody has looked: at most once. For a ttl after the holder was last heard of: then the key is forgotten, as any other.
     Reject,
 }
 

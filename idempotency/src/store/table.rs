@@ -158,12 +158,15 @@ impl Table {
         &mut self,
         claim: &Claim,
         lease: Duration,
+        ttl: Duration,
         now: Instant,
     ) -> Result<(), StoreError> {
-        match &mut self.held(claim)?.state {
+        let entry = self.held(claim)?;
+        match &mut entry.state {
             State::Running { lease_until } => *lease_until = after(now, lease),
             State::Done { .. } => return Err(StoreError::Lost),
         }
+        entry.expires = entry.expires.max(after(now, ttl));
         Ok(())
     }
 
@@ -449,7 +452,9 @@ mod tests {
         let first = claim(&mut table, 1, 1, now);
         let early = table.begin(&request(1), 2, now + SECOND / 2).unwrap();
         assert_eq!(early, Begin::InProgress(SECOND / 2));
-        table.renew(&first, SECOND, now + SECOND / 2).unwrap();
+        table
+            .renew(&first, SECOND, SECOND, now + SECOND / 2)
+            .unwrap();
         assert!(matches!(
             table.begin(&request(1), 3, now + SECOND),
             Ok(Begin::InProgress(_))
@@ -518,7 +523,9 @@ mod tests {
         let Ok(Begin::Claimed(held)) = table.begin(&request, 1, now) else {
             panic!("the key is free")
         };
-        table.renew(&held, Duration::MAX, now).unwrap();
+        table
+            .renew(&held, Duration::MAX, Duration::MAX, now)
+            .unwrap();
         let found = table.begin(&self::request(1), 2, now + 1000 * SECOND);
         assert!(matches!(found, Ok(Begin::InProgress(_))));
         table

@@ -252,7 +252,7 @@ mod on_sqlite {
             self.0.begin(request).await
         }
 
-        async fn renew(&self, _: &Claim, _: Duration) -> Result<(), StoreError> {
+        async fn renew(&self, _: &Claim, _: Duration, _: Duration) -> Result<(), StoreError> {
             Ok(())
         }
 

@@ -116,7 +116,7 @@ impl Store for Faulty {
         self.store.look(request).await
     }
 
-    async fn renew(&self, claim: &Claim, lease: Duration) -> Result<(), StoreError> {
+    async fn renew(&self, claim: &Claim, lease: Duration, ttl: Duration) -> Result<(), StoreError> {
         if self.taken.load(Ordering::SeqCst) {
             return Err(StoreError::Lost);
         }
@@ -127,7 +127,7 @@ impl Store for Faulty {
             return Err(StoreError::Unavailable("on purpose".into()));
         }
         self.renewed.fetch_add(1, Ordering::SeqCst);
-        self.store.renew(claim, lease).await
+        self.store.renew(claim, lease, ttl).await
     }
 
     async fn complete(

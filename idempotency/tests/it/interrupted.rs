@@ -47,9 +47,9 @@ impl Store for Far {
         self.0.look(request).await
     }
 
-    async fn renew(&self, claim: &Claim, lease: Duration) -> Result<(), StoreError> {
+    async fn renew(&self, claim: &Claim, lease: Duration, ttl: Duration) -> Result<(), StoreError> {
         yield_now().await;
-        self.0.renew(claim, lease).await
+        self.0.renew(claim, lease, ttl).await
     }
 
     async fn complete(

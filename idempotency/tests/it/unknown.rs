@@ -224,7 +224,10 @@ async fn who_was_overtaken_answers_with_what_the_winner_has_come_to() {
                 .claim()
                 .clone();
             // It was stopped for longer than its lease, and somebody else was asked meanwhile.
-            let renewed = layer.store().renew(&claim, Duration::ZERO).await;
+            let renewed = layer
+                .store()
+                .renew(&claim, Duration::ZERO, Duration::ZERO)
+                .await;
             renewed.unwrap();
             assert_eq!(send(&layer, StatusCode::OK).await.1, "2");
             Ok::<_, Infallible>(Response::new(Full::<Bytes>::from("1")))

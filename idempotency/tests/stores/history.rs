@@ -214,11 +214,11 @@ async fn step<S: Store>(store: &S, key: RecordKey, mine: &mut Option<Claim>) -> 
     };
     let token = claim.token;
     match fastrand::u8(..6) {
-        0 => Step::Renew(token, LONG, held(store.renew(&claim, LONG).await)),
+        0 => Step::Renew(token, LONG, held(store.renew(&claim, LONG, LONG).await)),
         1 | 2 => {
             // What it comes to as a zombie is of interest too.
             let lease = Duration::ZERO;
-            Step::Renew(token, lease, held(store.renew(&claim, lease).await))
+            Step::Renew(token, lease, held(store.renew(&claim, lease, LONG).await))
         }
         3 => {
             let record = fastrand::u8(..);
@@ -339,8 +339,8 @@ impl Store for Planted {
         self.store.look(request).await
     }
 
-    async fn renew(&self, claim: &Claim, lease: Duration) -> Result<(), StoreError> {
-        self.store.renew(claim, lease).await
+    async fn renew(&self, claim: &Claim, lease: Duration, ttl: Duration) -> Result<(), StoreError> {
+        self.store.renew(claim, lease, ttl).await
     }
 
     async fn complete(

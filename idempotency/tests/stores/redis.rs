@@ -88,7 +88,10 @@ async fn a_server_without_room_grants_nothing_and_settles_what_it_has_granted() 
         found => panic!("{found:?} for a new key"),
     };
     let (done, given_back, left) = (claim().await, claim().await, claim().await);
-    store.renew(&left, Duration::ZERO).await.unwrap();
+    store
+        .renew(&left, Duration::ZERO, Duration::ZERO)
+        .await
+        .unwrap();
     server.ask("CONFIG SET maxmemory 1").unwrap();
     let new = order();
     let refused = store.begin(new.clone()).await;
@@ -96,7 +99,10 @@ async fn a_server_without_room_grants_nothing_and_settles_what_it_has_granted() 
         matches!(refused, Err(StoreError::Unavailable(_))),
         "{refused:?}"
     );
-    store.renew(&done, Duration::from_secs(60)).await.unwrap();
+    store
+        .renew(&done, Duration::from_secs(60), Duration::ZERO)
+        .await
+        .unwrap();
     let record = Record::Tombstone(Origin::default());
     let hour = Duration::from_secs(3600);
     store.complete(&done, record, hour).await.unwrap();
@@ -143,7 +149,10 @@ async fn who_is_gone_is_listed_whichever_server_of_a_cluster_has_the_claim() {
             let Begin::Claimed(orphan) = store.begin(order()).await.unwrap() else {
                 panic!("nobody else has this key")
             };
-            store.renew(&orphan, Duration::ZERO).await.unwrap();
+            store
+                .renew(&orphan, Duration::ZERO, Duration::ZERO)
+                .await
+                .unwrap();
             orphans.push(orphan);
         }
         let mut listed = store.unknown(1000).await.unwrap();

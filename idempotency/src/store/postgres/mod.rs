@@ -251,13 +251,14 @@ impl Store for PostgresStore {
         found.map_or(Ok(None), |found| found.answer(request))
     }
 
-    async fn renew(&self, claim: &Claim, lease: Duration) -> Result<(), StoreError> {
+    async fn renew(&self, claim: &Claim, lease: Duration, ttl: Duration) -> Result<(), StoreError> {
         let (key, token) = (*claim.key.as_bytes(), claim.token.to_bytes());
         self.change(|| {
             sqlx::query(sql::RENEW)
                 .bind(key)
                 .bind(token)
                 .bind(millis(lease))
+                .bind(millis(ttl))
         })
         .await
     }

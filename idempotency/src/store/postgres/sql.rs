@@ -61,9 +61,10 @@ SELECT done, fingerprint = $2, CASE WHEN fingerprint = $2 THEN record END,
 FROM buttress_idempotency
 WHERE key = $1 AND NOT (expires_at <= clock_timestamp() AND (done OR lease_until <= clock_timestamp()))";
 
-/// Prolongs a lease: `$1` key, `$2` token, `$3` lease. No row: it is lost.
+/// Prolongs a lease: `$1` key, `$2` token, `$3` lease, `$4` ttl, for which an outcome that nobody knows is remembered from now on. No row: it is lost.
 pub const RENEW: &str = "
-UPDATE buttress_idempotency SET lease_until = clock_timestamp() + $3 * interval '1 millisecond'
+UPDATE buttress_idempotency SET lease_until = clock_timestamp() + $3 * interval '1 millisecond',
+    expires_at = greatest(expires_at, clock_timestamp() + $4 * interval '1 millisecond')
 WHERE key = $1 AND token = $2 AND NOT done";
 
 /// Takes a claim over whose lease is over: `$1` key, `$2` its token, `$3` the new one, `$4` lease. One row, the fence and the attempt. No row: it is lost.

@@ -46,14 +46,15 @@ if tonumber(l) > now then return {2, string.format('%.0f', l - now), 0} end
 if ARGV[2] ~= '1' then return {4, '', 0} end
 return {5, '', 0}";
 
-/// Prolongs a lease: `token`, lease in milliseconds. 1, or 0 when it is lost.
+/// Prolongs a lease: `token`, lease and ttl in milliseconds; for the ttl an outcome that nobody knows is remembered from now on. 1, or 0 when it is lost.
 pub const RENEW: &str = "
 local s, tok, x = unpack(redis.call('HMGET', KEYS[1], 's', 'tok', 'x'))
 if s ~= 'p' or tok ~= ARGV[1] then return 0 end
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
+x = math.max(x, now + ARGV[3])
 redis.call('PEXPIRE', KEYS[1], string.format('%.0f', math.max(ARGV[2], x - now) + 60000))
-redis.call('HSET', KEYS[1], 'l', string.format('%.0f', now + ARGV[2]))
+redis.call('HSET', KEYS[1], 'l', string.format('%.0f', now + ARGV[2]), 'x', string.format('%.0f', x))
 return 1";
 
 /// Takes a claim over whose lease is over: its `token`, the new one, lease in milliseconds. `{fence, attempt}`, or nothing when it is lost.

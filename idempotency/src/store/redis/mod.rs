@@ -251,9 +251,11 @@ where
         }
     }
 
-    async fn renew(&self, claim: &Claim, lease: Duration) -> Result<(), StoreError> {
+    async fn renew(&self, claim: &Claim, lease: Duration, ttl: Duration) -> Result<(), StoreError> {
         let mut call = self.scripts.renew.key(self.name(&claim.key));
-        call.arg(&claim.token.to_bytes()).arg(millis(lease));
+        call.arg(&claim.token.to_bytes())
+            .arg(millis(lease))
+            .arg(millis(ttl));
         self.is_held(&call).await
     }
 

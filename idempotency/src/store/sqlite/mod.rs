@@ -174,11 +174,12 @@ impl Store for SqliteStore {
         found.map_or(Ok(None), |found| found.answer(request))
     }
 
-    async fn renew(&self, claim: &Claim, lease: Duration) -> Result<(), StoreError> {
+    async fn renew(&self, claim: &Claim, lease: Duration, ttl: Duration) -> Result<(), StoreError> {
         let renew = sqlx::query(sql::RENEW)
             .bind(&claim.key.as_bytes()[..])
             .bind(claim.token.to_bytes().to_vec())
-            .bind(millis(lease));
+            .bind(millis(lease))
+            .bind(millis(ttl));
         held(&renew.execute(&self.writer).await.map_err(failed)?)
     }
 

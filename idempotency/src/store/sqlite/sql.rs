@@ -72,12 +72,15 @@ WHERE key = ?1 AND NOT (expires_at <= ",
     "))"
 );
 
-/// Prolongs a lease: `?1` key, `?2` token, `?3` lease. No row: it is lost.
+/// Prolongs a lease: `?1` key, `?2` token, `?3` lease, `?4` ttl, for which an outcome that nobody knows is remembered from now on. No row: it is lost.
 pub const RENEW: &str = concat!(
     "
 UPDATE buttress_idempotency SET lease_until = ",
     now!(),
-    " + ?3
+    " + ?3,
+    expires_at = max(expires_at, ",
+    now!(),
+    " + ?4)
 WHERE key = ?1 AND token = ?2 AND NOT done"
 );
 
