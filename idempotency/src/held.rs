@@ -18,6 +18,7 @@ use crate::scopes::Place;
 use crate::shared::Shared;
 use crate::store::{Claim, Origin, Record, Standing, Store, StoreError};
 use crate::transaction::Settled;
+use crate::withdrawal::{RETRIES, Withdrawal, pauses};
 
 /// A claim under which work is done. It is settled in exactly one way: completed, given back, or, when it is dropped, left to recovery as
 /// an outcome that nobody knows.
@@ -172,31 +173,44 @@ impl<St: Store> Held<St> {
     /// The work had no effect: the key is free. Where it was begun before, nobody knows still what came of that, and the claim is left to recovery.
     pub(crate) async fn forget(&mut self) {
         self.settled = true;
-        self.grant.settle();
+        drop(self.heartbeat.take());
         if self.inherited {
+            self.grant.settle();
             self.place = None;
             return orphan(&self.grant).await;
         }
         let (shared, claim) = (self.grant.shared(), &self.grant.claim);
         let given_back = shared.store.abandon(claim).await;
+        let is_ours = !self.grant.left(shared.settings.lease).is_zero();
+        self.grant.settle();
         self.place = None;
         shared.tell_settled(&claim.key);
         shared.emit(match &given_back {
             Ok(()) => Event::Forgotten(claim),
+            // Nobody else can have come yet: the store was asked twice, and the first answer was lost.
+            Err(StoreError::Lost) if is_ours => Event::Forgotten(claim),
             Err(StoreError::Lost) => Event::Lost(claim),
-            // Its lease will end.
             Err(error) => Event::StoreFailed(error),
         });
+        if let Err(StoreError::Unavailable(_)) = given_back {
+            self.keyed().call.withdraw(Withdrawal {
+                claim: claim.clone(),
+                is_first: true,
+                is_told: true,
+            });
+        }
     }
 
-    /// The effect is there and its record is not: the claim is kept, and filing is tried again while the lease can be renewed.
+    /// The effect is there and its record is not: the claim is kept, and filing is tried again, soon at first. A store that stays away for some minutes is given up, and the claim
+    /// left to its lease.
     fn try_again_later(&self, record: Box<Record>) {
         let grant = Arc::clone(&self.grant);
         self.grant.shared().common.tasks.spawn(async move {
             let (shared, claim) = (grant.shared(), &grant.claim);
             let (lease, ttl) = (shared.settings.lease, shared.settings.ttl);
+            let mut pauses = pauses(lease);
             for _ in 0..RETRIES {
-                tokio::time::sleep(lease / 3).await;
+                sleep(pauses.next()).await;
                 let filed = shared
                     .store
                     .complete(claim, Record::clone(&record), ttl)
@@ -211,9 +225,6 @@ impl<St: Store> Held<St> {
         });
     }
 }
-
-/// How often filing a record is tried again, a third of a lease apart.
-const RETRIES: usize = 30;
 
 fn tell_filed<St>(shared: &Shared<St>, claim: &Claim, filed: &Result<(), StoreError>) {
     shared.emit(match filed {

@@ -27,6 +27,7 @@ mod store;
 mod streaming;
 pub mod transaction;
 mod waiters;
+mod withdrawal;
 mod work;
 
 pub use buttress_wire::BodyError;

@@ -21,6 +21,7 @@ use crate::scopes::Place;
 use crate::settings::{OnConflict, Secret};
 use crate::shared::Shared;
 use crate::store::{Begin, BeginRequest, Claim, Recovery, Store, StoreError, Token};
+use crate::withdrawal::Withdrawal;
 
 /// A keyed request without its inner service, which need not be `Sync` and so is not borrowed across an await.
 pub(crate) struct Keyed<St> {
@@ -251,7 +252,14 @@ impl<St: Store> Keyed<St> {
 
     async fn begin(&self, asked: &Asked) -> Result<Begin, StoreError> {
         let request = self.request(self.call.key, asked);
-        match self.shared.store.begin(request).await? {
+        let token = request.token;
+        let begun = self.shared.store.begin(request).await;
+        if let Err(StoreError::Unavailable(_)) = &begun
+            && !self.call.may_bypass()
+        {
+            self.call.withdraw(Withdrawal::of(self.call.key, token));
+        }
+        match begun? {
             found if self.call.former.is_empty() => self.read(&self.call.key, found),
             // Also who takes over looks: whoever was there before may have died between claiming and looking.
             Begin::Claimed(claim) => Box::pin(self.mind_former(asked, claim)).await,
@@ -271,11 +279,15 @@ impl<St: Store> Keyed<St> {
                 }
                 // It stays so.
                 Ok(Some(found)) => {
-                    let _ = self.leave_as_found(&ours).await;
+                    let _ = self.give_up(&ours).await;
                     Some(self.read(key, found)?)
                 }
-                Err(error) => {
+                Err(error) if self.call.may_bypass() => {
                     let _ = self.leave_as_found(&ours).await;
+                    return Err(error);
+                }
+                Err(error) => {
+                    let _ = self.give_up(&ours).await;
                     return Err(error);
                 }
             };
@@ -295,28 +307,40 @@ impl<St: Store> Keyed<St> {
         known: Begin,
         ours: &Claim,
     ) -> Result<Option<Begin>, StoreError> {
-        let found = self.shared.store.begin(self.request(key, asked)).await;
+        let request = self.request(key, asked);
+        let token = request.token;
+        let found = self.shared.store.begin(request).await;
         if let Ok(Begin::Claimed(theirs)) = &found
             && theirs.attempt == 1
             && ours.attempt > 1
         {
-            let _ = self.leave_as_found(theirs).await;
+            let _ = self.give_up(theirs).await;
             return Ok(None);
         }
-        let given_back = self.leave_as_found(ours).await;
+        let given_back = self.give_up(ours).await;
         match (given_back, found) {
             // It took so long that ours was lost: somebody may have come between them.
             (Err(_), Ok(Begin::Claimed(theirs))) => {
-                let _ = self.leave_as_found(&theirs).await;
+                let _ = self.give_up(&theirs).await;
                 Ok(Some(Begin::InProgress(A_MOMENT)))
             }
             (_, Ok(found)) => self.read(&key, found).map(Some),
             (_, Err(error @ StoreError::Corrupt(_))) => Err(error),
             (_, Err(error)) => {
+                self.call.withdraw(Withdrawal::of(key, token));
                 self.shared.emit(Event::StoreFailed(&error));
                 Ok(Some(asked.stopped_at(known)))
             }
         }
+    }
+
+    /// Settles a claim under which nothing was done, and will be: where that fails, a task tries again.
+    async fn give_up(&self, claim: &Claim) -> Result<(), StoreError> {
+        let left = self.leave_as_found(claim).await;
+        if let Err(StoreError::Unavailable(_)) = &left {
+            self.call.withdraw(Withdrawal::of(claim.key, claim.token));
+        }
+        left
     }
 
     /// Settles a claim under which nothing was done. Where it was begun before, nobody knows still what was done then.

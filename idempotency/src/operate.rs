@@ -2,12 +2,14 @@
 
 use bytes::Bytes;
 use http::{Response, request};
+use tokio::time::{Instant, sleep};
 
 use crate::event::Event;
 use crate::keep::recorded;
 use crate::key::RecordKey;
 use crate::layer::{IdempotencyLayer, Scoped};
 use crate::store::{Claim, Origin, Record, Store, StoreError, Token};
+use crate::withdrawal::pauses;
 
 impl<St: Store> IdempotencyLayer<St, Scoped> {
     /// The store.
@@ -69,10 +71,25 @@ impl<St: Store> IdempotencyLayer<St, Scoped> {
     /// [`StoreError::Lost`] if somebody was faster, its holder lives after all, or has come to its end; else when the store fails.
     pub async fn release(&self, claim: &Claim) -> Result<(), StoreError> {
         let (store, lease) = (&self.shared.store, self.shared.settings.lease);
+        let since = Instant::now();
         let ours = store.seize(claim, Token::random(), lease).await?;
-        store.abandon(&ours).await?;
+        self.give_back(&ours, since).await?;
         self.settled(Event::Forgotten(&ours), &ours);
         Ok(())
+    }
+
+    /// A store that fails is asked some times more. Within the lease nobody else can have come: a claim that is lost then was given back by a call whose answer was.
+    async fn give_back(&self, ours: &Claim, since: Instant) -> Result<(), StoreError> {
+        let (store, lease) = (&self.shared.store, self.shared.settings.lease);
+        let mut pauses = pauses(lease);
+        for _ in 0..3 {
+            match store.abandon(ours).await {
+                Err(StoreError::Unavailable(_)) => sleep(pauses.next()).await,
+                Err(StoreError::Lost) if since.elapsed() < lease => return Ok(()),
+                answer => return answer,
+            }
+        }
+        store.abandon(ours).await
     }
 
     fn settled(&self, event: Event<'_>, claim: &Claim) {

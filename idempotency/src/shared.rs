@@ -25,6 +25,8 @@ pub(crate) struct Common {
     pub(crate) audience: Audience,
     pub(crate) waiting: AtomicUsize,
     pub(crate) waiters: Waiters,
+    /// How many claims are being withdrawn.
+    withdrawing: AtomicUsize,
 }
 
 impl<St> Shared<St> {
@@ -66,6 +68,7 @@ impl Common {
             audience: Audience::default(),
             waiting: AtomicUsize::new(0),
             waiters: Waiters::default(),
+            withdrawing: AtomicUsize::new(0),
         }
     }
 
@@ -75,21 +78,40 @@ impl Common {
     }
 
     /// A place among those who wait, if there are fewer than `at_most`.
-    pub(crate) fn wait(self: &Arc<Self>, at_most: usize) -> Option<WaitingPlace> {
-        let enter = |waiting| (waiting < at_most).then_some(waiting + 1);
-        let entered = self
-            .waiting
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, enter);
-        entered.is_ok().then(|| WaitingPlace(Arc::clone(self)))
+    pub(crate) fn wait(self: &Arc<Self>, at_most: usize) -> Option<OneOf> {
+        OneOf::enter(self, |common| &common.waiting, at_most)
+    }
+
+    /// A place among the claims that are withdrawn, if there are fewer than `at_most`.
+    pub(crate) fn withdraw(self: &Arc<Self>, at_most: usize) -> Option<OneOf> {
+        OneOf::enter(self, |common| &common.withdrawing, at_most)
     }
 }
 
-/// Dropping it gives the place back.
-pub(crate) struct WaitingPlace(Arc<Common>);
+/// A place among so many that are counted. Dropping it gives it back.
+pub(crate) struct OneOf {
+    common: Arc<Common>,
+    count: fn(&Common) -> &AtomicUsize,
+}
 
-impl Drop for WaitingPlace {
+impl OneOf {
+    fn enter(
+        common: &Arc<Common>,
+        count: fn(&Common) -> &AtomicUsize,
+        at_most: usize,
+    ) -> Option<Self> {
+        let enter = |counted| (counted < at_most).then_some(counted + 1);
+        let entered = count(common).fetch_update(Ordering::SeqCst, Ordering::SeqCst, enter);
+        entered.is_ok().then(|| Self {
+            common: Arc::clone(common),
+            count,
+        })
+    }
+}
+
+impl Drop for OneOf {
     fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::SeqCst);
+        (self.count)(&self.common).fetch_sub(1, Ordering::SeqCst);
     }
 }
 

@@ -143,11 +143,18 @@ pub async fn a_claim_can_be_looked_up<S: Store>(store: &S) {
     assert_eq!(standing(&mine).await.ok(), Some(Standing::Running));
     is_lost(standing(&other).await.map(drop));
     for lease in [LONG, Duration::ZERO] {
-        store
-            .renew(&mine, lease, LONG)
-            .await
-            .expect("the claim is held");
+        let renewed = store.renew(&mine, lease, LONG).await;
+        renewed.expect("the claim is held");
+        let by_token = Claim {
+            fence: 0,
+            attempt: 0,
+            ..mine.clone()
+        };
+        let told = store.seize(&by_token, mine.token, LONG).await;
+        assert_eq!(told.expect("the claim is held"), mine);
+        is_lost(store.seize(&other, other.token, LONG).await.map(drop));
     }
+    assert!(listed(store, &mine).await, "its lease is over still");
     assert_eq!(standing(&mine).await.ok(), Some(Standing::Running));
     let completed = store.complete(&mine, response(), LONG).await;
     completed.expect("the claim is held");

@@ -76,7 +76,8 @@ pub trait Store: Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Takes a claim over whose lease is over, for `token` and so long, whatever was asked under it: who resolves it by hand has to be the one who holds it, and whoever held it
-    /// before can settle nothing any more. May be repeated with the same token.
+    /// before can settle nothing any more. May be repeated with the same token: a claim that `token` holds is told with its fence and attempt, and is as it was. So who has asked for a
+    /// claim and got no answer finds out by this whether it was made.
     ///
     /// [`StoreError::Lost`] if the claim is somebody else's, is done, or its lease runs.
     fn seize(

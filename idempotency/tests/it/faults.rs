@@ -28,6 +28,17 @@ pub(crate) struct Faulty {
     asked: Arc<AtomicUsize>,
     /// Which claim asked for fails, counted from one.
     pub(crate) fails_at: Arc<AtomicUsize>,
+    /// How many more claims are made and not told of.
+    pub(crate) unanswered: Arc<AtomicUsize>,
+    /// How many more are asked for and may be made later; the last of them.
+    pub(crate) late: Arc<AtomicUsize>,
+    pub(crate) last_late: Arc<std::sync::Mutex<Option<BeginRequest>>>,
+    /// How many more are not given back.
+    pub(crate) failed_abandons: Arc<AtomicUsize>,
+    /// Whether no claim can be taken over, or looked up.
+    pub(crate) away: Arc<AtomicBool>,
+    /// How many more claims are given back and said to be lost, as to who asks twice.
+    pub(crate) asks_twice: Arc<AtomicUsize>,
     /// Whether nothing can be claimed.
     pub(crate) deaf: Arc<AtomicBool>,
     /// Whether nothing can be looked up without claiming it.
@@ -56,6 +67,12 @@ impl Faulty {
             gate: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
             asked: Arc::default(),
             fails_at: Arc::default(),
+            unanswered: Arc::default(),
+            late: Arc::default(),
+            last_late: Arc::default(),
+            failed_abandons: Arc::default(),
+            away: Arc::default(),
+            asks_twice: Arc::default(),
             deaf: Arc::default(),
             blind: Arc::default(),
             keeps_at: Arc::default(),
@@ -96,7 +113,15 @@ impl Store for Faulty {
         if is_deaf || asked == self.fails_at.load(Ordering::SeqCst) {
             return Err(StoreError::Unavailable("on purpose".into()));
         }
-        self.store.begin(request).await
+        if one_of(&self.late) {
+            *self.last_late.lock().unwrap() = Some(request);
+            return Err(StoreError::Unavailable("on purpose".into()));
+        }
+        let begun = self.store.begin(request).await;
+        if one_of(&self.unanswered) {
+            return Err(StoreError::Unavailable("on purpose".into()));
+        }
+        begun
     }
 
     async fn seize(
@@ -105,6 +130,9 @@ impl Store for Faulty {
         token: Token,
         lease: Duration,
     ) -> Result<Claim, StoreError> {
+        if self.away.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable("on purpose".into()));
+        }
         self.store.seize(claim, token, lease).await
     }
 
@@ -144,10 +172,15 @@ impl Store for Faulty {
 
     async fn abandon(&self, claim: &Claim) -> Result<(), StoreError> {
         let given_back = self.given_back.fetch_add(1, Ordering::SeqCst) + 1;
-        if given_back == self.keeps_at.load(Ordering::SeqCst) {
+        let fails = one_of(&self.failed_abandons);
+        if fails || given_back == self.keeps_at.load(Ordering::SeqCst) {
             return Err(StoreError::Unavailable("on purpose".into()));
         }
-        self.store.abandon(claim).await
+        self.store.abandon(claim).await?;
+        if one_of(&self.asks_twice) {
+            return Err(StoreError::Lost);
+        }
+        Ok(())
     }
 
     async fn purge(&self, limit: usize) -> Result<usize, StoreError> {
@@ -270,6 +303,28 @@ async fn filing_is_tried_again_when_the_store_has_failed() {
     layer.tasks().drain().await;
     let again = service.call(order("k", "")).await.unwrap();
     assert_eq!(again.headers()["idempotency-replayed"], "true");
+}
+
+/// Of each try the milliseconds at which the store was asked to file.
+#[tokio::test(start_paused = true)]
+async fn filing_is_tried_again_soon_however_long_the_lease() {
+    for lease in [Duration::from_secs(3600), Duration::MAX] {
+        let store = Faulty::new();
+        store.failures.store(3, Ordering::SeqCst);
+        let layer = store.layer().lease(lease);
+        let begun = Instant::now();
+        let mut service = layer.layer(service_fn(done));
+        service.call(order("k", "")).await.unwrap();
+        layer.tasks().drain().await;
+        assert_eq!(begun.elapsed(), Duration::from_millis(50 + 100 + 200));
+        assert_eq!(layer.snapshot().completed, 1);
+        // A store that stays away is given up.
+        store.failures.store(usize::MAX, Ordering::SeqCst);
+        service.call(order("other", "")).await.unwrap();
+        layer.tasks().drain().await;
+        assert!(begun.elapsed() < Duration::from_secs(300));
+        assert_eq!(layer.snapshot().orphaned, 1);
+    }
 }
 
 #[tokio::test]

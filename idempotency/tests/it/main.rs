@@ -21,3 +21,4 @@ mod streaming;
 mod transaction;
 mod unknown;
 mod waiting;
+mod withdrawal;

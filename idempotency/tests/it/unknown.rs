@@ -157,7 +157,7 @@ async fn what_was_waited_for_is_not_done_unprotected() {
     assert_eq!(replay.headers()["idempotency-replayed"], "true");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn nothing_is_done_unprotected_for_who_has_left() {
     for execution in [Execution::DetachOnDrop, Execution::Inline] {
         let store = Faulty::new();

@@ -88,8 +88,8 @@ impl PostgresStore {
     }
 
     /// How long the server may take for a statement of a request's. After that the store is [unavailable](StoreError::Unavailable) and the connection is closed;
-    /// the server may have done what it was asked, or do it yet: a key that is claimed so is nobody's until its lease is over, and then one whose outcome is
-    /// unknown. Three seconds by default. How long one may wait for a connection is said by the pool;
+    /// the server may have done what it was asked, or do it yet: a key that is claimed so is given back by the layer when the server answers again, or is, after a lease, one whose outcome
+    /// is unknown. Three seconds by default. How long one may wait for a connection is said by the pool;
     /// [`migrate`](Self::migrate) takes its time.
     #[must_use]
     pub fn timeout(self, timeout: Duration) -> Self {

@@ -1,0 +1,165 @@
+//! Claims under which nothing is done are given back, whatever the store answered.
+
+use std::convert::Infallible;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use buttress_idempotency::{
+    Idempotency, IdempotencyLayer, Keep, OnStoreError, Recovery, Scoped, Store,
+};
+use bytes::Bytes;
+use http::{Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use tower::{Layer, Service, service_fn};
+
+use crate::faults::{Faulty, Req};
+use crate::kit::order;
+
+type Layered = IdempotencyLayer<Faulty, Scoped>;
+
+/// The handler answers with this status, and tells which attempt it is; 0 is one without a claim.
+async fn send(layer: &Layered, status: StatusCode) -> (StatusCode, Bytes) {
+    let handler = service_fn(move |request: Req| async move {
+        let attempt = request.extensions().get::<Idempotency>();
+        let attempt = attempt.map_or(0, Idempotency::attempt).to_string();
+        let response = Response::builder().status(status);
+        Ok::<_, Infallible>(response.body(Full::<Bytes>::from(attempt)).unwrap())
+    });
+    let response = layer.layer(handler).call(order("k", "lamp")).await.unwrap();
+    let status = response.status();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    (status, body)
+}
+
+fn cautious(store: &Faulty) -> Layered {
+    store.layer().recovery(Recovery::Reject)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_that_was_made_and_not_told_of_is_given_back() {
+    let store = Faulty::new();
+    store.unanswered.store(1, Ordering::SeqCst);
+    let layer = cautious(&store);
+    let (status, _) = send(&layer, StatusCode::OK).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    layer.tasks().drain().await;
+    assert_eq!(store.store.snapshot().keys, 0);
+    assert_eq!(send(&layer, StatusCode::OK).await.1, "1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_that_is_made_after_nobody_waits_for_it_is_given_back() {
+    let store = Faulty::new();
+    store.late.store(1, Ordering::SeqCst);
+    let layer = cautious(&store);
+    send(&layer, StatusCode::OK).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let late = store.last_late.lock().unwrap().take().unwrap();
+    store.store.begin(late).await.unwrap();
+    assert_eq!(store.store.snapshot().keys, 1);
+    layer.tasks().drain().await;
+    assert_eq!(store.store.snapshot().keys, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_not_known_before_is_not_known_after_a_claim_was_withdrawn() {
+    let store = Faulty::new();
+    let layer = store.layer();
+    send(&layer.clone().keep(|_| Keep::Unknown), StatusCode::OK).await;
+    layer.tasks().drain().await;
+    store.unanswered.store(1, Ordering::SeqCst);
+    send(&layer, StatusCode::OK).await;
+    layer.tasks().drain().await;
+    assert_eq!(
+        layer.unknown(9).await.unwrap().len(),
+        1,
+        "its lease is over"
+    );
+    assert_eq!(send(&layer, StatusCode::OK).await.1, "3");
+}
+
+/// There may be an effect, and the claim keeps others off.
+#[tokio::test(start_paused = true)]
+async fn a_claim_beside_which_something_was_done_unprotected_is_not_withdrawn() {
+    let store = Faulty::new();
+    store.unanswered.store(1, Ordering::SeqCst);
+    let layer = cautious(&store).on_store_error(OnStoreError::Bypass);
+    assert_eq!(send(&layer, StatusCode::OK).await.1, "0");
+    layer.tasks().drain().await;
+    assert_eq!(store.store.running(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_claims_are_withdrawn_at_once_than_may() {
+    let store = Faulty::new();
+    store.unanswered.store(usize::MAX, Ordering::SeqCst);
+    let tasks = Arc::new(Mutex::new(Vec::new()));
+    let spawned = Arc::clone(&tasks);
+    let layer = cautious(&store).spawner(move |task| spawned.lock().unwrap().push(task));
+    let mut service = layer.layer(service_fn(crate::faults::done));
+    let mut refuse = async |key: usize| {
+        let response = service.call(order(&key.to_string(), ""));
+        assert_eq!(response.await.unwrap().status(), 503);
+    };
+    for key in 0..1100 {
+        refuse(key).await;
+    }
+    assert_eq!(tasks.lock().unwrap().len(), 1024);
+    let all = std::mem::take(&mut *tasks.lock().unwrap());
+    for task in all {
+        task.await;
+    }
+    assert_eq!(
+        store.store.snapshot().keys,
+        1100 - 1024,
+        "left to their leases"
+    );
+    refuse(2000).await;
+    assert_eq!(tasks.lock().unwrap().len(), 1, "there is room again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_stays_away_is_given_up_after_a_lease() {
+    let store = Faulty::new();
+    store.late.store(1, Ordering::SeqCst);
+    store.away.store(true, Ordering::SeqCst);
+    let layer = cautious(&store);
+    let begun = tokio::time::Instant::now();
+    send(&layer, StatusCode::OK).await;
+    layer.tasks().drain().await;
+    assert!(begun.elapsed() <= Duration::from_secs(30));
+    assert!(begun.elapsed() >= Duration::from_secs(20));
+}
+
+#[tokio::test(start_paused = true)]
+async fn work_without_effect_frees_its_key_when_the_store_is_back() {
+    let store = Faulty::new();
+    store.keeps_at.store(1, Ordering::SeqCst);
+    let layer = cautious(&store);
+    let (status, _) = send(&layer, StatusCode::TOO_MANY_REQUESTS).await;
+    assert_eq!(status, StatusCode::TOO_MANY_REQUESTS);
+    layer.tasks().drain().await;
+    assert_eq!((layer.snapshot().forgotten, layer.snapshot().lost), (1, 0));
+    assert_eq!(send(&layer, StatusCode::OK).await.1, "1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_given_back_and_asked_for_again_is_not_lost() {
+    let store = Faulty::new();
+    let layer = cautious(&store);
+    store.asks_twice.store(1, Ordering::SeqCst);
+    send(&layer, StatusCode::TOO_MANY_REQUESTS).await;
+    assert_eq!((layer.snapshot().forgotten, layer.snapshot().lost), (1, 0));
+    send(&layer.clone().keep(|_| Keep::Unknown), StatusCode::OK).await;
+    layer.tasks().drain().await;
+    for (twice, fails) in [(1, 0), (0, 2)] {
+        let unknown = layer.unknown(9).await.unwrap();
+        store.asks_twice.store(twice, Ordering::SeqCst);
+        store.failed_abandons.store(fails, Ordering::SeqCst);
+        layer.release(&unknown[0]).await.unwrap();
+        assert_eq!(store.store.snapshot().keys, 0);
+        send(&layer.clone().keep(|_| Keep::Unknown), StatusCode::OK).await;
+        layer.tasks().drain().await;
+    }
+}
