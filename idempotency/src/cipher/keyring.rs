@@ -62,7 +62,7 @@ impl Keyring {
         self
     }
 
-    /// Takes no record that is not sealed: nobody who can write to the store can make up a response. For when what was filed without a key is over.
+    /// Takes no response that is not sealed: nobody who can write to the store can make one up. That there was one which is not kept is taken from anybody. For when what was filed without a key is over.
     #[must_use]
     pub fn sealed_only(self) -> Self {
         Self {

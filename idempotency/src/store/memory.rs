@@ -18,7 +18,8 @@ use crate::key::RecordKey;
 /// # Bounds
 ///
 /// A key is never forgotten before its ttl. At the bound of bytes the oldest bodies become tombstones: a duplicate is then told that the
-/// response was not kept, and nothing is done twice. At the bound of keys, new ones are refused with [`StoreError::Full`].
+/// response was not kept, and nothing is done twice. Each of sixteen parts of the table has a sixteenth of the bytes: a response that is heavier than that (16 MiB by default; the layer
+/// records up to 1 MiB) is a tombstone from the beginning. At the bound of keys, new ones are refused with [`StoreError::Full`].
 ///
 /// A record weighs what it takes, to within some 15 %: its body, its fields with the table they are in, and the place of its key. A key without a
 /// response, which is a claim or a tombstone, weighs nothing and takes 200 to 400 bytes and the id of its request: of a million keys, as many as there may be by
@@ -242,7 +243,8 @@ impl MemoryStoreBuilder {
         Self { max_keys, ..self }
     }
 
-    /// How many bytes recorded responses may take, with the places of their keys; kept to within one sixteenth per part of the table. Default: 256 MiB.
+    /// How many bytes recorded responses may take, with the places of their keys; kept to within one sixteenth per part of the table, which is also what the largest one may take. Default:
+    /// 256 MiB.
     pub fn max_bytes(self, max_bytes: usize) -> Self {
         Self { max_bytes, ..self }
     }

@@ -197,15 +197,21 @@ impl Table {
     pub(super) fn complete(
         &mut self,
         claim: &Claim,
-        record: Record,
+        mut record: Record,
         ttl: Duration,
         now: Instant,
     ) -> Result<Vec<Record>, StoreError> {
-        let weight = weight(&record);
+        let mut weight = weight(&record);
+        let limit = self.limits.bytes;
         let entry = self.held(claim)?;
         if matches!(entry.state, State::Done { .. }) {
             // The reply to the first call was lost; the record stands.
             return Ok(vec![record]);
+        }
+        // All others would make room for it, and it would go then.
+        let too_large = (weight > limit).then(|| record.bury());
+        if too_large.is_some() {
+            weight = 0;
         }
         entry.state = State::Done { record, weight };
         entry.expires = after(now, ttl);
@@ -213,7 +219,9 @@ impl Table {
         self.will_be_over(expires);
         self.bytes += weight;
         self.done.push_back((claim.key, fence));
-        Ok(self.make_room())
+        let mut gone = self.make_room();
+        gone.extend(too_large);
+        Ok(gone)
     }
 
     pub(super) fn abandon(&mut self, claim: &Claim) -> Result<(), StoreError> {
@@ -510,6 +518,22 @@ mod tests {
             Begin::Replay(Record::Tombstone(Origin::default()))
         );
         assert_eq!(found(&mut table, 2), Begin::Replay(response(700)));
+    }
+
+    #[test]
+    fn a_record_that_is_too_large_by_itself_takes_no_others_with_it() {
+        let (mut table, now) = (Table::new(LIMITS), Instant::now());
+        for (key, size) in [(0, 300), (1, 2000), (2, 300)] {
+            let held = claim(&mut table, key, 1, now);
+            let gone = table.complete(&held, response(size), 10 * SECOND, now);
+            assert_eq!(gone.unwrap().len(), usize::from(size == 2000));
+        }
+        let tombstone = Record::Tombstone(Origin::default());
+        for (key, kept) in [(0, response(300)), (1, tombstone), (2, response(300))] {
+            let found = table.begin(&request(key), 9, now).unwrap();
+            assert_eq!(found, Begin::Replay(kept));
+        }
+        assert!(table.bytes() > 600 && table.bytes() <= LIMITS.bytes);
     }
 
     #[test]

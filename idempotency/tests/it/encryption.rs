@@ -75,6 +75,16 @@ async fn what_was_filed_in_the_clear_stays_readable() {
     );
 }
 
+/// Which no longer says anything, and so nothing that somebody could have made up.
+#[tokio::test]
+async fn a_record_that_made_room_is_one_that_was_not_kept() {
+    let store = MemoryStore::builder().max_bytes(0).build();
+    let strict = layer(&store).encryption(Keyring::new(1, [1; 32]).sealed_only());
+    assert_eq!(send(&strict).await, (StatusCode::OK, false));
+    assert_eq!(send(&strict).await, (StatusCode::CONFLICT, false));
+    assert_eq!(strict.snapshot().replayed, 1);
+}
+
 #[tokio::test]
 async fn a_record_that_cannot_be_read_is_refused_and_never_done_again() {
     let store = MemoryStore::new();
