@@ -136,7 +136,7 @@ fn is_bare(text: &[u8]) -> bool {
     text.iter().all(is_of_key)
 }
 
-/// What a record is filed under: a keyed BLAKE3 of scope, method, authority, path and the client's key. No two of them can be made to meet. With a
+/// What a record is filed under: a keyed BLAKE3 of scope, method, authority, [route](crate::IdempotencyLayer::route) and the client's key. No two of them can be made to meet. With a
 /// [secret of yours](crate::IdempotencyLayer::secret) nothing of them can be guessed from it.
 #[derive(Clone, Copy, Eq, Hash, PartialEq)]
 pub struct RecordKey([u8; 32]);
@@ -146,6 +146,7 @@ impl RecordKey {
         secret: &[u8; 32],
         scope: &[u8],
         parts: &request::Parts,
+        route: &str,
         key: &ClientKey<'_>,
     ) -> Self {
         let mut hash = Hash::new(Some(secret));
@@ -153,7 +154,7 @@ impl RecordKey {
             .part(scope)
             .part(parts.method.as_str())
             .authority(parts)
-            .part(parts.uri.path())
+            .part(route)
             .part(key.as_bytes());
         Self(hash.finish())
     }
@@ -264,7 +265,8 @@ mod tests {
                 .body(())
                 .unwrap();
             let key = ClientKey::parse(key.as_bytes(), Syntax::Lenient, MAX_KEY).unwrap();
-            RecordKey::new(&[0; 32], scope.as_bytes(), &request.into_parts().0, &key)
+            let head = request.into_parts().0;
+            RecordKey::new(&[0; 32], scope.as_bytes(), &head, head.uri.path(), &key)
         };
         let base = key("a", "POST", "/o", "k");
         assert_eq!(
@@ -291,7 +293,8 @@ mod tests {
                 .body(())
                 .unwrap();
             let key = ClientKey::parse(b"k", Syntax::Lenient, MAX_KEY).unwrap();
-            RecordKey::new(&[0; 32], b"", &request.into_parts().0, &key)
+            let head = request.into_parts().0;
+            RecordKey::new(&[0; 32], b"", &head, head.uri.path(), &key)
         };
         let base = key("/o", "a.example");
         assert_eq!(base, key("/o", "A.Example"));

@@ -40,7 +40,8 @@ use crate::store::Store;
 /// # is_layer::<()>(layer);
 /// ```
 ///
-/// Place it inside of what authenticates: a record is replayed to whoever is in its scope.
+/// Place it inside of what authenticates: a record is replayed to whoever is in its scope. Inside of a router that strips prefixes from paths, say which [`route`](Self::route) a
+/// request is for.
 ///
 /// A clone is the same layer: it shares store, counts, waiters and tasks. Choices are made before it is cloned; afterwards each makes a layer of its own on the same
 /// store.

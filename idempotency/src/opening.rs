@@ -93,8 +93,8 @@ impl<St> Keyed<St> {
         request_id: Option<&HeaderValue>,
     ) -> Self {
         let settings = &shared.settings;
-        let scope = settings.scope(head);
-        let filed = |secret: &Secret| RecordKey::new(secret.as_bytes(), &scope, head, key);
+        let (scope, route) = (settings.scope(head), settings.route(head));
+        let filed = |secret: &Secret| RecordKey::new(secret.as_bytes(), &scope, head, &route, key);
         let key = filed(&settings.secret);
         // Under its own secret it would find itself.
         let former = settings.former_secrets.iter();

@@ -27,6 +27,7 @@ impl<St: Store> IdempotencyLayer<St, Scoped> {
             settings.secret.as_bytes(),
             &settings.scope(head),
             head,
+            &settings.route(head),
             &key,
         ))
     }

@@ -20,6 +20,7 @@ use crate::scopes::Scopes;
 use crate::store::{Recovery, Store};
 
 pub(crate) type ScopeFn = dyn Fn(&request::Parts) -> Cow<'_, [u8]> + Send + Sync;
+type RouteFn = dyn Fn(&request::Parts) -> Cow<'_, str> + Send + Sync;
 type KeepFn = dyn Fn(&response::Parts) -> Keep + Send + Sync;
 type FingerprintFn =
     dyn Fn(&request::Parts, &[u8]) -> Result<Fingerprint, FingerprintError> + Send + Sync;
@@ -72,6 +73,7 @@ pub enum OnStoreError {
 #[derive(Clone)]
 pub(crate) struct Settings {
     pub(crate) scope: Option<Arc<ScopeFn>>,
+    pub(crate) route: Option<Arc<RouteFn>>,
     pub(crate) keep: Option<Arc<KeepFn>>,
     pub(crate) fingerprint: Option<Arc<FingerprintFn>>,
     pub(crate) reconcile: Option<Arc<dyn Reconcile>>,
@@ -100,6 +102,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             scope: None,
+            route: None,
             keep: None,
             fingerprint: None,
             reconcile: None,
@@ -174,6 +177,13 @@ impl Settings {
         scope.map(|scope| scope(head)).unwrap_or_default()
     }
 
+    pub(crate) fn route<'a>(&self, head: &'a request::Parts) -> Cow<'a, str> {
+        match &self.route {
+            Some(route) => route(head),
+            None => Cow::Borrowed(head.uri.path()),
+        }
+    }
+
     /// `beside` is what the body is hashed with where nothing else was chosen.
     pub(crate) fn fingerprint(
         &self,
@@ -235,6 +245,31 @@ impl<St: Store + Clone, Sc: Clone> IdempotencyLayer<St, Sc> {
     /// The field that carries the key. Default: `Idempotency-Key`.
     pub fn header(self, name: HeaderName) -> Self {
         self.set(|settings| settings.header = name)
+    }
+
+    /// What tells one route from another: keys of different routes never meet. Default: the path of the request's URI, as this layer sees it.
+    ///
+    /// A router that strips a prefix before this layer, as axum's `nest` does, leaves the same path to all that are under prefixes: `/tenants/a/orders` and `/tenants/b/orders` are both
+    /// `/orders` then, and one is answered with the other's response. Give the whole path; axum has it as `OriginalUri`.
+    ///
+    /// ```
+    /// use axum::extract::OriginalUri;
+    /// use buttress_idempotency::{IdempotencyLayer, MemoryStore};
+    /// use std::borrow::Cow;
+    ///
+    /// let layer = IdempotencyLayer::new(MemoryStore::new())
+    ///     .single_tenant()
+    ///     .route(|request| match request.extensions.get::<OriginalUri>() {
+    ///         Some(uri) => Cow::Borrowed(uri.path()),
+    ///         None => Cow::Borrowed(request.uri.path()),
+    ///     });
+    /// # let _ = layer;
+    /// ```
+    pub fn route<F>(self, route: F) -> Self
+    where
+        F: Fn(&request::Parts) -> Cow<'_, str> + Send + Sync + 'static,
+    {
+        self.set(|settings| settings.route = Some(Arc::new(route)))
     }
 
     /// How a key may be spelled. Default: quoted or bare.

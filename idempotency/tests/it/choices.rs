@@ -3,10 +3,13 @@
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex};
 
-use buttress_idempotency::{Event, Fingerprint, FingerprintError, Syntax};
+use buttress_idempotency::{
+    Event, Fingerprint, FingerprintError, IdempotencyLayer, MemoryStore, Syntax,
+};
 use http::{HeaderName, Request, StatusCode};
+use http_body_util::BodyExt;
 use tokio_test::{assert_pending, task};
-use tower::Service;
+use tower::{Service, ServiceExt};
 
 use crate::kit::{Req, order, shop, with};
 
@@ -14,6 +17,41 @@ fn of_user(user: &str, key: &str) -> Req {
     let mut order = order(key, "lamp");
     order.headers_mut().insert("x-user", user.parse().unwrap());
     order
+}
+
+/// axum's `nest` takes the prefix away before the layer sees the path.
+#[tokio::test]
+async fn routes_behind_a_stripped_prefix_meet_unless_it_is_said_which_is_which() {
+    use axum::extract::OriginalUri;
+    use axum::{Router, body::Body, routing::post};
+
+    let whole: fn(&http::request::Parts) -> std::borrow::Cow<'_, str> = |head| {
+        let uri = head.extensions.get::<OriginalUri>().unwrap();
+        uri.path().into()
+    };
+    let by_default = IdempotencyLayer::new(MemoryStore::new()).single_tenant();
+    for (layer, are_one) in [(by_default.clone(), true), (by_default.route(whole), false)] {
+        let orders = |tenant: &'static str| {
+            let orders = Router::new().route("/orders", post(move || async move { tenant }));
+            orders.layer(layer.clone())
+        };
+        let app = Router::new()
+            .nest("/tenants/a", orders("a"))
+            .nest("/tenants/b", orders("b"));
+        let mut seen = Vec::new();
+        for tenant in ["a", "b", "a", "b"] {
+            let order = Request::post(format!("/tenants/{tenant}/orders"));
+            let order = order.header("idempotency-key", "k").body(Body::empty());
+            let response = app.clone().oneshot(order.unwrap()).await.unwrap();
+            seen.push(response.into_body().collect().await.unwrap().to_bytes());
+        }
+        let expected = if are_one {
+            ["a"; 4]
+        } else {
+            ["a", "b", "a", "b"]
+        };
+        assert_eq!(seen, expected);
+    }
 }
 
 #[tokio::test]
