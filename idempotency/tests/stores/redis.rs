@@ -136,6 +136,25 @@ async fn a_cluster_conforms() {
 }
 
 #[tokio::test]
+async fn a_cluster_is_as_safe_as_the_least_of_its_servers() {
+    let mut cluster = RedisCluster::start().unwrap();
+    let client = redis::cluster::ClusterClient::new(cluster.urls()).unwrap();
+    let store = RedisStore::new(client.get_async_connection().await.unwrap());
+    assert_eq!(store.check().await.unwrap(), []);
+    for (node, setting) in [(0, "maxmemory-policy allkeys-lru"), (2, "appendonly no")] {
+        let node = &cluster.nodes()[node];
+        node.ask(&format!("CONFIG SET {setting}")).unwrap();
+    }
+    let risks = [Risk::Eviction, Risk::NoLog];
+    assert_eq!(store.check().await.unwrap(), risks);
+    let refused = store.checked(OnRisk::Refuse).await;
+    let Err(StoreError::Unavailable(why)) = refused else {
+        panic!("{refused:?}")
+    };
+    assert!(why.to_string().contains("Eviction"), "{why}");
+}
+
+#[tokio::test]
 async fn who_is_gone_is_listed_whichever_server_of_a_cluster_has_the_claim() {
     let cluster = RedisCluster::start().unwrap();
     let client = redis::cluster::ClusterClient::new(cluster.urls()).unwrap();

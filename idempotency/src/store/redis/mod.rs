@@ -124,7 +124,8 @@ impl<C> RedisStore<C> {
 }
 
 impl<C: ConnectionLike + Clone + Send + Sync> RedisStore<C> {
-    /// Looks for settings of the server under which it could lose claims. On a cluster it looks at one node.
+    /// Looks for settings of the server under which it could lose claims: on a cluster, of each master that has keys; but whether writes are synced is asked of one of them, which the
+    /// connection chooses.
     ///
     /// # Errors
     ///

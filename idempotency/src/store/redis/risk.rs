@@ -1,10 +1,11 @@
 //! Settings of a server under which claims can be lost.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
 use ::redis::aio::ConnectionLike;
-use ::redis::{InfoDict, RedisResult};
+use ::redis::{InfoDict, RedisResult, Value};
 
 use super::RedisStore;
 use crate::event::{Event, Observer};
@@ -59,27 +60,40 @@ impl<C: ConnectionLike + Clone + Send + Sync> RedisStore<C> {
 
 /// `CONFIG` is often forbidden, and `INFO` does not tell all: what cannot be known is no risk.
 pub(super) async fn check(connection: &mut impl ConnectionLike) -> RedisResult<Vec<Risk>> {
-    let info: InfoDict = ::redis::cmd("INFO").query_async(connection).await?;
+    let told: Value = ::redis::cmd("INFO").query_async(connection).await?;
+    let (mut evicts, mut forgets) = (false, false);
+    for info in infos(told)? {
+        let policy = info.get::<String>("maxmemory_policy");
+        evicts |= policy.is_some_and(|policy| policy != "noeviction");
+        forgets |= info.get::<u8>("aof_enabled") == Some(0);
+    }
     let mut risks = Vec::new();
-    if info
-        .get::<String>("maxmemory_policy")
-        .is_some_and(|policy| policy != "noeviction")
-    {
+    if evicts {
         risks.push(Risk::Eviction);
     }
-    if info.get::<u8>("aof_enabled") == Some(0) {
+    if forgets {
         risks.push(Risk::NoLog);
         return Ok(risks);
     }
-    let sync: RedisResult<Vec<String>> = ::redis::cmd("CONFIG")
+    let sync: RedisResult<HashMap<String, String>> = ::redis::cmd("CONFIG")
         .arg("GET")
         .arg("appendfsync")
         .query_async(connection)
         .await;
-    if sync.is_ok_and(|sync| sync.get(1).is_some_and(|sync| sync != "always")) {
+    if sync.is_ok_and(|sync| sync.values().any(|sync| sync != "always")) {
         risks.push(Risk::NoSync);
     }
     Ok(risks)
+}
+
+/// Of one server; or of each master of a cluster, by its address.
+fn infos(told: Value) -> RedisResult<Vec<InfoDict>> {
+    let infos = match told {
+        Value::Map(of_each) => of_each.into_iter().map(|(_, info)| info).collect(),
+        info => vec![info],
+    };
+    let infos = infos.into_iter().map(::redis::from_redis_value);
+    Ok(infos.collect::<Result<_, _>>()?)
 }
 
 #[derive(Debug)]
