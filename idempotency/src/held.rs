@@ -100,7 +100,7 @@ impl<St: Store> Held<St> {
     )]
     pub(crate) fn complete(
         &mut self,
-        response: Option<Recorded>,
+        mut response: Option<Recorded>,
     ) -> impl Future<Output = Result<(), StoreError>> + Send {
         async move {
             self.settled = true;
@@ -109,6 +109,12 @@ impl<St: Store> Held<St> {
             let (claim, ttl, mut kept) = (&self.grant.claim, shared.settings.ttl, None);
             // In a block of its own: what is alive at an await has its place in the future.
             let filed = {
+                let names = shared.settings.names();
+                let other = response.as_ref();
+                let other = other.and_then(|response| names.without_fresh_trailers(response));
+                if other.is_some() {
+                    response = other;
+                }
                 let record = Record::of(response, self.grant.origin.clone());
                 let record = shared.settings.cipher.seal(&claim.key, record);
                 if shared.store.can_fail_to_file() {

@@ -43,6 +43,38 @@ const ORIGINAL_REQUEST: HeaderName = HeaderName::from_static("original-request")
 /// On a replay: when that came.
 const ORIGINAL_DATE: HeaderName = HeaderName::from_static("original-date");
 
+/// Fields that were given a name, as far as records have to do with them.
+#[derive(Clone, Copy)]
+pub(crate) struct Names<'a> {
+    /// The one that marks a replay.
+    pub(crate) replay: &'a HeaderName,
+    /// That of a request's id, where it has a name that nobody knows it by.
+    pub(crate) own_id: Option<&'a HeaderName>,
+}
+
+impl Names<'_> {
+    /// Whether it belongs to one exchange, one moment or one client.
+    fn is_fresh(self, name: &HeaderName) -> bool {
+        is_of_one_moment(name) || self.own_id == Some(name)
+    }
+
+    /// The response as it is replayed, if that has other trailers than it. Most have none.
+    pub(crate) fn without_fresh_trailers(self, recorded: &Recorded) -> Option<Recorded> {
+        let stays = |name: &HeaderName| Reach::of(name) == Reach::Message && !self.is_fresh(name);
+        let trailers = recorded.trailers()?;
+        if trailers.keys().all(stays) {
+            return None;
+        }
+        let kept = trailers.iter().filter(|(name, _)| stays(name));
+        let kept: HeaderMap = kept
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        let (headers, body) = (recorded.headers().clone(), recorded.body().clone());
+        let kept = Some(kept).filter(|kept| !kept.is_empty());
+        Some(Recorded::new(recorded.status(), headers, body, kept))
+    }
+}
+
 /// What there is to know of the fields of a response before its body is read, found in one walk.
 pub(crate) struct Fields<'a> {
     pub(crate) told: Told<'a>,
@@ -51,12 +83,12 @@ pub(crate) struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    pub(crate) fn of(headers: &'a HeaderMap) -> Self {
+    pub(crate) fn of(headers: &'a HeaderMap, names: Names<'_>) -> Self {
         let (mut told, mut all_stay) = (Told::default(), true);
         for (name, value) in headers {
             // What tells of the body stays. A field that `Connection` names is looked for where there is a `Connection`.
-            all_stay &= told.see(name, value)
-                || !is_of_one_moment(name) && Reach::of(name) == Reach::Message;
+            all_stay &=
+                told.see(name, value) || !names.is_fresh(name) && Reach::of(name) == Reach::Message;
         }
         Self { told, all_stay }
     }
@@ -69,16 +101,17 @@ impl<'a> Fields<'a> {
 pub(crate) fn recorded_headers(
     headers: &mut HeaderMap,
     all_stay: bool,
-    replay_header: &HeaderName,
+    names: Names<'_>,
     origin: &Origin,
 ) -> HeaderMap {
     let mut recorded = if all_stay {
         let copy = headers.clone();
         std::mem::replace(headers, copy)
     } else {
-        end_to_end_where(headers, 3, is_replayed)
+        let stays = |name: &HeaderName| Reach::of(name) != Reach::Exchange && !names.is_fresh(name);
+        end_to_end_where(headers, 3, stays)
     };
-    recorded.insert(replay_header, HeaderValue::from_static("true"));
+    recorded.insert(names.replay, HeaderValue::from_static("true"));
     if let Some(id) = origin.request_id() {
         recorded.insert(ORIGINAL_REQUEST, id.clone());
     }
@@ -92,18 +125,10 @@ fn is_of_one_moment(name: &HeaderName) -> bool {
     *name == header::AGE || *name == header::DATE || *name == header::SET_COOKIE
 }
 
-fn is_replayed(name: &HeaderName) -> bool {
-    Reach::of(name) != Reach::Exchange && !is_of_one_moment(name)
-}
-
 /// A response that somebody else knows, as it is recorded.
-pub(crate) fn recorded(
-    response: Response<Bytes>,
-    replay_header: &HeaderName,
-    origin: &Origin,
-) -> Recorded {
+pub(crate) fn recorded(response: Response<Bytes>, names: Names<'_>, origin: &Origin) -> Recorded {
     let (mut head, body) = response.into_parts();
-    let all_stay = Fields::of(&head.headers).all_stay;
-    let headers = recorded_headers(&mut head.headers, all_stay, replay_header, origin);
+    let all_stay = Fields::of(&head.headers, names).all_stay;
+    let headers = recorded_headers(&mut head.headers, all_stay, names, origin);
     Recorded::new(head.status, headers, body, None)
 }

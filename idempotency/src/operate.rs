@@ -55,7 +55,7 @@ impl<St: Store> IdempotencyLayer<St, Scoped> {
     ) -> Result<(), StoreError> {
         let settings = &self.shared.settings;
         let origin = Origin::default();
-        let recorded = recorded(response, &settings.replay_header, &origin);
+        let recorded = recorded(response, settings.names(), &origin);
         let record = Record::Response(recorded, origin);
         let record = settings.cipher.seal(&claim.key, record);
         let store = &self.shared.store;

@@ -79,8 +79,8 @@ impl<St: Store> Held<St> {
         mut self,
         response: Response<Bytes>,
     ) -> Response<IdempotentBody<B>> {
-        let replay_header = &self.grant.shared().settings.replay_header;
-        let recorded = recorded(response, replay_header, &self.grant.origin);
+        let names = self.grant.shared().settings.names();
+        let recorded = recorded(response, names, &self.grant.origin);
         match self.complete(Some(recorded.clone())).await {
             Err(StoreError::Lost) => self.keyed().yield_to_winner(&self.grant).await,
             _ => {
@@ -183,17 +183,17 @@ impl<St: Store> Held<St> {
         B: Body + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let Fields { told, all_stay } = Fields::of(&head.headers);
+        let settings = &self.grant.shared().settings;
+        let (names, origin) = (settings.names(), &self.grant.origin);
+        let Fields { told, all_stay } = Fields::of(&head.headers, names);
         if told.is_event_stream() {
             // Its end may never come.
             return (IdempotentBody::pass(body), Due::File(None));
         }
         let announced = told.announced_length(body.size_hint().exact());
-        let settings = &self.grant.shared().settings;
-        let (replay_header, origin) = (&settings.replay_header, &self.grant.origin);
         let expected = Expected {
             status: head.status,
-            headers: recorded_headers(&mut head.headers, all_stay, replay_header, origin),
+            headers: recorded_headers(&mut head.headers, all_stay, names, origin),
             announced,
             limit: settings.max_recorded_body,
         };

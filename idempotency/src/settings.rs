@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use buttress_wire::Protocol;
+use buttress_wire::fields::Reach;
 use buttress_wire::key::{Field, find};
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, request, response};
 
 use crate::cipher::Cipher;
 use crate::fingerprint::{Beside, Fingerprint, FingerprintError};
-use crate::keep::Keep;
+use crate::keep::{Keep, Names};
 use crate::key::{ClientKey, KeyError, MAX_KEY, Syntax};
 use crate::layer::IdempotencyLayer;
 use crate::reconcile::Reconcile;
@@ -81,6 +82,8 @@ pub(crate) struct Settings {
     pub(crate) header: HeaderName,
     pub(crate) replay_header: HeaderName,
     pub(crate) request_id: HeaderName,
+    /// That name, unless all the world knows it to be of one exchange.
+    own_id: Option<HeaderName>,
     pub(crate) syntax: Syntax,
     pub(crate) max_key: usize,
     pub(crate) required: bool,
@@ -110,6 +113,7 @@ impl Default for Settings {
             header: HeaderName::from_static("idempotency-key"),
             replay_header: HeaderName::from_static("idempotency-replayed"),
             request_id: HeaderName::from_static("x-request-id"),
+            own_id: None,
             syntax: Syntax::default(),
             max_key: MAX_KEY,
             required: false,
@@ -169,6 +173,13 @@ impl Settings {
                 Field::Absent if ![&self.header, &CONTENT_TYPE].contains(&&self.request_id) => None,
                 Field::Absent | Field::Repeated => headers.get(&self.request_id),
             },
+        }
+    }
+
+    pub(crate) fn names(&self) -> Names<'_> {
+        Names {
+            replay: &self.replay_header,
+            own_id: self.own_id.as_ref(),
         }
     }
 
@@ -424,9 +435,12 @@ impl<St: Store + Clone, Sc: Clone> IdempotencyLayer<St, Sc> {
     }
 
     /// The field of a request that holds its id, as a layer outside of this one has set it. A replay tells that of the first request, as `Original-Request`. Default:
-    /// `X-Request-Id`.
+    /// `X-Request-Id`. A response that says it too says it once: it is not replayed.
     pub fn request_id(self, name: HeaderName) -> Self {
-        self.set(|settings| settings.request_id = name)
+        self.set(|settings| {
+            settings.own_id = (Reach::of(&name) == Reach::Message).then(|| name.clone());
+            settings.request_id = name;
+        })
     }
 
     /// Encrypts records before they go to the store.

@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use buttress_wire::{Outcome, Recorded, Recording, into_bytes};
 use bytes::Bytes;
-use http::{HeaderName, Response, response};
+use http::{Response, response};
 use http_body::{Body, Frame};
 
 use super::{BoxError, CommitError, Connection, Settled, Transaction};
 use crate::body::IdempotentBody;
 use crate::cipher::Cipher;
 use crate::handler::{Grant, Granted, Idempotency};
-use crate::keep::{Fields, recorded_headers};
+use crate::keep::{Fields, Names, recorded_headers};
 use crate::shared::Apart;
 use crate::store::{Record, Standing, Store, StoreError};
 use crate::streaming::Streaming;
@@ -27,7 +27,7 @@ pub(crate) trait Ledger: Send + Sync {
     fn ttl(&self) -> Duration;
     fn max_recorded_body(&self) -> usize;
     fn cipher(&self) -> &Cipher;
-    fn replay_header(&self) -> &HeaderName;
+    fn names(&self) -> Names<'_>;
     fn apart(&self) -> Apart;
 }
 
@@ -56,8 +56,8 @@ impl<St: Store> Ledger for Granted<St> {
         &self.shared().settings.cipher
     }
 
-    fn replay_header(&self) -> &HeaderName {
-        &self.shared().settings.replay_header
+    fn names(&self) -> Names<'_> {
+        self.shared().settings.names()
     }
 
     fn apart(&self) -> Apart {
@@ -163,7 +163,11 @@ impl Idempotency {
         response: &Option<Recorded>,
     ) -> Result<(), CommitError> {
         let (claim, ttl) = (&self.grant().claim, self.ledger.ttl());
-        let record = Record::of(response.clone(), self.grant().origin.clone());
+        let names = self.ledger.names();
+        let other = response.as_ref();
+        let other = other.and_then(|response| names.without_fresh_trailers(response));
+        let response = other.or_else(|| response.clone());
+        let record = Record::of(response, self.grant().origin.clone());
         let record = self.ledger.cipher().seal(&claim.key, record);
         connection.complete(store, claim, &record, ttl).await
     }
@@ -232,10 +236,10 @@ where
         let (mut head, body) = response.into_parts();
         let mut body = Box::pin(body);
         let (ledger, origin) = (&*held.ledger, &held.grant().origin);
-        let Fields { told, all_stay } = Fields::of(&head.headers);
+        let names = ledger.names();
+        let Fields { told, all_stay } = Fields::of(&head.headers, names);
         let announced = told.announced_length(body.size_hint().exact());
-        let replay_header = ledger.replay_header();
-        let headers = recorded_headers(&mut head.headers, all_stay, replay_header, origin);
+        let headers = recorded_headers(&mut head.headers, all_stay, names, origin);
         let mut recording =
             Recording::new(head.status, headers, ledger.max_recorded_body()).announced(announced);
         let mut read = VecDeque::new();

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use buttress_idempotency::{Idempotency, Keep, NoEffect, Recovery, Syntax};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
 use http_body_util::Either;
 use testkit::body::by_hand;
 use testkit::probe::ProbeError;
@@ -11,7 +11,7 @@ use tokio::time::advance;
 use tokio_test::{assert_pending, task};
 use tower::Service;
 
-use crate::kit::{Body, order, respond, shop, with};
+use crate::kit::{Body, Seen, order, respond, shop, with};
 
 fn text(status: u16, body: &'static str) -> http::Response<Body> {
     respond(
@@ -74,6 +74,42 @@ async fn trailers_are_replayed_and_what_is_of_one_exchange_is_not() {
     }
     let kept: Vec<_> = again.headers.get_all("x-kept").iter().collect();
     assert_eq!(kept, ["a", "b"]);
+}
+
+/// Wherever they are said: in the head, in trailers, and under a name that was chosen.
+#[tokio::test]
+async fn what_is_of_one_exchange_is_not_replayed_in_trailers_nor_under_a_chosen_name() {
+    let shop = with(|layer| layer.request_id(HeaderName::from_static("x-trace")));
+    let fields = [
+        ("etag", "\"1\""),
+        ("date", "today"),
+        ("server-timing", "db;dur=1"),
+        ("x-request-id", "1"),
+        ("x-trace", "1"),
+    ];
+    shop.answers(move |_| {
+        let (body, hand) = by_hand();
+        let field = |(name, value)| {
+            let name = HeaderName::from_static(name);
+            (name, HeaderValue::from_static(value))
+        };
+        hand.data("a")
+            .trailers(fields.map(field).into_iter().collect());
+        hand.end();
+        Ok(respond(StatusCode::OK, &fields, Either::Right(body)))
+    });
+    let first = shop.send(order("k", "")).await;
+    let again = shop.send(order("k", "")).await;
+    assert!(again.is_replay());
+    for (name, _) in fields {
+        let is_said = |seen: &Seen| {
+            let trailers = seen.trailers.as_ref().unwrap();
+            (seen.headers.contains_key(name), trailers.contains_key(name))
+        };
+        assert_eq!(is_said(&first), (true, true), "{name}");
+        let stays = name == "etag";
+        assert_eq!(is_said(&again), (stays, stays), "{name}");
+    }
 }
 
 #[tokio::test]
