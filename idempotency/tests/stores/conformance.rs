@@ -56,6 +56,7 @@ async fn purge_takes_what_has_been_over_for_a_minute(
             .ask("SELECT count(*) FROM buttress_idempotency")
             .unwrap()
     };
+    purge_spares_a_claim_that_is_worked_on(store, server).await;
     let before: usize = count().parse().unwrap();
     assert!(before > 3, "the suite left {before} rows");
     let age = "UPDATE buttress_idempotency SET expires_at = expires_at - interval '100 years', \
@@ -66,6 +67,34 @@ async fn purge_takes_what_has_been_over_for_a_minute(
     store.purge(usize::MAX).await.unwrap();
     // What is kept for ever is kept.
     assert_eq!(count(), "1");
+}
+
+/// Also one that is worked on for longer than its ttl and a minute.
+#[cfg(feature = "postgres")]
+async fn purge_spares_a_claim_that_is_worked_on(
+    store: &buttress_idempotency::PostgresStore,
+    server: &testkit::server::Postgres,
+) {
+    use buttress_idempotency::{Begin, Claim, Standing};
+
+    let claim = async || match store.begin(crate::order()).await.unwrap() {
+        Begin::Claimed(claim) => claim,
+        found => panic!("{found:?} for a new key"),
+    };
+    let (running, over) = (claim().await, claim().await);
+    let past = "now() - interval '2 minutes'";
+    let age = |claim: &Claim, what: &str| {
+        let set = format!("UPDATE buttress_idempotency SET expires_at = {past}{what}");
+        let aged = server.ask(&format!("{set} WHERE key = '\\x{}'", claim.key));
+        aged.unwrap();
+    };
+    age(&running, "");
+    age(&over, &format!(", lease_until = {past}"));
+    store.purge(usize::MAX).await.unwrap();
+    assert_eq!(store.confirm(&running).await.unwrap(), Standing::Running);
+    let gone = store.confirm(&over).await;
+    assert!(gone.is_err(), "{gone:?}: it was aged enough");
+    store.abandon(&running).await.unwrap();
 }
 
 #[cfg(feature = "redis")]
