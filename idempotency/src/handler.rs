@@ -135,7 +135,8 @@ impl Idempotency {
         self.grant().claim.attempt
     }
 
-    /// Grows with every claim of the key: hand it to downstream systems that can refuse what comes with a lower one.
+    /// Grows with every claim of the key: hand it to downstream systems that can refuse what comes with a lower one. It does so for as long as the store remembers: that of a
+    /// [`MemoryStore`](crate::MemoryStore) begins at 1 again with each process, and is for what ends with the process, too.
     #[must_use]
     pub fn fence(&self) -> u64 {
         self.grant().claim.fence

@@ -18,18 +18,25 @@ impl<St: Store> IdempotencyLayer<St, Scoped> {
         &self.shared.store
     }
 
-    /// What a request with this head is filed under, if it has a key: for support, which knows what a client has sent, to find its claim.
+    /// What a request with this head is filed under, if it has a key, by processes with this [`secret`](Self::secret); see [`record_keys`](Self::record_keys).
     #[must_use]
     pub fn record_key(&self, head: &request::Parts) -> Option<RecordKey> {
+        self.record_keys(head).first().copied()
+    }
+
+    /// All that a request with this head may be filed under: none if it has no key; else first by the [`secret`](Self::secret), and then by each
+    /// [former one](Self::former_secret). For support, which knows what a client has sent, to find its claim.
+    #[must_use]
+    pub fn record_keys(&self, head: &request::Parts) -> Vec<RecordKey> {
         let settings = &self.shared.settings;
-        let key = settings.key(&head.headers).ok().flatten()?;
-        Some(RecordKey::new(
-            settings.secret.as_bytes(),
-            &settings.scope(head),
-            head,
-            &settings.route(head),
-            &key,
-        ))
+        let Some(key) = settings.key(&head.headers).ok().flatten() else {
+            return Vec::new();
+        };
+        let (scope, route) = (settings.scope(head), settings.route(head));
+        let secrets = std::iter::once(&settings.secret).chain(&settings.former_secrets);
+        secrets
+            .map(|secret| RecordKey::new(secret.as_bytes(), &scope, head, &route, &key))
+            .collect()
     }
 
     /// Up to `limit` claims whose holders are gone without having said how their work ended. With [`Recovery::Reject`](crate::Recovery::Reject) they stay

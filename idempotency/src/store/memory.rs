@@ -13,7 +13,8 @@ use super::table::{Limits, Table};
 use super::{Begin, BeginRequest, Claim, Record, Standing, Store, StoreError, Token};
 use crate::key::RecordKey;
 
-/// Claims and records in this process's memory; they end with it. A clone is the same store.
+/// Claims and records in this process's memory; they end with it, and so do its fences, which begin at 1 again in the next: whoever remembers a higher one from before refuses them. A clone
+/// is the same store.
 ///
 /// # Bounds
 ///

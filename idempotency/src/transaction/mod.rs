@@ -11,7 +11,8 @@
 //! - The response is read to its end before, up to the layer's limit for recorded bodies, while the transaction is open. Over it a tombstone is filed and the
 //!   body streams on.
 //!
-//! Take the transaction when the claim is held, and not before: its snapshot must not be older. A layer between this one and the handler must not change
+//! Take the transaction when the claim is held, and not before: its snapshot must not be older. On Postgres let it be `READ COMMITTED`, which is the default: at `REPEATABLE READ` or
+//! `SERIALIZABLE` it cannot complete a claim whose lease was renewed since its snapshot, and so has to be shorter than a third of a lease. A layer between this one and the handler must not change
 //! the response, for the record is what the handler gave.
 //!
 //! The error of a transaction that was rolled back says that nothing happened *in the database*: a handler that knows of no other effect answers with

@@ -187,6 +187,28 @@ async fn of_processes_that_meet_in_the_middle_of_a_rotation_one_executes() {
     }
 }
 
+#[tokio::test]
+async fn a_claim_is_found_under_whichever_secret_it_was_left() {
+    let (head, ()) = order("k", "lamp").map(drop).into_parts();
+    let processes = Processes::new(Recovery::Reject);
+    for (dying, found_by) in [
+        (processes.before(), processes.after()),
+        (processes.after(), processes.during()),
+    ] {
+        let dying = dying.keep(|_| buttress_idempotency::Keep::Unknown);
+        processes.send(&dying, order("k", "lamp")).await;
+        dying.tasks().drain().await;
+        let unknown = found_by.unknown(9).await.unwrap();
+        let keys = found_by.record_keys(&head);
+        assert_eq!(keys.len(), 2);
+        assert_eq!(keys[0], found_by.record_key(&head).unwrap());
+        assert!(keys.contains(&unknown[0].key) && keys[0] != unknown[0].key);
+        found_by.release(&unknown[0]).await.unwrap();
+    }
+    let (without, ()) = http::Request::post("/").body(()).unwrap().into_parts();
+    assert_eq!(processes.after().record_keys(&without), []);
+}
+
 /// Whoever reads the store cannot try out what a request may have said.
 #[tokio::test]
 async fn a_secret_hides_fingerprints_too() {
