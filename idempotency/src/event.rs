@@ -201,7 +201,7 @@ pub struct Snapshot {
     pub waited: u64,
     /// Requests that wait now for the first one of their key.
     pub waiting: usize,
-    /// Tasks that run now: work that has lost its caller, and leases that are kept.
+    /// Tasks that run now: work that has lost its caller, leases that are kept, and what a store that failed is to be asked again.
     pub tasks: usize,
 }
 

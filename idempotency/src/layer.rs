@@ -133,7 +133,8 @@ impl<St: Store + Clone, Sc: Clone> IdempotencyLayer<St, Sc> {
 }
 
 impl<St, Sc> IdempotencyLayer<St, Sc> {
-    /// The work that has lost its caller and goes on, and the leases that are kept: wait for them at shutdown.
+    /// The work that has lost its caller and goes on, the leases that are kept, and what a store that failed is to be asked again: wait for them at shutdown, and not without end, if the
+    /// store may stay away.
     #[must_use]
     pub fn tasks(&self) -> &Tasks {
         &self.shared.common.tasks

@@ -94,7 +94,7 @@ impl Idempotency {
             }
             let whole = Whole::read(response, self).await?;
             if !self.grant().settlement.begin() {
-                return Err(CommitError::Settled);
+                return Err(self.settled_before());
             }
             let completed = self.complete(transaction.connection(), store, &whole.recorded);
             completed
@@ -139,7 +139,7 @@ impl Idempotency {
         let whole = Whole::read(response, self).await?;
         let is_first = self.grant().settlement.begin();
         if !is_first && self.grant().settlement.get() != Settled::Pending {
-            return Err(CommitError::Settled);
+            return Err(self.settled_before());
         }
         let completed = self.complete(connection, store, &whole.recorded).await;
         // Of a transaction before this one nobody knows here how it ended, and it stays so.
@@ -193,6 +193,13 @@ impl Idempotency {
             Err(error) => self.rolled_back(error),
         }
         ended
+    }
+
+    fn settled_before(&self) -> CommitError {
+        match self.grant().settlement.get() {
+            Settled::Lost => CommitError::Lost,
+            _ => CommitError::Settled,
+        }
     }
 
     fn rolled_back(&self, error: &CommitError) {

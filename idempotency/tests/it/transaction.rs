@@ -25,6 +25,8 @@ type Body = UnsyncBoxBody<Bytes, Error>;
 pub(crate) struct Paper {
     completes: Option<(MemoryStore, Claim, Record, Duration)>,
     nested: bool,
+    /// Finds that the claim is somebody else's.
+    lost: bool,
     /// Commits, and says that it could not.
     breaks: bool,
     /// Waits for this before it commits.
@@ -68,6 +70,9 @@ impl Connection for Paper {
         record: &Record,
         ttl: Duration,
     ) -> Result<(), CommitError> {
+        if self.lost {
+            return Err(CommitError::Lost);
+        }
         self.completes = Some((store.store.clone(), claim.clone(), record.clone(), ttl));
         Ok(())
     }
@@ -172,6 +177,31 @@ async fn a_store_that_comes_back_in_time_is_asked_until_it_tells() {
     };
     let (status, body) = ask(&store, broken).await;
     assert_eq!((status, &body[..]), (StatusCode::OK, &b"ordered"[..]));
+}
+
+/// Whatever it tries next.
+#[tokio::test]
+async fn who_has_lost_the_claim_hears_so_at_each_try() {
+    let (status, _) = ask(&Faulty::new(), |claim| async move {
+        for _ in 0..2 {
+            let mut lost = Paper {
+                lost: true,
+                ..Paper::default()
+            };
+            let completed = claim.complete_in(&mut lost, ordered()).await;
+            assert!(matches!(completed, Err(CommitError::Lost)));
+        }
+        let error = claim.commit_with(Paper::default(), ordered()).await;
+        let error = error.unwrap_err();
+        assert!(matches!(error, CommitError::Lost), "{error:?}");
+        failed(&error)
+    })
+    .await;
+    assert_eq!(
+        status,
+        StatusCode::CONFLICT,
+        "nobody knows what the other did"
+    );
 }
 
 #[tokio::test]
