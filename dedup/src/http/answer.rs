@@ -8,7 +8,7 @@ use buttress_wire::fields::announced_length;
 use buttress_wire::tape::{Tape, TapeReader};
 use buttress_wire::{Outcome, Protocol, Recorded, Recording, Refusal, grpc::Code};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, Response, StatusCode, Version, response};
+use http::{HeaderMap, HeaderName, Method, Response, StatusCode, Version, request, response};
 use http_body::Body;
 
 use super::Flight;
@@ -60,20 +60,23 @@ pub struct Answer<B, E> {
 struct Elsewhere {
     /// What the flight is called there.
     name: Vec<u8>,
+    /// Whether the request is for a head alone.
+    is_head: bool,
     /// If they wait for this process.
     lease: Option<Box<dyn Lease>>,
 }
 
 impl<B, E> Answer<B, E> {
-    pub(super) fn new(shared: &Arc<Shared<B>>, protocol: Protocol, key: &HttpKey) -> Self {
+    pub(super) fn new(shared: &Arc<Shared<B>>, parts: &request::Parts, key: &HttpKey) -> Self {
         let elsewhere = shared.settings.elsewhere.as_ref();
         let elsewhere = elsewhere.map(|elsewhere| Elsewhere {
             name: named(&elsewhere.namespace, key.as_bytes()),
+            is_head: parts.method == Method::HEAD,
             lease: None,
         });
         Self {
             shared: Arc::clone(shared),
-            protocol,
+            protocol: Protocol::of(&parts.headers),
             key_hash: shared.hash(key),
             covered: key.covered().to_vec(),
             elsewhere: elsewhere.map(Box::new),
@@ -118,16 +121,9 @@ impl<B, E> Answer<B, E> {
     {
         let head = Arc::new(Head::of(&parts));
         let announced = announced_length(&parts.headers, body.size_hint().exact());
-        let lease = self.take_lease();
         let settings = &self.shared.settings;
         let (tape, reader) = Tape::new(body, settings.window, settings.laggards());
-        if let (Some(mut lease), Some(elsewhere)) = (lease, &settings.elsewhere) {
-            lease.publish_within(settings.patience());
-            let recording = Recording::new(head.status, head.headers.clone(), elsewhere.max_bytes);
-            tape.record(recording.announced(announced), |outcome| {
-                publish(lease, outcome)
-            });
-        }
+        self.share_elsewhere(&head, announced, &tape);
         let landing = leader.land(
             Landed::Response(Arc::clone(&head), reader.clone()),
             Landed::Streaming(head, tape.clone()),
@@ -136,6 +132,34 @@ impl<B, E> Answer<B, E> {
         tape.on_closed(move || drop(landing));
         let response = Response::from_parts(parts, DedupBody::shared(reader));
         marked(response, Flight::Led)
+    }
+
+    /// Gives the response to other processes, when it is whole.
+    fn share_elsewhere(&mut self, head: &Head, announced: Option<u64>, tape: &Tape<B>)
+    where
+        B: Body,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let Some(mut lease) = self.take_lease() else {
+            return;
+        };
+        let settings = &self.shared.settings;
+        let limit = settings.elsewhere.as_ref().map_or(0, |e| e.max_bytes);
+        let recording = Recording::new(head.status, head.headers.clone(), limit);
+        if self.has_no_body(head.status) {
+            // Whatever length it tells is not its own, and no server reads what would not be sent.
+            return publish(lease, recording.end());
+        }
+        lease.publish_within(settings.patience());
+        tape.record(recording.announced(announced), |outcome| {
+            publish(lease, outcome)
+        });
+    }
+
+    /// Whether a response with this status has none (RFC 9110, section 6.4.1).
+    fn has_no_body(&self, status: StatusCode) -> bool {
+        let is_head = self.elsewhere.as_ref().is_some_and(|e| e.is_head);
+        is_head || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
     }
 }
 

@@ -7,7 +7,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use buttress_wire::Protocol;
 use http::{Method, Request, Response};
 use http_body::Body;
 use pin_project_lite::pin_project;
@@ -64,7 +63,7 @@ where
         let Some(key) = key else {
             return ResponseFuture::pass(self.inner.clone(), Request::from_parts(parts, body));
         };
-        let answer = Answer::new(&self.shared, Protocol::of(&parts.headers), &key);
+        let answer = Answer::new(&self.shared, &parts, &key);
         let work = Ready(self.inner.clone(), Request::from_parts(parts, body));
         let role = self.shared.flights.join(key);
         ResponseFuture::run(Run::new(Some(role), work, answer, self.mode.clone()))

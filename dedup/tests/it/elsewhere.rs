@@ -318,7 +318,7 @@ async fn a_flight_beside_an_older_one_of_its_key_waits_for_nobody() {
 
 #[cfg(feature = "http")]
 mod http {
-    use ::http::{Request, Response, StatusCode};
+    use ::http::{Method, Request, Response, StatusCode};
     use buttress_wire::Recorded;
     use http_body_util::{BodyExt, Empty};
     use testkit::body::{Hand, HandBody, by_hand};
@@ -328,15 +328,20 @@ mod http {
     type Call = task::Spawn<std::pin::Pin<Box<dyn Future<Output = Shared>>>>;
     type Shared = Response<buttress_dedup::http::DedupBody<HandBody>>;
 
-    /// At most ten bytes travel.
     fn test() -> (Elsewhere, Backend<Response<HandBody>>, impl Fn() -> Call) {
+        test_of(Method::GET)
+    }
+
+    /// At most ten bytes travel.
+    fn test_of(method: Method) -> (Elsewhere, Backend<Response<HandBody>>, impl Fn() -> Call) {
         let elsewhere = Elsewhere::default();
         let layer =
             DedupLayer::http::<HandBody>().coordinator("test", Arc::new(elsewhere.clone()), 10);
         let backend = Backend::default();
         let service = layer.layer(backend.clone());
         let send = move || {
-            let request = Request::get("/").body(Empty::<Bytes>::new()).unwrap();
+            let request = Request::builder().method(method.clone());
+            let request = request.body(Empty::<Bytes>::new()).unwrap();
             let service = service.clone();
             let call = async move { service.oneshot(request).await.unwrap() };
             let mut call: Call = task::spawn(Box::pin(call));
@@ -427,6 +432,41 @@ mod http {
             "{:?}",
             elsewhere.log()
         );
+    }
+
+    /// What `Content-Length` says is then the length of what is not sent.
+    #[tokio::test]
+    async fn what_never_has_a_body_is_published_at_once() {
+        for (method, status, length) in [
+            (Method::HEAD, 200, Some("5")),
+            (Method::HEAD, 200, Some("5000")),
+            (Method::GET, 304, Some("5")),
+            (Method::GET, 204, None),
+        ] {
+            for is_asked_for in [true, false] {
+                let (elsewhere, backend, send) = test_of(method.clone());
+                let mut leads = send();
+                elsewhere.give(elsewhere.lease());
+                assert_pending!(leads.poll());
+                let (body, hand) = by_hand();
+                let mut head = Response::builder().status(status);
+                if let Some(length) = length {
+                    head = head.header("content-length", length);
+                }
+                backend.answer(Ok(head.body(body).unwrap()));
+                let leads = assert_ready!(leads.poll());
+                if is_asked_for {
+                    hand.end();
+                    assert_eq!(text(leads).await, "");
+                } else {
+                    // As a server does.
+                    drop(leads);
+                }
+                let log = elsewhere.log();
+                assert_eq!(log.len(), 1, "{method} {status}: {log:?}");
+                assert!(log[0].starts_with("published"), "{log:?}");
+            }
+        }
     }
 
     #[tokio::test]
