@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 /// Something that happened.
 ///
-/// Each time that a caller joins brings about one of [`Led`](Event::Led), [`Joined`](Event::Joined) and [`Full`](Event::Full), and one that is retried joins twice; the
+/// Each time that a caller joins brings about one of [`Led`](Event::Led), [`Joined`](Event::Joined) and [`Full`](Event::Full); the
 /// others say what became of it afterwards. A request that may not be shared joins nothing, and is told of only where that is remembered
 /// ([`Passed`](Event::Passed)).
 #[derive(Clone, Copy, Debug)]
@@ -13,7 +13,7 @@ use std::sync::Arc;
 pub enum Event<'a> {
     /// A leader went away, and its work goes on without it.
     Detached,
-    /// The leader of a flight failed; its followers were told so.
+    /// The leader of a flight failed. Its followers were told so, unless it is [`Retried`](Event::Retried).
     Failed,
     /// There was no room for another follower, or for another flight.
     Full,
@@ -29,7 +29,7 @@ pub enum Event<'a> {
     Promoted,
     /// Another process did the work of a flight, and its result is shared here.
     Received,
-    /// A follower of a failed leader tries once more.
+    /// A leader failed, and a follower does the work once more, for all who wait.
     Retried,
     /// A follower waited for too long.
     TimedOut,

@@ -36,6 +36,22 @@ impl<K, V> Leader<K, V> {
         self.place.is_beside()
     }
 
+    /// The work has failed, and a follower is to do it once more: the one who came first leads, and the others wait on. Tells whether there was one. An error, with the
+    /// leader, when this was a second time already.
+    pub(crate) fn leave_to_retry(mut self) -> Result<bool, Self> {
+        let Some(part) = &self.part else {
+            return Err(self);
+        };
+        let retried = part.retry(self.place);
+        match retried {
+            Some(retried) => {
+                self.part = None;
+                Ok(retried)
+            }
+            None => Err(self),
+        }
+    }
+
     /// Gives `value` to everyone who waits. The key is free before they get it.
     pub fn complete(mut self, value: V) {
         let part = self.part.take();

@@ -3,8 +3,8 @@
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, OnceLock, Weak};
 use std::task::{Context, Poll, Wake, Waker, ready};
 
@@ -23,6 +23,8 @@ pub(crate) struct Line<K, V> {
     tickets: AtomicU64,
     /// How many have given theirs back.
     gone: AtomicU64,
+    /// Whether the flight has failed once. Changed under the lock of the part alone.
+    failed: AtomicBool,
     waiting: Arc<Waiting>,
     /// There before the queue says so.
     value: OnceLock<V>,
@@ -52,6 +54,7 @@ impl<K, V> Line<K, V> {
             place,
             tickets: AtomicU64::new(0),
             gone: AtomicU64::new(0),
+            failed: AtomicBool::new(false),
             waiting: Arc::new(Waiting {
                 state: Mutex::new(state),
             }),
@@ -114,6 +117,11 @@ impl<K, V> Line<K, V> {
     pub(crate) fn promote(&self) -> Option<Option<Waker>> {
         let tickets = self.tickets.load(Relaxed);
         lock(&self.waiting.state).queue.promote(tickets)
+    }
+
+    /// The flight has failed. Tells whether it had before. Under the lock of the part.
+    pub(crate) fn note_failure(&self) -> bool {
+        self.failed.swap(true, Relaxed)
     }
 
     /// Everyone gets `value`.

@@ -56,6 +56,20 @@ fn loom_a_leader_that_is_dropped_while_somebody_joins_leaves_nobody_behind() {
 }
 
 #[test]
+fn loom_a_leader_that_fails_while_somebody_joins_leaves_nobody_behind() {
+    explore(|| {
+        let flights = Flights::<u8, u8>::new();
+        let Role::Leader(leader) = flights.join(0) else {
+            unreachable!("nobody else is here")
+        };
+        let other = thread::spawn(move || leader.leave_to_retry().is_ok());
+        assert!(take_part(&flights), "it leads, or tries again");
+        assert!(other.join().unwrap(), "it was the first time");
+        assert!(flights.snapshot().is_idle());
+    });
+}
+
+#[test]
 fn loom_the_baton_is_passed_when_the_leader_and_the_next_leave_at_once() {
     explore(|| {
         let flights = Flights::<u8, u8>::new();

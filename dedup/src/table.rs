@@ -162,23 +162,42 @@ impl<K: Eq + Hash, V> Table<K, V> {
 impl<K, V> Part<K, V> {
     /// The leader of a flight is gone without a value: someone else leads, or the flight is over.
     pub(crate) fn abandon(&self, place: Place) {
-        let mut shard = self.shard();
+        if let Some(waker) = self.hand_over(self.shard(), place) {
+            self.promoted.fetch_add(1, Ordering::Relaxed);
+            // In this order: an observer that panics leaves nobody asleep.
+            waker.into_iter().for_each(Waker::wake);
+            self.tell(Event::Promoted);
+        }
+    }
+
+    /// The leader of a flight has failed: someone else leads, once, or the flight is over. Tells whether there is somebody; `None` when it is the second time, and
+    /// nothing was done.
+    pub(crate) fn retry(&self, place: Place) -> Option<bool> {
+        let shard = self.shard();
+        if shard.line(place).is_some_and(|line| line.note_failure()) {
+            return None;
+        }
+        let waker = self.hand_over(shard, place);
+        let is_somebody = waker.is_some();
+        waker.flatten().into_iter().for_each(Waker::wake);
+        Some(is_somebody)
+    }
+
+    /// Makes a follower the leader, or ends the flight. `None` when nobody is left; else the waker to wake it with, if it is asleep.
+    fn hand_over(
+        &self,
+        mut shard: MutexGuard<'_, Shard<K, V>>,
+        place: Place,
+    ) -> Option<Option<Waker>> {
         // Nobody can come while the shard is locked, so "nobody is left" stays true.
         let promoted = shard.line(place).and_then(|line| line.promote());
-        match promoted {
-            Some(waker) => {
-                drop(shard);
-                self.promoted.fetch_add(1, Ordering::Relaxed);
-                // In this order: an observer that panics leaves nobody asleep.
-                waker.into_iter().for_each(Waker::wake);
-                self.tell(Event::Promoted);
-            }
-            None => {
-                let gone = shard.end(place);
-                drop(shard);
-                drop(gone);
-            }
-        }
+        let gone = match promoted {
+            Some(_) => None,
+            None => shard.end(place),
+        };
+        drop(shard);
+        drop(gone);
+        promoted
     }
 
     /// The flight is over. Gives those who wait for its value.

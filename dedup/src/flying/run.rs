@@ -18,7 +18,7 @@ pin_project! {
     /// ```text
     ///            promoted
     ///  Follow ────────────► Lead ──► (output)
-    ///    │ │ └─ a value ──────────► (output), or once more
+    ///    │ │ └─ a value ──────────► (output)
     ///    │ └─── timed out, of no use ──► Alone ──► (output)
     ///    └───── no room ───────────────► Alone, or refused
     /// ```
@@ -88,15 +88,17 @@ where
                 wait,
                 own: Some((work, shell)),
             },
-            Role::Landed(value) => Self::landed(value, work, shell, mode),
+            Role::Landed(value) => Self::landed(value, work, shell),
             Role::Full => Self::full(work, shell),
         }
     }
 
     #[inline(never)]
-    fn landed(value: H::Value, work: W, mut shell: H, mode: &M) -> Self {
-        let received = shell.receive(value);
-        Self::received(received, work, shell, mode)
+    fn landed(value: H::Value, work: W, mut shell: H) -> Self {
+        match shell.receive(value) {
+            Received::Done(output) => Self::done(output),
+            Received::Alone => Self::alone(work, shell),
+        }
     }
 
     #[inline(never)]
@@ -107,31 +109,34 @@ where
         }
     }
 
-    #[inline(never)]
-    fn received(received: Received<H>, work: W, shell: H, mode: &M) -> Self {
-        match received {
-            Received::Done(output) => Self::done(output),
-            Received::Alone => Self::alone(work, shell),
-            Received::Again(role) => Self::of(role, work, shell, mode),
-        }
-    }
-
     /// What a follower comes to: most get a value, and nothing is moved for it. Or how it goes on, with its own.
     fn followed(
         waited: Waited<H::Key, H::Value>,
         own: &mut Option<(W, H)>,
         mode: &M,
     ) -> Result<H::Output, Self> {
-        let received = match waited {
-            Waited::Promoted(leader) => Received::Again(Role::Leader(leader)),
-            Waited::TimedOut => Received::Alone,
-            Waited::Value(value) => own.as_mut().expect(OWN).1.receive(value),
+        let leader = match waited {
+            Waited::Promoted(leader) => Some(leader),
+            Waited::TimedOut => None,
+            Waited::Value(value) => match own.as_mut().expect(OWN).1.receive(value) {
+                Received::Done(output) => return Ok(output),
+                Received::Alone => None,
+            },
         };
-        if let Received::Done(output) = received {
-            return Ok(output);
+        let own = own.take().expect(OWN);
+        Err(Self::on_its_own(leader, own, mode))
+    }
+
+    #[inline(never)]
+    fn on_its_own(
+        leader: Option<Leader<H::Key, H::Value>>,
+        (work, shell): (W, H),
+        mode: &M,
+    ) -> Self {
+        match leader {
+            Some(leader) => Self::lead(leader, work, shell, mode),
+            None => Self::alone(work, shell),
         }
-        let (work, shell) = own.take().expect(OWN);
-        Err(Self::received(received, work, shell, mode))
     }
 
     #[inline(always)]

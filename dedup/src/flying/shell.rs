@@ -8,7 +8,6 @@ use bytes::Bytes;
 
 use crate::coordinate::{Coordinator, Lease};
 use crate::event::Event;
-use crate::flights::Role;
 use crate::leader::Leader;
 
 /// What the values of a flight mean to one caller.
@@ -62,8 +61,6 @@ pub struct Others<'a> {
 
 /// What a follower makes of a value.
 pub enum Received<H: Shell> {
-    /// It has joined once more.
-    Again(Role<H::Key, H::Value>),
     /// It is of no use: the follower does its own work.
     Alone,
     /// It is done.

@@ -18,32 +18,22 @@ pub type Answer<T, E> = Result<T, Arc<E>>;
 /// One call.
 pub struct Keyed<K, T, E> {
     shared: Arc<Shared<K, T, E>>,
-    rare: Option<Box<Rare<K>>>,
+    /// If others are asked. Behind a pointer, since every future has room for it twice.
+    rare: Option<Box<Rare>>,
 }
 
-/// What few layers ask for. Behind a pointer, since every future has room for it twice.
-struct Rare<K> {
-    /// By which the flight is joined again, where failures are retried. `None` once it has been.
-    again: Option<K>,
-    /// What the flight is called elsewhere, if others are asked.
-    name: Option<Vec<u8>>,
+struct Rare {
+    /// What the flight is called elsewhere.
+    name: Vec<u8>,
     /// Of the others, if they wait for this process.
     lease: Option<Box<dyn Lease>>,
 }
 
 impl<K, T, E> Keyed<K, T, E> {
-    /// `key` is asked for once more where failures are retried.
-    pub(super) fn new(
-        shared: &Arc<Shared<K, T, E>>,
-        key: Option<&K>,
-        again: impl FnOnce() -> Option<K>,
-    ) -> Self {
-        let retries = shared.settings.on_failure == OnFailure::RetryOnce;
+    pub(super) fn new(shared: &Arc<Shared<K, T, E>>, key: Option<&K>) -> Self {
         let elsewhere = shared.settings.elsewhere.as_ref();
-        let has_rare = retries || elsewhere.is_some();
-        let rare = key.filter(|_| has_rare).map(|key| Rare {
-            again: if retries { again() } else { None },
-            name: elsewhere.map(|elsewhere| elsewhere.name(key)),
+        let rare = elsewhere.zip(key).map(|(elsewhere, key)| Rare {
+            name: elsewhere.name(key),
             lease: None,
         });
         Self {
@@ -54,6 +44,18 @@ impl<K, T, E> Keyed<K, T, E> {
 
     fn take_lease(&mut self) -> Option<Box<dyn Lease>> {
         self.rare.as_mut()?.lease.take()
+    }
+
+    /// Leaves the flight to a follower, if one is to try again. Otherwise the error is everybody's.
+    fn fail(&self, leader: Leader<K, Answer<T, E>>, error: &Arc<E>) -> bool {
+        let leader = match self.shared.settings.on_failure {
+            OnFailure::RetryOnce => leader.leave_to_retry(),
+            OnFailure::Share => Err(leader),
+        };
+        leader.unwrap_or_else(|leader| {
+            leader.complete(Err(Arc::clone(error)));
+            false
+        })
     }
 
     /// Tells other processes.
@@ -83,7 +85,7 @@ impl<K: Eq + Hash, T: Clone, E> Shell for Keyed<K, T, E> {
         let settings = &self.shared.settings;
         Some(Others {
             coordinator: &settings.elsewhere.as_ref()?.coordinator,
-            key: self.rare.as_ref()?.name.as_deref()?,
+            key: &self.rare.as_ref()?.name,
             max_age: settings.flights.oldest(),
         })
     }
@@ -106,8 +108,11 @@ impl<K: Eq + Hash, T: Clone, E> Shell for Keyed<K, T, E> {
                 // Its own errors are each process's own.
                 self.take_lease().into_iter().for_each(Lease::decline);
                 let error = Arc::new(error);
-                leader.complete(Err(Arc::clone(&error)));
+                let is_retried = self.fail(leader, &error);
                 self.shared.flights.tell(Event::Failed);
+                if is_retried {
+                    self.shared.flights.tell(Event::Retried);
+                }
                 Err(DedupError::Call(error))
             }
         }
@@ -129,17 +134,7 @@ impl<K: Eq + Hash, T: Clone, E> Shell for Keyed<K, T, E> {
     }
 
     fn receive(&mut self, value: Answer<T, E>) -> Received<Self> {
-        let error = match value {
-            Ok(response) => return Received::Done(Ok(response)),
-            Err(error) => error,
-        };
-        match self.rare.as_mut().and_then(|rare| rare.again.take()) {
-            Some(key) => {
-                self.shared.flights.tell(Event::Retried);
-                Received::Again(self.shared.flights.join(key))
-            }
-            None => Received::Done(Err(DedupError::Call(error))),
-        }
+        Received::Done(value.map_err(DedupError::Call))
     }
 
     fn full(&mut self) -> Option<Self::Output> {

@@ -44,7 +44,7 @@ where
     fn call(&mut self, request: Req) -> Self::Future {
         let Entrance { key: of, shared } = &*self.entrance;
         let key = of(&request);
-        let shell = Keyed::new(shared, key.as_ref(), || of(&request));
+        let shell = Keyed::new(shared, key.as_ref());
         let work = Ready(self.inner.clone(), request);
         let role = key.map(|key| shared.flights.join(key));
         ResponseFuture {

@@ -12,7 +12,8 @@ use crate::flights::Flights;
 /// What followers get when the call that they share fails.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum OnFailure {
-    /// They join once more: one of them calls the inner service again, and the others share that. What comes of it is final.
+    /// One of them calls the inner service once more, with its own request, and the others wait for that, as does who comes meanwhile. What comes of it is final,
+    /// for all of them.
     RetryOnce,
     /// The same error.
     #[default]

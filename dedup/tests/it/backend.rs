@@ -1,7 +1,7 @@
 //! A service that answers when the test says so.
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
@@ -13,6 +13,7 @@ use tower::Service;
 pub(crate) struct Backend<Res> {
     waiting: Arc<Mutex<Vec<oneshot::Sender<Result<Res, ProbeError>>>>>,
     calls: Arc<AtomicUsize>,
+    fails: Arc<AtomicBool>,
 }
 
 impl<Res> Backend<Res> {
@@ -29,6 +30,11 @@ impl<Res> Backend<Res> {
     /// Answers the oldest call.
     pub(crate) fn answer(&self, answer: Result<Res, ProbeError>) {
         let _ = self.waiting.lock().unwrap().remove(0).send(answer);
+    }
+
+    /// Each call from now on fails when it is first polled.
+    pub(crate) fn fail_at_once(&self) {
+        self.fails.store(true, Ordering::SeqCst);
     }
 
     /// Forgets the oldest call, whose caller is gone.
@@ -50,7 +56,11 @@ impl<Res: Send + 'static, Req> Service<Req> for Backend<Res> {
     fn call(&mut self, _: Req) -> Self::Future {
         let (send, receive) = oneshot::channel();
         self.calls.fetch_add(1, Ordering::SeqCst);
-        self.waiting.lock().unwrap().push(send);
+        if self.fails.load(Ordering::SeqCst) {
+            let _ = send.send(Err(ProbeError));
+        } else {
+            self.waiting.lock().unwrap().push(send);
+        }
         Box::pin(async move { receive.await.unwrap() })
     }
 }
@@ -60,6 +70,7 @@ impl<Res> Clone for Backend<Res> {
         Self {
             waiting: Arc::clone(&self.waiting),
             calls: Arc::clone(&self.calls),
+            fails: Arc::clone(&self.fails),
         }
     }
 }
@@ -69,6 +80,7 @@ impl<Res> Default for Backend<Res> {
         Self {
             waiting: Arc::default(),
             calls: Arc::default(),
+            fails: Arc::default(),
         }
     }
 }

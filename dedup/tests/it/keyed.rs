@@ -1,8 +1,8 @@
 use std::num::NonZeroUsize;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use buttress_dedup::{Dedup, DedupError, DedupLayer, OnFailure, OnFull};
+use buttress_dedup::{Dedup, DedupError, DedupLayer, Event, OnFailure, OnFull};
 use testkit::probe::ProbeError;
 use tokio_test::task::{self, Spawn};
 use tokio_test::{assert_pending, assert_ready};
@@ -87,10 +87,11 @@ fn a_failure_is_retried_once_by_one_of_the_followers_for_all_of_them() {
     let mut calls = [(); 4].map(|()| test.send(1));
     test.backend.answer(Err(ProbeError));
     shared_error(&mut calls[0]);
-    for call in &mut calls[1..] {
-        assert!(call.is_woken());
-        assert_pending!(call.poll());
-    }
+    let woken = calls[1..].iter_mut().filter(|call| call.is_woken());
+    assert_eq!(woken.count(), 1);
+    calls[1..]
+        .iter_mut()
+        .for_each(|call| assert_pending!(call.poll()));
     assert_eq!(test.backend.calls(), 2, "once for all of them");
     test.backend.answer(Err(ProbeError));
     calls[1..]
@@ -98,6 +99,60 @@ fn a_failure_is_retried_once_by_one_of_the_followers_for_all_of_them() {
         .for_each(|call| drop(shared_error(call)));
     assert_eq!(test.backend.calls(), 2, "and that was final");
     assert!(test.layer.snapshot().is_idle());
+}
+
+#[test]
+fn a_failure_that_is_there_at_once_is_retried_once_for_all() {
+    let test = test(layer().on_failure(OnFailure::RetryOnce));
+    let mut calls: Vec<_> = (0..100).map(|_| test.send(1)).collect();
+    test.backend.answer(Err(ProbeError));
+    test.backend.fail_at_once();
+    shared_error(&mut calls[0]);
+    let errors: Vec<_> = calls[1..].iter_mut().map(shared_error).collect();
+    assert!(errors.iter().all(|error| Arc::ptr_eq(error, &errors[0])));
+    assert_eq!(test.backend.calls(), 2);
+    assert!(test.layer.snapshot().is_idle());
+}
+
+#[test]
+fn a_retry_that_is_dropped_is_made_by_the_next_and_newcomers_share_it() {
+    let test = test(layer().on_failure(OnFailure::RetryOnce));
+    let mut calls: Vec<_> = (0..3).map(|_| test.send(1)).collect();
+    test.backend.answer(Err(ProbeError));
+    shared_error(&mut calls[0]);
+    assert_pending!(calls[1].poll());
+    calls.push(test.send(1));
+    drop(calls.drain(..2));
+    test.backend.skip();
+    calls
+        .iter_mut()
+        .for_each(|call| assert_pending!(call.poll()));
+    assert_eq!(test.backend.calls(), 3);
+    test.backend.answer(Err(ProbeError));
+    calls.iter_mut().for_each(|call| drop(shared_error(call)));
+    assert_eq!(test.backend.calls(), 3, "and that was final");
+    assert!(test.layer.snapshot().is_idle());
+}
+
+#[test]
+fn a_failure_without_followers_is_nobodys_to_retry() {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&told);
+    let layer = layer().on_failure(OnFailure::RetryOnce);
+    let layer = layer.observer(move |event: &Event<'_>| heard.lock().unwrap().push(event.name()));
+    let test = test(layer);
+    let mut alone = test.send(1);
+    test.backend.answer(Err(ProbeError));
+    shared_error(&mut alone);
+    assert!(test.layer.snapshot().is_idle());
+    let mut calls = [(); 2].map(|()| test.send(1));
+    test.backend.answer(Err(ProbeError));
+    shared_error(&mut calls[0]);
+    let told = told.lock().unwrap();
+    assert_eq!(
+        *told,
+        ["led", "failed", "led", "joined", "failed", "retried"]
+    );
 }
 
 #[test]
