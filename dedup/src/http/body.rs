@@ -65,13 +65,21 @@ impl<B> DedupBody<B> {
         }
     }
 
-    /// Of a follower: without what is about the leader's exchange alone, in the trailers too.
+    /// Of a follower.
     pub(super) fn joined(reader: TapeReader<B>) -> Self {
         let joined = true;
         Self {
             kind: Kind::Shared { reader, joined },
         }
     }
+}
+
+/// Without what is about the leader's exchange alone, in the trailers too.
+fn for_follower(mut frame: Frame<Bytes>) -> Frame<Bytes> {
+    if let Some(trailers) = frame.trailers_mut() {
+        strip_exchange(trailers);
+    }
+    frame
 }
 
 impl<B> Body for DedupBody<B>
@@ -89,19 +97,17 @@ where
         let frame = match self.project().kind.project() {
             KindProjection::Own { body } => std::task::ready!(body.poll_frame(cx))
                 .map(|frame| frame.map(into_bytes).map_err(BodyError::new)),
-            KindProjection::Received { body } => std::task::ready!(body.poll_frame(cx))
-                .map(|frame| frame.map_err(|never| match never {})),
+            KindProjection::Received { body } => {
+                let frame = std::task::ready!(body.poll_frame(cx));
+                frame.map(|frame| frame.map(for_follower).map_err(|never| match never {}))
+            }
             KindProjection::Refusal { body } => std::task::ready!(body.poll_frame(cx))
                 .map(|frame| frame.map_err(|never| match never {})),
             KindProjection::Shared { reader, joined } => {
                 let frame = std::task::ready!(reader.poll_frame(cx));
                 frame.map(|frame| match frame {
-                    Ok(mut frame) => {
-                        if *joined && let Some(trailers) = frame.trailers_mut() {
-                            strip_exchange(trailers);
-                        }
-                        Ok(frame)
-                    }
+                    Ok(frame) if *joined => Ok(for_follower(frame)),
+                    Ok(frame) => Ok(frame),
                     Err(error) => Err(BodyError::new(error)),
                 })
             }

@@ -520,4 +520,27 @@ mod http {
         }
         assert_eq!(backend.calls(), 0);
     }
+
+    #[tokio::test]
+    async fn a_received_response_has_no_trailer_of_the_leaders_own_exchange() {
+        let (elsewhere, _, send) = test();
+        let mut calls = [send(), send()];
+        let mut trailers = ::http::HeaderMap::new();
+        for name in ["server-timing", "x-request-id", "x-sum"] {
+            trailers.insert(name, "1".parse().unwrap());
+        }
+        let recorded = Recorded::new(
+            StatusCode::OK,
+            ::http::HeaderMap::new(),
+            "elsewhere".into(),
+            Some(trailers),
+        );
+        elsewhere.give(Seat::Received(recorded.encode()));
+        for call in &mut calls {
+            let body = assert_ready!(call.poll()).into_body();
+            let body = body.collect().await.unwrap();
+            let names: Vec<_> = body.trailers().unwrap().keys().collect();
+            assert_eq!(names, ["x-sum"]);
+        }
+    }
 }
