@@ -91,6 +91,29 @@ fn loom_a_laggard_that_leaves_lets_the_reader_that_it_held_up_go_on() {
 }
 
 #[test]
+fn loom_a_laggard_that_leaves_lets_another_go_on_while_one_that_it_held_up_goes_away() {
+    explore(|| {
+        let timer = Timer {
+            now: || *NOW,
+            sleep: |_| Box::pin(std::future::pending()),
+        };
+        let total = std::time::Duration::from_secs(1);
+        let laggards = Laggards::HoldUp { total, timer };
+        let (tape, mut gone) = Tape::new(Late(["a", "b"].into(), false), 1, laggards);
+        let [mut fast, slow] = [(); 2].map(|()| tape.join().expect("nothing was read yet"));
+        let poll = |reader: &mut TapeReader<Late>| {
+            let mut cx = Context::from_waker(Waker::noop());
+            Pin::new(reader).poll_frame(&mut cx).is_ready()
+        };
+        assert!(!poll(&mut gone) && poll(&mut gone) && poll(&mut fast));
+        let other = thread::spawn(move || drop((poll(&mut gone), gone)));
+        drop(slow);
+        assert_eq!(block_on(read(fast)), ["b"]);
+        other.join().unwrap();
+    });
+}
+
+#[test]
 fn loom_a_newcomer_joins_at_the_start_or_not_at_all() {
     explore(|| {
         let (tape, first) = Tape::new(Late(["a"].into(), false), 100, Laggards::CutOff);

@@ -269,11 +269,14 @@ where
         Poll::Ready(())
     }
 
-    /// The body has nothing yet. Its waker is all of ours; if it was used while the body was with us, those who came by in the
-    /// meantime have to hear of it.
+    /// The body has nothing yet, or there is no room. Its waker is all of ours; if it was used while the body was with us, or if there is room by now, those who came
+    /// by in the meantime have to hear of it.
     fn put_back(&self, driver: Driver<B>) -> Poll<()> {
-        self.shared.lock().source = Source::Idle(driver);
-        if self.shared.wakers.was_notified() {
+        let mut state = self.shared.lock();
+        state.source = Source::Idle(driver);
+        let has_room = state.unblocked_at.is_some();
+        drop(state);
+        if has_room || self.shared.wakers.was_notified() {
             self.shared.wakers.wake_all();
         }
         Poll::Pending

@@ -1,5 +1,7 @@
+use std::cell::RefCell;
 use std::error::Error;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -273,6 +275,43 @@ fn a_laggard_that_leaves_lets_the_others_go_on() {
     drop(slow);
     assert!(fast.is_woken());
     reads(&mut fast, "b");
+}
+
+thread_local! {
+    /// What happens while a reader that is held up looks at the clock.
+    static MEANWHILE: RefCell<Option<Box<dyn FnOnce()>>> = const { RefCell::new(None) };
+}
+
+#[test]
+fn who_finds_room_while_another_looks_at_the_clock_is_not_left_asleep() {
+    let timer = Timer {
+        sleep: |_| {
+            MEANWHILE.take().into_iter().for_each(|happens| happens());
+            Box::pin(std::future::pending())
+        },
+        ..tokio_timer()
+    };
+    let total = Duration::from_secs(1);
+    let (hand, tape, mut looks) = tape(1, Laggards::HoldUp { total, timer });
+    let other = Rc::new(RefCell::new(task::spawn(tape.join().unwrap())));
+    let mut lags = task::spawn(tape.join().unwrap());
+    hand.data("a");
+    reads(&mut looks, "a");
+    reads(&mut other.borrow_mut(), "a");
+    let finds_room = Rc::clone(&other);
+    MEANWHILE.set(Some(Box::new(move || {
+        reads(&mut lags, "a");
+        assert!(poll(&mut finds_room.borrow_mut()).is_pending());
+    })));
+    assert!(poll(&mut looks).is_pending());
+    drop(looks);
+    hand.data("b");
+    let mut other = other.borrow_mut();
+    assert!(
+        other.is_woken(),
+        "the body is with nobody, and there is room"
+    );
+    reads(&mut other, "b");
 }
 
 #[test]
