@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -78,7 +78,9 @@ where
             return Poll::Ready(None);
         }
         loop {
-            match self.next(cx) {
+            // A waker may own whoever reads: it goes when nothing is locked, and when the body is back.
+            let mut replaced = None;
+            match self.next(cx, &mut replaced) {
                 Step::Frame(frame) => return Poll::Ready(Some(Ok(frame))),
                 Step::Drive(driver, Room::Some) => ready!(self.fetch(driver)),
                 Step::Drive(driver, Room::None) => ready!(self.stall(driver)),
@@ -127,7 +129,7 @@ where
     B: Body,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    fn next(&mut self, cx: &Context<'_>) -> Step<B> {
+    fn next(&mut self, cx: &Context<'_>, replaced: &mut Option<Waker>) -> Step<B> {
         let mut state = self.shared.lock();
         match state.window.read(&mut self.position) {
             Next::Frame(item) => {
@@ -156,7 +158,7 @@ where
         self.asleep = true;
         // Before the body is polled, so that a wake in the middle of the poll is not lost.
         let is_idle = matches!(state.source, Source::Idle(_));
-        self.shared.wakers.sleep(self.id, cx.waker(), is_idle);
+        *replaced = self.shared.wakers.sleep(self.id, cx.waker(), is_idle);
         let Source::Idle(mut driver) = std::mem::replace(&mut state.source, Source::Taken) else {
             return Step::Sleep;
         };

@@ -3,7 +3,7 @@ use std::error::Error;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -82,6 +82,27 @@ fn a_pending_reader_is_not_woken_by_itself() {
     reads(&mut second, "a");
     assert!(poll(&mut second).is_pending());
     assert!(!first.is_woken() && !second.is_woken());
+}
+
+/// A task's waker that owns what the task reads.
+struct Owns(#[expect(dead_code, reason = "it is dropped")] TapeReader<HandBody>);
+
+impl std::task::Wake for Owns {
+    fn wake(self: Arc<Self>) {}
+}
+
+#[test]
+fn a_waker_that_owns_a_reader_may_be_the_last_to_hold_it() {
+    let (hand, tape, mut reader) = tape(100, Laggards::CutOff);
+    let owns = Waker::from(Arc::new(Owns(tape.join().unwrap())));
+    let mut other = tape.join().unwrap();
+    let mut cx = Context::from_waker(&owns);
+    assert!(Pin::new(&mut other).poll_frame(&mut cx).is_pending());
+    drop(owns);
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(Pin::new(&mut other).poll_frame(&mut cx).is_pending());
+    hand.data("a");
+    reads(&mut reader, "a");
 }
 
 #[test]

@@ -24,23 +24,21 @@ struct State {
 }
 
 impl Wakers {
-    /// Wakes `waker` when there is something new for the reader `id`.
+    /// Wakes `waker` when there is something new for the reader `id`. Gives the one that it replaces: its drop may run a user's code, and is not to be under a lock.
     ///
     /// `is_to_poll` says that it polls the body now: what the body says from here on is news.
-    pub(super) fn sleep(&self, id: u64, waker: &Waker, is_to_poll: bool) {
+    #[must_use = "it is dropped without a lock"]
+    pub(super) fn sleep(&self, id: u64, waker: &Waker, is_to_poll: bool) -> Option<Waker> {
         let mut state = self.lock();
         state.notified &= !is_to_poll;
-        let replaced = match state.find(id) {
+        match state.find(id) {
             Some(asleep) if asleep.will_wake(waker) => None,
             Some(asleep) => Some(std::mem::replace(asleep, waker.clone())),
             None => {
                 state.add(id, waker.clone());
                 None
             }
-        };
-        drop(state);
-        // A waker's drop may run a user's code; not under our lock.
-        drop(replaced);
+        }
     }
 
     /// The reader `id` is awake, or gone.
