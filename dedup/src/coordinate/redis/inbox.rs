@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use redis::{PushInfo, PushKind, Value};
-use tokio::sync::oneshot;
+use tokio::sync::watch;
 
 use crate::sync::{Mutex, lock};
 
@@ -20,9 +20,12 @@ pub(super) struct Inbox {
 
 #[derive(Default)]
 struct Ears {
-    by_hash: HashMap<Hash, Vec<(u64, oneshot::Sender<Said>)>>,
+    by_hash: HashMap<Hash, Vec<(u64, Mouth)>>,
     next: u64,
 }
+
+/// What an [`Ear`] listens to.
+type Mouth = watch::Sender<Option<Said>>;
 
 /// What a holder says of its flight.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -79,16 +82,16 @@ impl Inbox {
 
     /// Listens for what is said of a key, from here on.
     pub(super) fn listen(self: &Arc<Self>, hash: Hash) -> Ear {
-        let (sender, receiver) = oneshot::channel();
+        let (mouth, said) = watch::channel(None);
         let mut ears = lock(&self.ears);
         ears.next += 1;
         let id = ears.next;
-        ears.by_hash.entry(hash).or_default().push((id, sender));
+        ears.by_hash.entry(hash).or_default().push((id, mouth));
         Ear {
             inbox: Arc::clone(self),
             hash,
             id,
-            receiver,
+            said,
         }
     }
 
@@ -100,27 +103,35 @@ impl Inbox {
                 if let Some(Value::BulkString(message)) = push.data.into_iter().nth(1)
                     && let Some((hash, said)) = Said::decode(message)
                 {
-                    let ears = lock(&self.ears).by_hash.remove(&hash);
-                    tell(ears.into_iter().flatten(), &said);
+                    self.tell(|of| *of == hash, &said);
                 }
             }
-            PushKind::Disconnection => {
-                let all = std::mem::take(&mut lock(&self.ears).by_hash);
-                tell(all.into_values().flatten(), &Said::Down);
-            }
+            PushKind::Disconnection => self.tell(|_| true, &Said::Down),
             _ => {}
+        }
+    }
+
+    fn tell(&self, is_for: impl Fn(&Hash) -> bool, said: &Said) {
+        let ears = lock(&self.ears);
+        let these = ears.by_hash.iter().filter(|(hash, _)| is_for(hash));
+        let mouths: Vec<Mouth> = these
+            .flat_map(|(_, ears)| ears.iter().map(|(_, mouth)| mouth.clone()))
+            .collect();
+        drop(ears);
+        for mouth in mouths {
+            mouth.send_if_modified(|last| {
+                let is_news = matches!(last, None | Some(Said::Gone));
+                if is_news {
+                    *last = Some(said.clone());
+                }
+                is_news
+            });
         }
     }
 }
 
-fn tell(ears: impl Iterator<Item = (u64, oneshot::Sender<Said>)>, said: &Said) {
-    for (_, ear) in ears {
-        // Whoever does not listen any more misses nothing.
-        let _ = ear.send(said.clone());
-    }
-}
-
-/// Listens for one thing to be said.
+/// Listens for what is said of a key, also while nobody looks. A result, or that there will be none, is kept until it is heard, and what is said after it is of
+/// another flight.
 ///
 /// # Cancellation
 ///
@@ -129,12 +140,23 @@ pub(super) struct Ear {
     inbox: Arc<Inbox>,
     hash: Hash,
     id: u64,
-    receiver: oneshot::Receiver<Said>,
+    said: watch::Receiver<Option<Said>>,
 }
 
 impl Ear {
     pub(super) async fn heard(&mut self) -> Said {
-        (&mut self.receiver).await.unwrap_or(Said::Down)
+        match self.said.changed().await {
+            Ok(()) => self.said.borrow_and_update().clone().unwrap_or(Said::Gone),
+            Err(_) => Said::Down,
+        }
+    }
+
+    /// The result, if it has come since the last look.
+    pub(super) fn has_value(&mut self) -> Option<Bytes> {
+        match &*self.said.borrow_and_update() {
+            Some(Said::Value(value)) => Some(value.clone()),
+            _ => None,
+        }
     }
 }
 
@@ -153,6 +175,8 @@ impl Drop for Ear {
 #[cfg(test)]
 #[cfg(not(buttress_loom))]
 mod tests {
+    use std::task::Poll;
+
     use super::*;
 
     #[test]
@@ -164,6 +188,31 @@ mod tests {
         for broken in [vec![], vec![7; 32], vec![7; 33]] {
             assert_eq!(Said::decode(broken), None);
         }
+    }
+
+    fn push(inbox: &Inbox, hash: Hash, said: &Said) {
+        let data = [&b"t"[..], &said.encode(&hash)].map(|data| Value::BulkString(data.into()));
+        inbox.hear(PushInfo {
+            kind: PushKind::Message,
+            data: data.into(),
+        });
+    }
+
+    #[test]
+    fn what_is_said_between_two_looks_is_heard() {
+        let inbox = Arc::new(Inbox::new("t"));
+        let mut ear = inbox.listen([1; 32]);
+        let mut heard = || tokio_test::task::spawn(ear.heard()).poll();
+        assert!(heard().is_pending());
+        push(&inbox, [2; 32], &Said::Declined);
+        assert!(heard().is_pending(), "it is of another key");
+        push(&inbox, [1; 32], &Said::Gone);
+        assert_eq!(heard(), Poll::Ready(Said::Gone));
+        assert!(heard().is_pending(), "it was heard");
+        push(&inbox, [1; 32], &Said::Gone);
+        push(&inbox, [1; 32], &Said::Value("v".into()));
+        push(&inbox, [1; 32], &Said::Gone);
+        assert_eq!(ear.has_value(), Some("v".into()));
     }
 
     #[test]

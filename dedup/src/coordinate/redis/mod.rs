@@ -134,14 +134,20 @@ impl Shared {
     ) -> Result<Seat, Trouble> {
         let deadline = Instant::now() + self.settings.wait;
         self.subscribe().await?;
+        // Before the first claim, and for all of them, so that what is said right after one, or between two, is heard.
+        let mut ear = self.inbox.listen(name.hash());
+        let mut has_waited = false;
         loop {
-            // Before the claim, so that what is said right after it is heard.
-            let mut ear = self.inbox.listen(name.hash());
             let held = match self.claim(name, max_age).await? {
-                Claimed::Ours(lease) => return Ok(Seat::Lead(Box::new(lease))),
+                Claimed::Ours(lease) => {
+                    // Of a lease that was over before we looked: then nobody has to work, and ours is given back.
+                    let value = ear.has_value().filter(|_| has_waited);
+                    return Ok(value.map_or_else(|| Seat::Lead(Box::new(lease)), Seat::Received));
+                }
                 Claimed::Old => return Ok(Seat::Local(None)),
                 Claimed::Held(expires) => expires,
             };
+            has_waited = true;
             let expires = Instant::now() + held;
             match timeout_at(expires.min(deadline), ear.heard()).await {
                 Ok(Said::Value(value)) => return Ok(Seat::Received(value)),
