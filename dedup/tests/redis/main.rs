@@ -162,13 +162,14 @@ fn without_redis_everything_goes_on() {
 /// The coordinators of two processes, of which the second waits for no longer than this.
 fn two(redis: &Redis, wait: Duration) -> (RedisCoordinator, RedisCoordinator) {
     let open = |wait| {
-        let builder = RedisCoordinator::builder().wait(wait);
+        let builder = RedisCoordinator::builder().wait(wait).lease(A_DAY);
         builder.patience(AN_HOUR).open(&redis.url()).unwrap()
     };
     (open(AN_HOUR), open(wait))
 }
 
 const AN_HOUR: Duration = Duration::from_secs(3600);
+const A_DAY: Duration = Duration::from_secs(24 * 3600);
 
 async fn lead(coordinator: &RedisCoordinator, key: &[u8]) -> Box<dyn Lease> {
     match coordinator.join(key, None).await {
@@ -253,6 +254,35 @@ async fn who_has_lost_its_lease_says_nothing_to_those_who_wait_for_another() {
         matches!(&seat, Seat::Received(value) if value == "fresh"),
         "{seat:?}"
     );
+}
+
+#[tokio::test]
+async fn a_redis_that_hangs_is_waited_for_no_longer_than_its_patience() {
+    let redis = Redis::start().unwrap();
+    let (holder, other) = two(&redis, A_DAY);
+    let _lease = lead(&holder, b"key").await;
+    let mut monitor = Monitor::of(&redis);
+    let waits = tokio::spawn(async move { other.join(b"key", None).await });
+    let waited = tokio::task::spawn_blocking(move || monitor.until_somebody_waits());
+    waited.await.unwrap();
+    stop(&redis);
+    // It says nothing from here on: the next that happens is that somebody's time is over.
+    let stopped = tokio::time::Instant::now();
+    tokio::time::pause();
+    let seat = waits.await.unwrap();
+    assert!(matches!(seat, Seat::Local(Some(_))), "{seat:?}");
+    assert!(stopped.elapsed() <= 2 * AN_HOUR + Duration::from_secs(60));
+}
+
+/// Stops the server as a debugger does: its connections stay.
+fn stop(redis: &Redis) {
+    let info = redis.ask("INFO").unwrap();
+    let pid = info
+        .lines()
+        .find_map(|line| line.strip_prefix("process_id:"));
+    let mut kill = std::process::Command::new("kill");
+    let stopped = kill.args(["-STOP", pid.unwrap().trim()]).status();
+    assert!(stopped.unwrap().success());
 }
 
 #[tokio::test]

@@ -32,7 +32,7 @@ type Mouth = watch::Sender<Option<Said>>;
 pub(super) enum Said {
     /// The result is not for others.
     Declined,
-    /// The connection broke: nothing will be said.
+    /// The connection broke, or Redis does not answer: nothing will be said.
     Down,
     /// The holder gave up.
     Gone,
@@ -106,9 +106,14 @@ impl Inbox {
                     self.tell(|of| *of == hash, &said);
                 }
             }
-            PushKind::Disconnection => self.tell(|_| true, &Said::Down),
+            PushKind::Disconnection => self.down(),
             _ => {}
         }
+    }
+
+    /// Nothing will be said any more: tells all who listen.
+    pub(super) fn down(&self) {
+        self.tell(|_| true, &Said::Down);
     }
 
     fn tell(&self, is_for: impl Fn(&Hash) -> bool, said: &Said) {

@@ -2,6 +2,7 @@
 
 mod inbox;
 mod lease;
+mod pulse;
 mod script;
 
 use std::fmt;
@@ -16,6 +17,7 @@ use tokio::time::{Instant, timeout_at};
 
 use self::inbox::{Inbox, Said};
 use self::lease::{Claim, Held, RedisLease};
+use self::pulse::{Pulse, Waiting};
 use self::script::{Asked, Name, Scripts, token};
 use super::{Asking, Coordinator, Seat};
 use crate::sync::{Mutex, lock};
@@ -31,8 +33,9 @@ type Trouble = Box<dyn std::error::Error + Send + Sync>;
 ///
 /// - As long as Redis answers and the holder renews its lease, one process at a time does the work of a key.
 /// - The holder gives the work up: one of those who wait gets the lease at once. The holder dies: when its [lease](RedisBuilder::lease) has expired.
-/// - Redis dies, or does not answer within its [patience](RedisBuilder::patience): each process does its own work, those who wait begin as soon as the
-///   connection breaks, and nobody asks again for a [while](RedisBuilder::cool_off).
+/// - Redis dies, or does not answer within its [patience](RedisBuilder::patience): each process does its own work, and nobody asks again for a
+///   [while](RedisBuilder::cool_off). Those who wait begin as soon as the connection breaks; and while anybody does, the process asks Redis once per patience
+///   whether it is there, so that one that hangs, or whose host is gone, is waited for no longer than twice that.
 /// - The result is too large or private: those who wait do their own work at once.
 /// - Nobody waits longer than [`wait`](RedisBuilder::wait).
 ///
@@ -51,6 +54,7 @@ struct Shared {
     connection: ConnectionManager,
     scripts: Scripts,
     inbox: Arc<Inbox>,
+    pulse: Pulse,
     tasks: Tasks,
     settings: Settings,
     subscribed: AtomicBool,
@@ -98,7 +102,7 @@ impl RedisCoordinator {
         Self::builder().open(url)
     }
 
-    /// The leases that are kept, and the results that are on their way: wait for them at shutdown.
+    /// The leases that are kept, the results that are on their way, and, while somebody waits, who asks whether Redis is there: wait for them at shutdown.
     pub fn tasks(&self) -> &Tasks {
         &self.shared.tasks
     }
@@ -136,23 +140,25 @@ impl Shared {
         self.subscribe().await?;
         // Before the first claim, and for all of them, so that what is said right after one, or between two, is heard.
         let mut ear = self.inbox.listen(name.hash());
-        let mut has_waited = false;
+        let mut waiting = None;
         loop {
             let held = match self.claim(name, max_age).await? {
                 Claimed::Ours(lease) => {
                     // Of a lease that was over before we looked: then nobody has to work, and ours is given back.
-                    let value = ear.has_value().filter(|_| has_waited);
+                    let value = ear.has_value().filter(|_| waiting.is_some());
                     return Ok(value.map_or_else(|| Seat::Lead(Box::new(lease)), Seat::Received));
                 }
                 Claimed::Old => return Ok(Seat::Local(None)),
                 Claimed::Held(expires) => expires,
             };
-            has_waited = true;
+            waiting.get_or_insert_with(|| self.waits());
             let expires = Instant::now() + held;
             match timeout_at(expires.min(deadline), ear.heard()).await {
                 Ok(Said::Value(value)) => return Ok(Seat::Received(value)),
                 Ok(Said::Declined) => return Ok(Seat::Local(None)),
-                Ok(Said::Down) => return Err("the connection to redis broke".into()),
+                Ok(Said::Down) => {
+                    return Err("the connection to redis broke, or it does not answer".into());
+                }
                 Ok(Said::Gone) => {}
                 Err(_) if Instant::now() >= deadline => {
                     // No trouble with Redis: other keys have nothing to do with it.
@@ -163,6 +169,21 @@ impl Shared {
                 Err(_) => {}
             }
         }
+    }
+
+    /// While somebody waits, all who do are told when Redis falls silent.
+    fn waits(&self) -> Waiting {
+        let (waiting, asker) = self.pulse.wait();
+        if let Some(asker) = asker {
+            let (connection, inbox) = (self.connection.clone(), Arc::clone(&self.inbox));
+            let patience = self.settings.patience;
+            self.tasks.spawn(async move {
+                if asker.finds_silence(connection, patience).await {
+                    inbox.down();
+                }
+            });
+        }
+        waiting
     }
 
     async fn claim(&self, name: &Name, max_age: Option<Duration>) -> Result<Claimed, Trouble> {
@@ -243,7 +264,7 @@ impl RedisBuilder {
         self
     }
 
-    /// How long Redis may take to answer. Default: 500 ms.
+    /// How long Redis may take to answer; and how often it is asked whether it is there, while somebody waits for another process. Default: 500 ms.
     pub fn patience(mut self, patience: Duration) -> Self {
         self.settings.patience = patience;
         self
@@ -295,6 +316,7 @@ impl RedisBuilder {
             connection,
             scripts: Scripts::new(),
             inbox,
+            pulse: Pulse::default(),
             tasks,
             settings: self.settings,
             subscribed: AtomicBool::new(false),
