@@ -62,7 +62,8 @@ impl<B, M> DedupLayer<B, M> {
         self.set(|settings| settings.key = Some(Arc::new(key)))
     }
 
-    /// Decides which responses are shared, in place of [`is_shareable`](super::is_shareable).
+    /// Decides which responses are shared, in place of [`is_shareable`](super::is_shareable). It is not asked of event streams and of switches of protocols, which
+    /// are conversations with one client and never shared.
     pub fn share<F>(self, share: F) -> Self
     where
         F: Fn(&response::Parts) -> Share + Send + Sync + 'static,

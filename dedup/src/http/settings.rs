@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::answer::Landed;
 use super::key::HttpKey;
-use super::share::{Share, is_shareable_by};
+use super::share::{Share, is_conversation, is_shareable_by};
 use crate::builder::FlightsBuilder;
 use crate::coordinate::Coordinator;
 use crate::event::Event;
@@ -151,6 +151,7 @@ impl<B> Shared<B> {
     /// `covered` are the request fields that were put into the key.
     pub(super) fn share(&self, head: &response::Parts, covered: &[HeaderName]) -> Share {
         match &self.settings.share {
+            Some(_) if is_conversation(head) => Share::Private,
             Some(share) => share(head),
             None => is_shareable_by(head, covered),
         }

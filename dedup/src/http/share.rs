@@ -33,9 +33,8 @@ pub(super) fn is_shareable_by(head: &response::Parts, covered: &[HeaderName]) ->
         let is_it = |field: &HeaderName| field.as_str().as_bytes().eq_ignore_ascii_case(name);
         covers(name) || covered.iter().any(is_it)
     };
-    let private = head.status == StatusCode::SWITCHING_PROTOCOLS
+    let private = is_conversation(head)
         || head.headers.contains_key(header::SET_COOKIE)
-        || is_event_stream(&head.headers)
         || list(&head.headers, header::VARY).any(|name| !covers(name))
         || list(&head.headers, header::CACHE_CONTROL).any(forbids);
     if private {
@@ -43,6 +42,11 @@ pub(super) fn is_shareable_by(head: &response::Parts, covered: &[HeaderName]) ->
     } else {
         Share::Shared
     }
+}
+
+/// Whether it begins a conversation with one client. Nobody else can take part in it, whatever a user thinks.
+pub(super) fn is_conversation(head: &response::Parts) -> bool {
+    head.status == StatusCode::SWITCHING_PROTOCOLS || is_event_stream(&head.headers)
 }
 
 fn forbids(element: &[u8]) -> bool {

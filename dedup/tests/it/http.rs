@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use ::http::{Request, Response, StatusCode};
 use buttress_dedup::http::{
-    Dedup, DedupBody, DedupLayer, Flight, OnFull, OnLeaderFailure, ResponseFuture,
+    Dedup, DedupBody, DedupLayer, Flight, OnFull, OnLeaderFailure, ResponseFuture, Share,
 };
 use bytes::Bytes;
 use http_body::Body;
@@ -379,8 +379,14 @@ async fn what_varies_by_a_field_that_was_put_into_the_key_is_shared() {
 #[tokio::test]
 async fn what_is_one_clients_conversation_is_never_shared() {
     let event_stream = ("content-type", "text/event-stream");
-    for (status, (name, value)) in [(101, ("upgrade", "websocket")), (200, event_stream)] {
-        let test = test(DedupLayer::http());
+    let everything = || DedupLayer::http().share(|_| Share::Shared);
+    for (layer, status, (name, value)) in [
+        (DedupLayer::http(), 101, ("upgrade", "websocket")),
+        (DedupLayer::http(), 200, event_stream),
+        (everything(), 101, ("upgrade", "websocket")),
+        (everything(), 200, event_stream),
+    ] {
+        let test = test(layer);
         let (mut owner, mut other) = (test.get("/a"), test.get("/a"));
         respond(&test.backend, |response| {
             *response.status_mut() = StatusCode::from_u16(status).unwrap();
