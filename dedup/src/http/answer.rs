@@ -150,6 +150,10 @@ impl<B, E> Answer<B, E> {
             // Whatever length it tells is not its own, and no server reads what would not be sent.
             return publish(lease, recording.end());
         }
+        if announced.is_some_and(|bytes| bytes > limit as u64) {
+            // Known from the head: nobody has to wait until so much has been read.
+            return lease.decline();
+        }
         lease.publish_within(settings.patience());
         tape.record(recording.announced(announced), |outcome| {
             publish(lease, outcome)

@@ -434,6 +434,21 @@ mod http {
         );
     }
 
+    #[tokio::test]
+    async fn what_says_that_it_is_too_large_is_declined_at_once() {
+        for (length, log) in [("10", "within 6s"), ("11", "declined")] {
+            let (elsewhere, backend, send) = test();
+            let mut leads = send();
+            elsewhere.give(elsewhere.lease());
+            assert_pending!(leads.poll());
+            let (body, _hand) = by_hand();
+            let head = Response::builder().header("content-length", length);
+            backend.answer(Ok(head.body(body).unwrap()));
+            let _leads = assert_ready!(leads.poll());
+            assert_eq!(elsewhere.log(), [log]);
+        }
+    }
+
     /// What `Content-Length` says is then the length of what is not sent.
     #[tokio::test]
     async fn what_never_has_a_body_is_published_at_once() {
