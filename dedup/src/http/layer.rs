@@ -124,6 +124,9 @@ impl<B, M> DedupLayer<B, M> {
     }
 
     /// Closes the flight of requests like this one to newcomers: who comes from now on starts anew. For a caller that has changed what they read.
+    ///
+    /// It is of this process. With a [coordinator](Self::coordinator) who starts anew here may still be given what another process had begun to read before: bound that by
+    /// [`max_age`](Self::max_age), or put a version of what is read into the [key](Self::key).
     pub fn forget(&self, parts: &request::Parts) {
         if let Some(key) = self.shared.key_of(parts) {
             self.shared.flights.forget(&key);

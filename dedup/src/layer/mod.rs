@@ -113,6 +113,9 @@ impl<F, K, T, E, M> DedupLayer<F, K, T, E, M> {
     }
 
     /// Closes the call of `key` to newcomers: who comes from now on starts anew. For a caller that has changed what the call is reading.
+    ///
+    /// It is of this process. With a [coordinator](Self::coordinator) who starts anew here may still be given what another process had begun to read before: bound that by
+    /// [`max_age`](Self::max_age), or put a version of what is read into the key.
     pub fn forget(&self, key: &K)
     where
         K: Eq + Hash,

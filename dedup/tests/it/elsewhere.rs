@@ -316,6 +316,16 @@ async fn a_flight_beside_an_older_one_of_its_key_waits_for_nobody() {
     assert_eq!(test.backend.calls(), 2);
 }
 
+/// As the documentation of `forget` says.
+#[test]
+fn what_another_process_has_begun_is_received_after_a_forget_here() {
+    let test = test();
+    test.layer.forget(&1);
+    let mut call = test.send();
+    test.elsewhere.give(Seat::Received("3".into()));
+    assert_eq!(assert_ready!(call.poll()), Some(3));
+}
+
 #[cfg(feature = "http")]
 mod http {
     use ::http::{Method, Request, Response, StatusCode};
