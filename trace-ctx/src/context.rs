@@ -48,7 +48,7 @@ struct Rare {
 /// the receiver, or demand that everything be recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Sampling {
-    /// Nobody has decided yet.
+    /// Nobody has decided yet. In every format those we call are told that the trace is not sampled.
     Defer,
     /// Not to be recorded.
     Deny,

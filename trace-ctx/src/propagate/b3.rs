@@ -16,8 +16,8 @@ static SEVERAL: [&HeaderName; 5] = [&TRACE_ID, &SPAN_ID, &PARENT_ID, &SAMPLED, &
 ///
 /// Both forms may be written, as the tuple `(B3::single(), B3::multi())`.
 ///
-/// Tells all four kinds of [`Sampling`]: debug and deferred decisions survive. Trace ids of 64 bits are read with
-/// zeros on the left. A decision that comes without ids (`b3: 0`) is no context.
+/// Debug decisions survive. A deferred one is read as what it is, and written as denied: those we call would record what we may not. Trace ids of 64 bits are
+/// read with zeros on the left. A decision that comes without ids (`b3: 0`) is no context.
 #[derive(Clone, Copy, Debug)]
 pub struct B3 {
     writes_one_field: bool,
@@ -149,8 +149,7 @@ fn to_single(context: &TraceContext) -> HeaderValue {
     value[..32].copy_from_slice(&context.trace_id().to_hex());
     value[33..49].copy_from_slice(&context.span_id().to_hex());
     let decision = match context.sampling() {
-        Sampling::Defer => return visible_ascii(&value[..49]),
-        Sampling::Deny => b'0',
+        Sampling::Defer | Sampling::Deny => b'0',
         Sampling::Accept => b'1',
         Sampling::Debug => b'd',
     };
@@ -171,8 +170,7 @@ fn write_multi(context: &TraceContext, headers: &mut HeaderMap) {
         headers.insert(&PARENT_ID, visible_ascii(&parent.to_hex()));
     }
     let (name, value) = match context.sampling() {
-        Sampling::Defer => return,
-        Sampling::Deny => (&SAMPLED, "0"),
+        Sampling::Defer | Sampling::Deny => (&SAMPLED, "0"),
         Sampling::Accept => (&SAMPLED, "1"),
         Sampling::Debug => (&FLAGS, "1"),
     };

@@ -10,7 +10,7 @@ static FIELD: HeaderName = HeaderName::from_static("x-amzn-trace-id");
 /// Keys may come in any order and unknown ones are passed over, but not on. A field without `Parent`, as a
 /// load balancer makes one, names no span to continue and is no context. X-Ray refuses trace ids whose first eight digits
 /// are not a recent time: a service that is to start traces there needs an [`IdGenerator`](crate::IdGenerator) that
-/// puts one in.
+/// puts one in. A deferred decision (`?`) is read, and written as a denied one.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct XRay;
 
@@ -88,8 +88,7 @@ fn to_value(context: &TraceContext) -> HeaderValue {
     value[16..40].copy_from_slice(&id[8..]);
     value[48..64].copy_from_slice(&context.span_id().to_hex());
     value[73] = match context.sampling() {
-        Sampling::Defer => b'?',
-        Sampling::Deny => b'0',
+        Sampling::Defer | Sampling::Deny => b'0',
         Sampling::Accept | Sampling::Debug => b'1',
     };
     visible_ascii(&value)

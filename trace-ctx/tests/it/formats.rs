@@ -1,8 +1,8 @@
 //! The formats beside W3C, as tables, and through one another.
 
 use buttress_trace_ctx::{
-    B3, Baggage, BaggageFields, Extracted, FastIds, Jaeger, Policy, Propagator, Propagators,
-    SampleRequest, Sampling, TraceContext, Trust, W3c, XRay,
+    B3, Baggage, BaggageFields, Deferring, Extracted, FastIds, Jaeger, Never, Policy, Propagator,
+    Propagators, SampleRequest, Sampling, TraceContext, Trust, W3c, XRay,
 };
 use http::{HeaderMap, HeaderValue, Request};
 
@@ -164,23 +164,13 @@ fn every_format_reads_what_it_writes_and_keeps_the_decision_it_has_a_word_for() 
         (&W3c, &[Sampling::Deny, Sampling::Accept]),
         (
             &B3::single(),
-            &[
-                Sampling::Defer,
-                Sampling::Deny,
-                Sampling::Accept,
-                Sampling::Debug,
-            ],
+            &[Sampling::Deny, Sampling::Accept, Sampling::Debug],
         ),
         (
             &B3::multi(),
-            &[
-                Sampling::Defer,
-                Sampling::Deny,
-                Sampling::Accept,
-                Sampling::Debug,
-            ],
+            &[Sampling::Deny, Sampling::Accept, Sampling::Debug],
         ),
-        (&XRay, &[Sampling::Defer, Sampling::Deny, Sampling::Accept]),
+        (&XRay, &[Sampling::Deny, Sampling::Accept]),
         (
             &Jaeger,
             &[Sampling::Deny, Sampling::Accept, Sampling::Debug],
@@ -203,6 +193,22 @@ fn every_format_reads_what_it_writes_and_keeps_the_decision_it_has_a_word_for() 
                 assert_eq!(remote.sampling, sampling, "{out:?}");
             }
         }
+    }
+}
+
+#[test]
+fn those_we_call_are_told_that_a_deferred_trace_is_not_sampled() {
+    let formats: [&dyn Propagator; 5] = [&W3c, &B3::single(), &B3::multi(), &XRay, &Jaeger];
+    for format in formats {
+        let policy = Policy::default().with_sampler(Deferring(Never));
+        let context = policy.accept(&mut Request::new(()));
+        assert_eq!(context.sampling(), Sampling::Defer);
+        let mut out = HeaderMap::new();
+        format.inject(&context.child(&FastIds), &mut out);
+        let Extracted::Remote(remote) = format.extract(&out) else {
+            panic!("{out:?}")
+        };
+        assert_eq!(remote.sampling, Sampling::Deny, "{out:?}");
     }
 }
 
