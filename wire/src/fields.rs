@@ -78,8 +78,13 @@ impl Reach {
                 false,
                 matches!(
                     name,
-                    "x-amzn-requestid"
+                    "x-amz-id-2"
+                        | "x-amz-request-id"
+                        | "x-amzn-requestid"
                         | "x-amzn-trace-id"
+                        | "x-b3-flags"
+                        | "x-b3-parentspanid"
+                        | "x-b3-sampled"
                         | "x-b3-spanid"
                         | "x-b3-traceid"
                         | "x-cloud-trace-context"
@@ -276,8 +281,13 @@ mod tests {
             "traceresponse",
             "tracestate",
             "uber-trace-id",
+            "x-amz-id-2",
+            "x-amz-request-id",
             "x-amzn-requestid",
             "x-amzn-trace-id",
+            "x-b3-flags",
+            "x-b3-parentspanid",
+            "x-b3-sampled",
             "x-b3-spanid",
             "x-b3-traceid",
             "x-cloud-trace-context",
