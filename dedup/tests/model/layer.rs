@@ -148,6 +148,8 @@ struct Reader {
     stream: usize,
     read: usize,
     ended: bool,
+    /// It was told that there is nothing for it.
+    asleep: bool,
 }
 
 struct World {
@@ -390,6 +392,7 @@ impl World {
             stream,
             read: 0,
             ended: false,
+            asleep: false,
         });
     }
 
@@ -400,6 +403,7 @@ impl World {
         }
         let stream = &self.streams[reader.stream];
         let rest = &stream.frames[reader.read..];
+        reader.asleep = false;
         match reader.body.enter(|cx, body| body.poll_frame(cx)) {
             Poll::Ready(Some(Ok(frame))) => {
                 assert_eq!(Some(&frame.into_data().unwrap()), rest.first());
@@ -415,7 +419,33 @@ impl World {
                 assert!(broken || self.late, "an error without a reason");
                 reader.ended = true;
             }
-            Poll::Pending => {}
+            Poll::Pending => {
+                reader.asleep = true;
+                assert!(!self.has_something_for(index), "it is kept from it");
+            }
+        }
+    }
+
+    /// Whether a reader that is polled gets something: a frame or the end, unless the window is full of what others have not read.
+    fn has_something_for(&self, index: usize) -> bool {
+        let Reader { stream, read, .. } = self.readers[index];
+        let Stream { frames, over, .. } = &self.streams[stream];
+        let waits = |caller: &&Caller| matches!(caller.due, Due::Value(of) if of == stream);
+        let yet_to_begin = self.callers.iter().find(waits).map(|_| 0);
+        let others = self.readers.iter().filter(|other| !other.ended);
+        let others = others.filter(|other| other.stream == stream);
+        let slowest = others.map(|other| other.read).chain(yet_to_begin).min();
+        let kept = &frames[slowest.unwrap_or(read).min(read)..read];
+        let has_room = kept.iter().map(|frame| frame.len().max(1)).sum::<usize>() < WINDOW;
+        has_room && (read < frames.len() || over.is_some())
+    }
+
+    /// Nobody sleeps although there is something for him.
+    fn all_are_woken(&mut self) {
+        for index in 0..self.readers.len() {
+            if self.readers[index].asleep && self.has_something_for(index) {
+                assert!(self.readers[index].body.is_woken(), "nobody woke it");
+            }
         }
     }
 
@@ -464,6 +494,7 @@ proptest! {
                     world.late = true;
                 }
                 world.step(op);
+                world.all_are_woken();
             }
             world.end();
         });
