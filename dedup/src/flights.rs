@@ -165,7 +165,8 @@ impl Snapshot {
         self.flights == 0 && self.waiters == 0
     }
 
-    /// Callers that went on beside a flight: there was no room, they had waited for too long, or answers to their like had been private.
+    /// Callers that shared nothing: there was no room, they had waited for too long, or answers to their like had been private. They went on beside a flight, but for those whom
+    /// a layer [refuses](crate::OnFull::Reject) where there is no room.
     #[must_use]
     pub fn bypassed(&self) -> u64 {
         self.full + self.passed + self.timed_out

@@ -243,6 +243,10 @@ async fn without_room_a_request_passes_alone_or_is_refused() {
     let refused = assert_ready!(task::spawn(rejecting.service().call(request)).poll()).unwrap();
     assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(rejecting.backend.calls(), 1);
+    for test in [bypassing, rejecting] {
+        let snapshot = test.layer.snapshot();
+        assert_eq!((snapshot.full, snapshot.bypassed()), (1, 1));
+    }
 }
 
 #[tokio::test(start_paused = true)]
