@@ -189,6 +189,31 @@ async fn a_key_whose_holder_takes_long_is_no_reason_to_shun_redis() {
 }
 
 #[tokio::test]
+async fn no_time_is_too_long() {
+    let redis = Redis::start().unwrap();
+    let open = || {
+        let builder = RedisCoordinator::builder().lease(Duration::MAX);
+        let builder = builder.wait(Duration::MAX).patience(Duration::MAX);
+        builder.cool_off(Duration::MAX).open(&redis.url()).unwrap()
+    };
+    let (holder, other) = (open(), open());
+    let mut lease = lead(&holder, b"key").await;
+    let mut monitor = Monitor::of(&redis);
+    let waiter = other.clone();
+    let waits = tokio::spawn(async move { waiter.join(b"key", Some(Duration::MAX)).await });
+    let waited = tokio::task::spawn_blocking(move || monitor.until_somebody_waits());
+    waited.await.unwrap();
+    lease.publish_within(Duration::MAX);
+    lease.publish("value".into());
+    assert!(matches!(waits.await.unwrap(), Seat::Received(_)));
+    drop(redis);
+    let told = other.join(b"key", None).await;
+    assert!(matches!(told, Seat::Local(Some(_))), "{told:?}");
+    let shunned = other.join(b"key", None).await;
+    assert!(matches!(shunned, Seat::Local(None)), "{shunned:?}");
+}
+
+#[tokio::test]
 async fn a_holder_that_is_too_old_is_not_waited_for() {
     let redis = Redis::start().unwrap();
     let (holder, other) = two(&redis, Duration::from_millis(1));
