@@ -20,7 +20,7 @@ use opentelemetry_proto::tonic::{
         trace_service_client::TraceServiceClient,
         trace_service_server::{TraceService, TraceServiceServer},
     },
-    common::v1::any_value::Value,
+    common::v1::{AnyValue, any_value::Value},
     trace::v1::{Span, span::SpanKind, status::StatusCode as SpanStatus},
 };
 use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
@@ -125,18 +125,27 @@ async fn stock(provider: &SdkTracerProvider) -> Channel {
 type Body = http_body_util::Empty<bytes::Bytes>;
 
 fn attributes(span: &Span) -> HashMap<&str, String> {
-    let text = |value: &Option<_>| match value
-        .clone()
-        .and_then(|v: opentelemetry_proto::tonic::common::v1::AnyValue| v.value)
-    {
-        Some(Value::StringValue(text)) => text,
+    let pairs = span.attributes.iter();
+    let pairs = pairs.map(|pair| (pair.key.as_str(), text(pair.value.as_ref().unwrap())));
+    let all: HashMap<_, _> = pairs.collect();
+    assert_eq!(
+        all.len(),
+        span.attributes.len(),
+        "each has a name of its own"
+    );
+    all
+}
+
+fn text(value: &AnyValue) -> String {
+    match &value.value {
+        Some(Value::StringValue(text)) => text.clone(),
         Some(Value::IntValue(number)) => number.to_string(),
+        Some(Value::ArrayValue(all)) => {
+            let all: Vec<_> = all.values.iter().map(text).collect();
+            format!("{all:?}")
+        }
         other => format!("{other:?}"),
-    };
-    span.attributes
-        .iter()
-        .map(|pair| (pair.key.as_str(), text(&pair.value)))
-        .collect()
+    }
 }
 
 fn hex(id: &[u8]) -> String {
@@ -167,7 +176,9 @@ async fn three_services_are_one_trace_of_five_spans() {
     let to_orders = client(&provider).layer(orders);
     let tracer = provider.tracer("handler");
     let shop_seen = seen.clone();
-    let sink = OtelSink::new(provider.tracer("shop")).header(HeaderName::from_static("x-tenant"));
+    let tenant = || HeaderName::from_static("x-tenant");
+    let sink = OtelSink::new(provider.tracer("shop"));
+    let sink = sink.header(tenant()).header(tenant());
     let mut shop = TraceLayer::server()
         .sink(sink)
         .layer(service_fn(move |_: Request<Body>| {
@@ -198,6 +209,7 @@ async fn three_services_are_one_trace_of_five_spans() {
         .header("user-agent", "curl/8")
         .header("authorization", "Bearer secret")
         .header("x-tenant", "acme")
+        .header("x-tenant", "acme.eu")
         .body(Body::new());
     let response = shop
         .ready()
@@ -272,7 +284,11 @@ async fn three_services_are_one_trace_of_five_spans() {
         (shop, "http.request.method", "GET"),
         (shop, "http.route", "/cart/{id}"),
         (shop, "http.response.status_code", "200"),
-        (shop, "http.request.header.x-tenant", "acme"),
+        (
+            shop,
+            "http.request.header.x-tenant",
+            r#"["acme", "acme.eu"]"#,
+        ),
         (shop, "url.path", "/cart/5"),
         (shop, "url.query", "q=1"),
         (shop, "url.scheme", "http"),
@@ -287,6 +303,7 @@ async fn three_services_are_one_trace_of_five_spans() {
             "http://orders:81/orders/7?sig=REDACTED&a=1",
         ),
         (call, "server.address", "orders"),
+        (call, "server.port", "81"),
         (call, "error.type", "502"),
         (orders, "error.type", "502"),
         (grpc_call, "rpc.response.status_code", "DATA_LOSS"),
@@ -416,6 +433,51 @@ async fn what_is_denied_is_not_exported_and_what_was_deferred_may_be() {
     assert_eq!(ids, expected);
     assert_eq!(hex(&spans[3].links[0].trace_id), PARENT[3..35]);
     assert!(spans[3].parent_span_id.is_empty());
+}
+
+/// Keeps what is exported.
+#[derive(Clone, Debug, Default)]
+struct Kept(Arc<Mutex<Vec<opentelemetry_sdk::trace::SpanData>>>);
+
+impl opentelemetry_sdk::trace::SpanProcessor for Kept {
+    fn on_start(&self, _: &mut opentelemetry_sdk::trace::Span, _: &opentelemetry::Context) {}
+
+    fn on_end(&self, data: opentelemetry_sdk::trace::SpanData) {
+        self.0.lock().unwrap().push(data);
+    }
+
+    fn force_flush(&self) -> opentelemetry_sdk::error::OTelSdkResult {
+        Ok(())
+    }
+
+    fn shutdown_with_timeout(&self, _: Duration) -> opentelemetry_sdk::error::OTelSdkResult {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_call_tells_its_port_although_it_is_that_of_its_scheme() {
+    for (uri, port) in [
+        ("http://orders/", Some("80")),
+        ("https://orders/", Some("443")),
+        ("https://orders:8443/", Some("8443")),
+        ("/orders", None),
+    ] {
+        let kept = Kept::default();
+        let provider = OtelSink::provider().with_span_processor(kept.clone());
+        let provider = provider.build();
+        let service = service_fn(async |_: Request<Body>| {
+            Ok::<_, std::convert::Infallible>(Response::new(Body::new()))
+        });
+        let call = Request::get(uri).body(Body::new()).unwrap();
+        let response = client(&provider).layer(service).oneshot(call).await;
+        response.unwrap().into_body().collect().await.unwrap();
+        let spans = kept.0.lock().unwrap();
+        let mut told = spans[0].attributes.iter();
+        let told = told.find(|told| told.key.as_str() == "server.port");
+        let told = told.map(|told| told.value.to_string());
+        assert_eq!(told.as_deref(), port, "{uri}");
+    }
 }
 
 /// Makes a span of its own whenever one begins, and notes the ids of both.

@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use http::{Uri, Version, uri::Authority};
-use opentelemetry::{KeyValue, Value as OtelValue, trace::Event};
+use http::{HeaderValue, Uri, Version, uri::Authority};
+use opentelemetry::{Array, Key, KeyValue, Value as OtelValue, trace::Event};
 use percent_encoding::percent_decode_str;
 
 use super::OtelHead;
@@ -49,12 +49,16 @@ pub(super) fn of(
     target(head, finished, scheme, secrets, &mut say);
     caller(head, finished, &mut say);
     answer(finished, &mut say);
-    all.extend(head.headers.iter().map(|(key, value)| {
-        let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
-        KeyValue::new(key.clone(), value)
-    }));
+    all.extend(head.headers.iter().map(header));
     all.extend(finished.notes().iter().filter_map(attribute));
     all
+}
+
+/// All its lines, in one attribute.
+fn header((key, lines): &(Key, Vec<HeaderValue>)) -> KeyValue {
+    let text = |line: &HeaderValue| String::from_utf8_lossy(line.as_bytes()).into_owned().into();
+    let lines = Array::String(lines.iter().map(text).collect());
+    KeyValue::new(key.clone(), OtelValue::Array(lines))
 }
 
 fn request(
@@ -102,12 +106,21 @@ fn target(
     }
     if let Some((address, port)) = authority(head, finished.uri) {
         say("server.address", address.to_owned().into());
-        if let Some(port) = port {
+        if let Some(port) = port.or_else(|| known_port(finished.kind, scheme)) {
             say("server.port", i64::from(port).into());
         }
     }
     if let Some(route) = finished.route {
         say("http.route", route.as_str().to_owned().into());
+    }
+}
+
+/// Of a call the port is told always; of a request to a server only where the client did.
+fn known_port(kind: Kind, scheme: &str) -> Option<u16> {
+    match (kind, scheme) {
+        (Kind::Client, "http") => Some(80),
+        (Kind::Client, "https") => Some(443),
+        _ => None,
     }
 }
 

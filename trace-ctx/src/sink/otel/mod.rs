@@ -60,7 +60,7 @@ struct OtelHead {
     version: Version,
     host: Option<HeaderValue>,
     user_agent: Option<HeaderValue>,
-    headers: Vec<(Key, HeaderValue)>,
+    headers: Vec<(Key, Vec<HeaderValue>)>,
 }
 
 impl OtelSink<()> {
@@ -84,10 +84,12 @@ impl<T: Tracer> OtelSink<T> {
         }
     }
 
-    /// Records this request header.
+    /// Records this request header, with all its lines.
     pub fn header(mut self, name: HeaderName) -> Self {
-        let key: Arc<str> = format!("http.request.header.{name}").into();
-        self.headers.push((name, key.into()));
+        if self.headers.iter().all(|(known, _)| *known != name) {
+            let key: Arc<str> = format!("http.request.header.{name}").into();
+            self.headers.push((name, key.into()));
+        }
         self
     }
 
@@ -147,9 +149,9 @@ impl<T: Tracer> OtelSink<T> {
 impl OtelHead {
     fn of(head: &Head<'_>, listed: &[(HeaderName, Key)]) -> Self {
         let sent = head.headers;
-        let listed = listed.iter().flat_map(|(name, key)| {
-            let values = sent.get_all(name).iter();
-            values.map(|value| (key.clone(), value.clone()))
+        let listed = listed.iter().filter_map(|(name, key)| {
+            let lines: Vec<_> = sent.get_all(name).iter().cloned().collect();
+            (!lines.is_empty()).then(|| (key.clone(), lines))
         });
         Self {
             version: head.version,
