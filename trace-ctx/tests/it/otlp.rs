@@ -511,6 +511,22 @@ impl opentelemetry_sdk::trace::SpanProcessor for Nosy {
     }
 }
 
+/// In a process of its own, for the environment is everybody's.
+#[test]
+fn no_variable_keeps_the_provider_from_recording_what_reaches_it() {
+    let mut again = std::process::Command::new(std::env::current_exe().unwrap());
+    let test = "otlp::our_ids_are_given_to_our_span_and_to_no_other";
+    let again = again
+        .args(["--exact", test])
+        .env("OTEL_TRACES_SAMPLER", "always_off");
+    let output = again.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && said.contains("1 passed"),
+        "{said}"
+    );
+}
+
 #[test]
 fn our_ids_are_given_to_our_span_and_to_no_other() {
     for traceparent in [None, Some(PARENT)] {

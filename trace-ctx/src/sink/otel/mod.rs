@@ -8,7 +8,9 @@ use opentelemetry::{
         TraceState, Tracer,
     },
 };
-use opentelemetry_sdk::trace::{IdGenerator as SdkIds, SdkTracerProvider, TracerProviderBuilder};
+use opentelemetry_sdk::trace::{
+    IdGenerator as SdkIds, Sampler as SdkSampler, SdkTracerProvider, TracerProviderBuilder,
+};
 
 use crate::{
     FastIds, Finished, Head, IdGenerator, Kind, Sampling, Sink, SpanId, Started, TraceContext,
@@ -64,10 +66,14 @@ struct OtelHead {
 }
 
 impl OtelSink<()> {
-    /// Where a provider for this sink begins: the SDK's, with our ids, recording what reaches it.
+    /// Where a provider for this sink begins: the SDK's, with our ids, recording what reaches it, whatever `OTEL_TRACES_SAMPLER` says: what is recorded is decided by our
+    /// [`Sampler`](crate::Sampler). Spans that are made below a request go with it.
     #[must_use]
     pub fn provider() -> TracerProviderBuilder {
-        SdkTracerProvider::builder().with_id_generator(OurIds)
+        // By the parent, for those that handlers make below a request which is not recorded.
+        let sampler = SdkSampler::ParentBased(Box::new(SdkSampler::AlwaysOn));
+        let provider = SdkTracerProvider::builder().with_id_generator(OurIds);
+        provider.with_sampler(sampler)
     }
 }
 
