@@ -49,6 +49,8 @@ struct Refused {
     request_id: bool,
     correlation_id: bool,
     state: bool,
+    /// A context in another format than the one that was taken.
+    other: bool,
     /// Of it some members, or all.
     baggage: bool,
 }
@@ -173,7 +175,7 @@ impl Policy {
         let mut refused = Refused::default();
         let request_id = &mut refused.request_id;
         let request_id = request_id::read(head.headers, &self.request_id, keep, request_id);
-        let mut context = self.open(trust, &head, request_id, &mut refused.state);
+        let mut context = self.open(trust, &head, request_id, &mut refused);
         self.read_more(&mut context, keep, &head, &mut refused);
         if !self.rare.as_ref().is_some_and(|rare| rare.is_passthrough) {
             self.clean(&context, &refused, request.headers_mut());
@@ -220,6 +222,9 @@ impl Policy {
         }
         if refused.state {
             headers.remove(&TRACESTATE);
+        }
+        if refused.other {
+            propagate::strip_refused(&*self.propagator, headers);
         }
         let is_stripped = context.origin != Origin::Continued;
         if is_stripped {
@@ -299,13 +304,14 @@ impl Policy {
         trust: Trust,
         head: &Head<'_>,
         request_id: Option<&HeaderValue>,
-        refused_state: &mut bool,
+        refused: &mut Refused,
     ) -> TraceContext {
         // Looked at where it is: moving something that big out of an enum costs more than reading it.
         let mut extracted = self.propagator.extract(head.headers);
         let origin = match (&mut extracted, trust) {
             (Extracted::Remote(remote), Trust::Continue) => {
-                *refused_state = remote.is_state_refused;
+                refused.state = remote.is_state_refused;
+                refused.other = remote.is_other_refused;
                 let decision = self.decide(remote.parent.trace_id, Some(remote), *head);
                 let mut context =
                     TraceContext::continuing(remote, decision.sampling, &*self.ids, request_id);

@@ -65,6 +65,15 @@ impl Propagator for B3 {
         visit(&SINGLE);
         SEVERAL.iter().for_each(|name| visit(name));
     }
+
+    fn refused(&self, headers: &HeaderMap, visit: &mut dyn FnMut(&HeaderName)) {
+        if single(headers).is_err() {
+            visit(&SINGLE);
+        }
+        if multi(headers).is_err() {
+            SEVERAL.iter().for_each(|name| visit(name));
+        }
+    }
 }
 
 /// Whether it is this span: of an id that is new with each call there is no copy.

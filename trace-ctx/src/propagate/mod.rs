@@ -40,6 +40,14 @@ pub trait Propagator: Send + Sync + 'static {
 
     /// Names the header fields of this format.
     fn fields(&self, visit: &mut dyn FnMut(&HeaderName));
+
+    /// Names those of them that came and are not valid: all, or none, by default. Asked where one format was refused and another one was not, for what is to be removed from
+    /// the request.
+    fn refused(&self, headers: &HeaderMap, visit: &mut dyn FnMut(&HeaderName)) {
+        if self.extract(headers) == Extracted::Invalid {
+            self.fields(visit);
+        }
+    }
 }
 
 /// What a [`Propagator`] found.
@@ -64,6 +72,8 @@ pub struct Remote {
     pub state: TraceState,
     /// Whether a state came that is not valid: it is to be removed from the request.
     pub(crate) is_state_refused: bool,
+    /// Whether it came in another format too, and there it is not valid: that is to be removed as well.
+    pub(crate) is_other_refused: bool,
 }
 
 impl Remote {
@@ -75,6 +85,7 @@ impl Remote {
             sampling,
             state,
             is_state_refused: false,
+            is_other_refused: false,
         }
     }
 }
@@ -194,6 +205,10 @@ impl<P: Propagator> Propagator for ExtractOnly<P> {
     fn fields(&self, visit: &mut dyn FnMut(&HeaderName)) {
         self.0.fields(visit);
     }
+
+    fn refused(&self, headers: &HeaderMap, visit: &mut dyn FnMut(&HeaderName)) {
+        self.0.refused(headers, visit);
+    }
 }
 
 impl From<Result<Option<Remote>, read::Invalid>> for Extracted {
@@ -211,6 +226,16 @@ pub(crate) fn strip(propagator: &dyn Propagator, headers: &mut HeaderMap) {
     propagator.fields(&mut |name| fields::remove(headers, name));
 }
 
+/// Removes the fields of this propagator that are not valid.
+#[cold]
+pub(crate) fn strip_refused(propagator: &dyn Propagator, headers: &mut HeaderMap) {
+    let mut refused = Vec::new();
+    propagator.refused(headers, &mut |name| refused.push(name.clone()));
+    refused
+        .iter()
+        .for_each(|name| fields::remove(headers, name));
+}
+
 impl Extracted {
     /// This, or the other one where this is no context. What is invalid in one format may be valid in another.
     fn or_else(self, other: impl FnOnce() -> Self) -> Self {
@@ -218,8 +243,11 @@ impl Extracted {
             Self::Remote(_) => self,
             Self::Nothing => other(),
             Self::Invalid => match other() {
-                Self::Nothing => Self::Invalid,
-                other => other,
+                Self::Nothing | Self::Invalid => Self::Invalid,
+                Self::Remote(remote) => Self::Remote(Remote {
+                    is_other_refused: true,
+                    ..remote
+                }),
             },
         }
     }
@@ -261,6 +289,12 @@ macro_rules! tuples {
                 #[expect(non_snake_case, reason = "one name for a type and its value")]
                 let ($($name,)+) = self;
                 $($name.fields(visit);)+
+            }
+
+            #[expect(non_snake_case, reason = "one name for a type and its value")]
+            fn refused(&self, headers: &HeaderMap, visit: &mut dyn FnMut(&HeaderName)) {
+                let ($($name,)+) = self;
+                $($name.refused(headers, visit);)+
             }
         }
     };

@@ -92,6 +92,12 @@ impl Propagator for Propagators {
             propagator.fields(visit);
         }
     }
+
+    fn refused(&self, headers: &HeaderMap, visit: &mut dyn FnMut(&HeaderName)) {
+        for propagator in &self.0 {
+            propagator.refused(headers, visit);
+        }
+    }
 }
 
 impl fmt::Debug for Propagators {

@@ -1,10 +1,10 @@
 //! The formats beside W3C, as tables, and through one another.
 
 use buttress_trace_ctx::{
-    B3, Baggage, BaggageFields, Deferring, Extracted, FastIds, Jaeger, Never, Policy, Propagator,
-    Propagators, SampleRequest, Sampling, TraceContext, Trust, W3c, XRay,
+    B3, Baggage, BaggageFields, Deferring, ExtractOnly, Extracted, FastIds, Jaeger, Never, Origin,
+    Policy, Propagator, Propagators, SampleRequest, Sampling, TraceContext, Trust, W3c, XRay,
 };
-use http::{HeaderMap, HeaderValue, Request};
+use http::{HeaderMap, HeaderName, HeaderValue, Request};
 
 const T: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const S: &str = "00f067aa0ba902b7";
@@ -292,6 +292,62 @@ fn names_choose_propagators() {
     assert_eq!(none.extract(&out), Extracted::Nothing);
     let error = Propagators::from_names("tracecontext,otrace").unwrap_err();
     assert_eq!(error.to_string(), "no propagator is called \"otrace\"");
+}
+
+#[test]
+fn what_one_format_refuses_is_removed_although_another_is_valid() {
+    let b3 = format!("{T}-{S}-1");
+    let several = [("x-b3-traceid", T), ("x-b3-spanid", S)];
+    let w3c = ("traceparent", crate::server::PARENT);
+    let cases: [(&dyn Fn() -> Policy, &[_], &[&str]); 6] = [
+        (
+            &|| Policy::default().with_propagator((W3c, B3::single())),
+            &[("traceparent", "junk"), ("tracestate", "a=1"), ("b3", &b3)],
+            &["b3"],
+        ),
+        (
+            &|| {
+                let names = Propagators::from_names("tracecontext,xray,b3");
+                Policy::default().with_propagator(names.unwrap())
+            },
+            &[
+                ("traceparent", "junk"),
+                ("x-amzn-trace-id", "junk"),
+                ("b3", &b3),
+            ],
+            &["b3"],
+        ),
+        (
+            &|| Policy::default().with_propagator((Jaeger, ((XRay, W3c), BaggageFields))),
+            &[("uber-trace-id", "junk"), ("x-amzn-trace-id", "junk"), w3c],
+            &["traceparent"],
+        ),
+        (
+            &|| Policy::default().with_propagator(B3::single()),
+            &[("b3", "junk"), several[0], several[1]],
+            &["x-b3-spanid", "x-b3-traceid"],
+        ),
+        (
+            &|| Policy::default().with_propagator((ExtractOnly(Jaeger), W3c)),
+            &[("uber-trace-id", "junk"), w3c, ("tracestate", "a=1")],
+            &["traceparent", "tracestate"],
+        ),
+        // What nobody has looked at is not refused.
+        (
+            &|| Policy::default().with_propagator((W3c, Jaeger)),
+            &[w3c, ("uber-trace-id", "junk")],
+            &["traceparent", "uber-trace-id"],
+        ),
+    ];
+    for (policy, sent, stays) in cases {
+        let mut request = Request::new(());
+        *request.headers_mut() = headers(sent);
+        let context = policy().accept(&mut request);
+        assert_eq!(context.origin(), Origin::Continued);
+        let mut names: Vec<_> = request.headers().keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, stays, "{sent:?}");
+    }
 }
 
 #[test]
