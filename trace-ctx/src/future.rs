@@ -16,7 +16,7 @@ pin_project! {
     /// # Cancellation
     ///
     /// Dropping it before it is ready drops the inner future, with the context still current, and tells the sink
-    /// [`Outcome::FutureDropped`]; after a panic, [`Outcome::Panic`].
+    /// [`Outcome::FutureDropped`]; after a panic, [`Outcome::Panic`]. Where it is ready the inner future has gone in the same way.
     #[must_use = "futures do nothing unless polled"]
     pub struct ResponseFuture<F, K: Sink> {
         #[pin]
@@ -54,14 +54,23 @@ where
     type Output = Result<Response<TraceBody<B, K>>, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let inner = this.inner.as_pin_mut().expect("present until dropped");
+        let mut this = self.project();
         let exchange = this.exchange.as_mut().expect("polled after it was ready");
         let mut polled;
         if let Some(_entered) = exchange.enter_silently() {
-            polled = inner.poll(cx);
+            polled = this.inner.as_mut().as_pin_mut().expect(THERE).poll(cx);
+            // While its context is current, and before its record is told.
+            if polled.is_ready() {
+                this.inner.set(None);
+            }
         } else {
-            polled = exchange.enter(|| inner.poll(cx));
+            polled = exchange.enter(|| {
+                let polled = this.inner.as_mut().as_pin_mut().expect(THERE).poll(cx);
+                if polled.is_ready() {
+                    this.inner.set(None);
+                }
+                polled
+            });
         }
         match &mut polled {
             Poll::Pending => return Poll::Pending,
@@ -72,6 +81,8 @@ where
         polled.map_ok(|response| response.map(|body| TraceBody::new(body, exchange)))
     }
 }
+
+const THERE: &str = "there until it is ready";
 
 impl<F, K: Sink> fmt::Debug for ResponseFuture<F, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

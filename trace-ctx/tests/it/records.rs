@@ -1,8 +1,12 @@
 //! Exactly one record per request, at its true end.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
-use buttress_trace_ctx::{Finished, Outcome, RouteName, SampledOnly, Sampling, Sink, TraceLayer};
+use buttress_trace_ctx::{
+    Finished, Outcome, RouteName, SampledOnly, Sampling, Sink, TraceLayer, current,
+};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body::Body;
@@ -217,6 +221,57 @@ fn an_error_of_the_service_is_an_error() {
     assert_eq!(seen.only().outcome, Outcome::Error);
     drop(call);
     assert_eq!(seen.only().status, None);
+}
+
+/// Ready when it is first polled, and keeps what it has until it is dropped.
+struct Keeps(Option<Result<Response<Empty<Bytes>>, &'static str>>, Log);
+
+type Log = std::sync::Arc<std::sync::Mutex<Vec<String>>>;
+
+impl Future for Keeps {
+    type Output = Result<Response<Empty<Bytes>>, &'static str>;
+
+    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
+        Poll::Ready(self.0.take().unwrap())
+    }
+}
+
+impl Drop for Keeps {
+    fn drop(&mut self) {
+        let span = current().map(|context| context.span_id().to_string());
+        self.1.lock().unwrap().push(span.unwrap_or_default());
+    }
+}
+
+#[test]
+fn a_future_that_is_ready_goes_in_its_own_context_and_before_its_record() {
+    for answer in [Ok(Response::new(Empty::new())), Err("no")] {
+        let log = Log::default();
+        let (told, inside) = (log.clone(), log.clone());
+        let sink = move |request: &Finished<'_>| {
+            let span = request.context.span_id();
+            told.lock().unwrap().push(format!("told of {span}"));
+        };
+        let layer = TraceLayer::server().sink(sink);
+        let mut answers = Some(Keeps(Some(answer), inside));
+        let mut service = layer.layer(service_fn(move |_: Request<()>| answers.take().unwrap()));
+        let mut call = task::spawn(service.call(Request::new(())));
+        drop(assert_ready!(call.poll()));
+        drop(call);
+        let log = log.lock().unwrap();
+        assert!(!log[0].is_empty() && log[1] == format!("told of {}", log[0]));
+    }
+}
+
+#[test]
+fn a_future_that_is_ready_goes_in_its_context_though_nobody_listens() {
+    let log = Log::default();
+    let inside = Keeps(Some(Ok(Response::new(Empty::new()))), log.clone());
+    let mut inside = Some(inside);
+    let mut service =
+        TraceLayer::server().layer(service_fn(move |_: Request<()>| inside.take().unwrap()));
+    drop(tokio_test::block_on(service.call(Request::new(()))));
+    assert_eq!(log.lock().unwrap()[0].len(), 16);
 }
 
 #[test]
