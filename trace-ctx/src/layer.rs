@@ -49,8 +49,8 @@ impl TraceLayer {
     }
 
     /// For a service that strangers call: every request is a new trace that remembers the caller's, with a new
-    /// request id ([`Trust::Link`]), and at most 100 traces a second are recorded ([`RateLimited`]; another
-    /// [`sampler`](ServerLayer::sampler) replaces it). Behind a trust of your own, whom it trusts decides for itself.
+    /// request id ([`Trust::Link`]). 100 traces a second are recorded, and after a quiet second as many more at once ([`RateLimited::per_second`]: no more than 200 in
+    /// any one second; another [`sampler`](ServerLayer::sampler) replaces it). Behind a trust of your own, whom it trusts decides for itself.
     pub fn edge() -> ServerLayer {
         Self::server()
             .trust(Trust::Link)

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::{Clock, Decision, SampleRequest, Sampler, Sampling, SystemClock};
 
-/// Records so many traces in a second at the most, and denies the others.
+/// Records so many traces a second, and a burst of them at once, and denies the others.
 ///
 /// In any span of time `t` no more than `burst + rate · t` are recorded, whatever comes, on however many threads: one atomic
 /// word holds the whole state (the generic cell rate algorithm). It never blocks.
@@ -28,13 +28,13 @@ struct Gcra {
 }
 
 impl RateLimited {
-    /// So many traces a second, of which as many may come at once.
+    /// So many traces a second, and as many more at once when none came for a second: in no second more than twice as many.
     #[must_use]
     pub fn per_second(rate: NonZeroU32) -> Self {
         Self::new(rate, rate, SystemClock)
     }
 
-    /// So many traces a second, of which `burst` may come at once, by this clock.
+    /// So many traces a second, and `burst` at once after a quiet while, by this clock.
     #[must_use]
     pub fn new(rate: NonZeroU32, burst: NonZeroU32, clock: impl Clock) -> Self {
         // Rounded up: rather a little less than promised than more.
