@@ -3,7 +3,8 @@
 use std::convert::Infallible;
 
 use axum::extract::{FromRequestParts, OptionalFromRequestParts};
-use http::{Extensions, StatusCode, request::Parts};
+use http::request::Parts;
+use http::{Extensions, StatusCode};
 
 use crate::{FastIds, Head, Route, RouteName, TraceContext, current};
 

@@ -1,4 +1,8 @@
-use std::{borrow::Cow, error::Error, fmt};
+//! What travels with a request beside its trace: names and values, as W3C Baggage.
+
+use std::borrow::Cow;
+use std::error::Error;
+use std::fmt;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};

@@ -1,13 +1,14 @@
-use std::{
-    fmt,
-    pin::Pin,
-    task::{Context, Poll},
-};
+//! The body of a response, polled and dropped in its request's context.
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use crate::{Outcome, Sink, exchange::Exchange};
+use crate::exchange::Exchange;
+use crate::{Outcome, Sink};
 
 pin_project! {
     /// A response body, polled with its request's context [current](crate::current): every frame, trailer, error

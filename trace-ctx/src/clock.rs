@@ -1,7 +1,7 @@
-use std::{
-    sync::OnceLock,
-    time::{Duration, Instant, SystemTime},
-};
+//! What time it is: asked only where somebody listens.
+
+use std::sync::OnceLock;
+use std::time::{Duration, Instant, SystemTime};
 
 /// What the layers ask for the time, and only when a sink wants the request.
 pub trait Clock: Send + Sync + 'static {

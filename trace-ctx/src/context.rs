@@ -1,10 +1,15 @@
-use std::{mem, net::IpAddr, sync::Arc};
+//! Where one request stands in its trace.
+
+use std::mem;
+use std::net::IpAddr;
+use std::sync::Arc;
 
 use http::HeaderValue;
 
+use crate::carry::Carried;
 use crate::{
     Baggage, Flags, IdGenerator, MAX_NOTES, Note, Remote, RequestId, SpanId, TraceId, TraceParent,
-    TraceState, carry::Carried,
+    TraceState,
 };
 
 /// Where one request stands in its trace: what logs, records and outgoing calls carry.

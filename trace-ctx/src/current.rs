@@ -1,13 +1,14 @@
-use std::{
-    cell::RefCell,
-    fmt, mem,
-    pin::Pin,
-    task::{Context, Poll},
-};
+//! The context of what is being polled on this thread, and how other tasks get one.
+
+use std::cell::RefCell;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::{fmt, mem};
 
 use pin_project_lite::pin_project;
 
-use crate::{Note, TraceContext, slot::Slot};
+use crate::slot::Slot;
+use crate::{Note, TraceContext};
 
 thread_local! {
     static CURRENT: RefCell<Slot> = const { RefCell::new(Slot::EMPTY) };

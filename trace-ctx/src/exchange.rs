@@ -1,13 +1,18 @@
-use std::{cell::OnceCell, fmt, mem, sync::Arc, time::Duration};
+//! One request from the call to the end of its body: what is kept meanwhile, and the one moment when it is told.
+
+use std::cell::OnceCell;
+use std::sync::Arc;
+use std::time::Duration;
+use std::{fmt, mem};
 
 use bytes::Buf;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header};
 use http_body::{Body, Frame};
 
-use crate::{
-    Finished, Head, Outcome, RouteName, Sink, Started, TraceContext, current::Entered,
-    shared::Shared, slot::Slot,
-};
+use crate::current::Entered;
+use crate::shared::Shared;
+use crate::slot::Slot;
+use crate::{Finished, Head, Outcome, RouteName, Sink, Started, TraceContext};
 
 /// One request and its response, from the call to the end of the body: its context, and what is told when it ends.
 ///

@@ -1,14 +1,15 @@
-use std::{
-    fmt,
-    pin::Pin,
-    task::{Context, Poll},
-};
+//! The future of a response, polled and dropped in its request's context.
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use http::Response;
 use http_body::Body;
 use pin_project_lite::pin_project;
 
-use crate::{Outcome, Sink, TraceBody, exchange::Exchange};
+use crate::exchange::Exchange;
+use crate::{Outcome, Sink, TraceBody};
 
 pin_project! {
     /// A request under way, polled with its context [current](crate::current).

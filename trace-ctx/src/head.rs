@@ -1,3 +1,5 @@
+//! A request without its body: what policies look at.
+
 use std::fmt;
 
 use http::{Extensions, HeaderMap, Method, Request, Uri, Version};

@@ -1,6 +1,11 @@
-use std::{error::Error, fmt, str::FromStr};
+//! Some hosts, by name and port: who may be told something.
 
-use http::{HeaderMap, Request, Uri, header, uri::Authority};
+use std::error::Error;
+use std::fmt;
+use std::str::FromStr;
+
+use http::uri::Authority;
+use http::{HeaderMap, Request, Uri, header};
 
 /// Some hosts: `api.example.com, *.svc.local, [::1]:8080`.
 ///

@@ -1,7 +1,7 @@
-use std::{
-    fmt,
-    num::{NonZeroU64, NonZeroU128},
-};
+//! The ids of traces and spans: never zero, and read from and written as hex.
+
+use std::fmt;
+use std::num::{NonZeroU64, NonZeroU128};
 
 use crate::hex;
 

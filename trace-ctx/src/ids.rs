@@ -1,10 +1,11 @@
-use std::{
-    cell::RefCell,
-    num::{NonZeroU64, NonZeroU128},
-    sync::atomic::{AtomicU64, Ordering},
-};
+//! Where new ids come from.
 
-use rand::{Rng, RngExt, rngs::SmallRng};
+use std::cell::RefCell;
+use std::num::{NonZeroU64, NonZeroU128};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rand::rngs::SmallRng;
+use rand::{Rng, RngExt};
 
 use crate::{RequestId, SpanId, TraceId};
 

@@ -1,12 +1,15 @@
-use std::{num::NonZeroU32, sync::Arc};
+//! The layers, and the presets to start from.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
 
 use http::HeaderName;
 use tower_layer::Layer;
 
+use crate::shared::{Answer, Shared};
 use crate::{
     BaggageFields, ClientIp, ClientService, Clock, Hosts, IdGenerator, Kind, ParentBased, Policy,
     Propagator, RateLimited, Route, Sampler, ServerService, Trust, TrustPolicy, W3c,
-    shared::{Answer, Shared},
 };
 
 static X_CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");

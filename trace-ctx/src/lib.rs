@@ -38,50 +38,49 @@ mod trust;
 
 #[cfg(feature = "axum")]
 pub use crate::axum::MatchedPath;
+pub use crate::baggage::{Baggage, BaggageError, BaggageFields, BaggageMember};
+pub use crate::body::TraceBody;
 #[cfg(feature = "quanta")]
 pub use crate::clock::QuantaClock;
+pub use crate::clock::{Clock, SystemClock};
+pub use crate::context::{Link, Origin, Sampling, TraceContext};
 #[cfg(feature = "tokio")]
 pub use crate::current::spawn;
+pub use crate::current::{InTrace, Traced, current};
+pub use crate::future::ResponseFuture;
+pub use crate::head::Head;
+pub use crate::hosts::{Hosts, InvalidHost};
+pub use crate::id::{SpanId, TraceId};
+pub use crate::ids::{FastIds, IdGenerator, SecureIds, SequentialIds};
+pub use crate::layer::{ClientLayer, ServerLayer, TraceLayer};
+#[cfg(feature = "tracing")]
+pub use crate::log::JsonFormat;
+pub use crate::note::{MAX_NOTES, Note, Value, attribute, error, event, user};
+pub use crate::policy::Policy;
+pub use crate::propagate::{
+    B3, ExtractOnly, Extracted, Jaeger, Propagator, Propagators, Remote, UnknownPropagator, W3c,
+    XRay,
+};
+pub use crate::request_id::{InvalidRequestId, RequestId};
+pub use crate::route::{FromExtensions, Route, RouteName};
+pub use crate::sample::{
+    Always, DebugHeader, Decision, Deferring, Never, ParentBased, PerRoute, Probability,
+    RateLimited, SampleRequest, Sampler, Threshold,
+};
+pub use crate::service::{ClientService, ServerService};
+#[cfg(feature = "json")]
+pub use crate::sink::common::{CommonHead, CommonLog};
+#[cfg(feature = "json")]
+pub use crate::sink::json::{JsonHead, JsonLines};
 #[cfg(feature = "metrics")]
 pub use crate::sink::metrics::{Active, MetricsSink};
 #[cfg(feature = "otel")]
 pub use crate::sink::otel::{OtelSink, OtelSpan};
-#[cfg(feature = "json")]
-pub use crate::sink::{
-    common::{CommonHead, CommonLog},
-    json::{JsonHead, JsonLines},
-};
-pub use crate::{
-    baggage::{Baggage, BaggageError, BaggageFields, BaggageMember},
-    body::TraceBody,
-    clock::{Clock, SystemClock},
-    context::{Link, Origin, Sampling, TraceContext},
-    current::{InTrace, Traced, current},
-    future::ResponseFuture,
-    head::Head,
-    hosts::{Hosts, InvalidHost},
-    id::{SpanId, TraceId},
-    ids::{FastIds, IdGenerator, SecureIds, SequentialIds},
-    layer::{ClientLayer, ServerLayer, TraceLayer},
-    note::{MAX_NOTES, Note, Value, attribute, error, event, user},
-    policy::Policy,
-    propagate::{
-        B3, ExtractOnly, Extracted, Jaeger, Propagator, Propagators, Remote, UnknownPropagator,
-        W3c, XRay,
-    },
-    request_id::{InvalidRequestId, RequestId},
-    route::{FromExtensions, Route, RouteName},
-    sample::{
-        Always, DebugHeader, Decision, Deferring, Never, ParentBased, PerRoute, Probability,
-        RateLimited, SampleRequest, Sampler, Threshold,
-    },
-    service::{ClientService, ServerService},
-    sink::{Finished, Kind, Outcome, SampledOnly, SampledOr, Sink, SlowOnly, Started},
-    traceparent::{Flags, TraceParent, TraceParentError},
-    tracestate::{TraceState, TraceStateError},
-    trust::{
-        ClientIp, InvalidNetwork, Networks, PeerAddr, PeerIn, SharedSecret, Trust, TrustPolicy,
-    },
-};
 #[cfg(feature = "tracing")]
-pub use crate::{log::JsonFormat, sink::tracing::TracingSink};
+pub use crate::sink::tracing::TracingSink;
+pub use crate::sink::{Finished, Kind, Outcome, SampledOnly, SampledOr, Sink, SlowOnly, Started};
+pub use crate::traceparent::{Flags, TraceParent, TraceParentError};
+pub use crate::tracestate::{TraceState, TraceStateError};
+pub use crate::trust::{
+    ClientIp, InvalidNetwork, Networks, PeerAddr, PeerIn, SharedSecret, Trust, TrustPolicy,
+};

@@ -1,26 +1,19 @@
-use std::{any::TypeId, fmt};
+//! Log lines of `tracing` as JSON, with the ids of the request they belong to.
 
-use serde::{
-    de::IgnoredAny,
-    ser::{Serialize, SerializeMap, Serializer},
-};
-use tracing::{
-    Event, Subscriber,
-    field::{Field, Visit},
-};
-use tracing_subscriber::{
-    fmt::{
-        FmtContext, FormatEvent, FormatFields, FormattedFields,
-        format::{JsonFields, Writer},
-        time::{FormatTime, SystemTime},
-    },
-    registry::{LookupSpan, Scope, SpanRef},
-};
+use std::any::TypeId;
+use std::fmt;
 
-use crate::{
-    TraceContext, current,
-    sink::json::{Ascii, Id, Shown, with_room},
-};
+use serde::de::IgnoredAny;
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use tracing::field::{Field, Visit};
+use tracing::{Event, Subscriber};
+use tracing_subscriber::fmt::format::{JsonFields, Writer};
+use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields};
+use tracing_subscriber::registry::{LookupSpan, Scope, SpanRef};
+
+use crate::sink::json::{Ascii, Id, Shown, with_room};
+use crate::{TraceContext, current};
 
 /// Log lines as JSON, with the ids of the request they belong to at the top level:
 ///

@@ -1,6 +1,9 @@
 //! What a handler says about its own request.
 
-use std::{borrow::Cow, error::Error, sync::Arc, time::SystemTime};
+use std::borrow::Cow;
+use std::error::Error;
+use std::sync::Arc;
+use std::time::SystemTime;
 
 use crate::{Clock, SystemClock, current};
 

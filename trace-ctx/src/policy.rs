@@ -1,18 +1,19 @@
-use std::{fmt, sync::Arc};
+//! How contexts come in, are made and go out: what the layers do, without a layer.
+
+use std::fmt;
+use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
 
+use crate::baggage::BAGGAGE;
+use crate::carry::Carried;
+use crate::fields::{self, Field};
+use crate::propagate::{self, TRACESTATE};
+use crate::sample::ot;
 use crate::{
     Always, ClientIp, Decision, Extracted, FastIds, Head, Hosts, IdGenerator, Link, Origin,
     ParentBased, Propagator, Remote, RequestId, SampleRequest, Sampler, Threshold, TraceContext,
-    TraceId, Trust, TrustPolicy, W3c,
-    baggage::BAGGAGE,
-    carry::Carried,
-    current,
-    fields::{self, Field},
-    propagate::{self, TRACESTATE},
-    request_id,
-    sample::ot,
+    TraceId, Trust, TrustPolicy, W3c, current, request_id,
 };
 
 static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -418,8 +419,7 @@ impl fmt::Debug for Policy {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Sampling;
-    use crate::{BaggageFields, InTrace, Never, Probability, SequentialIds};
+    use crate::{BaggageFields, InTrace, Never, Probability, Sampling, SequentialIds};
 
     const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-03";
 

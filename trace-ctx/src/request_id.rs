@@ -1,13 +1,13 @@
-use std::{error::Error, fmt};
+//! The id of one request, safe to log and to send: one that came, or one of ours.
+
+use std::error::Error;
+use std::fmt;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::{
-    IdGenerator,
-    fields::{self, Field},
-    hex,
-    traceparent::visible_ascii,
-};
+use crate::fields::{self, Field};
+use crate::traceparent::visible_ascii;
+use crate::{IdGenerator, hex};
 
 /// The id of one request (or of a business transaction: a correlation id), safe to log and to send.
 ///

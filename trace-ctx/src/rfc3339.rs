@@ -1,7 +1,7 @@
-use std::{
-    fmt,
-    time::{SystemTime, UNIX_EPOCH},
-};
+//! A time as text, for log lines.
+
+use std::fmt;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A time as `2026-11-20T23:57:29.123Z` (RFC 3339, 5.6). Times before 1970 are shown as its first moment.
 pub(crate) struct Rfc3339(pub(crate) SystemTime);

@@ -1,4 +1,7 @@
-use std::{fmt, sync::Arc};
+//! The template of a route, for names with few values.
+
+use std::fmt;
+use std::sync::Arc;
 
 use http::{Extensions, StatusCode};
 

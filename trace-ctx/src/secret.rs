@@ -1,4 +1,7 @@
-use std::{fmt, hint::black_box};
+//! A secret that is compared without telling how much of a guess was right.
+
+use std::fmt;
+use std::hint::black_box;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 

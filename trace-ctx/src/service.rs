@@ -1,14 +1,16 @@
-use std::{
-    fmt,
-    sync::Arc,
-    task::{Context, Poll},
-};
+//! The services: as ready as what is inside, and thin.
+
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
-use crate::{ResponseFuture, Sink, TraceBody, exchange::Exchange, shared::Shared};
+use crate::exchange::Exchange;
+use crate::shared::Shared;
+use crate::{ResponseFuture, Sink, TraceBody};
 
 /// Made by [`ServerLayer`](crate::ServerLayer). A clone costs one reference count beyond the inner service's.
 pub struct ServerService<S, K = ()> {

@@ -1,11 +1,12 @@
-use std::{fmt, sync::Arc};
+//! What a layer and its services share, and what a response tells of its context.
+
+use std::fmt;
+use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, Response};
 
-use crate::{
-    Clock, FromExtensions, Kind, Policy, Route, SystemClock, TraceContext,
-    traceparent::visible_ascii,
-};
+use crate::traceparent::visible_ascii;
+use crate::{Clock, FromExtensions, Kind, Policy, Route, SystemClock, TraceContext};
 
 static SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 

@@ -1,3 +1,5 @@
+//! Where a context stays while its request is under way, and the memory for the next one.
+
 use std::cell::RefCell;
 
 use crate::{RequestId, TraceContext};

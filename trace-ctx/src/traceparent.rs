@@ -1,8 +1,8 @@
-use std::{
-    error::Error,
-    fmt,
-    num::{NonZeroU64, NonZeroU128},
-};
+//! `traceparent`, to the letter of W3C Trace Context level 2.
+
+use std::error::Error;
+use std::fmt;
+use std::num::{NonZeroU64, NonZeroU128};
 
 use bytes::Bytes;
 use http::HeaderValue;

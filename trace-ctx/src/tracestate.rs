@@ -1,8 +1,12 @@
-use std::{error::Error, fmt};
+//! What vendors keep about a trace: `tracestate`, as the bytes that came.
+
+use std::error::Error;
+use std::fmt;
 
 use http::{HeaderMap, HeaderValue};
 
-use crate::{hex, propagate::TRACESTATE};
+use crate::hex;
+use crate::propagate::TRACESTATE;
 
 /// A validated `tracestate` ([W3C Trace Context level 2], 3.3): up to 32 members, newest first.
 ///

@@ -1,7 +1,10 @@
+//! Zipkin's B3, in one field or in several.
+
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::read::{self, Invalid};
-use crate::{Extracted, Propagator, Remote, Sampling, TraceContext, traceparent::visible_ascii};
+use crate::traceparent::visible_ascii;
+use crate::{Extracted, Propagator, Remote, Sampling, TraceContext};
 
 static SINGLE: HeaderName = HeaderName::from_static("b3");
 static TRACE_ID: HeaderName = HeaderName::from_static("x-b3-traceid");

@@ -1,9 +1,9 @@
+//! The formats in which a context travels in header fields.
+
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::{
-    Baggage, Flags, Sampling, TraceContext, TraceParent, TraceParentError, TraceState,
-    fields::{self, Field},
-};
+use crate::fields::{self, Field};
+use crate::{Baggage, Flags, Sampling, TraceContext, TraceParent, TraceParentError, TraceState};
 
 mod b3;
 mod jaeger;
@@ -11,12 +11,10 @@ mod named;
 mod read;
 mod xray;
 
-pub use self::{
-    b3::B3,
-    jaeger::Jaeger,
-    named::{Propagators, UnknownPropagator},
-    xray::XRay,
-};
+pub use self::b3::B3;
+pub use self::jaeger::Jaeger;
+pub use self::named::{Propagators, UnknownPropagator};
+pub use self::xray::XRay;
 
 pub(crate) static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 pub(crate) static TRACESTATE: HeaderName = HeaderName::from_static("tracestate");

@@ -1,4 +1,8 @@
-use std::{env, error::Error, ffi::OsStr, fmt};
+//! Formats chosen by their names, when the program starts.
+
+use std::error::Error;
+use std::ffi::OsStr;
+use std::{env, fmt};
 
 use http::{HeaderMap, HeaderName};
 

@@ -1,7 +1,10 @@
+//! AWS X-Ray's format.
+
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::read::{self, Invalid};
-use crate::{Extracted, Propagator, Remote, Sampling, TraceContext, traceparent::visible_ascii};
+use crate::traceparent::visible_ascii;
+use crate::{Extracted, Propagator, Remote, Sampling, TraceContext};
 
 static FIELD: HeaderName = HeaderName::from_static("x-amzn-trace-id");
 

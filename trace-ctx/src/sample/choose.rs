@@ -1,8 +1,13 @@
-use std::{collections::HashMap, fmt, sync::Arc};
+//! Samplers that choose another one, by the route or by a field.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
 
-use crate::{Decision, FromExtensions, Route, SampleRequest, Sampler, Sampling, secret::Secret};
+use crate::secret::Secret;
+use crate::{Decision, FromExtensions, Route, SampleRequest, Sampler, Sampling};
 
 /// A sampler for each of some routes, and one for all others.
 ///

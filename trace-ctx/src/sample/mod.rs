@@ -1,13 +1,13 @@
+//! Which traces are recorded.
+
 use crate::{Head, Remote, Sampling, TraceId};
 
 mod choose;
 pub(crate) mod ot;
 mod rate;
 
-pub use self::{
-    choose::{DebugHeader, PerRoute},
-    rate::RateLimited,
-};
+pub use self::choose::{DebugHeader, PerRoute};
+pub use self::rate::RateLimited;
 
 /// Decides whether a trace is recorded. Asked once per request, before anything is built for it.
 /// A closure from a [`SampleRequest`] to a [`Sampling`] is one.

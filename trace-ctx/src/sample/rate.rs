@@ -1,4 +1,8 @@
-use std::{fmt, num::NonZeroU32, time::Duration};
+//! So many traces a second, in one atomic word.
+
+use std::fmt;
+use std::num::NonZeroU32;
+use std::time::Duration;
 
 #[cfg(buttress_loom)]
 use loom::sync::atomic::{AtomicU64, Ordering};

@@ -1,13 +1,14 @@
-use std::{
-    fmt::{self, Write as _},
-    io::Write,
-    net::IpAddr,
-};
+//! An access log in the common log format.
+
+use std::fmt::{self, Write as _};
+use std::io::Write;
+use std::net::IpAddr;
 
 use http::Version;
 
 use super::lines::Lines;
-use crate::{ClientIp, Finished, Networks, Sink, Started, rfc3339::CommonTime};
+use crate::rfc3339::CommonTime;
+use crate::{ClientIp, Finished, Networks, Sink, Started};
 
 /// An access log in the common log format: `host - user [time] "GET /path HTTP/1.1" 200 812`.
 ///

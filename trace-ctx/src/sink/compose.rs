@@ -1,3 +1,5 @@
+//! Sinks made of sinks: filtered, optional, several at once.
+
 use std::convert::Infallible;
 
 use crate::{Finished, Sink, Started};

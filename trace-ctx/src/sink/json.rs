@@ -1,16 +1,18 @@
-use std::{
-    cell::RefCell,
-    fmt,
-    io::{self, Write},
-    net::IpAddr,
-    time::Duration,
-};
+//! An access log in JSON: one line for each finished request.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::io::{self, Write};
+use std::net::IpAddr;
+use std::time::Duration;
 
 use http::{HeaderValue, header};
 use serde::{Serialize, Serializer};
 
-use super::{known_method, lines::Lines};
-use crate::{Finished, Kind, RequestId, Sink, Started, hex, rfc3339::Rfc3339};
+use super::known_method;
+use super::lines::Lines;
+use crate::rfc3339::Rfc3339;
+use crate::{Finished, Kind, RequestId, Sink, Started, hex};
 
 /// An access log: one line of JSON for each finished record, written at once.
 ///

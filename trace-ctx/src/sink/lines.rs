@@ -1,13 +1,9 @@
 //! Whole lines, into a writer that may fail.
 
-use std::{
-    fmt,
-    io::{self, Write},
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::fmt;
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// Writes line by line, and counts what is refused.
 pub(super) struct Lines<W> {

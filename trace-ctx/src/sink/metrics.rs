@@ -1,8 +1,14 @@
-use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
+//! Requests as metrics.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
 
 use metrics::{Gauge, Label, gauge, histogram};
 
-use crate::{Finished, Kind, Outcome, Sink, Started, TraceContext, sink::known_method};
+use crate::sink::known_method;
+use crate::{Finished, Kind, Outcome, Sink, Started, TraceContext};
 
 type Exemplar = Arc<dyn Fn(&TraceContext, Duration) + Send + Sync>;
 

@@ -1,11 +1,11 @@
+//! Who hears of finished requests, and what is told.
+
 #[cfg(any(feature = "tracing", feature = "otel"))]
 use std::borrow::Cow;
-use std::{
-    cell::OnceCell,
-    fmt,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::cell::OnceCell;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use http::{Method, StatusCode, Uri};
 
@@ -28,7 +28,9 @@ mod slow;
 pub(crate) mod tracing;
 mod upgrade;
 
-pub use self::{compose::SampledOnly, slow::SlowOnly, upgrade::SampledOr};
+pub use self::compose::SampledOnly;
+pub use self::slow::SlowOnly;
+pub use self::upgrade::SampledOr;
 
 /// Where records go: an access log, a dashboard, spans.
 ///

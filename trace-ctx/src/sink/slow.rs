@@ -1,3 +1,5 @@
+//! A sink that hears only of what was slow.
+
 use std::time::Duration;
 
 use crate::{Finished, Sink, Started};

@@ -1,9 +1,11 @@
-use tracing::{Level, Span, field::Empty};
+//! Requests as spans and events of `tracing`.
 
-use crate::{
-    Finished, Kind, Sink, Started,
-    sink::{json::millis, known_method, span_name as name},
-};
+use tracing::field::Empty;
+use tracing::{Level, Span};
+
+use crate::sink::json::millis;
+use crate::sink::{known_method, span_name as name};
+use crate::{Finished, Kind, Sink, Started};
 
 /// A `tracing` span per request at level INFO, entered whenever the request is polled, and one event in it when
 /// the request is over.

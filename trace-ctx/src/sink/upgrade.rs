@@ -1,3 +1,5 @@
+//! A sink that decides at the end what was left open at the start.
+
 use std::time::Duration;
 
 use crate::{Finished, Sampling, Sink, Started};

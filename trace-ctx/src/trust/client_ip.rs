@@ -1,3 +1,5 @@
+//! The address of a client behind proxies of ours.
+
 use std::net::{IpAddr, SocketAddr};
 
 use http::{HeaderMap, HeaderName, header};

@@ -1,12 +1,12 @@
+//! Whose context and request id are kept.
+
 use crate::Head;
 
 mod client_ip;
 mod peer;
 
-pub use self::{
-    client_ip::ClientIp,
-    peer::{InvalidNetwork, Networks, PeerAddr, PeerIn, SharedSecret},
-};
+pub use self::client_ip::ClientIp;
+pub use self::peer::{InvalidNetwork, Networks, PeerAddr, PeerIn, SharedSecret};
 
 /// What to do with the context and the request id that a caller sent.
 ///

@@ -1,14 +1,15 @@
-use std::{
-    error::Error,
-    fmt,
-    net::{IpAddr, SocketAddr},
-    str::FromStr,
-};
+//! Trust by who is at the other end: its address, or a secret it knows.
+
+use std::error::Error;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
 
 use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 
-use crate::{Head, Trust, TrustPolicy, secret::Secret};
+use crate::secret::Secret;
+use crate::{Head, Trust, TrustPolicy};
 
 /// The address at the other end of the connection, for the extensions of requests: whoever accepts connections knows it.
 ///

@@ -8,7 +8,8 @@ use buttress_trace_ctx::{
     TraceLayer, current,
 };
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, Request, Response, header::AUTHORIZATION};
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName, Request, Response};
 use http_body_util::Empty;
 use tower::{Layer, Service, ServiceExt, service_fn};
 

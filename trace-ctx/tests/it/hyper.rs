@@ -1,25 +1,21 @@
 //! Behind a real hyper server, on a real connection.
 
-use std::{
-    future::{Pending, pending},
-    sync::Arc,
-};
+use std::future::{Pending, pending};
+use std::sync::Arc;
 
 use buttress_trace_ctx::{Finished, Outcome, TraceLayer};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body::Frame;
-use http_body_util::{BodyExt, Empty, Full, StreamBody, combinators::BoxBody};
-use hyper::{body::Incoming, client::conn};
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo},
-    server::conn::auto,
-    service::TowerToHyperService,
-};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::mpsc::{UnboundedReceiver, unbounded_channel},
-};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Empty, Full, StreamBody};
+use hyper::body::Incoming;
+use hyper::client::conn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tower::{Layer, service_fn};
 
 type Body = BoxBody<Bytes, std::io::Error>;

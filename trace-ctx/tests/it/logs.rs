@@ -10,11 +10,9 @@ use http_body_util::{BodyExt, Full};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tower::{Layer, ServiceExt, service_fn};
-use tracing_subscriber::fmt::{
-    MakeWriter,
-    format::{DefaultFields, JsonFields, Writer},
-    time::FormatTime,
-};
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::{DefaultFields, JsonFields, Writer};
+use tracing_subscriber::fmt::time::FormatTime;
 
 use crate::server::PARENT;
 

@@ -1,10 +1,8 @@
 //! What the SDK exports of three services, one of them gRPC, as a collector receives it.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use buttress_trace_ctx::{
     ClientLayer, OtelSink, RouteName, SampleRequest, Sampling, ServerLayer, TraceContext,
@@ -14,19 +12,23 @@ use http::{HeaderName, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use opentelemetry::trace::{Span as _, Tracer, TracerProvider};
 use opentelemetry_otlp::WithExportConfig;
-use opentelemetry_proto::tonic::{
-    collector::trace::v1::{
-        ExportTraceServiceRequest, ExportTraceServiceResponse,
-        trace_service_client::TraceServiceClient,
-        trace_service_server::{TraceService, TraceServiceServer},
-    },
-    common::v1::{AnyValue, any_value::Value},
-    trace::v1::{Span, span::SpanKind, status::StatusCode as SpanStatus},
+use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::TraceServiceClient;
+use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
+    TraceService, TraceServiceServer,
 };
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTraceServiceRequest, ExportTraceServiceResponse,
+};
+use opentelemetry_proto::tonic::common::v1::AnyValue;
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::trace::v1::Span;
+use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
+use opentelemetry_proto::tonic::trace::v1::status::StatusCode as SpanStatus;
 use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
 use prost::Message;
 use tokio::net::TcpListener;
-use tonic::transport::{Channel, Server, server::TcpIncoming};
+use tonic::transport::server::TcpIncoming;
+use tonic::transport::{Channel, Server};
 use tower::{Layer, Service, ServiceExt, service_fn};
 
 use crate::server::PARENT;

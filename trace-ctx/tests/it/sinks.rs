@@ -48,10 +48,8 @@ fn only_the_slow_are_told_of() {
 #[test]
 fn a_common_log_line_is_one_line_whatever_comes() {
     use buttress_trace_ctx::{CommonLog, PeerAddr};
-    use std::{
-        io,
-        sync::{Arc, Mutex},
-    };
+    use std::io;
+    use std::sync::{Arc, Mutex};
 
     #[derive(Clone, Default)]
     struct Out(Arc<Mutex<Vec<u8>>>);
@@ -232,7 +230,9 @@ fn to_a_sink_inside_what_was_deferred_and_is_wanted_is_sampled() {
 #[cfg(feature = "axum")]
 #[tokio::test]
 async fn axum_handlers_ask_for_the_context_and_routes_are_templates() {
-    use axum::{Router, body::Body, routing::get};
+    use axum::Router;
+    use axum::body::Body;
+    use axum::routing::get;
     use buttress_trace_ctx::{MatchedPath, TraceContext};
     use tower::ServiceExt;
 

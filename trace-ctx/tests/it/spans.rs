@@ -1,9 +1,7 @@
 //! Plain `tracing` spans of a handler, in OpenTelemetry's export and in the log, are below the request's span.
 
-use std::{
-    io::{self, Write},
-    sync::{Arc, Mutex},
-};
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex};
 
 use buttress_trace_ctx::{
     Always, JsonFormat, Never, OtelSink, ParentBased, Sampler, TraceContext, TraceLayer, current,
@@ -16,7 +14,8 @@ use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider, SpanData
 use serde_json::Value;
 use tower::{Layer, ServiceExt, service_fn};
 use tracing::Instrument;
-use tracing_subscriber::{fmt::format::JsonFields, layer::SubscriberExt};
+use tracing_subscriber::fmt::format::JsonFields;
+use tracing_subscriber::layer::SubscriberExt;
 
 use crate::server::PARENT;
 

@@ -1,9 +1,7 @@
 //! Any body through the layer, beside the same body without it, poll by poll.
 
-use std::{
-    pin::Pin,
-    task::{Context, Waker},
-};
+use std::pin::Pin;
+use std::task::{Context, Waker};
 
 use buttress_trace_ctx::{Finished, TraceLayer};
 use http::{Request, Response};

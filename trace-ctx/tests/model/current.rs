@@ -1,10 +1,8 @@
 //! Many tasks on one thread, polled, dropped and panicking in any order: each sees its own context and nobody else's.
 
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    pin::Pin,
-    task::{Context, Poll, Waker},
-};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
 
 use buttress_trace_ctx::{FastIds, InTrace, SpanId, TraceContext, current};
 use proptest::prelude::*;

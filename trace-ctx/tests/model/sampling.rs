@@ -4,7 +4,8 @@ use buttress_trace_ctx::{
     FastIds, IdGenerator, Policy, Probability, RequestId, SpanId, TraceContext, TraceId,
 };
 use http::Request;
-use rand::{RngExt, SeedableRng, rngs::SmallRng};
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
 use std::sync::Mutex;
 
 /// The same random ids in every run: a statistic that is true stays true.

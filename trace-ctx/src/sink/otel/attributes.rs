@@ -2,15 +2,16 @@
 
 use std::borrow::Cow;
 
-use http::{HeaderValue, Uri, Version, uri::Authority};
-use opentelemetry::{Array, Key, KeyValue, Value as OtelValue, trace::Event};
+use http::uri::Authority;
+use http::{HeaderValue, Uri, Version};
+use opentelemetry::trace::Event;
+use opentelemetry::{Array, Key, KeyValue, Value as OtelValue};
 use percent_encoding::percent_decode_str;
 
 use super::OtelHead;
-use crate::{
-    Finished, Kind, Note, Value,
-    sink::{failure::grpc_name, known_method, span_name},
-};
+use crate::sink::failure::grpc_name;
+use crate::sink::{known_method, span_name};
+use crate::{Finished, Kind, Note, Value};
 
 /// Credentials, of signed addresses (as the semantic conventions name them) and of whoever puts a token into a query: their values are never
 /// recorded.

@@ -1,13 +1,15 @@
-use std::{cell::Cell, sync::Arc, time::Duration};
+//! Finished requests as spans for OpenTelemetry's SDK, with the ids that headers and logs have.
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Version, header};
-use opentelemetry::{
-    Context, ContextGuard, Key,
-    trace::{
-        self, Link, Span as _, SpanBuilder, SpanContext, SpanKind, TraceContextExt, TraceFlags,
-        TraceState, Tracer,
-    },
+use opentelemetry::trace::{
+    self, Link, Span as _, SpanBuilder, SpanContext, SpanKind, TraceContextExt, TraceFlags,
+    TraceState, Tracer,
 };
+use opentelemetry::{Context, ContextGuard, Key};
 use opentelemetry_sdk::trace::{
     IdGenerator as SdkIds, Sampler as SdkSampler, SdkTracerProvider, TracerProviderBuilder,
 };
