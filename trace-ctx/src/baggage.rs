@@ -8,7 +8,8 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode, utf8_percent_encode};
 
-use crate::{Extracted, Propagator, TraceContext, hex};
+use crate::ascii::{self, trim};
+use crate::{Extracted, Propagator, TraceContext};
 
 pub(crate) static BAGGAGE: HeaderName = HeaderName::from_static("baggage");
 
@@ -193,7 +194,7 @@ impl<'a> BaggageMember<'a> {
     /// The key.
     #[must_use]
     pub fn key(&self) -> &'a str {
-        hex::as_str(self.key)
+        ascii::as_str(self.key)
     }
 
     /// The value, decoded. What is not UTF-8 becomes `U+FFFD`.
@@ -205,7 +206,7 @@ impl<'a> BaggageMember<'a> {
     /// The properties as they came, without the first semicolon; empty if there are none. They stay encoded.
     #[must_use]
     pub fn properties(&self) -> &'a str {
-        hex::as_str(self.properties)
+        ascii::as_str(self.properties)
     }
 }
 
@@ -244,13 +245,6 @@ fn are_properties(member: &[u8], properties: &[u8]) -> bool {
                     .next()
                     .is_none_or(|value| trim(value).iter().all(|&b| is_octet(b)))
         })
-}
-
-fn trim(mut part: &[u8]) -> &[u8] {
-    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = part {
-        part = rest;
-    }
-    part
 }
 
 /// `%x21 / %x23-2B / %x2D-3A / %x3C-5B / %x5D-7E`
@@ -319,7 +313,7 @@ mod tests {
     }
 
     fn text(baggage: &Baggage) -> &str {
-        hex::as_str(baggage.as_bytes())
+        ascii::as_str(baggage.as_bytes())
     }
 
     #[test]

@@ -71,14 +71,10 @@ fn spread(word: u32) -> [u8; 8] {
 /// Times a byte: that byte in each place.
 const EACH: u64 = 0x0101_0101_0101_0101;
 
-/// What [`encode`] wrote is ASCII; there is no unchecked way to say so here, and the check costs next to nothing.
-pub(crate) fn as_str(digits: &[u8]) -> &str {
-    std::str::from_utf8(digits).unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ascii::as_str;
 
     #[test]
     fn every_byte_survives_the_round_trip_in_every_place() {

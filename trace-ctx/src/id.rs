@@ -3,7 +3,7 @@
 use std::fmt;
 use std::num::{NonZeroU64, NonZeroU128};
 
-use crate::hex;
+use crate::{ascii, hex};
 
 /// The id of a whole trace: 16 bytes, never all zero.
 ///
@@ -90,13 +90,13 @@ impl From<NonZeroU64> for SpanId {
 
 impl fmt::Display for TraceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(hex::as_str(&self.to_hex()))
+        f.pad(ascii::as_str(&self.to_hex()))
     }
 }
 
 impl fmt::Display for SpanId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(hex::as_str(&self.to_hex()))
+        f.pad(ascii::as_str(&self.to_hex()))
     }
 }
 

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod ascii;
 #[cfg(feature = "axum")]
 mod axum;
 mod baggage;

@@ -5,8 +5,8 @@ use std::fmt;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::ascii::{self, visible_ascii};
 use crate::fields::{self, Field};
-use crate::traceparent::visible_ascii;
 use crate::{IdGenerator, hex};
 
 /// The id of one request (or of a business transaction: a correlation id), safe to log and to send.
@@ -78,8 +78,8 @@ impl RequestId {
     /// Lends the id as text.
     pub fn with_str<R>(&self, use_it: impl FnOnce(&str) -> R) -> R {
         match &self.0 {
-            Repr::Received(value) => use_it(hex::as_str(value.as_bytes())),
-            Repr::Generated(bytes) => use_it(hex::as_str(&hex::encode::<16, 32>(*bytes))),
+            Repr::Received(value) => use_it(ascii::as_str(value.as_bytes())),
+            Repr::Generated(bytes) => use_it(ascii::as_str(&hex::encode::<16, 32>(*bytes))),
         }
     }
 }

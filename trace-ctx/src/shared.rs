@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, Response};
 
-use crate::traceparent::visible_ascii;
+use crate::ascii::visible_ascii;
 use crate::{Clock, FromExtensions, Kind, Policy, Route, SystemClock, TraceContext};
 
 static SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");

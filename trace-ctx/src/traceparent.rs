@@ -7,7 +7,7 @@ use std::num::{NonZeroU64, NonZeroU128};
 use bytes::Bytes;
 use http::HeaderValue;
 
-use crate::{SpanId, TraceId, hex};
+use crate::{SpanId, TraceId, ascii, hex};
 
 /// The `trace-flags` we know: sampled and random. Bits reserved by the specification are never stored and never sent.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -189,14 +189,9 @@ impl Fields {
     }
 }
 
-/// A header value of bytes that we wrote ourselves and that are visible ASCII by construction.
-pub(crate) fn visible_ascii(bytes: &[u8]) -> HeaderValue {
-    HeaderValue::from_bytes(bytes).expect("visible ASCII by construction")
-}
-
 impl fmt::Display for TraceParent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(hex::as_str(&self.to_bytes()))
+        f.pad(ascii::as_str(&self.to_bytes()))
     }
 }
 

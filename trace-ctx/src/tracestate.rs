@@ -5,7 +5,7 @@ use std::fmt;
 
 use http::{HeaderMap, HeaderValue};
 
-use crate::hex;
+use crate::ascii::{self, trim};
 use crate::propagate::TRACESTATE;
 
 /// A validated `tracestate` ([W3C Trace Context level 2], 3.3): up to 32 members, newest first.
@@ -81,7 +81,7 @@ impl TraceState {
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         members(self.as_bytes())
             .filter_map(split)
-            .map(|(k, v)| (hex::as_str(k), hex::as_str(v)))
+            .map(|(k, v)| (ascii::as_str(k), ascii::as_str(v)))
     }
 
     /// The value of the first member with this key.
@@ -205,14 +205,6 @@ fn members(list: &[u8]) -> impl Iterator<Item = &[u8]> {
         .filter(|member| !member.is_empty())
 }
 
-/// Optional white space is space and tab, and nothing else (RFC 9110, 5.6.3).
-fn trim(mut member: &[u8]) -> &[u8] {
-    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = member {
-        member = rest;
-    }
-    member
-}
-
 fn split(member: &[u8]) -> Option<(&[u8], &[u8])> {
     let equals = member.iter().position(|&byte| byte == b'=')?;
     Some((&member[..equals], &member[equals + 1..]))
@@ -295,7 +287,7 @@ mod tests {
     }
 
     fn text(state: &TraceState) -> &str {
-        hex::as_str(state.as_bytes())
+        ascii::as_str(state.as_bytes())
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::read::{self, Invalid};
-use crate::traceparent::visible_ascii;
+use crate::ascii::visible_ascii;
 use crate::{Extracted, Propagator, Remote, Sampling, TraceContext};
 
 static SINGLE: HeaderName = HeaderName::from_static("b3");

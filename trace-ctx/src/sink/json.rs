@@ -12,7 +12,7 @@ use serde::{Serialize, Serializer};
 use super::known_method;
 use super::lines::Lines;
 use crate::rfc3339::Rfc3339;
-use crate::{Finished, Kind, RequestId, Sink, Started, hex};
+use crate::{Finished, Kind, RequestId, Sink, Started, ascii};
 
 /// An access log: one line of JSON for each finished record, written at once.
 ///
@@ -180,7 +180,7 @@ pub(crate) struct Ascii<const N: usize>(pub(crate) [u8; N]);
 
 impl<const N: usize> Serialize for Ascii<N> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(hex::as_str(&self.0))
+        serializer.serialize_str(ascii::as_str(&self.0))
     }
 }
 
