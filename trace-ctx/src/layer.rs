@@ -75,7 +75,7 @@ impl TraceLayer {
     /// Logs and records have the ids of the caller's trace. Our span is a leaf in it: whoever is behind us descends from
     /// the caller, as if we were not there. A [`client`](Self::client) layer on the way out would undo that.
     pub fn passthrough() -> ServerLayer {
-        Self::server().policy(Policy::with_passthrough)
+        Self::server().policy(Policy::passthrough)
     }
 
     /// For calls to services that may see our trace and our request ids.
@@ -89,19 +89,19 @@ impl TraceLayer {
 impl<K> ServerLayer<K> {
     /// Whose context and request id are kept; [`Trust::Continue`] by default.
     pub fn trust(self, trust: impl TrustPolicy) -> Self {
-        self.policy(|policy| policy.with_trust(trust))
+        self.policy(|policy| policy.trust(trust))
     }
 
     /// How the address of a client is found: for [`TraceContext::client_ip`](crate::TraceContext::client_ip) and what
     /// sinks tell of it. It is not looked for by default.
     pub fn client_ip(self, client_ip: ClientIp) -> Self {
-        self.policy(|policy| policy.with_client_ip(client_ip))
+        self.policy(|policy| policy.client_ip(client_ip))
     }
 
     /// Keeps these fields of each request, such as `authorization`, for the calls made for it: a client layer
     /// [forwards](ClientLayer::forward_to) them. They are shown to nobody else.
     pub fn carry(self, names: impl IntoIterator<Item = HeaderName>) -> Self {
-        self.policy(|policy| policy.with_carry(names))
+        self.policy(|policy| policy.carry(names))
     }
 
     /// Sends the request id with the response, under the name under which it came.
@@ -144,7 +144,7 @@ impl<K> ClientLayer<K> {
     /// Tells only these hosts of our trace and our ids. From calls to others every field of them is removed; they are a span of ours all the
     /// same. All hosts are told by default.
     pub fn propagate_to(self, hosts: Hosts) -> Self {
-        self.policy(|policy| policy.with_propagate_to(hosts))
+        self.policy(|policy| policy.propagate_to(hosts))
     }
 
     /// Adds the fields that the server layer [carries](ServerLayer::carry) to calls to these hosts, unless a call has such a field of its
@@ -160,7 +160,7 @@ impl<K> ClientLayer<K> {
     ///
     /// What a redirect leads to is another call: follow redirects above this layer, so that it is asked for each.
     pub fn forward_to(self, hosts: Hosts) -> Self {
-        self.policy(|policy| policy.with_forward_to(hosts))
+        self.policy(|policy| policy.forward_to(hosts))
     }
 }
 
@@ -169,27 +169,27 @@ macro_rules! builder {
         impl<K> $layer<K> {
             /// The formats to read and write; [`W3c`](crate::W3c) by default.
             pub fn propagator(self, propagator: impl Propagator) -> Self {
-                self.policy(|policy| policy.with_propagator(propagator))
+                self.policy(|policy| policy.propagator(propagator))
             }
 
             /// What is recorded; what the caller decided, or else everything, by default.
             pub fn sampler(self, sampler: impl Sampler) -> Self {
-                self.policy(|policy| policy.with_sampler(sampler))
+                self.policy(|policy| policy.sampler(sampler))
             }
 
             /// Where new ids come from; [`FastIds`](crate::FastIds) by default.
             pub fn ids(self, ids: impl IdGenerator) -> Self {
-                self.policy(|policy| policy.with_ids(ids))
+                self.policy(|policy| policy.ids(ids))
             }
 
             /// The field of the request id; `x-request-id` by default.
             pub fn request_id(self, name: HeaderName) -> Self {
-                self.policy(|policy| policy.with_request_id(name))
+                self.policy(|policy| policy.request_id(name))
             }
 
             /// The field of the correlation id, such as `x-correlation-id`; none by default.
             pub fn correlation_id(self, name: HeaderName) -> Self {
-                self.policy(|policy| policy.with_correlation_id(name))
+                self.policy(|policy| policy.correlation_id(name))
             }
 
             /// How the template of a route is found; in the extensions, by default.

@@ -75,7 +75,7 @@ impl Default for Policy {
 impl Policy {
     /// The formats to read and write.
     #[must_use]
-    pub fn with_propagator(self, propagator: impl Propagator) -> Self {
+    pub fn propagator(self, propagator: impl Propagator) -> Self {
         let mut reads_baggage = false;
         propagator.fields(&mut |name| reads_baggage |= *name == BAGGAGE);
         Self {
@@ -87,7 +87,7 @@ impl Policy {
 
     /// Whose context and request id are kept.
     #[must_use]
-    pub fn with_trust(self, trust: impl TrustPolicy) -> Self {
+    pub fn trust(self, trust: impl TrustPolicy) -> Self {
         Self {
             trust: Arc::new(trust),
             ..self
@@ -96,7 +96,7 @@ impl Policy {
 
     /// What is recorded.
     #[must_use]
-    pub fn with_sampler(self, sampler: impl Sampler) -> Self {
+    pub fn sampler(self, sampler: impl Sampler) -> Self {
         Self {
             sampler: Arc::new(sampler),
             ..self
@@ -105,7 +105,7 @@ impl Policy {
 
     /// Where new ids come from.
     #[must_use]
-    pub fn with_ids(self, ids: impl IdGenerator) -> Self {
+    pub fn ids(self, ids: impl IdGenerator) -> Self {
         Self {
             ids: Arc::new(ids),
             ..self
@@ -114,7 +114,7 @@ impl Policy {
 
     /// The field of the request id, `x-request-id` by default.
     #[must_use]
-    pub fn with_request_id(self, name: HeaderName) -> Self {
+    pub fn request_id(self, name: HeaderName) -> Self {
         Self {
             request_id: name,
             ..self
@@ -123,7 +123,7 @@ impl Policy {
 
     /// The field of the correlation id; there is none by default.
     #[must_use]
-    pub fn with_correlation_id(self, name: HeaderName) -> Self {
+    pub fn correlation_id(self, name: HeaderName) -> Self {
         Self {
             correlation_id: Some(name),
             ..self
@@ -132,32 +132,32 @@ impl Policy {
 
     /// How the address of a client is found; it is not looked for by default.
     #[must_use]
-    pub fn with_client_ip(self, client_ip: ClientIp) -> Self {
+    pub fn client_ip(self, client_ip: ClientIp) -> Self {
         self.change(|rare| rare.client_ip = Some(client_ip))
     }
 
-    /// Keeps these fields of what comes in, for [`with_forward_to`](Self::with_forward_to).
+    /// Keeps these fields of what comes in, for [`forward_to`](Self::forward_to).
     #[must_use]
-    pub fn with_carry(self, names: impl IntoIterator<Item = HeaderName>) -> Self {
+    pub fn carry(self, names: impl IntoIterator<Item = HeaderName>) -> Self {
         self.change(|rare| rare.carry.extend(names))
     }
 
     /// Writes contexts and ids only into calls to these hosts, and removes what is there from calls to others. All hosts by default.
     #[must_use]
-    pub fn with_propagate_to(self, hosts: Hosts) -> Self {
+    pub fn propagate_to(self, hosts: Hosts) -> Self {
         self.change(|rare| rare.propagate_to = Some(hosts))
     }
 
-    /// Adds the fields [carried](Self::with_carry) by the context to calls to these hosts, unless they say otherwise themselves, and removes
+    /// Adds the fields [carried](Self::carry) by the context to calls to these hosts, unless they say otherwise themselves, and removes
     /// copies of them from calls to others. No host by default, and nothing is removed.
     #[must_use]
-    pub fn with_forward_to(self, hosts: Hosts) -> Self {
+    pub fn forward_to(self, hosts: Hosts) -> Self {
         self.change(|rare| rare.forward_to = Some(hosts))
     }
 
     /// Leaves requests as they come, to the byte, also what is not valid: for a proxy that is to be seen in no trace but its own records.
     #[must_use]
-    pub fn with_passthrough(self) -> Self {
+    pub fn passthrough(self) -> Self {
         self.change(|rare| rare.is_passthrough = true)
     }
 
@@ -425,8 +425,8 @@ mod tests {
 
     fn policy() -> Policy {
         Policy::default()
-            .with_ids(SequentialIds::new())
-            .with_correlation_id(HeaderName::from_static("x-correlation-id"))
+            .ids(SequentialIds::new())
+            .correlation_id(HeaderName::from_static("x-correlation-id"))
     }
 
     fn sent(traceparent: &str) -> Request<()> {
@@ -463,7 +463,7 @@ mod tests {
         let theirs = PARENT[3..35].to_owned();
         for trust in [Trust::Link, Trust::Ignore] {
             let mut request = sent(PARENT);
-            let cx = policy().with_trust(trust).accept(&mut request);
+            let cx = policy().trust(trust).accept(&mut request);
             assert_ne!(cx.trace_id().to_string(), theirs);
             assert_eq!(cx.parent_id(), None);
             assert!(cx.state().is_empty());
@@ -502,7 +502,7 @@ mod tests {
         for trust in [Trust::Continue, Trust::Link, Trust::Ignore] {
             let mut request = sent(PARENT);
             request.headers_mut().remove("traceparent");
-            let cx = policy().with_trust(trust).accept(&mut request);
+            let cx = policy().trust(trust).accept(&mut request);
             assert_eq!(cx.origin(), Origin::New);
             assert!(!request.headers().contains_key("tracestate"), "{trust:?}");
         }
@@ -527,7 +527,7 @@ mod tests {
 
     #[test]
     fn a_handler_finds_the_baggage_that_was_taken() {
-        let policy = policy().with_propagator((W3c, BaggageFields));
+        let policy = policy().propagator((W3c, BaggageFields));
         for (lines, found) in [
             (&["a = 1;p"][..], Some("a = 1;p")),
             (&["a=1,bad,b=2"], Some("a=1,b=2")),
@@ -558,7 +558,7 @@ mod tests {
             let mut request = sent(PARENT);
             let baggage = HeaderValue::from_static("tenant=evil");
             request.headers_mut().insert("baggage", baggage);
-            policy().with_trust(trust).accept(&mut request);
+            policy().trust(trust).accept(&mut request);
             assert_eq!(
                 request.headers().contains_key("baggage"),
                 stays,
@@ -575,7 +575,7 @@ mod tests {
                 let mut request = sent(PARENT);
                 let value = HeaderValue::from_static(value);
                 request.headers_mut().insert("tracestate", value);
-                let policy = policy().with_sampler(Probability::new(sampler));
+                let policy = policy().sampler(Probability::new(sampler));
                 let told = policy.accept(&mut request).state().get("ot").map(str::len);
                 assert!(told.is_none_or(|len| len > 0));
             }
@@ -596,11 +596,11 @@ mod tests {
     #[test]
     fn a_new_trace_asks_the_sampler() {
         let cx = policy()
-            .with_sampler(ParentBased(Never))
+            .sampler(ParentBased(Never))
             .accept(&mut Request::new(()));
         assert_eq!((cx.origin(), cx.sampling()), (Origin::New, Sampling::Deny));
         let cx = policy()
-            .with_sampler(ParentBased(Never))
+            .sampler(ParentBased(Never))
             .accept(&mut sent(PARENT));
         assert_eq!(cx.sampling(), Sampling::Accept);
     }

@@ -319,14 +319,13 @@ fn incoming(bytes: &[u8]) {
         "x-amzn-trace-id",
         "x-request-id",
     ];
-    let base =
-        || Policy::default().with_propagator((W3c, B3::multi(), Jaeger, XRay, BaggageFields));
+    let base = || Policy::default().propagator((W3c, B3::multi(), Jaeger, XRay, BaggageFields));
     let policies = [
         base(),
-        base().with_sampler(Always),
-        base().with_sampler(Deferring(Never)),
-        base().with_sampler(Probability::new(0.5)),
-        base().with_trust(Trust::Link),
+        base().sampler(Always),
+        base().sampler(Deferring(Never)),
+        base().sampler(Probability::new(0.5)),
+        base().trust(Trust::Link),
     ];
     for policy in policies {
         let mut request = Request::new(());

@@ -197,7 +197,7 @@ fn a_network_of_ipv4_in_ipv6_s_clothes_is_one_of_ipv4() {
 
 #[test]
 fn a_route_has_a_sampler_of_its_own() {
-    let policy = Policy::default().with_sampler(PerRoute::new(Always).route("/health", Never));
+    let policy = Policy::default().sampler(PerRoute::new(Always).route("/health", Never));
     let ask = |route: Option<&'static str>| {
         let mut request = Request::new(());
         if let Some(route) = route {
@@ -218,7 +218,7 @@ fn who_knows_the_word_is_recorded() {
         HeaderName::from_static("x-debug"),
         HeaderValue::from_static("please"),
     );
-    let policy = Policy::default().with_sampler(DebugHeader::new(name, &word, ParentBased(Never)));
+    let policy = Policy::default().sampler(DebugHeader::new(name, &word, ParentBased(Never)));
     let ask = |value: &'static str| {
         let mut request = Request::new(());
         let unsampled = HeaderValue::from_str(&format!("{}00", &PARENT[..53])).unwrap();
@@ -246,8 +246,8 @@ fn the_threshold_goes_out_and_goes_away_when_it_no_longer_holds() {
         String::from_utf8(context.state().as_bytes().to_vec()).unwrap()
     };
     let followed = Policy::default();
-    let halved = Policy::default().with_sampler(Probability::new(0.5));
-    let overruled = Policy::default().with_sampler(Always);
+    let halved = Policy::default().sampler(Probability::new(0.5));
+    let overruled = Policy::default().sampler(Always);
     let sent = "a=1,ot=th:c;rv:ffffffffffffff";
     assert_eq!(accept(&followed, sent), sent);
     assert_eq!(accept(&halved, sent), "ot=th:8;rv:ffffffffffffff,a=1");

@@ -196,7 +196,7 @@ fn forwarded(client: &ClientLayer, target: &str, own: &[(&str, &str)]) -> Header
         .header("cookie", "not=carried")
         .body(())
         .unwrap();
-    let policy = Policy::default().with_carry([AUTHORIZATION, HeaderName::from_static("x-tenant")]);
+    let policy = Policy::default().carry([AUTHORIZATION, HeaderName::from_static("x-tenant")]);
     let context = policy.accept(&mut incoming);
     let mut request = inside(&context);
     *request.uri_mut() = target.parse().unwrap();

@@ -200,7 +200,7 @@ fn every_format_reads_what_it_writes_and_keeps_the_decision_it_has_a_word_for() 
 fn those_we_call_are_told_that_a_deferred_trace_is_not_sampled() {
     let formats: [&dyn Propagator; 5] = [&W3c, &B3::single(), &B3::multi(), &XRay, &Jaeger];
     for format in formats {
-        let policy = Policy::default().with_sampler(Deferring(Never));
+        let policy = Policy::default().sampler(Deferring(Never));
         let context = policy.accept(&mut Request::new(()));
         assert_eq!(context.sampling(), Sampling::Defer);
         let mut out = HeaderMap::new();
@@ -301,14 +301,14 @@ fn what_one_format_refuses_is_removed_although_another_is_valid() {
     let w3c = ("traceparent", crate::server::PARENT);
     let cases: [(&dyn Fn() -> Policy, &[_], &[&str]); 6] = [
         (
-            &|| Policy::default().with_propagator((W3c, B3::single())),
+            &|| Policy::default().propagator((W3c, B3::single())),
             &[("traceparent", "junk"), ("tracestate", "a=1"), ("b3", &b3)],
             &["b3"],
         ),
         (
             &|| {
                 let names = Propagators::from_names("tracecontext,xray,b3");
-                Policy::default().with_propagator(names.unwrap())
+                Policy::default().propagator(names.unwrap())
             },
             &[
                 ("traceparent", "junk"),
@@ -318,23 +318,23 @@ fn what_one_format_refuses_is_removed_although_another_is_valid() {
             &["b3"],
         ),
         (
-            &|| Policy::default().with_propagator((Jaeger, ((XRay, W3c), BaggageFields))),
+            &|| Policy::default().propagator((Jaeger, ((XRay, W3c), BaggageFields))),
             &[("uber-trace-id", "junk"), ("x-amzn-trace-id", "junk"), w3c],
             &["traceparent"],
         ),
         (
-            &|| Policy::default().with_propagator(B3::single()),
+            &|| Policy::default().propagator(B3::single()),
             &[("b3", "junk"), several[0], several[1]],
             &["x-b3-spanid", "x-b3-traceid"],
         ),
         (
-            &|| Policy::default().with_propagator((ExtractOnly(Jaeger), W3c)),
+            &|| Policy::default().propagator((ExtractOnly(Jaeger), W3c)),
             &[("uber-trace-id", "junk"), w3c, ("tracestate", "a=1")],
             &["traceparent", "tracestate"],
         ),
         // What nobody has looked at is not refused.
         (
-            &|| Policy::default().with_propagator((W3c, Jaeger)),
+            &|| Policy::default().propagator((W3c, Jaeger)),
             &[w3c, ("uber-trace-id", "junk")],
             &["traceparent", "uber-trace-id"],
         ),
@@ -364,7 +364,7 @@ fn baggage_comes_in_from_the_trusted_and_goes_out_as_it_came() {
         }
         request
     };
-    let policy = Policy::default().with_propagator((W3c, BaggageFields));
+    let policy = Policy::default().propagator((W3c, BaggageFields));
     for traceparent in [true, false] {
         let mut request = sent(traceparent);
         let context = policy.accept(&mut request);
@@ -375,14 +375,14 @@ fn baggage_comes_in_from_the_trusted_and_goes_out_as_it_came() {
     }
     for trust in [Trust::Link, Trust::Ignore] {
         let mut request = sent(true);
-        let context = policy.clone().with_trust(trust).accept(&mut request);
+        let context = policy.clone().trust(trust).accept(&mut request);
         assert!(context.baggage().is_empty() && request.headers().is_empty());
     }
 }
 
 #[test]
 fn a_deferred_decision_is_the_samplers() {
-    let b3 = Policy::default().with_propagator(B3::single());
+    let b3 = Policy::default().propagator(B3::single());
     let ask = |policy: Policy| {
         let mut request = Request::new(());
         *request.headers_mut() = headers(&[("b3", &format!("{T}-{S}"))]);
@@ -390,7 +390,7 @@ fn a_deferred_decision_is_the_samplers() {
     };
     assert_eq!(ask(b3.clone()), Sampling::Accept);
     let defers = |_: &SampleRequest<'_>| Sampling::Defer;
-    assert_eq!(ask(b3.with_sampler(defers)), Sampling::Defer);
+    assert_eq!(ask(b3.sampler(defers)), Sampling::Defer);
 }
 
 #[test]

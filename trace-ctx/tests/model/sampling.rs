@@ -33,8 +33,8 @@ const TRACES: usize = 16_000;
 
 fn sampled(share: f64, seed: u64) -> Vec<TraceContext> {
     let policy = Policy::default()
-        .with_ids(Seeded(Mutex::new(SmallRng::seed_from_u64(seed))))
-        .with_sampler(Probability::new(share));
+        .ids(Seeded(Mutex::new(SmallRng::seed_from_u64(seed))))
+        .sampler(Probability::new(share));
     let all = (0..TRACES).map(|_| policy.accept(&mut Request::new(())));
     all.filter(TraceContext::is_sampled).collect()
 }

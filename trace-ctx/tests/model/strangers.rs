@@ -62,9 +62,9 @@ proptest! {
     fn no_byte_of_a_stranger_reaches_what_we_send(sent in marked(), link in any::<bool>()) {
         let trust = if link { Trust::Link } else { Trust::Ignore };
         let policy = Policy::default()
-            .with_propagator(all())
-            .with_correlation_id(HeaderName::from_static("x-correlation-id"))
-            .with_trust(trust);
+            .propagator(all())
+            .correlation_id(HeaderName::from_static("x-correlation-id"))
+            .trust(trust);
         let mut request = Request::new(());
         for (field, value) in &sent {
             request.headers_mut().append(FIELDS[*field], HeaderValue::from_str(value).unwrap());
