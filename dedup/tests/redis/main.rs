@@ -299,6 +299,46 @@ async fn a_redis_that_hangs_is_waited_for_no_longer_than_its_patience() {
     assert!(stopped.elapsed() <= 2 * AN_HOUR + Duration::from_secs(60));
 }
 
+#[tokio::test]
+async fn a_redis_that_is_asked_and_answers_is_waited_for_on() {
+    let redis = Redis::start().unwrap();
+    let (holder, other) = two(&redis, A_DAY);
+    let lease = lead(&holder, b"key").await;
+    let mut monitor = Monitor::of(&redis);
+    let waiter = other.clone();
+    let waits = tokio::spawn(async move { waiter.join(b"key", None).await });
+    let waited = tokio::task::spawn_blocking(move || {
+        monitor.until_somebody_waits();
+        monitor
+    });
+    let mut monitor = waited.await.unwrap();
+    tokio::time::pause();
+    // As long as this runs, time goes on only where it is said to.
+    let (seen, mut asked) = tokio::sync::mpsc::channel(2);
+    let (end, until_the_end) = std::sync::mpsc::channel::<()>();
+    let listens = tokio::task::spawn_blocking(move || {
+        for _ in 0..2 {
+            monitor.until(&["\"PING\""]);
+            seen.blocking_send(()).unwrap();
+        }
+        until_the_end.recv().unwrap_err();
+    });
+    let mut questions = 0;
+    while questions < 2 {
+        tokio::time::advance(AN_HOUR + Duration::from_secs(1)).await;
+        // By the end of the first of these the question is asked, if it was time; and by that of the second it is answered: all go one way.
+        for _ in 0..2 {
+            drop(lead(&other, b"another").await);
+        }
+        questions += usize::from(asked.try_recv().is_ok());
+    }
+    tokio::time::resume();
+    drop(end);
+    listens.await.unwrap();
+    lease.publish("value".into());
+    assert!(matches!(waits.await.unwrap(), Seat::Received(_)));
+}
+
 /// Stops the server as a debugger does: its connections stay.
 fn stop(redis: &Redis) {
     let info = redis.ask("INFO").unwrap();
