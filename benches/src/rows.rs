@@ -3,6 +3,7 @@
 pub mod cache;
 pub mod circuit;
 pub mod dedup;
+pub mod fleeting;
 pub mod http;
 pub mod idempotency;
 pub mod negotiate;

@@ -4,6 +4,9 @@
 //! compares no bodies.
 #![expect(clippy::disallowed_methods, reason = "a bench reads the clock")]
 
+#[path = "../../src/rows/fleeting.rs"]
+mod fleeting;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,6 +26,8 @@ use tokio::runtime::{Builder, Runtime};
 use tower::ServiceExt;
 use tower_cookies::CookieManagerLayer;
 
+use fleeting::Fleeting;
+
 fn orders() -> Router {
     let body = bytes::Bytes::from(vec![b'x'; 1024]);
     Router::new().route("/orders", post(move |_: bytes::Bytes| async move { body }))
@@ -38,13 +43,8 @@ fn ours() -> Router {
     }))
 }
 
-/// Each record is over as soon as it is filed: a key is new each time, and nothing is kept.
 fn ours_first() -> Router {
-    orders().layer(
-        IdempotencyLayer::new(MemoryStore::new())
-            .single_tenant()
-            .ttl(Duration::ZERO),
-    )
+    orders().layer(IdempotencyLayer::new(Fleeting::default()).single_tenant())
 }
 
 fn with_session(router: Router) -> Router {

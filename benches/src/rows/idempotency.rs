@@ -1,7 +1,5 @@
 //! First requests and replays with the memory store, over a service that clones a ready response, all read to the end.
 
-use std::time::Duration;
-
 use buttress_idempotency::{IdempotencyLayer, MemoryStore};
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request};
@@ -9,6 +7,7 @@ use http_body_util::Full;
 use tokio::runtime::{Builder, Runtime};
 use tower_layer::Layer;
 
+use super::fleeting::Fleeting;
 use super::http::{Body, Fixed, request, response};
 use crate::kit::{Budget, Call, Row, Work, Zero, body_to_end, call};
 
@@ -36,11 +35,9 @@ fn bare() -> Work {
     })
 }
 
-/// Each record is over as soon as it is filed, so that a key is new each time and the store does not grow.
 fn first() -> Work {
-    let layer = IdempotencyLayer::new(MemoryStore::new())
-        .scope(|request| request.headers["x-user"].as_bytes().into())
-        .ttl(Duration::ZERO);
+    let layer = IdempotencyLayer::new(Fleeting::default())
+        .scope(|request| request.headers["x-user"].as_bytes().into());
     let mut service = layer.layer(Fixed::new(response(1 << 10)));
     let with_key = |key: u16| {
         let mut order = order();
