@@ -171,12 +171,15 @@ impl<St: Store> Keyed<St> {
             return Ok(found.map_or(Opened::Crowded, |(_, found)| Opened::Found(found)));
         }
         self.call.progress.begin();
-        let since = Instant::now();
+        // What cannot fail to file a record is in this process: it has answered when it was asked.
+        let may_wait = self.shared.store.can_fail_to_file();
+        let since = may_wait.then(Instant::now);
         let begun = self.begin(asked).await;
         let Ok(Begin::Claimed(claim)) = begun else {
             self.call.progress.end();
             return begun.map(Opened::Found);
         };
+        let since = since.unwrap_or_else(Instant::now);
         if let Ok(place) = self.enter() {
             return Ok(Opened::Ours(claim, place, since));
         }
@@ -253,14 +256,25 @@ impl<St: Store> Keyed<St> {
     async fn begin(&self, asked: &Asked) -> Result<Begin, StoreError> {
         let request = self.request(self.call.key, asked);
         let token = request.token;
-        let begun = self.shared.store.begin(request).await;
+        match self.shared.store.begin(request).await {
+            Ok(found) if self.call.former.is_empty() => self.read(&self.call.key, found),
+            // Apart: nearly every request has done with that.
+            begun => Box::pin(self.begun(asked, token, begun)).await,
+        }
+    }
+
+    async fn begun(
+        &self,
+        asked: &Asked,
+        token: Token,
+        begun: Result<Begin, StoreError>,
+    ) -> Result<Begin, StoreError> {
         if let Err(StoreError::Unavailable(_)) = &begun
             && !self.call.may_bypass()
         {
             self.call.withdraw(Withdrawal::of(self.call.key, token));
         }
         match begun? {
-            found if self.call.former.is_empty() => self.read(&self.call.key, found),
             // Also who takes over looks: whoever was there before may have died between claiming and looking.
             Begin::Claimed(claim) => Box::pin(self.mind_former(asked, claim)).await,
             Begin::OutcomeUnknown => Box::pin(self.mind_former_record(asked)).await,
