@@ -303,6 +303,12 @@ impl<M> HttpCacheLayer<M> {
         flights.snapshot().flights + refreshes.snapshot().flights
     }
 
+    /// How many requests wait now for the response to another one.
+    #[must_use]
+    pub fn waiters(&self) -> usize {
+        self.shared.flights.snapshot().waiters
+    }
+
     fn set(mut self, change: impl FnOnce(&mut Shared)) -> Self {
         change(Arc::make_mut(&mut self.shared));
         self

@@ -210,6 +210,7 @@ impl Parts {
         if let Some(cached) = &self.cache {
             let responses = cached.responses.snapshot();
             now.flights += cached.layer.flights() + responses.filling;
+            now.waiters += cached.layer.waiters();
             now.tasks += cached.refreshes.running() + responses.background;
         }
         now

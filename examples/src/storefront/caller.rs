@@ -9,7 +9,7 @@ use axum::Json;
 use axum::extract::{FromRequestParts, Query, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http::header::{AUTHORIZATION, CACHE_CONTROL};
+use http::header::{AUTHORIZATION, CACHE_CONTROL, HeaderValue, VARY};
 use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode};
 use jsonwebtoken::jwk::JwkSet;
@@ -37,7 +37,7 @@ pub(crate) async fn check(
 ) -> Response {
     let needed = needed(request.method(), request.uri().path());
     let caller = Caller::of(&shop, request.headers()).await;
-    match caller.and_then(|caller| caller.may(needed)) {
+    let mut response = match caller.and_then(|caller| caller.may(needed)) {
         Ok(caller) => {
             if !caller.is_anonymous() {
                 buttress_trace_ctx::user(caller.key());
@@ -46,14 +46,22 @@ pub(crate) async fn check(
             next.run(request).await
         }
         Err(refused) => refused.response(request.headers()),
-    }
+    };
+    // Here, outside of the shop's own cache, which keeps tenants apart by their names and one page for each. A cache in front of the shop
+    // knows no tenants: it must not give one's page, which is `public`, to another.
+    response.headers_mut().append(VARY, WHO_ASKS);
+    response
 }
+
+/// The fields of a request that say who asks, and for which tenant.
+const WHO_ASKS: HeaderValue = HeaderValue::from_static("authorization, x-tenant");
 
 /// What a token has to say for a request. What is shown to everybody needs nothing.
 fn needed(method: &Method, path: &str) -> Option<&'static str> {
     match (method, path) {
         (&Method::PUT, _) => Some("prices"),
-        (_, "/orders") => Some("orders"),
+        // Each order is told there.
+        (_, "/orders" | "/events") => Some("orders"),
         (_, "/reports/sales") => Some("reports"),
         _ => None,
     }

@@ -27,8 +27,8 @@ use crate::under_way::Active;
 
 pub(crate) type Outgoing = Request<Full<Bytes>>;
 
-/// Counts the flights of a stack whose types nobody wants to name.
-type Flights = Arc<dyn Fn() -> usize + Send + Sync>;
+/// Counts the flights of a stack, and who waits for them, whose types nobody wants to name.
+type Flights = Arc<dyn Fn() -> (usize, usize) + Send + Sync>;
 
 /// A service elsewhere, behind its breaker.
 #[derive(Clone)]
@@ -56,7 +56,11 @@ impl Remote {
         let dedup = DedupLayer::http().key(|parts, key| Some(key.with(tenant::partition(parts))));
         let flights = {
             let (cache, dedup) = (cache.clone(), dedup.clone());
-            Arc::new(move || cache.flights() + dedup.snapshot().flights)
+            Arc::new(move || {
+                let below = dedup.snapshot();
+                let flights = cache.flights() + below.flights;
+                (flights, cache.waiters() + below.waiters)
+            })
         };
         let connection = connections::client().build_http();
         let stack = ServiceBuilder::new()
@@ -83,8 +87,8 @@ impl Remote {
         }
     }
 
-    /// How many calls are under way that others can join.
-    pub(crate) fn flights(&self) -> usize {
+    /// How many calls are under way that others can join, and how many have joined one.
+    pub(crate) fn flights(&self) -> (usize, usize) {
         (self.flights)()
     }
 
@@ -135,4 +139,29 @@ fn breaker(name: &'static str, stats: &Arc<Stats>, trips: Option<Trips>) -> Brea
         None => breaker,
     };
     breaker.build().expect("these settings are in range")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use tokio_test::task::spawn;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_waits_for_a_call_of_another_is_counted() {
+        // It accepts nobody.
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let (stats, active) = (Arc::new(Stats::new()), Active::default());
+        let address = silent.local_addr().unwrap();
+        let patience = Duration::from_mins(1);
+        let remote = Remote::new("silent", address, patience, &stats, &active, None);
+        let tenant = Tenant::default();
+        let ask = || remote.send(&tenant, Request::builder(), "/", "");
+        let (mut one, mut other) = (spawn(ask()), spawn(ask()));
+        assert!(one.poll().is_pending() && other.poll().is_pending());
+        assert_eq!(remote.flights().1, 1, "the other waits for the one");
+        drop((one, other));
+        assert_eq!(remote.flights(), (0, 0));
+    }
 }

@@ -15,7 +15,7 @@ use crate::storefront::events::Happening;
 use crate::storefront::shop::Shop;
 use crate::storefront::tenant::Tenant;
 
-/// For a minute, in every cache between here and the browser's own.
+/// For a minute, in every cache between here and the browser's own, for whoever asks in the same name: see [`caller::check`](crate::storefront::caller::check).
 const FRESH: (header::HeaderName, &str) = (header::CACHE_CONTROL, "public, s-maxage=60, max-age=0");
 
 pub(crate) async fn product(
@@ -29,7 +29,7 @@ pub(crate) async fn product(
         Ok(None) => return not_found(&headers),
         Err(unavailable) => return unavailable.into_response(),
     };
-    let mut response = ([FRESH], Json(&product)).into_response();
+    let mut response = ([FRESH], [tenant.field()], Json(&product)).into_response();
     response
         .extensions_mut()
         .insert(CacheTags::from_iter([tag(&tenant, product.id)]));
@@ -52,7 +52,7 @@ pub(crate) async fn search(
         Err(unavailable) => return unavailable.into_response(),
     };
     let tags = CacheTags::from_iter(found.iter().map(|product| tag(&tenant, product.id)));
-    let mut response = ([FRESH], Json(&found)).into_response();
+    let mut response = ([FRESH], [tenant.field()], Json(&found)).into_response();
     response.extensions_mut().insert(tags);
     response
 }

@@ -36,7 +36,7 @@ pub(crate) async fn sales(
         Err(unavailable) => return unavailable.into_response(),
     };
     let mut response = match negotiated.attachment("sales").rows(&rows) {
-        Ok(response) => response.into_response(),
+        Ok(response) => ([tenant.field()], response).into_response(),
         // An error is nobody's report: no cache may keep it.
         Err(error) => return error.into_response(),
     };

@@ -102,12 +102,14 @@ impl Shop {
     pub fn under_way(&self) -> UnderWay {
         let (dedup, orders) = (self.dedup.snapshot(), self.orders.layer.snapshot());
         let pages = self.pages.stored.snapshot();
-        let remote: usize = self.remotes().iter().map(|to| to.flights()).sum();
+        let (one, other) = self.remotes().map(Remote::flights).into();
+        let remote = (one.0 + other.0, one.1 + other.1);
         UnderWay {
             requests: self.active.count(),
             permits: permits(&self.breakers()),
-            flights: dedup.flights + self.pages.layer.flights() + pages.filling + remote,
-            waiters: dedup.waiters + orders.waiting,
+            flights: dedup.flights + self.pages.layer.flights() + pages.filling + remote.0,
+            // Pages are shared by single flight, and not by their cache.
+            waiters: dedup.waiters + orders.waiting + remote.1,
             claims: self.orders.store.running().unwrap_or(orders.tasks),
             tasks: orders.tasks + pages.background,
         }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use buttress_wire::{Refusal, grpc::Code};
 use http::request::Parts;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderName, StatusCode};
 
 /// A tenant's name: up to 32 lower-case letters, digits and hyphens.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
@@ -26,6 +26,11 @@ impl Tenant {
 
     pub(crate) fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The field that says on a page whose it is.
+    pub(crate) fn field(&self) -> (HeaderName, &str) {
+        (HeaderName::from_static(HEADER), self.as_str())
     }
 
     /// A tag that no other tenant has.

@@ -8,6 +8,7 @@ mod cache;
 mod circuit;
 mod curl;
 mod dedup;
+mod front;
 mod idempotency;
 mod limits;
 mod negotiate;

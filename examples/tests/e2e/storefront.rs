@@ -33,6 +33,16 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
+    /// What there is of it before its body, which is left unread.
+    pub(crate) fn head(response: Response<Incoming>) -> Self {
+        let head = response.into_parts().0;
+        Self {
+            status: head.status,
+            headers: head.headers,
+            body: Bytes::new(),
+        }
+    }
+
     pub(crate) fn field(&self, name: &str) -> &str {
         self.headers
             .get(name)

@@ -293,6 +293,8 @@ async fn a_strict_shop_shows_and_believes_only_what_is_for_everybody() {
         shop.order("k", LAMP).await,
         shop.get("/orders").await,
         shop.get("/reports/sales").await,
+        // Where each order is told. It would not end if it were answered.
+        Answer::head(shop.open(shop.request("GET", "/events"), "").await),
     ];
     for refused in private {
         assert_eq!((refused.status.as_u16(), error(&refused)), (401, ""));
@@ -300,4 +302,11 @@ async fn a_strict_shop_shows_and_believes_only_what_is_for_everybody() {
     let token = shop.token("tenant=acme&scope=orders").await;
     let order = shop.send(with(&token, shop.order_request("k")), LAMP).await;
     assert_eq!(order.status, 201);
+    let listen = async |token: &str| {
+        let request = with(token, shop.request("GET", "/events"));
+        shop.open(request, "").await.status().as_u16()
+    };
+    assert_eq!(listen(&token).await, 200);
+    let token = shop.token("tenant=acme&scope=prices%20reports").await;
+    assert_eq!(listen(&token).await, 403, "what others have ordered");
 }

@@ -1,7 +1,7 @@
 //! Those who ask as they should, and look closely at what they are given.
 
 use bytes::Bytes;
-use http::{Request, StatusCode};
+use http::{HeaderValue, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use serde_json::Value;
 
@@ -23,7 +23,17 @@ pub(crate) async fn act(client: &mut Client) -> &'static str {
 /// What was answered, if all of it came.
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
+    /// Whose it says that it is, if it does.
+    pub(crate) of: Option<HeaderValue>,
     pub(crate) body: Bytes,
+}
+
+impl Answer {
+    /// A page shows what it shows to one tenant, and says to whom.
+    fn is_for(&self, tenant: &str) {
+        let of = self.of.as_ref().map(HeaderValue::as_bytes);
+        assert_eq!(of, Some(tenant.as_bytes()), "another tenant's page");
+    }
 }
 
 impl Client {
@@ -34,9 +44,13 @@ impl Client {
     ) -> Option<Answer> {
         let request = request.body(Full::new(body.into())).unwrap();
         let response = self.http.request(request).await.ok()?;
-        let status = response.status();
-        let body = response.into_body().collect().await.ok()?.to_bytes();
-        Some(Answer { status, body })
+        let (head, body) = response.into_parts();
+        let body = body.collect().await.ok()?.to_bytes();
+        Some(Answer {
+            status: head.status,
+            of: head.headers.get("x-tenant").cloned(),
+            body,
+        })
     }
 
     /// The same, to whom nothing may happen: others are hostile, and breakers may be open for all.
@@ -50,12 +64,14 @@ impl Client {
     }
 }
 
-/// A page shows the product that was asked for.
+/// A page shows the product that was asked for, of the tenant who asked.
 async fn page(client: &mut Client) -> &'static str {
     let (place, product, tenant) = (client.place(), client.product(), client.tenant());
     let request = Request::get(format!("http://{place}/products/{product}"));
-    let answer = client.must(request.header("x-tenant", tenant), "").await;
+    let request = request.header("x-tenant", &tenant);
+    let answer = client.must(request, "").await;
     if answer.status == 200 {
+        answer.is_for(&tenant);
         let page: Value = serde_json::from_slice(&answer.body).unwrap();
         assert_eq!(page["id"], product, "another's page");
     }
@@ -113,7 +129,10 @@ async fn report(client: &mut Client) -> &'static str {
     ];
     let form = forms[client.dice.usize(..forms.len())];
     let request = Request::get(format!("http://{place}/reports/sales"));
-    let request = request.header("accept", form).header("x-tenant", tenant);
-    client.must(request, "").await;
+    let request = request.header("accept", form).header("x-tenant", &tenant);
+    let answer = client.must(request, "").await;
+    if answer.status == 200 {
+        answer.is_for(&tenant);
+    }
     "good reads of a report"
 }

@@ -57,14 +57,19 @@ fn what_is_planted_is_found() {
         // A read of the catalogue that does not come back.
         world.hold(true).await;
         let place = world.places().shop;
-        let mut link = Link::open("127.0.0.1".parse().unwrap(), place)
-            .await
-            .unwrap();
-        let get = format!("GET /search?q=planted HTTP/1.1\r\nHost: {place}\r\n\r\n");
-        link.send(get).await.unwrap();
+        let mut links = Vec::new();
+        for _ in 0..2 {
+            let link = Link::open("127.0.0.1".parse().unwrap(), place).await;
+            let mut link = link.unwrap();
+            let get = format!("GET /search?q=planted HTTP/1.1\r\nHost: {place}\r\n\r\n");
+            link.send(get).await.unwrap();
+            links.push(link);
+        }
         finds(&mut world, &before, "storefront: flights").await;
+        // One of the two waits for the other.
+        finds(&mut world, &before, "storefront: waiters").await;
         world.hold(false).await;
-        drop(link);
+        drop(links);
 
         let settled = world.settle(&before, LOOKS).await;
         settled.expect("when all of it is gone there is nothing to be found");
