@@ -128,6 +128,46 @@ async fn the_cache_outside_of_the_limit_needs_no_slot_for_a_hit() {
 }
 
 #[tokio::test]
+async fn the_cache_outside_of_dedup_makes_no_flight_for_a_hit() {
+    let flights = async |order: Order| {
+        let dedup = DedupLayer::http();
+        let client = within!(shop(), order, outer: cache(), inner: dedup.clone());
+        client.get("/").await.unwrap();
+        client.get("/").await.unwrap();
+        dedup.snapshot().led
+    };
+    assert_eq!(flights(Documented).await, 1);
+    assert_eq!(flights(Swapped).await, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn dedup_outside_of_retry_spends_one_retry_on_what_many_share() {
+    // More than the budget has.
+    const MANY: usize = 200;
+    let served = async |order: Order| {
+        let (gate, calls) = (watch::Sender::new(false), Count::default());
+        let wait = gate.clone();
+        let shop = Client::of(move |_| {
+            let fails = calls.up() == 0;
+            let mut gate = wait.subscribe();
+            async move {
+                gate.wait_for(|open| *open).await.unwrap();
+                if fails { broken() } else { fresh() }
+            }
+        });
+        let client = within!(shop, order, outer: DedupLayer::http(), inner: retry());
+        let (answers, ()) = tokio::join!(join_all((0..MANY).map(|_| client.get("/"))), async {
+            tokio::task::yield_now().await;
+            gate.send_replace(true);
+        });
+        let answers = answers.into_iter().map(Result::unwrap);
+        answers.filter(|answer| answer.status == 200).count()
+    };
+    assert_eq!(served(Documented).await, MANY);
+    assert!(served(Swapped).await < MANY, "the budget is spent");
+}
+
+#[tokio::test]
 async fn dedup_outside_of_the_breaker_counts_a_failure_that_many_share_once() {
     let state = async |order: Order| {
         let (gate, calls, breaker) = (watch::Sender::new(false), Count::default(), breaker(5));
