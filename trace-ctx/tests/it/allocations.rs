@@ -141,6 +141,30 @@ fn a_sink_that_listens_costs_one_allocation() {
 }
 
 #[test]
+fn nothing_is_built_for_a_request_that_is_not_sampled() {
+    let handler = || {
+        service_fn(|request: Request<()>| {
+            drop(request);
+            std::future::ready(Ok::<_, &str>(Response::new(Full::new(Bytes::new()))))
+        })
+    };
+    let told = |finished: &Finished<'_>| {
+        black_box(format!("{:?}", finished.method));
+    };
+    let layer = || TraceLayer::server().sampler(Never);
+    let mut silent = layer().layer(handler());
+    let mut heard = layer().sink(SampledOnly(told)).layer(handler());
+    let mut sampled = TraceLayer::server()
+        .sampler(Always)
+        .sink(SampledOnly(told))
+        .layer(handler());
+    let request = || Request::new(());
+    let nothing = allocations(|| drive(silent.call(request())));
+    assert_eq!(allocations(|| drive(heard.call(request()))), nothing);
+    assert!(allocations(|| drive(sampled.call(request()))) > nothing);
+}
+
+#[test]
 fn what_is_said_of_a_request_that_nobody_is_told_of_is_not_kept() {
     let says = || {
         service_fn(|request: Request<()>| {
