@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The relay's rest (0.5 s) and the pages' `max_lag` (1 s), and room for a slow machine: a page by itself is good for a minute.
+/// The relay's rest (0.5 s) and the pages' `max_lag` (1 s) are promised; the rest is room for a machine on which servers are killed and started, and which does other things beside. What is looked for,
+/// a page that nobody has told of the change, would be shown for a minute.
 pub(crate) const BOUND: Duration = Duration::from_millis(500 + 1000 + 6500);
 
 /// Prices only grow, and each product has one who sets them, so that a price says how old it is.

@@ -8,7 +8,7 @@ use crate::link::Link;
 use crate::process::Process;
 use crate::world::World;
 
-/// How long a shop may take, whatever is silent: for the most patient of its timeouts, and room for a slow machine.
+/// How long a shop may take, whatever is silent: three seconds for each that it has to give up on, and room for a slow machine. What is looked for, a wait without a bound, would have no end.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 const LAMP: &str = r#"{"product":"lamp","quantity":1}"#;
