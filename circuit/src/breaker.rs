@@ -115,21 +115,13 @@ impl Breaker {
         })))
     }
 
-    /// Another breaker with these settings and this observer, closed and empty.
-    ///
-    /// # Panics
-    ///
-    /// Never: the settings were checked when this one was built.
+    /// Another breaker with these settings and these observers, closed and empty.
     #[must_use]
     pub fn fresh(&self) -> Self {
         self.fresh_as(self.0.name.clone())
     }
 
     /// The same, with a name of its own.
-    ///
-    /// # Panics
-    ///
-    /// Never: the settings were checked when this one was built.
     #[must_use]
     pub fn fresh_as(&self, name: impl Into<Name>) -> Self {
         let fresh = self.fresh_untold(name.into());
@@ -140,7 +132,8 @@ impl Breaker {
     /// Nobody has been told yet that it was built.
     pub(crate) fn fresh_untold(&self, name: Name) -> Self {
         let settings = Arc::clone(&self.config().settings);
-        Self::new(name, settings, self.0.fixed.clone()).expect("checked before")
+        Self::new(name, settings, self.0.fixed.clone())
+            .expect("they were checked when this one was built")
     }
 
     /// Its name.

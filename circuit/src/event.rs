@@ -12,39 +12,39 @@ use crate::window::Tally;
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
-    /// The breaker was built, closed. The first event of each.
+    /// The breaker was built, closed. The first event of each. For every [observer](crate::Builder::observer).
     Built(&'a Breaker),
-    /// The breaker changed its state.
+    /// The breaker changed its state. For every observer, and for who [subscribed](Breaker::subscribe).
     Transition(&'a Breaker, Transition),
-    /// A rule tripped while the breaker only measures. The windows start anew.
+    /// A rule tripped while the breaker only measures. The windows start anew. For every observer, and for who subscribed.
     WouldOpen(&'a Breaker, Transition),
-    /// The settings of the breaker were changed.
+    /// The settings of the breaker were changed. For every observer, and for who subscribed.
     Reconfigured(&'a Breaker),
-    /// A call is over, with this verdict, after so long. Only for an [observer of calls](crate::Builder::observer_of_calls), like the next five, and not
-    /// in any order with transitions.
+    /// A call is over, with this verdict, after so long. Only for [observers of calls](crate::Builder::observer_of_calls), and in no order with transitions.
     Finished(&'a Breaker, Verdict, Duration),
-    /// The caller went away, which has this verdict, after so long.
+    /// The caller went away, which has this verdict, after so long. Only for observers of calls.
     Cancelled(&'a Breaker, Verdict, Duration),
-    /// A call was not made.
+    /// A call was not made. Only for observers of calls.
     Rejected(&'a Breaker, &'a Rejected),
-    /// A call took longer than this limit of the layer, or of `call_within`. It is [`Finished`](Self::Finished) as well, as a failure.
+    /// A call took longer than this limit of the layer, or of `call_within`. It is [`Finished`](Self::Finished) as well, as a failure. Only for
+    /// observers of calls.
     TimedOut(&'a Breaker, Duration),
-    /// A fallback answers a request that was rejected, or whose call ended in a way that the fallback is for.
+    /// A fallback answers a request that was rejected, or whose call ended in a way that the fallback is for. Only for observers of calls.
     FellBack(&'a Breaker),
-    /// A health check failed, or took too long.
+    /// A health check failed, or took too long. Only for observers of calls.
     CheckFailed(&'a Breaker),
     /// A key found no room among the `Breakers` of its layer, and shares this breaker with others for which there is none. Told once each time
-    /// that it begins.
+    /// that it begins. For every observer.
     Overflow(&'a Breaker),
     /// A breaker of a key had to make room, or was idle for too long. The last event of each that goes so: nobody holds it, and the next of its
-    /// key will be closed and new.
+    /// key will be closed and new. For every observer.
     Evicted(&'a Breaker),
-    /// A breaker of that name has opened in another process, for so long. What this one makes of it is its policy. Only for the
-    /// observer of a `Sharing`, like the next two.
+    /// A breaker of that name has opened in another process, for so long. What this one makes of it is its policy. Only for
+    /// observers of a `Sharing`.
     TrippedElsewhere(&'a Breaker, Duration),
-    /// Other processes cannot be reached: this one decides alone.
+    /// Other processes cannot be reached: this one decides alone. Only for observers of a `Sharing`.
     FeedLost(&'a (dyn std::error::Error + 'static)),
-    /// They can be again.
+    /// They can be again. Only for observers of a `Sharing`.
     FeedRestored,
 }
 

@@ -29,7 +29,7 @@ pub trait Spare<Res, E> {
     /// The fallback's answer.
     type Future;
 
-    /// The call ended so. `None` if that is the answer.
+    /// Called with how the call ended; `None` lets that outcome be the answer.
     fn after(self, outcome: Outcome<'_, Res, E>) -> Option<Self::Future>;
 }
 

@@ -38,7 +38,7 @@ impl RedisFeed {
     ///
     /// # Errors
     ///
-    /// When the URL is none. That Redis cannot be reached is no error.
+    /// If the URL cannot be parsed. That Redis cannot be reached is no error.
     pub fn open(url: &str, channel: impl Into<String>) -> Result<Self, RedisError> {
         Ok(Self::new(Client::open(url)?, channel))
     }

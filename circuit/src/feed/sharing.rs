@@ -54,7 +54,7 @@ pub struct Sharing {
     policy: Policy,
     at_most: Duration,
     outbox: Arc<Outbox>,
-    observer: Option<Box<dyn Observer>>,
+    observers: Vec<Box<dyn Observer>>,
 }
 
 /// What does not come back in so long has failed.
@@ -73,7 +73,7 @@ impl Sharing {
             policy,
             at_most: Duration::from_mins(5),
             outbox: Arc::new(Outbox::new()),
-            observer: None,
+            observers: Vec::new(),
         }
     }
 
@@ -86,13 +86,11 @@ impl Sharing {
         }
     }
 
-    /// Who hears of trips elsewhere, and of a feed that is lost or restored. Default: nobody.
+    /// One more who hears of trips elsewhere, and of a feed that is lost or restored. Default: nobody.
     #[must_use]
-    pub fn observer(self, observer: impl Observer) -> Self {
-        Self {
-            observer: Some(Box::new(observer)),
-            ..self
-        }
+    pub fn observer(mut self, observer: impl Observer) -> Self {
+        self.observers.push(Box::new(observer));
+        self
     }
 
     /// What hears of the trips of this process: an observer for each breaker that is to be shared, or for the model of keyed ones.
@@ -149,9 +147,9 @@ impl Sharing {
     }
 
     fn tell(&self, event: &Event<'_>) {
-        if let Some(observer) = &self.observer {
-            observer.on_event(event);
-        }
+        self.observers
+            .iter()
+            .for_each(|observer| observer.on_event(event));
     }
 }
 

@@ -440,6 +440,25 @@ async fn a_feed_that_hangs_is_lost_after_five_seconds() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn all_observers_of_a_sharing_are_told() {
+    let told = Log::default();
+    let hears = |name: &'static str| {
+        let told = Arc::clone(&told);
+        move |event: &Event<'_>| {
+            if let Event::FeedLost(_) = event {
+                told.lock().unwrap().push(name.to_owned());
+            }
+        }
+    };
+    let sharing = Sharing::new(Policy::Adopt)
+        .observer(hears("one"))
+        .observer(hears("two"));
+    let work = sharing.run(Hung, |_| None);
+    drop(tokio::time::timeout(secs(6), work).await);
+    assert_eq!(*told.lock().unwrap(), ["one", "two"]);
+}
+
 /// Takes what is published, counts it, and gives nothing back.
 struct Deaf {
     published: Arc<AtomicU32>,
