@@ -302,7 +302,7 @@ impl<V: Send + Sync + 'static> Cache<V> {
         })
     }
 
-    /// Whether anything is under a key, of use or not. It is no use of it either.
+    /// Whether anything is under a key, fresh or not. Does not count as a use for eviction.
     #[cfg(feature = "http")]
     pub(crate) fn has(&self, key: &[u8]) -> bool {
         self.with_full(key, |full| self.inner.l1.has(full))

@@ -8,7 +8,8 @@ use crate::hit::Tier;
 /// Something that happened.
 ///
 /// Each look-up in memory brings about one of [`Hit`](Event::Hit) and [`Miss`](Event::Miss); the others say what became of a miss, or what went on beside.
-/// Keys are as their user gave them, without what keeps partitions and namespaces apart.
+/// Keys are as their user gave them, without what keeps partitions and namespaces apart. The user of an HTTP layer's cache is the layer: there a key
+/// is the target of a request in bytes, partition, scheme, authority, path and query, most of them behind their lengths.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Event<'a> {

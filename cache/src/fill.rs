@@ -64,7 +64,7 @@ impl<V: Send + Sync + 'static> Fill<V> {
         self.say(|said| said.grace = Some(grace))
     }
 
-    /// For how long it is known that there is no such value, if it turns out that there is none.
+    /// How long a missing value is remembered.
     pub fn negative_ttl(&self, ttl: Duration) -> &Self {
         self.say(|said| said.negative_ttl = Some(ttl))
     }
@@ -117,10 +117,6 @@ impl<V: Send + Sync + 'static> Fill<V> {
     /// ```
     ///
     /// What it depends on is to be said again, if the tags of that may have changed. Where there is no stale value, there is none now.
-    ///
-    /// # Errors
-    ///
-    /// Never.
     pub fn not_modified<E>(&self) -> Result<Option<V>, E> {
         self.say(|said| said.not_modified = true);
         Ok(None)

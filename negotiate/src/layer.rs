@@ -106,8 +106,8 @@ impl<F> NegotiateLayer<F> {
     }
 
     /// Refuses requests that have a body which no format reads, by their `Content-Type` and `Content-Encoding`, with a 415 before the
-    /// handler runs. A request has one that has a `Content-Type`, is no GET or HEAD, and does not say `Content-Length: 0`. Default: off; it is found out by [`Negotiated::decode`](crate::Negotiated::decode), and handlers can read other
-    /// bodies in their own way.
+    /// handler runs. A request counts as having a body if it has a `Content-Type`, is neither GET nor HEAD, and does not say `Content-Length: 0`. Default: off; [`Negotiated::decode`](crate::Negotiated::decode) refuses what it
+    /// cannot read, and handlers can read other bodies in their own way.
     pub fn only_readable(self) -> Self {
         self.set(|shared| shared.only_readable = true)
     }

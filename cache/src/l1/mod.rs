@@ -49,7 +49,7 @@ impl Default for Memory {
 pub(crate) trait L1<V>: Send + Sync {
     fn get(&self, full: &[u8]) -> Option<Arc<Entry<V>>>;
 
-    /// Whether something is there. It is no use of it.
+    /// Whether something is there. Does not count as a use for eviction.
     #[cfg_attr(not(feature = "http"), expect(dead_code, reason = "only HTTP asks"))]
     fn has(&self, full: &[u8]) -> bool;
 

@@ -87,7 +87,7 @@ impl RedisL2 {
     ///
     /// # Errors
     ///
-    /// When the URL is none. That Redis cannot be reached is no error.
+    /// If the URL cannot be parsed. That Redis cannot be reached is no error.
     ///
     /// # Panics
     ///
@@ -115,7 +115,7 @@ impl RedisL2Builder {
     ///
     /// # Errors
     ///
-    /// When the URL is none. That Redis cannot be reached is no error.
+    /// If the URL cannot be parsed. That Redis cannot be reached is no error.
     ///
     /// # Panics
     ///
@@ -162,7 +162,7 @@ impl RedisL2Builder {
     ///
     /// # Errors
     ///
-    /// When the URL is none.
+    /// If the URL cannot be parsed.
     #[cfg(feature = "redis-sentinel")]
     pub fn master_like(mut self, url: impl IntoConnectionInfo) -> RedisResult<Self> {
         self.master = sentinel::Access::like(&url.into_connection_info()?);
@@ -174,7 +174,7 @@ impl RedisL2Builder {
     ///
     /// # Errors
     ///
-    /// When a URL is none. That nobody can be reached is no error.
+    /// If a URL cannot be parsed. That nobody can be reached is no error.
     #[cfg(feature = "redis-sentinel")]
     pub fn open_sentinel<T: IntoConnectionInfo>(
         self,
