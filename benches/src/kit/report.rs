@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::race::Race;
+use super::served::no_account;
 use super::{
     Budget, Call, Contest, Figures, Memory, REFERENCE_NANOS, Row, Share, Span, calibration,
 };
@@ -23,6 +24,8 @@ pub struct Report {
     pub lines: Vec<Line>,
     /// What has a budget and cannot be measured here, and why.
     pub not_here: Vec<(&'static str, String)>,
+    /// What could be measured here, and does not work: it was not built, or answers with errors.
+    pub failed: Vec<(&'static str, String)>,
 }
 
 /// A row, measured.
@@ -84,11 +87,12 @@ impl Report {
         });
         let calibration_nanos = calibrations.fold(f64::INFINITY, f64::min);
         let scale = scale(calibration_nanos);
-        let (mut lines, mut not_here) = (Vec::new(), Vec::new());
+        let (mut lines, mut not_here, mut failed) = (Vec::new(), Vec::new(), Vec::new());
         for (row, outcome) in rows.iter().zip(outcomes) {
             match row.line(outcome, scale) {
                 Ok(line) => lines.push(line),
-                Err(why) => not_here.push((row.id(), why)),
+                Err(Unmeasured::NotHere(why)) => not_here.push((row.id(), why)),
+                Err(Unmeasured::Failed(why)) => failed.push((row.id(), why)),
             }
         }
         Self {
@@ -97,13 +101,14 @@ impl Report {
             scale,
             lines,
             not_here,
+            failed,
         }
     }
 
-    /// Whether every promise was kept.
+    /// Whether every promise was kept that can be measured here. What does not work keeps none.
     #[must_use]
     pub fn is_kept(&self) -> bool {
-        self.lines.iter().all(|line| line.verdict != Verdict::Miss)
+        self.failed.is_empty() && self.lines.iter().all(|line| line.verdict != Verdict::Miss)
     }
 }
 
@@ -124,7 +129,16 @@ enum Trial {
     Race(Box<Race>),
     /// What is known at once.
     Bytes(u64),
-    Impossible(String),
+    Impossible(Unmeasured),
+}
+
+/// Why there are no figures.
+#[derive(Debug)]
+enum Unmeasured {
+    /// It is not to be had on this machine.
+    NotHere(String),
+    /// It could be measured, and does not work.
+    Failed(String),
 }
 
 /// What has come of it.
@@ -133,10 +147,17 @@ enum Outcome {
     /// What ours can do of what the bare one can.
     Share(f64),
     Bytes(u64),
-    Impossible(String),
+    Impossible(Unmeasured),
 }
 
 impl Trial {
+    fn race(share: &Share) -> Self {
+        match Race::start(share) {
+            Ok(race) => Self::Race(Box::new(race)),
+            Err(error) => Self::Impossible(Unmeasured::Failed(error.to_string())),
+        }
+    }
+
     fn run(&mut self, span: Span) {
         let failed = match self {
             Self::Times(contest) => return contest.run(span),
@@ -144,7 +165,7 @@ impl Trial {
             Self::Bytes(_) | Self::Impossible(_) => return,
         };
         if let Err(error) = failed {
-            *self = Self::Impossible(error.to_string());
+            *self = Self::Impossible(Unmeasured::Failed(error.to_string()));
         }
     }
 
@@ -169,14 +190,14 @@ impl Row {
                 Trial::Times(Contest::new(works))
             }
             Self::Memory(memory) => Trial::Bytes((memory.bytes)()),
-            Self::Share(share) => match Race::start(share) {
-                Ok(race) => Trial::Race(Box::new(race)),
-                Err(error) => Trial::Impossible(error.to_string()),
+            Self::Share(share) => match no_account() {
+                Some(why) => Trial::Impossible(Unmeasured::NotHere(why)),
+                None => Trial::race(share),
             },
         }
     }
 
-    fn line(&self, outcome: Outcome, scale: f64) -> Result<Line, String> {
+    fn line(&self, outcome: Outcome, scale: f64) -> Result<Line, Unmeasured> {
         match (self, outcome) {
             (_, Outcome::Impossible(why)) => Err(why),
             (Self::Call(call), Outcome::Times([_, bare, all])) => Ok(call.line(bare, all, scale)),
@@ -273,6 +294,9 @@ impl fmt::Display for Report {
         for (row, why) in &self.not_here {
             writeln!(f, "{row:<34} not here: {why}")?;
         }
+        for (row, why) in &self.failed {
+            writeln!(f, "{row:<34} FAILED: {why}")?;
+        }
         // Only rows of time are held against it.
         if self.calibration_nanos.is_infinite() {
             return Ok(());
@@ -311,4 +335,65 @@ impl fmt::Display for Line {
 impl Span {
     /// Enough for stable figures, and the table in well under a minute.
     pub const DEFAULT: Self = Self(Duration::from_millis(750));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use http::StatusCode;
+
+    use super::*;
+    use crate::kit::{Served, serve};
+    use crate::rows::http::Fixed;
+    use crate::rows::stack::hello;
+
+    fn share(ours: fn() -> io::Result<Served>) -> Row {
+        Row::Share(Share {
+            id: "stack/of-a-test",
+            budget: 0.001,
+            ours,
+            bare: || serving(StatusCode::OK),
+        })
+    }
+
+    fn serving(status: StatusCode) -> io::Result<Served> {
+        serve(move || {
+            let mut response = hello();
+            *response.status_mut() = status;
+            Fixed::new(response)
+        })
+    }
+
+    fn measured(ours: fn() -> io::Result<Served>) -> Report {
+        Report::measure(&[share(ours)], Span(Duration::from_millis(1)), |_, _| {})
+    }
+
+    #[test]
+    fn a_server_that_is_not_built_or_answers_errors_keeps_no_promise() {
+        if let Some(why) = no_account() {
+            let report = measured(|| Err(io::Error::other("it was not built")));
+            assert_eq!(report.not_here, [("stack/of-a-test", why)]);
+            assert!(report.is_kept(), "nothing can be said of it");
+            return;
+        }
+        for (ours, words) in [
+            (
+                (|| Err(io::Error::other("it was not built"))) as fn() -> _,
+                "not built",
+            ),
+            (|| serving(StatusCode::INTERNAL_SERVER_ERROR), "500"),
+        ] {
+            let report = measured(ours);
+            assert!(!report.is_kept(), "{report}");
+            assert!(report.not_here.is_empty() && report.lines.is_empty());
+            let [(row, why)] = &report.failed[..] else {
+                panic!("{report:?}");
+            };
+            assert!(*row == "stack/of-a-test" && why.contains(words), "{why}");
+            assert!(report.to_string().contains("FAILED: "), "{report}");
+        }
+        let report = measured(|| serving(StatusCode::OK));
+        assert_eq!(report.lines.len(), 1, "{report}");
+    }
 }

@@ -187,19 +187,31 @@ impl Served {
     ///
     /// Where the kernel keeps no account of it.
     pub fn busy(&self) -> io::Result<Duration> {
-        let spent = |task: &Path| {
-            let text = fs::read_to_string(task.join("schedstat"))?;
-            let nanos = text.split(' ').next().and_then(|nanos| nanos.parse().ok());
-            nanos
-                .map(Duration::from_nanos)
-                .ok_or_else(|| io::Error::other("no account of what a task spends"))
-        };
         if !self.tasks.ends_with("task") {
             return spent(&self.tasks);
         }
         let tasks = fs::read_dir(&self.tasks)?;
         tasks.map(|task| spent(&task?.path())).sum()
     }
+}
+
+/// Why nobody can say how long a server was busy, where that is so. A kernel that does not count says of this thread, too, that it never had a processor.
+pub(super) fn no_account() -> Option<String> {
+    match fs::read_to_string("/proc/thread-self/schedstat") {
+        Ok(text) if text.trim() == "0 0 0" => {
+            Some("the kernel does not count what a task spends".to_owned())
+        }
+        Ok(_) => None,
+        Err(error) => Some(format!("no account of what a task spends: {error}")),
+    }
+}
+
+fn spent(task: &Path) -> io::Result<Duration> {
+    let text = fs::read_to_string(task.join("schedstat"))?;
+    let nanos = text.split(' ').next().and_then(|nanos| nanos.parse().ok());
+    nanos
+        .map(Duration::from_nanos)
+        .ok_or_else(|| io::Error::other(format!("it says {text:?}")))
 }
 
 /// One answer, by its length.

@@ -32,27 +32,66 @@ fn output(program: &str, args: &[&str]) -> String {
 
 /// The versions of those that are compared: what this package depends on, by its lock file.
 pub(crate) fn versions(lock: &Path) -> Result<String, Box<dyn Error>> {
-    let lock = fs::read_to_string(lock)?;
-    let version = |name: &str| {
+    Ok(versions_in(&fs::read_to_string(lock)?))
+}
+
+fn versions_in(lock: &str) -> String {
+    let only = |name: &str| {
         let entry = format!("name = \"{name}\"\nversion = \"");
         let (_, rest) = lock.split_once(&entry)?;
         rest.split('"').next()
     };
-    let versions =
-        dependencies(&lock).filter_map(|name| Some(format!("{name} {}", version(name)?)));
-    Ok(versions.collect::<Vec<_>>().join(", "))
+    let versions = dependencies(lock).filter_map(|(name, version)| {
+        let version = version.or_else(|| only(name))?;
+        Some(format!("{name} {version}"))
+    });
+    versions.collect::<Vec<_>>().join(", ")
 }
 
-fn dependencies(lock: &str) -> impl Iterator<Item = &str> {
+/// Their names; and their versions, where others depend on another one.
+fn dependencies(lock: &str) -> impl Iterator<Item = (&str, Option<&str>)> {
     let own = lock.split("name = \"peers\"").nth(1).unwrap_or_default();
     let list = own.split("dependencies = [").nth(1).unwrap_or_default();
-    let names = list.split(']').next().unwrap_or_default().lines();
-    let names = names.filter_map(|line| {
-        line.trim()
-            .trim_end_matches(',')
-            .trim_matches('"')
-            .split(' ')
-            .next()
+    let entries = list.split(']').next().unwrap_or_default().lines();
+    let entries = entries.filter_map(|line| {
+        let mut words = line.trim().trim_matches([',', '"']).split(' ');
+        Some((words.next()?, words.next()))
     });
-    names.filter(|name| !name.is_empty() && !TOOLS.contains(name))
+    entries.filter(|(name, _)| !name.is_empty() && !TOOLS.contains(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_is_that_of_the_one_that_is_depended_on() {
+        let lock = r#"
+[[package]]
+name = "http"
+version = "0.2.12"
+
+[[package]]
+name = "http"
+version = "1.5.0"
+
+[[package]]
+name = "moka"
+version = "0.12.16"
+
+[[package]]
+name = "peers"
+version = "0.1.0"
+dependencies = [
+ "criterion",
+ "http 1.5.0",
+ "moka",
+]
+
+[[package]]
+name = "pem"
+version = "3.0.0"
+"#;
+        assert_eq!(versions_in(lock), "http 1.5.0, moka 0.12.16");
+    }
 }

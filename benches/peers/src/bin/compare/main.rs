@@ -1,5 +1,5 @@
 //! `cargo compare [FILTER]`: runs the benches beside our peers and writes what came of it to `benches/RESULTS.md`, with a plot for each
-//! contest in `benches/plots`. `cargo compare --keep` writes it anew from the last run.
+//! contest in `benches/plots`. `cargo compare --keep` writes it anew from the last run. What would lose something that stands there is printed, and not written.
 
 mod machine;
 mod plot;
@@ -57,6 +57,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             }
         }
         if HITS.contains(&filter) {
+            fs::create_dir_all(&measured)?;
             fs::write(measured.join(HITS), hits()?)?;
         }
     }
@@ -64,7 +65,20 @@ fn main() -> Result<(), Box<dyn Error>> {
     if contests.is_empty() {
         return Err("nothing has been measured yet: run `cargo compare`".into());
     }
-    write(&contests, fs::read_to_string(measured.join(HITS)).ok())
+    let hits = fs::read_to_string(measured.join(HITS)).ok();
+    let mut lost = results::unmeasured(&contests);
+    lost.extend(hits.is_none().then(|| HITS.to_owned()));
+    if !filter.is_empty() {
+        // Others may have measured what stands there, and this machine only some of it.
+        let known = fs::read_to_string(results_file()?).unwrap_or_default();
+        lost.extend(table::lost(&known, &sections(&contests, hits.as_deref())));
+    }
+    if lost.is_empty() {
+        return write(&contests, hits.as_deref());
+    }
+    show(&sections(&contests, hits.as_deref()));
+    let lost = lost.join(", ");
+    Err(format!("RESULTS.md and its plots are as they were. This has not been measured here: {lost}. Run `cargo compare`").into())
 }
 
 /// This package.
@@ -104,25 +118,38 @@ fn hits() -> Result<String, Box<dyn Error>> {
     }
 }
 
-fn write(contests: &[Contest], hits: Option<String>) -> Result<(), Box<dyn Error>> {
+fn results_file() -> Result<PathBuf, Box<dyn Error>> {
     let benches = peers().parent().ok_or("no folder above")?.to_path_buf();
-    let plots = benches.join("plots");
+    Ok(benches.join("RESULTS.md"))
+}
+
+fn write(contests: &[Contest], hits: Option<&str>) -> Result<(), Box<dyn Error>> {
+    let results = results_file()?;
+    let plots = results.with_file_name("plots");
     fs::create_dir_all(&plots)?;
     remove_plots(&plots)?;
-    let mut text = introduction()?;
     for contest in contests {
-        let file = format!("{}.svg", contest.id.replace('/', "-"));
-        fs::write(plots.join(&file), plot::svg(contest))?;
-        text.push_str(&table::section(contest, &format!("plots/{file}")));
+        fs::write(plots.join(plot_file(contest)), plot::svg(contest))?;
     }
+    fs::write(&results, introduction()? + &sections(contests, hits))?;
+    eprintln!("written: {}", results.display());
+    Ok(())
+}
+
+fn sections(contests: &[Contest], hits: Option<&str>) -> String {
+    let contests = contests
+        .iter()
+        .map(|contest| table::section(contest, &format!("plots/{}", plot_file(contest))));
+    let mut text: String = contests.collect();
     if let Some(table) = hits {
         text.push_str(HITS_WORDS);
-        text.push_str(&table);
+        text.push_str(table);
     }
-    let results = benches.join("RESULTS.md");
-    fs::write(&results, text)?;
-    show(&results);
-    Ok(())
+    text
+}
+
+fn plot_file(contest: &Contest) -> String {
+    format!("{}.svg", contest.id.replace('/', "-"))
 }
 
 /// Those of contests, and not those in folders of their own.
@@ -146,13 +173,13 @@ fn introduction() -> Result<String, Box<dyn Error>> {
          Written by `cargo compare`, on {}. What it was not asked for then is from the run before.\n\n\
          Nanoseconds for one call, the better of the medians of {ROUNDS} rounds by criterion, peers used as their documentation shows, all in one process. With two \
          threads, both call the same breaker or table, and this is what each of them waits for a call. *To the best* is the time over that of the \
-         fastest peer: less than one is faster. `bare` is the work alone.\n\n\
+         fastest peer: less than one is faster. `bare` is the work alone. `dedup/100-waiters-300ms-cpu` is the processor's time, for all hundred calls.\n\n\
          {}\n",
         machine::describe(),
         machine::versions(&peers().join("Cargo.lock"))?,
     ))
 }
 
-fn show(results: &Path) {
-    eprintln!("written: {}", results.display());
+fn show(sections: &str) {
+    println!("{sections}");
 }

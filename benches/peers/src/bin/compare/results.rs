@@ -9,6 +9,34 @@ use serde_json::Value;
 
 const TWO_THREADS: &str = "2-threads";
 
+/// All that there are. What is not found where criterion is thought to leave it would be lost without a word.
+const CONTESTS: [&str; 24] = [
+    "cache/get",
+    "cache/get-or-set",
+    "circuit/closed",
+    "circuit/closed-filled",
+    "circuit/half-open",
+    "circuit/open",
+    "dedup/100-waiters-300ms-cpu",
+    "dedup/1000-waiters",
+    "dedup/64-waiters",
+    "dedup/leader",
+    "http-cache/hit-1k",
+    "http-cache/hit-64k",
+    "idempotency/first",
+    "idempotency/replay",
+    "negotiate/1000-ranges",
+    "negotiate/browser",
+    "negotiate/browser-layer",
+    "negotiate/json",
+    "stack/hello",
+    "trace-ctx/denied",
+    "trace-ctx/json",
+    "trace-ctx/quiet",
+    "trace-ctx/round-trip",
+    "trace-ctx/spans",
+];
+
 /// Those who did the same work.
 #[derive(Debug)]
 pub(crate) struct Contest {
@@ -68,14 +96,29 @@ type Contests = BTreeMap<String, BTreeMap<String, Entry>>;
 pub(crate) fn read(rounds: &[PathBuf]) -> Result<Vec<Contest>, Box<dyn Error>> {
     let mut contests = Contests::new();
     for round in rounds.iter().filter(|round| round.exists()) {
-        for folder in fs::read_dir(round)? {
-            let new = folder?.path().join("new");
-            if new.join("estimates.json").exists() {
-                add(&mut contests, &id(&new)?, median(&new)?);
-            }
-        }
+        look(round, &mut contests)?;
     }
     Ok(contests.into_iter().map(sorted).collect())
+}
+
+/// Those that there are, and are not among these.
+pub(crate) fn unmeasured(contests: &[Contest]) -> Vec<String> {
+    let is_missing = |id: &&str| contests.iter().all(|contest| contest.id != *id);
+    let missing = CONTESTS.into_iter().filter(is_missing);
+    missing.map(str::to_owned).collect()
+}
+
+/// A group of benchmarks has a folder of its own, with one for each of them in it.
+fn look(folder: &Path, contests: &mut Contests) -> Result<(), Box<dyn Error>> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.ends_with("new") && path.join("estimates.json").exists() {
+            add(contests, &id(&path)?, median(&path)?);
+        } else if path.is_dir() {
+            look(&path, contests)?;
+        }
+    }
+    Ok(())
 }
 
 /// Keeps the better one, if there is one of another round.
@@ -141,6 +184,36 @@ fn json(file: &Path) -> Result<Value, Box<dyn Error>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_measured_in_a_group_is_found_as_well() {
+        let round = std::env::temp_dir().join(format!("compare-{}", std::process::id()));
+        let benchmarks = [
+            ("dedup_leader_ours", "dedup/leader/ours"),
+            ("trace-ctx_round-trip/ours", "trace-ctx/round-trip/ours"),
+        ];
+        for (folder, id) in benchmarks {
+            for kind in ["base", "new"] {
+                let folder = round.join(folder).join(kind);
+                fs::create_dir_all(&folder).unwrap();
+                let name = format!(r#"{{"full_id":"{id}"}}"#);
+                fs::write(folder.join("benchmark.json"), name).unwrap();
+                let median = match kind {
+                    "new" => r#"{"median":{"point_estimate":7.0}}"#,
+                    _ => r#"{"median":{"point_estimate":5.0}}"#,
+                };
+                fs::write(folder.join("estimates.json"), median).unwrap();
+            }
+        }
+        let contests = read(std::slice::from_ref(&round));
+        fs::remove_dir_all(round).unwrap();
+        let contests = contests.unwrap();
+        let ids: Vec<_> = contests.iter().map(|contest| &*contest.id).collect();
+        assert_eq!(ids, ["dedup/leader", "trace-ctx/round-trip"]);
+        assert_eq!(contests[1].entries[0].alone, Some(7.0));
+        let missing = unmeasured(&contests);
+        assert_eq!(missing.len(), CONTESTS.len() - 2, "{missing:?}");
+    }
 
     #[test]
     fn the_better_round_counts() {

@@ -47,6 +47,31 @@ fn row(text: &mut String, entry: &Entry, best: (Option<f64>, Option<f64>), has_t
     text.push('\n');
 }
 
+/// What stands in one text and not in the other, as `contest: entry`.
+pub(crate) fn lost(before: &str, after: &str) -> Vec<String> {
+    let after = entries(after);
+    let mut lost = entries(before);
+    lost.retain(|entry| !after.contains(entry));
+    lost
+}
+
+fn entries(text: &str) -> Vec<String> {
+    let (mut contest, mut entries) = ("", Vec::new());
+    for line in text.lines() {
+        if let Some(heading) = line.strip_prefix("## ") {
+            contest = heading;
+        }
+        let name = line
+            .strip_prefix("| ")
+            .and_then(|row| row.split(" |").next());
+        // The heading of a table has none.
+        if let Some(name) = name.filter(|name| !name.starts_with('|')) {
+            entries.push(format!("{contest}: {}", name.trim_matches('*')));
+        }
+    }
+    entries
+}
+
 /// Three digits.
 pub(crate) fn time(nanos: Option<f64>) -> String {
     match nanos {
@@ -60,4 +85,30 @@ pub(crate) fn time(nanos: Option<f64>) -> String {
 fn ratio(nanos: Option<f64>, best: Option<f64>) -> String {
     let ratio = nanos.zip(best).map(|(nanos, best)| nanos / best);
     ratio.map_or_else(String::new, |ratio| format!("{ratio:.2}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(names: &[&str]) -> String {
+        let entry = |name: &&str| Entry {
+            name: (*name).to_owned(),
+            alone: Some(1.0),
+            two_threads: None,
+        };
+        let contest = Contest {
+            id: "circuit/open".to_owned(),
+            entries: names.iter().map(entry).collect(),
+        };
+        section(&contest, "a.svg")
+    }
+
+    #[test]
+    fn what_would_be_lost_is_named() {
+        let (before, after) = (of(&["ours", "peer"]), of(&["ours", "another"]));
+        assert_eq!(lost(&before, &after), ["circuit/open: peer"]);
+        assert!(lost(&before, &before).is_empty());
+        assert!(lost("", &after).is_empty());
+    }
 }
