@@ -93,7 +93,7 @@ impl RedisCoordinator {
     ///
     /// # Errors
     ///
-    /// When the URL is none. That Redis cannot be reached is no error.
+    /// If the URL cannot be parsed. That Redis cannot be reached is no error.
     ///
     /// # Panics
     ///
@@ -286,7 +286,7 @@ impl RedisBuilder {
     ///
     /// # Errors
     ///
-    /// When the URL is none. That Redis cannot be reached is no error.
+    /// If the URL cannot be parsed. That Redis cannot be reached is no error.
     ///
     /// # Panics
     ///

@@ -63,7 +63,7 @@ impl PostgresStore {
     ///
     /// # Errors
     ///
-    /// When the URL is none.
+    /// If the URL cannot be parsed.
     pub fn connect(url: &str) -> Result<Self, Error> {
         let options: PgConnectOptions = url.parse()?;
         let options = options.options([

@@ -55,7 +55,7 @@ impl RedisStore {
     ///
     /// # Errors
     ///
-    /// When the URL is none.
+    /// If the URL cannot be parsed.
     ///
     /// # Panics
     ///
