@@ -174,20 +174,27 @@ impl<St: Store> Keyed<St> {
         // What cannot fail to file a record is in this process: it has answered when it was asked.
         let may_wait = self.shared.store.can_fail_to_file();
         let since = may_wait.then(Instant::now);
-        let begun = self.begin(asked).await;
-        let Ok(Begin::Claimed(claim)) = begun else {
-            self.call.progress.end();
-            return begun.map(Opened::Found);
+        let given_up = {
+            let begun = self.begin(asked).await;
+            let Ok(Begin::Claimed(claim)) = begun else {
+                self.call.progress.end();
+                return begun.map(Opened::Found);
+            };
+            let since = since.unwrap_or_else(Instant::now);
+            if let Ok(place) = self.enter() {
+                return Ok(Opened::Ours(claim, place, since));
+            }
+            Box::pin(self.clone().give_way(claim, asked.fingerprint, since))
         };
-        let since = since.unwrap_or_else(Instant::now);
-        if let Ok(place) = self.enter() {
-            return Ok(Opened::Ours(claim, place, since));
-        }
-        // Others of its scope were faster.
-        let mut held = Held::new(self.clone(), claim, asked.fingerprint, None, since);
-        Box::pin(held.forget()).await;
-        self.call.progress.end();
+        given_up.await;
         Ok(Opened::Crowded)
+    }
+
+    /// Others of its scope were faster.
+    async fn give_way(self, claim: Claim, fingerprint: Fingerprint, since: Instant) {
+        let mut held = Held::new(self, claim, fingerprint, None, since);
+        held.forget().await;
+        held.keyed().call.progress.end();
     }
 
     fn is_crowded(&self) -> bool {
@@ -256,11 +263,15 @@ impl<St: Store> Keyed<St> {
     async fn begin(&self, asked: &Asked) -> Result<Begin, StoreError> {
         let request = self.request(self.call.key, asked);
         let token = request.token;
-        match self.shared.store.begin(request).await {
-            Ok(found) if self.call.former.is_empty() => self.read(&self.call.key, found),
-            // Apart: nearly every request has done with that.
-            begun => Box::pin(self.begun(asked, token, begun)).await,
-        }
+        // Apart, and in a box: nearly every request has done with the first answer. That is gone by then, or this would be as much larger.
+        let more = {
+            let begun = self.shared.store.begin(request).await;
+            if begun.is_ok() && self.call.former.is_empty() {
+                return self.read(&self.call.key, begun?);
+            }
+            Box::pin(self.begun(asked, token, begun))
+        };
+        more.await
     }
 
     async fn begun(
