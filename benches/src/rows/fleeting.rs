@@ -11,8 +11,12 @@ use buttress_idempotency::{
 pub struct Fleeting(MemoryStore);
 
 impl Store for Fleeting {
-    async fn begin(&self, request: BeginRequest) -> Result<Begin, StoreError> {
-        self.0.begin(request).await
+    // Not `async`: that would keep what it is given twice.
+    fn begin(
+        &self,
+        request: BeginRequest,
+    ) -> impl Future<Output = Result<Begin, StoreError>> + Send {
+        self.0.begin(request)
     }
 
     async fn look(&self, request: &BeginRequest) -> Result<Option<Begin>, StoreError> {
@@ -32,8 +36,13 @@ impl Store for Fleeting {
         self.0.seize(claim, token, lease).await
     }
 
-    async fn complete(&self, claim: &Claim, record: Record, _: Duration) -> Result<(), StoreError> {
-        self.0.complete(claim, record, Duration::ZERO).await
+    fn complete(
+        &self,
+        claim: &Claim,
+        record: Record,
+        _: Duration,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send {
+        self.0.complete(claim, record, Duration::ZERO)
     }
 
     async fn abandon(&self, claim: &Claim) -> Result<(), StoreError> {
