@@ -1,8 +1,7 @@
 //! What is recorded of a response, and what a replay looks like.
 
+use buttress_wire::Recorded;
 use buttress_wire::fields::{Reach, Told, end_to_end_where};
-use buttress_wire::grpc::Code;
-use buttress_wire::{Protocol, Recorded};
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode, response};
@@ -11,8 +10,8 @@ use crate::store::Origin;
 
 /// What a response says about the work.
 ///
-/// By default, [`Forget`](Self::Forget) for 425 and 429, which promise that nothing was done, for gRPC's `RESOURCE_EXHAUSTED` without a message before it, which is its 429, and for
-/// responses with the extension [`NoEffect`]; everything else, errors included, is [`Record`](Self::Record)ed: a repetition must not do again what may have been done.
+/// By default, [`Forget`](Self::Forget) for 425 and 429, which promise that nothing was done, and for responses with the extension
+/// [`NoEffect`]; everything else, errors included, is [`Record`](Self::Record)ed: a repetition must not do again what may have been done.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Keep {
     /// Nothing was done: the key is free again. Of attempts before this one it says nothing: where there were any, they are left to [`Recovery`](crate::Recovery).
@@ -27,23 +26,16 @@ pub enum Keep {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct NoEffect;
 
-pub(crate) fn default_keep(head: &response::Parts, protocol: Protocol) -> Keep {
-    let refused = matches!(
+pub(crate) fn default_keep(head: &response::Parts) -> Keep {
+    let nothing_done = matches!(
         head.status,
         StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS
-    );
-    let nothing_done =
-        refused || head.extensions.get::<NoEffect>().is_some() || is_exhausted(head, protocol);
+    ) || head.extensions.get::<NoEffect>().is_some();
     if nothing_done {
         Keep::Forget
     } else {
         Keep::Record
     }
-}
-
-/// A call that was refused as 429 does it. Its status is in the head, for there is nothing else; of the other codes none says that nothing was done.
-fn is_exhausted(head: &response::Parts, protocol: Protocol) -> bool {
-    protocol == Protocol::Grpc && Code::from_headers(&head.headers) == Some(Code::ResourceExhausted)
 }
 
 /// On a replay: the id of the request that it was the answer to first.

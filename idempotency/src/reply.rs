@@ -164,8 +164,7 @@ impl<St: Store> Held<St> {
         B::Error: Into<BoxError>,
     {
         let (mut head, body) = response.into_parts();
-        let protocol = self.keyed().call.protocol;
-        let (body, due) = match self.grant.shared().keep(&head, protocol) {
+        let (body, due) = match self.grant.shared().keep(&head) {
             Keep::Forget => (IdempotentBody::pass(body), Due::Forget),
             // Dropping what is held says so.
             Keep::Unknown => (IdempotentBody::pass(body), Due::Nothing),

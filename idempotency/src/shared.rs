@@ -9,7 +9,6 @@ use crate::keep::{Keep, default_keep};
 use crate::key::RecordKey;
 use crate::settings::Settings;
 use crate::waiters::Waiters;
-use buttress_wire::Protocol;
 use buttress_wire::tasks::Tasks;
 use http::response;
 
@@ -47,9 +46,9 @@ impl<St> Shared<St> {
         Apart(Arc::clone(&self.common))
     }
 
-    pub(crate) fn keep(&self, head: &response::Parts, protocol: Protocol) -> Keep {
+    pub(crate) fn keep(&self, head: &response::Parts) -> Keep {
         let keep = self.settings.keep.as_ref();
-        keep.map_or_else(|| default_keep(head, protocol), |keep| keep(head))
+        keep.map_or_else(|| default_keep(head), |keep| keep(head))
     }
 
     /// Says that a claim of this key was settled, to those of this layer who wait for it.

@@ -76,32 +76,6 @@ async fn trailers_are_replayed_and_what_is_of_one_exchange_is_not() {
     assert_eq!(kept, ["a", "b"]);
 }
 
-/// As 429 does over HTTP. Others are answers.
-#[tokio::test]
-async fn a_grpc_status_that_says_nothing_was_done_frees_the_key() {
-    for (media_type, status, executions) in [
-        ("application/grpc", "8", 2),
-        ("application/grpc+proto", "8", 2),
-        ("application/grpc", "0", 1),
-        ("application/grpc", "3", 1),
-        ("application/grpc", "14", 1),
-        ("application/json", "8", 1),
-    ] {
-        let shop = shop();
-        shop.answers(move |_| {
-            let fields = [("content-type", media_type), ("grpc-status", status)];
-            Ok(respond(StatusCode::OK, &fields, Either::Left("".into())))
-        });
-        for _ in 0..2 {
-            let mut call = order("k", "");
-            let media_type = HeaderValue::from_static(media_type);
-            call.headers_mut().insert("content-type", media_type);
-            assert_eq!(shop.send(call).await.field("grpc-status"), status);
-        }
-        assert_eq!(shop.effects(), executions, "{media_type} {status}");
-    }
-}
-
 /// Wherever they are said: in the head, in trailers, and under a name that was chosen.
 #[tokio::test]
 async fn what_is_of_one_exchange_is_not_replayed_in_trailers_nor_under_a_chosen_name() {
