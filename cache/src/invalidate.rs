@@ -60,11 +60,7 @@ impl<'a, V: Send + Sync + 'static> Invalidate<'a, V> {
     }
 
     /// Does it once more after this time, in the background: for a source whose replicas lag, where a fill that begins after the change may still read
-    /// what was before. [`Cache::drain`] waits for it.
-    ///
-    /// # Panics
-    ///
-    /// The call does, with the default spawner outside of a tokio runtime; it holds by then.
+    /// what was before. [`Cache::drain`] waits for it. Outside of a tokio runtime, the default spawner has nothing to do it on, and it is not done.
     pub fn again_after(self, after: Duration) -> Self {
         let again = Some(after);
         Self { again, ..self }

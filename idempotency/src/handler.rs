@@ -96,6 +96,11 @@ impl Grant {
         self.heard.store(SETTLED, Ordering::Relaxed);
     }
 
+    /// Whether the layer settles it, or has.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.heard.load(Ordering::Relaxed) == SETTLED
+    }
+
     /// How much of the lease is left for certain: the store counts from when it was asked, or later.
     pub(crate) fn left(&self, lease: Duration) -> Duration {
         match self.heard.load(Ordering::Relaxed) {

@@ -255,8 +255,12 @@ async fn heartbeat<St: Store>(grant: Arc<Granted<St>>, stop: CancellationToken) 
             }
             // It was settled while the store was asked.
             Some(Err(_)) if stop.is_cancelled() => None,
-            // Its handler completes it, or has, in a transaction.
-            Some(Err(StoreError::Lost)) if grant.settlement.get() != Settled::Open => Some(third),
+            // The layer completes it, or its handler does in a transaction; or they have.
+            Some(Err(StoreError::Lost))
+                if grant.is_settled() || grant.settlement.get() != Settled::Open =>
+            {
+                Some(third)
+            }
             Some(Err(StoreError::Lost)) => {
                 grant.lost().cancel();
                 return shared.emit(Event::Lost(&grant.claim));

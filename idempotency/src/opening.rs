@@ -296,31 +296,50 @@ impl<St: Store> Keyed<St> {
     /// Whoever uses another secret claims first and looks then, as we do: of two that meet, at least one sees the other.
     async fn mind_former(&self, asked: &Asked, ours: Claim) -> Result<Begin, StoreError> {
         let store = &self.shared.store;
+        let mut begun = None;
         for (key, _) in &self.call.former {
-            let found = match store.look(&self.request(*key, &asked.cautiously())).await {
-                Ok(None) => continue,
-                Ok(Some(known @ (Begin::InProgress(_) | Begin::OutcomeUnknown))) => {
-                    self.go_on_with(*key, asked, known, &ours).await?
+            match store.look(&self.request(*key, &asked.cautiously())).await {
+                Ok(None) => {}
+                // Under another one there may be a record; and who works is to be waited for rather than taken over.
+                Ok(Some(known @ Begin::InProgress(_))) => begun = Some((*key, known)),
+                Ok(Some(known @ Begin::OutcomeUnknown)) => {
+                    begun = begun.or(Some((*key, known)));
                 }
                 // It stays so.
                 Ok(Some(found)) => {
                     let _ = self.give_up(&ours).await;
-                    Some(self.read(key, found)?)
+                    return self.read(key, found);
                 }
-                Err(error) if self.call.may_bypass() => {
-                    let _ = self.leave_as_found(&ours).await;
-                    return Err(error);
-                }
-                Err(error) => {
-                    let _ = self.give_up(&ours).await;
-                    return Err(error);
-                }
-            };
-            if let Some(found) = found {
-                return Ok(found);
+                Err(error) => return self.stop_before(asked, &ours, begun, error).await,
             }
         }
+        if let Some((key, known)) = begun
+            && let Some(found) = self.go_on_with(key, asked, known, &ours).await?
+        {
+            return Ok(found);
+        }
         Ok(Begin::Claimed(ours))
+    }
+
+    /// A former key could not be looked at: ours is given back, and what is known of others is the answer.
+    async fn stop_before(
+        &self,
+        asked: &Asked,
+        ours: &Claim,
+        begun: Option<(RecordKey, Begin)>,
+        error: StoreError,
+    ) -> Result<Begin, StoreError> {
+        if let Some((_, known)) = begun {
+            let _ = self.give_up(ours).await;
+            self.shared.emit(Event::StoreFailed(&error));
+            return Ok(asked.stopped_at(known));
+        }
+        // Whoever passes by the store may do the work beside the claim: it is left then, if it cannot be given back at once.
+        let _ = match self.call.may_bypass() {
+            true => self.leave_as_found(ours).await,
+            false => self.give_up(ours).await,
+        };
+        Err(error)
     }
 
     /// What was begun under a former key, as is `known`, goes on under it. Ours is held until that is settled, so that nobody comes between them. `None` where

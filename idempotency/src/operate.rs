@@ -90,14 +90,15 @@ impl<St: Store> IdempotencyLayer<St, Scoped> {
     async fn give_back(&self, ours: &Claim, since: Instant) -> Result<(), StoreError> {
         let (store, lease) = (&self.shared.store, self.shared.settings.lease);
         let mut pauses = pauses(lease);
-        for _ in 0..3 {
+        let mut left = 3;
+        loop {
             match store.abandon(ours).await {
-                Err(StoreError::Unavailable(_)) => sleep(pauses.next()).await,
+                Err(StoreError::Unavailable(_)) if left > 0 => sleep(pauses.next()).await,
                 Err(StoreError::Lost) if since.elapsed() < lease => return Ok(()),
                 answer => return answer,
             }
+            left -= 1;
         }
-        store.abandon(ours).await
     }
 
     fn settled(&self, event: Event<'_>, claim: &Claim) {

@@ -15,7 +15,7 @@ use tower_service::Service;
 use super::body::CacheBody;
 use super::decide::look_again;
 use super::errand::{Errand, Look};
-use super::flight::{Head, Landed, Wait};
+use super::flight::{Landed, Wait};
 use super::whole::Whole;
 
 pin_project! {
@@ -162,7 +162,7 @@ where
             Landed::Stored => look_again(errand),
             Landed::Response(head, reader) => {
                 if !errand.may_have(&head) {
-                    return Self::elsewhere(&head, own);
+                    return Self::elsewhere(own);
                 }
                 Some(errand.follow(&head, CacheBody::shared(reader)))
             }
@@ -171,7 +171,10 @@ where
                 Some(reader) if errand.may_have(&head) => {
                     Some(errand.follow(&head, CacheBody::shared(reader)))
                 }
-                Some(_) => return Self::elsewhere(&head, own),
+                Some(_) => {
+                    errand.close_if_old(&head);
+                    return Self::elsewhere(own);
+                }
                 None => look_again(errand),
             },
         };
@@ -183,9 +186,8 @@ where
 
     /// The response was another variant, or too old. Now that it is known what the target varies by, those who want the same wait for
     /// each other, and for nobody else.
-    fn elsewhere(head: &Head, mut own: Box<Own<S, ReqB>>) -> Self {
+    fn elsewhere(mut own: Box<Own<S, ReqB>>) -> Self {
         let filed = own.errand.shared.filed.count();
-        own.errand.close_if_old(head);
         if let Some(response) = look_again(&own.errand) {
             return Self::answer(response);
         }

@@ -43,8 +43,10 @@ pub(super) fn purge<B>(shared: &Shared, parts: &request::Parts) -> Option<Respon
 pub(super) fn purge_target(shared: &Shared, parts: &request::Parts, depth: Depth) {
     match depth {
         Depth::Expire => {
-            let keys = shared.own_keys_of(parts).into_iter();
-            keys.for_each(|key| expire(&shared.cache, &key, shared.keep));
+            let (soft, hard) = shared.soft_and_hard_keys_of(parts);
+            hard.iter().for_each(|key| remove(&shared.cache, key));
+            soft.iter()
+                .for_each(|key| expire(&shared.cache, key, shared.keep));
         }
         Depth::Remove => {
             let keys = shared.keys_of(parts).into_iter();

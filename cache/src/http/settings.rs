@@ -205,33 +205,34 @@ impl Shared {
         })
     }
 
-    /// The primary keys of what is at a target now, by the rules that the origin has for its path.
-    pub(super) fn own_keys_of(&self, parts: &request::Parts) -> Vec<Vec<u8>> {
+    /// What a soft purge of a target makes stale: the primary keys of what is there by the rules that are known here. And what it takes away, since nobody here knows how it is
+    /// found: what is there by no rule, where there is one, and all that goes by the rule, where it is not known.
+    pub(super) fn soft_and_hard_keys_of(
+        &self,
+        parts: &request::Parts,
+    ) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
         if !self.search || self.own_key(parts).is_some() {
-            return self.keys_of(parts);
+            return (self.keys_of(parts), Vec::new());
         }
         let (partition, authority) = (self.partition(parts), authority(parts));
         let query = self.params.of(parts.uri.query());
         let key = |scheme, query: &Query<'_>| {
             let mut key = Vec::new();
-            write_primary(
-                &mut key,
-                &partition,
-                Some(scheme),
-                &parts.uri,
-                authority,
-                query,
-            );
+            let uri = &parts.uri;
+            write_primary(&mut key, &partition, Some(scheme), uri, authority, query);
             key
         };
         let keys = SCHEMES.iter().map(|scheme| {
-            let rule = key(scheme, &Query::Rule);
+            let (rule, exact) = (
+                key(scheme, &Query::Rule),
+                key(scheme, &Query::Exact(query.clone())),
+            );
             match search_rule(&self.cache, &rule, Instant::now()) {
-                Some(rule) => key(scheme, &Query::By(&rule, query.as_deref())),
-                None => key(scheme, &Query::Exact(query.clone())),
+                Some(rule) => (key(scheme, &Query::By(&rule, query.as_deref())), exact),
+                None => (exact, rule),
             }
         });
-        keys.collect()
+        keys.unzip()
     }
 
     /// The primary keys of what is at a target, by whichever protocol version it was stored; and of the rule for its path, with which all goes

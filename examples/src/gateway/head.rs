@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 
 use buttress_wire::fields::{list, strip_hop_by_hop};
 use http::header::{ALLOW, CONNECTION, EXPECT, HOST, HeaderName, MAX_FORWARDS, VARY, VIA};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
+use http::uri::Authority;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 
 use crate::gateway::proxy::{Asker, Body};
 
@@ -19,13 +20,9 @@ const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto")
 /// In HTTP/2 the host is in the target; where it is in both, the target's counts (RFC 9112, 3.2.2). It is no field that goes no further, whatever `Connection`
 /// says (RFC 9110, 7.6.1).
 pub(crate) fn settle<B>(request: &mut Request<B>) {
+    drop_user(request.uri_mut());
     let host = match request.uri().authority() {
-        // Whoever it is that a target names is no part of its host (RFC 9110, 4.2.4).
-        Some(target) => target
-            .as_str()
-            .rsplit('@')
-            .next()
-            .and_then(|host| HeaderValue::from_str(host).ok()),
+        Some(host) => HeaderValue::from_str(host.as_str()).ok(),
         None => request.headers().get(HOST).cloned(),
     };
     let headers = request.headers_mut();
@@ -37,6 +34,18 @@ pub(crate) fn settle<B>(request: &mut Request<B>) {
     if let Some(host) = host {
         headers.insert(HOST, host);
     }
+}
+
+/// Whoever it is that a target names is no part of its host, by which it is asked for and found (RFC 9110, 4.2.4).
+fn drop_user(uri: &mut Uri) {
+    let named = uri.authority().map(Authority::as_str);
+    let Some((_, host)) = named.and_then(|named| named.rsplit_once('@')) else {
+        return;
+    };
+    let host = host.parse().ok();
+    let mut parts = std::mem::take(uri).into_parts();
+    parts.authority = host;
+    *uri = Uri::from_parts(parts).unwrap_or_default();
 }
 
 /// For the upstream: with who asks, and how.
@@ -106,7 +115,7 @@ pub(crate) fn count_forward<B>(request: &mut Request<B>) -> Result<(), Box<Respo
     let Some(left) = request.headers_mut().get_mut(MAX_FORWARDS) else {
         return Ok(());
     };
-    match left.to_str().ok().and_then(|left| left.parse::<u32>().ok()) {
+    match number(left.as_bytes()) {
         Some(0) => {
             let mut response = Response::new(Body::empty());
             // It would tell whoever asks of fields that are not for his eyes.
@@ -124,6 +133,13 @@ pub(crate) fn count_forward<B>(request: &mut Request<B>) -> Result<(), Box<Respo
         }
         None => Ok(()),
     }
+}
+
+/// Digits; one too large for us is as large as can be.
+fn number(digits: &[u8]) -> Option<u32> {
+    let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+    let digits = std::str::from_utf8(digits).ok().filter(|_| is_number)?;
+    Some(digits.parse().unwrap_or(u32::MAX))
 }
 
 /// Whether a response is chosen by who asks, or on what way, which the cache does not see: it is asked before that is said. What else [`pass_on`] adds is the

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use buttress_wire::fields::{list, list_contains};
 use http::header::{CONNECTION, UPGRADE};
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode, request};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
@@ -37,7 +37,9 @@ impl Wanted {
             let ours: [&[u8]; 3] = [b"h2c", b"http", b"tls"];
             ours.iter().any(|ours| name.eq_ignore_ascii_case(ours))
         };
+        // Who may purge is for the cache to say.
         let is_wanted = request.version() == http::Version::HTTP_11
+            && request.method().as_str() != "PURGE"
             && list_contains(headers, CONNECTION, "upgrade")
             && !list(headers, UPGRADE).any(is_ours);
         is_wanted.then(|| Self(wanted.clone()))
@@ -53,15 +55,17 @@ pub(crate) async fn open(
 ) -> Response<Body> {
     let client = hyper::upgrade::on(&mut request);
     head::settle(&mut request);
-    let is_unsafe = !request.method().is_safe();
     let (parts, body) = request.into_parts();
-    let changed = is_unsafe.then(|| parts.clone());
+    let target = (!parts.method.is_safe()).then(|| parts.clone());
+    let mut changing = Changing { gateway, target };
     let mut request = head::pass_on(Request::from_parts(parts, body));
     request.extensions_mut().insert(wanted);
     let mut response = gateway.pass(request).await;
-    if let Some(changed) = changed {
-        gateway.parts.forget(&changed);
+    *response.version_mut() = http::Version::HTTP_11;
+    if response.status().is_client_error() || response.status().is_server_error() {
+        changing.target = None;
     }
+    drop(changing);
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let upstream = hyper::upgrade::on(&mut response);
         let (over, linger) = (gateway.over.clone(), gateway.linger);
@@ -73,6 +77,21 @@ pub(crate) async fn open(
         });
     }
     response
+}
+
+/// A request that may change what is at its target. Dropping it takes that out of the cache: also where its answer was never seen (RFC 9111, 4.4).
+struct Changing<'a> {
+    gateway: &'a Gateway,
+    /// `None` once it is known that nothing was changed.
+    target: Option<request::Parts>,
+}
+
+impl Drop for Changing<'_> {
+    fn drop(&mut self) {
+        if let Some(target) = &self.target {
+            self.gateway.parts.forget(target);
+        }
+    }
 }
 
 async fn tunnel(client: OnUpgrade, upstream: OnUpgrade, linger: Duration) {

@@ -88,3 +88,21 @@ async fn a_refusal_that_stands_still_is_given_up_on() {
         "{seen}"
     );
 }
+
+/// RFC 9111, 4.4: what has failed has changed nothing.
+#[tokio::test]
+async fn a_refusal_takes_nothing_out_of_the_cache() {
+    let mut origin = Origin::start().await;
+    let gateway = Gateway::start(&origin).await;
+    let kept = ok(KEPT, "kept");
+    gateway.through(&mut origin, "GET /a", "", &kept).await;
+    let asked = upgrade("POST", "echo", "Content-Length: 0\r\n");
+    let (client, mut request) = tokio::join!(gateway.send(&asked), origin.request());
+    request
+        .answer("HTTP/1.0 405 No\r\nContent-Length: 0\r\n\r\n")
+        .await;
+    let mut client = client;
+    let refused = client.until("\r\n\r\n").await;
+    assert!(refused.starts_with("HTTP/1.1 405"), "{refused}");
+    assert!(gateway.ask("GET /a", "").await.contains("gateway; hit"));
+}

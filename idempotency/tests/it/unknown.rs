@@ -21,6 +21,7 @@ use crate::kit::{order, with};
 
 const OLD: [u8; 32] = [1; 32];
 const NEW: [u8; 32] = [2; 32];
+const BETWEEN: [u8; 32] = [3; 32];
 
 type Layered = IdempotencyLayer<Faulty, Scoped>;
 
@@ -349,6 +350,21 @@ async fn what_is_done_under_a_former_key_is_not_done_again_by_who_takes_over_the
             assert_eq!((status, &body[..]), (StatusCode::OK, &b"1"[..]));
         }
         assert_eq!(after.snapshot().replayed, 3, "{recovery:?}");
+    }
+}
+
+/// Also where the end of other work is unknown under a key between.
+#[tokio::test(start_paused = true)]
+async fn a_record_under_any_former_key_is_the_answer() {
+    let store = Faulty::new();
+    let oldest = store.layer().secret(OLD);
+    assert_eq!(send(&oldest, StatusCode::OK).await.1, "1");
+    orphan(&store.layer().secret(BETWEEN)).await;
+    for recovery in [Recovery::Reexecute, Recovery::Reject] {
+        let layer = store.layer().recovery(recovery).secret(NEW);
+        let after = layer.former_secret(BETWEEN).former_secret(OLD);
+        let (status, body) = send(&after, StatusCode::ACCEPTED).await;
+        assert_eq!((status, &body[..]), (StatusCode::OK, &b"1"[..]));
     }
 }
 

@@ -95,10 +95,7 @@ async fn a_server_without_room_grants_nothing_and_settles_what_it_has_granted() 
     server.ask("CONFIG SET maxmemory 1").unwrap();
     let new = order();
     let refused = store.begin(new.clone()).await;
-    assert!(
-        matches!(refused, Err(StoreError::Unavailable(_))),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(StoreError::Full)), "{refused:?}");
     store
         .renew(&done, Duration::from_secs(60), Duration::ZERO)
         .await

@@ -91,6 +91,7 @@ impl Errand {
         let mut merged = Response::new(()).into_parts().0;
         merged.status = stored.recorded.status();
         merged.headers = updated(&stored.headers(), &head.headers);
+        merged.extensions = head.extensions.clone();
         let arrival = Arrival {
             time: self.shared.date(),
             delay: self.begun.elapsed(),
@@ -124,7 +125,7 @@ impl Errand {
             // What named them before is not heard again.
             None => with_new(&stored.tags, said),
         };
-        let is_storable = is_storable && tags.len() <= 2 * MAX_TAGS;
+        let fits = tags.len() <= stored.tags.len().max(2 * MAX_TAGS);
         let made = Made {
             policy: verdict.policy,
             tags: tags.into(),
@@ -144,10 +145,10 @@ impl Errand {
             stored.recorded.body().clone(),
             stored.recorded.trailers().cloned(),
         );
-        if is_storable {
+        if is_storable && fits {
             return (place.store(&self.shared, &recorded), true);
         }
-        if by_anybody.is_none() || !may_store {
+        if by_anybody.is_none() || !may_store || !fits {
             remove(&self.shared.cache, key);
         }
         (place.unstored(&self.shared, &recorded), false)

@@ -34,7 +34,8 @@ impl Errand {
             )
     }
 
-    /// A response whose body is long under way, and which is of use to nobody who comes now, is in the way of none of them.
+    /// A response whose body is long under way, and which is of use to nobody who comes now, is in the way of none of them. Not for those
+    /// who waited for it: the first of them to come back leads, and the flight of the key is his by then.
     pub(in crate::http) fn close_if_old(&self, head: &Head) {
         if let Some(flight) = self.flight.as_ref().filter(|_| !self.is_current(head)) {
             self.shared.flights.forget(&flight.key);

@@ -78,14 +78,13 @@ impl Errand {
                 }
                 match recording {
                     Some(recording) => {
-                        let (store, refreshing) = (self.on_end(kept), self.refreshing.take());
-                        let on_end = move |outcome| {
-                            store(outcome);
-                            drop(refreshing);
-                        };
-                        CacheBody::store(Recorder::new(body, recording, Box::new(on_end)))
+                        let on_end = Box::new(self.on_end(kept));
+                        CacheBody::store(Recorder::new(body, recording, on_end))
                     }
-                    None => CacheBody::pass(body),
+                    None => {
+                        self.remember_vain();
+                        CacheBody::pass(body)
+                    }
                 }
             }
         };
@@ -113,14 +112,18 @@ impl Errand {
         (!is_too_large).then(recording)
     }
 
-    /// Stores what was recorded whole.
-    fn on_end(&self, head: Arc<Head>) -> impl FnOnce(Outcome) + Send + 'static {
-        let shared = Arc::clone(&self.shared);
+    /// Stores what was recorded whole. Until then nobody else refreshes what it is to take the place of; and nobody of its like for a while, if it was not.
+    fn on_end(&mut self, head: Arc<Head>) -> impl FnOnce(Outcome) + Send + use<> + 'static {
+        let (shared, refreshing) = (Arc::clone(&self.shared), self.refreshing.take());
+        let flight = self.flight.as_ref().map(|flight| flight.hash);
         move |outcome| {
             if let Outcome::Complete(recorded) = outcome {
                 let place = &head.place;
                 place.store_ready(&shared, recorded, head.is_only_teller);
+            } else if let (Some(_), Some(flight)) = (&refreshing, flight) {
+                shared.vain.remember(flight);
             }
+            drop(refreshing);
         }
     }
 
@@ -138,16 +141,16 @@ impl Errand {
     {
         let (window, stall) = (self.shared.window, self.shared.stall);
         let (tape, reader) = Tape::boxed(live(body), window, laggards(stall));
-        if let Some(recording) = recording {
-            tape.record(recording, self.on_end(Arc::clone(&head)));
+        match recording {
+            Some(recording) => tape.record(recording, self.on_end(Arc::clone(&head))),
+            None => self.remember_vain(),
         }
         let landing = leader.land(
             Landed::Response(Arc::clone(&head), reader.clone()),
             Landed::Streaming(head, tape.clone()),
         );
         // The key is free once the start of the body is gone, the body has ended (and is stored), or nobody reads it.
-        let refreshing = self.refreshing.take();
-        tape.on_closed(move || drop((landing, refreshing)));
+        tape.on_closed(move || drop(landing));
         reader
     }
 

@@ -507,3 +507,38 @@ async fn what_comes_late_does_not_take_the_place_of_what_is_newer() {
         assert_eq!(hit.unwrap(), (CacheOutcome::Hit, "2".into()), "{late}");
     }
 }
+
+/// Who waited is not the first of many either.
+#[tokio::test]
+async fn those_who_waited_for_what_is_too_old_for_them_ask_together() {
+    let gated = Gated::new(|_| text("new", &[("cache-control", "max-age=60")]));
+    let (hand, body) = hand_body();
+    let body = Mutex::new(Some(body));
+    *gated.answer.lock().unwrap() = Box::new(move |_| {
+        let mut response = text("new", &[("cache-control", "max-age=60")]);
+        if let Some(body) = body.lock().unwrap().take() {
+            *response.body_mut() = Either::Right(body);
+        }
+        response
+    });
+    let mut leader = tokio_test::task::spawn(gated.call(get("/a", &[])));
+    assert!(leader.poll().is_pending());
+    let target = get("/a", &[]).into_parts().0;
+    gated
+        .layer
+        .purge_target(&target, buttress_cache::Depth::Remove);
+    let all = tokio::spawn(join_all((0..100).map(|_| {
+        let call = gated.call(get("/a", &[]));
+        async move { read(call.await).await.1 }
+    })));
+    settle().await;
+    assert_eq!(gated.calls(), 1);
+    gated.gate.add_permits(1);
+    let _streaming = leader.await;
+    settle().await;
+    assert!(gated.calls() <= 3, "{}", gated.calls());
+    gated.gate.add_permits(10);
+    assert!(all.await.unwrap().iter().all(|body| body == "new"));
+    assert!(gated.calls() <= 3, "{}", gated.calls());
+    drop(hand);
+}

@@ -392,6 +392,8 @@ async fn run(
 pub(crate) fn failed(error: Error) -> StoreError {
     match error {
         Error::ColumnDecode { .. } | Error::Decode(_) => StoreError::Corrupt(error.into()),
+        // `disk_full`.
+        error if has_code(&error, &["53100"]) => StoreError::Full,
         error => StoreError::Unavailable(error.into()),
     }
 }

@@ -352,6 +352,13 @@ fn number(digits: &[u8]) -> Result<u64, StoreError> {
 }
 
 fn failed(error: RedisError) -> StoreError {
+    // Before Redis 7, what a script was refused is within what is said of the script.
+    let is_full = |error: &RedisError| {
+        error.code() == Some("OOM") || error.to_string().contains("OOM command not allowed")
+    };
+    if is_full(&error) {
+        return StoreError::Full;
+    }
     StoreError::Unavailable(error.into())
 }
 

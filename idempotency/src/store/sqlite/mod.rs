@@ -278,6 +278,13 @@ async fn run(
 pub(crate) fn failed(error: Error) -> StoreError {
     match error {
         Error::ColumnDecode { .. } | Error::Decode(_) => StoreError::Corrupt(error.into()),
+        // `SQLITE_FULL`.
+        error if is_full(&error) => StoreError::Full,
         error => StoreError::Unavailable(error.into()),
     }
+}
+
+fn is_full(error: &Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.is_some_and(|code| code == "13")
 }
