@@ -63,7 +63,8 @@ impl<S> SampledOr<S> {
 }
 
 /// To the sink inside, what was deferred is sampled: it hears only of what is. Its span of a request that is not recorded in the end is
-/// dropped without a word.
+/// dropped without a word. So this is not for one that has told others of it by then: `OtelSink`, below whose spans the handler's are exported, has switches of its own
+/// (`upgrade_on_error`, `upgrade_if_slower_than`).
 impl<S: Sink> Sink for SampledOr<S> {
     type Span = S::Span;
 
