@@ -40,7 +40,7 @@ pub const ROWS: &[Row] = &[
         work: || open(Clock::system()),
     }),
     Row::Call(Call {
-        id: "circuit/closed/permit",
+        id: "circuit/closed/ours-permit",
         budget: None,
         zero: Zero::Beside(bare),
         work: || {

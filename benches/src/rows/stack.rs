@@ -15,7 +15,7 @@ use crate::stack;
 /// Without a server first, then with one.
 pub const ROWS: &[Row] = &[
     Row::Call(Call {
-        id: "stack/layers/hello",
+        id: "stack/hello/ours",
         budget: None,
         zero: Zero::Over(|| exchange(Fixed::new(hello()))),
         work: || exchange(stack::server(Fixed::new(hello()))),

@@ -24,17 +24,17 @@ const HOTTEST: &[&str] = &[
     "circuit/open/ours",
     "dedup/leader/ours",
     "dedup/leader/ours-text",
-    "idempotency/first/memory",
-    "idempotency/replay/memory",
+    "idempotency/first/ours",
+    "idempotency/replay/ours",
     "cache/get-or-set/ours",
     "cache/get-or-set/ours-quick",
-    "cache/hit/ours-1k",
+    "http-cache/hit-1k/ours",
     "negotiate/browser/ours",
     "negotiate/json/ours",
     "trace-ctx/round-trip/ours",
-    "trace-ctx/server/sampled",
-    "trace-ctx/client/attempt",
-    "stack/layers/hello",
+    "trace-ctx/quiet/ours",
+    "trace-ctx/client/ours",
+    "stack/hello/ours",
 ];
 /// Enough that what is done once in some hundred calls is in every batch.
 const TIMES: u64 = 1000;
