@@ -18,7 +18,7 @@ use crate::held::Held;
 use crate::key::{ClientKey, RecordKey};
 use crate::progress::Progress;
 use crate::scopes::Place;
-use crate::settings::{OnConflict, Secret};
+use crate::settings::{OnConflict, OnStoreError, Secret};
 use crate::shared::Shared;
 use crate::store::{Begin, BeginRequest, Claim, Recovery, Store, StoreError, Token};
 use crate::withdrawal::Withdrawal;
@@ -124,6 +124,20 @@ impl<St> Deref for Keyed<St> {
 
     fn deref(&self) -> &Call<St> {
         &self.call
+    }
+}
+
+impl<St> Call<St> {
+    /// Whether a request whose key could not be claimed goes to the inner service unprotected. A claim that there may be all the same keeps others off then.
+    pub(crate) fn may_bypass(&self, asked: &Asked, error: &StoreError) -> bool {
+        let settings = &self.shared.settings;
+        settings.on_store_error == OnStoreError::Bypass
+            // There is a record: something was done. Or the store works, and has no room: whoever fills it must not get past it.
+            && !matches!(error, StoreError::Corrupt(_) | StoreError::Full)
+            // Whoever takes over what nobody knows of, to ask about it, does nothing without having asked.
+            && asked.recovery == settings.recovery
+            // Nobody waits for it any more.
+            && !self.progress.is_gone()
     }
 }
 
@@ -280,8 +294,8 @@ impl<St: Store> Keyed<St> {
         token: Token,
         begun: Result<Begin, StoreError>,
     ) -> Result<Begin, StoreError> {
-        if let Err(StoreError::Unavailable(_)) = &begun
-            && !self.call.may_bypass()
+        if let Err(error @ StoreError::Unavailable(_)) = &begun
+            && !self.call.may_bypass(asked, error)
         {
             self.call.withdraw(Withdrawal::of(self.call.key, token));
         }
@@ -335,7 +349,7 @@ impl<St: Store> Keyed<St> {
             return Ok(asked.stopped_at(known));
         }
         // Whoever passes by the store may do the work beside the claim: it is left then, if it cannot be given back at once.
-        let _ = match self.call.may_bypass() {
+        let _ = match self.call.may_bypass(asked, &error) {
             true => self.leave_as_found(ours).await,
             false => self.give_up(ours).await,
         };

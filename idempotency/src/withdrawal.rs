@@ -9,7 +9,6 @@ use crate::event::Event;
 use crate::key::RecordKey;
 use crate::opening::Call;
 use crate::pauses::Pauses;
-use crate::settings::OnStoreError;
 use crate::shared::{Common, Shared};
 use crate::store::{Claim, Store, StoreError, Token};
 
@@ -50,6 +49,14 @@ impl Withdrawal {
             is_told: false,
         }
     }
+
+    fn tell<St>(&self, shared: &Shared<St>, is_settled: bool) {
+        match (self.is_told, is_settled) {
+            (false, _) => {}
+            (true, true) => shared.emit(Event::Forgotten(&self.claim)),
+            (true, false) => shared.emit(Event::Orphaned(&self.claim)),
+        }
+    }
 }
 
 impl<St: Store> Call<St> {
@@ -57,29 +64,26 @@ impl<St: Store> Call<St> {
     pub(crate) fn withdraw(&self, withdrawal: Withdrawal) {
         let shared = Arc::clone(&self.shared);
         let Some(place) = Common::withdraw(&shared.common, AT_ONCE) else {
-            return;
+            return withdrawal.tell(&shared, false);
         };
         self.shared.common.tasks.spawn(async move {
             let _place = place;
-            run(&shared, &withdrawal).await;
+            let is_settled = run(&shared, &withdrawal).await;
+            withdrawal.tell(&shared, is_settled);
         });
-    }
-
-    /// Whether a request whose key could not be claimed may be on its way to the inner service: then the claim that there may be keeps others off.
-    pub(crate) fn may_bypass(&self) -> bool {
-        self.shared.settings.on_store_error == OnStoreError::Bypass && !self.progress.is_gone()
     }
 }
 
-/// Asks until it is settled, or a lease has passed: what there is of it is over then, and recovery decides.
-async fn run<St: Store>(shared: &Shared<St>, withdrawal: &Withdrawal) {
+/// Asks until it is settled, as it tells, or a lease has passed: what there is of it is over then, and recovery decides.
+async fn run<St: Store>(shared: &Shared<St>, withdrawal: &Withdrawal) -> bool {
     let lease = shared.settings.lease;
     let (begun, mut pauses) = (Instant::now(), pauses(lease));
     let mut is_missed = false;
     for _ in 0..RETRIES {
         let pause = match settle(shared, withdrawal).await {
-            Ok(()) => return,
-            Err(StoreError::Lost) if is_missed => return,
+            Ok(()) => return true,
+            // It was given back when that was not answered, or it is somebody else's by now.
+            Err(StoreError::Lost) if is_missed => return true,
             Err(StoreError::Lost) => {
                 is_missed = true;
                 LATE.min(lease / 3)
@@ -87,10 +91,11 @@ async fn run<St: Store>(shared: &Shared<St>, withdrawal: &Withdrawal) {
             Err(_) => pauses.next(),
         };
         if begun.elapsed().saturating_add(pause) >= lease {
-            return;
+            return false;
         }
         sleep(pause).await;
     }
+    false
 }
 
 /// Looks it up by its token, which takes nothing over from anybody, and leaves things as they were before it.
@@ -105,8 +110,5 @@ async fn settle<St: Store>(shared: &Shared<St>, withdrawal: &Withdrawal) -> Resu
         store.renew(&held, Duration::ZERO, Duration::ZERO).await?;
     }
     shared.tell_settled(&held.key);
-    if withdrawal.is_told {
-        shared.emit(Event::Forgotten(&held));
-    }
     Ok(())
 }

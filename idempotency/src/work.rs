@@ -21,7 +21,7 @@ use crate::opening::{Asked, Keyed, Opened};
 use crate::reconcile::Reconciled;
 use crate::refusal;
 use crate::reply::Answered;
-use crate::settings::{Execution, OnStoreError};
+use crate::settings::Execution;
 use crate::spawned::spawned;
 use crate::store::{Begin, Recovery, Store, StoreError};
 
@@ -71,7 +71,7 @@ impl<S, St: Store> Work<S, St> {
                 }
                 Ok(Opened::Found(found)) => return Ok(self.keyed.answer(found)),
                 Ok(Opened::Crowded) => return Ok(self.keyed.crowded()),
-                Err(error) => return Box::pin(self.without_store(request, &error)).await,
+                Err(error) => return Box::pin(self.without_store(request, &asked, &error)).await,
             };
             if held.keyed().is_inline_now() {
                 execute(&mut self.inner, &mut request, &mut held).await
@@ -84,17 +84,14 @@ impl<S, St: Store> Work<S, St> {
     async fn without_store<ReqB, B>(
         mut self,
         mut request: Incoming,
+        asked: &Asked,
         error: &StoreError,
     ) -> Answer<B, S::Error>
     where
         S: Service<Request<RequestBody<ReqB>>, Response = Response<B>>,
     {
         self.keyed.shared.emit(Event::StoreFailed(error));
-        let bypass = self.keyed.shared.settings.on_store_error == OnStoreError::Bypass;
-        // There is a record: something was done. Or the store works, and has no room: whoever fills it must not get past it. Or nobody waits for it any more.
-        let stays = matches!(error, StoreError::Corrupt(_) | StoreError::Full);
-        let refused = stays || self.keyed.call.progress.is_gone();
-        if !bypass || refused {
+        if !self.keyed.call.may_bypass(asked, error) {
             return Ok(self.keyed.refuse(&refusal::store_failed(error)));
         }
         self.keyed.shared.emit(Event::Bypassed);

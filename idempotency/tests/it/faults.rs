@@ -35,6 +35,8 @@ pub(crate) struct Faulty {
     pub(crate) last_late: Arc<std::sync::Mutex<Option<BeginRequest>>>,
     /// How many more are not given back.
     pub(crate) failed_abandons: Arc<AtomicUsize>,
+    /// How many more are given back, and nobody is told.
+    pub(crate) unheard_abandons: Arc<AtomicUsize>,
     /// Whether no claim can be taken over, or looked up.
     pub(crate) away: Arc<AtomicBool>,
     /// How many more claims are given back and said to be lost, as to who asks twice.
@@ -71,6 +73,7 @@ impl Faulty {
             late: Arc::default(),
             last_late: Arc::default(),
             failed_abandons: Arc::default(),
+            unheard_abandons: Arc::default(),
             away: Arc::default(),
             asks_twice: Arc::default(),
             deaf: Arc::default(),
@@ -118,7 +121,9 @@ impl Store for Faulty {
             return Err(StoreError::Unavailable("on purpose".into()));
         }
         let begun = self.store.begin(request).await;
-        if one_of(&self.unanswered) {
+        if let Ok(Begin::Claimed(_)) = begun
+            && one_of(&self.unanswered)
+        {
             return Err(StoreError::Unavailable("on purpose".into()));
         }
         begun
@@ -177,6 +182,9 @@ impl Store for Faulty {
             return Err(StoreError::Unavailable("on purpose".into()));
         }
         self.store.abandon(claim).await?;
+        if one_of(&self.unheard_abandons) {
+            return Err(StoreError::Unavailable("on purpose".into()));
+        }
         if one_of(&self.asks_twice) {
             return Err(StoreError::Lost);
         }

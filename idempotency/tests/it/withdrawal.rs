@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use buttress_idempotency::{
-    Idempotency, IdempotencyLayer, Keep, OnStoreError, Recovery, Scoped, Store,
+    Idempotency, IdempotencyLayer, Keep, OnStoreError, Reconciled, Recovery, Scoped, Store,
 };
 use bytes::Bytes;
-use http::{Response, StatusCode};
+use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use tower::{Layer, Service, service_fn};
 
@@ -90,6 +90,25 @@ async fn a_claim_beside_which_something_was_done_unprotected_is_not_withdrawn() 
     assert_eq!(store.store.running(), 1);
 }
 
+/// Who takes over to ask about it does nothing without having asked, whatever the policy.
+#[tokio::test(start_paused = true)]
+async fn a_claim_that_was_made_to_ask_what_became_of_the_work_is_given_back() {
+    let store = Faulty::new();
+    let layer = cautious(&store).on_store_error(OnStoreError::Bypass);
+    send(&layer.clone().keep(|_| Keep::Unknown), StatusCode::OK).await;
+    layer.tasks().drain().await;
+    store.unanswered.store(1, Ordering::SeqCst);
+    let asking = layer
+        .clone()
+        .reconcile(|_: Request<Bytes>| async { Reconciled::Unknown });
+    let (status, _) = send(&asking, StatusCode::OK).await;
+    assert_eq!(status, StatusCode::CONFLICT);
+    assert_eq!(layer.unknown(9).await.unwrap().len(), 0, "its lease runs");
+    layer.tasks().drain().await;
+    asking.tasks().drain().await;
+    assert_eq!(layer.unknown(9).await.unwrap().len(), 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn no_more_claims_are_withdrawn_at_once_than_may() {
     let store = Faulty::new();
@@ -142,6 +161,32 @@ async fn work_without_effect_frees_its_key_when_the_store_is_back() {
     layer.tasks().drain().await;
     assert_eq!((layer.snapshot().forgotten, layer.snapshot().lost), (1, 0));
     assert_eq!(send(&layer, StatusCode::OK).await.1, "1");
+}
+
+/// Whoever was told that it is held is told what becomes of it.
+#[tokio::test(start_paused = true)]
+async fn a_key_that_cannot_be_freed_in_a_lease_is_left_to_recovery() {
+    let store = Faulty::new();
+    store.keeps_at.store(1, Ordering::SeqCst);
+    store.away.store(true, Ordering::SeqCst);
+    let layer = cautious(&store);
+    send(&layer, StatusCode::TOO_MANY_REQUESTS).await;
+    layer.tasks().drain().await;
+    let seen = layer.snapshot();
+    assert_eq!((seen.claimed, seen.forgotten, seen.orphaned), (1, 0, 1));
+}
+
+/// The answer to the first asking was lost, and what was asked for was done.
+#[tokio::test(start_paused = true)]
+async fn a_key_that_was_freed_without_an_answer_is_free() {
+    let store = Faulty::new();
+    store.unheard_abandons.store(1, Ordering::SeqCst);
+    let layer = cautious(&store);
+    send(&layer, StatusCode::TOO_MANY_REQUESTS).await;
+    layer.tasks().drain().await;
+    let seen = layer.snapshot();
+    assert_eq!((seen.claimed, seen.forgotten, seen.lost), (1, 1, 0));
+    assert_eq!(store.store.snapshot().keys, 0);
 }
 
 #[tokio::test(start_paused = true)]
