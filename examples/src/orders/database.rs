@@ -72,7 +72,10 @@ macro_rules! database {
 
             async fn migrate(&self) -> Result<(), Error> {
                 self.store.migrate().await?;
-                sqlx::raw_sql(TABLES).execute(&self.pool).await?;
+                // A transaction that sqlx knows of: what fails in one of the text's own stays open, and is the next one's who is given the connection.
+                let mut tx = self.pool.begin_with($begin).await?;
+                sqlx::raw_sql(TABLES).execute(&mut *tx).await?;
+                tx.commit().await?;
                 Ok(())
             }
 

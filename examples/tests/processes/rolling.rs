@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use serde_json::json;
+use sqlx::{Connection, PgConnection};
 use tokio::task::JoinSet;
 
 use crate::process::Process;
@@ -44,6 +46,33 @@ async fn a_rolling_restart_under_load_loses_no_request() {
     let placed = placed.load(Ordering::Relaxed);
     assert_eq!(orders.as_array().unwrap().len(), placed, "one for each");
     assert!(placed > 3 * CLIENTS, "{placed} orders are no load");
+}
+
+/// To look for tables that are there needs no lock that an order has to wait for, or that waits for one.
+#[tokio::test]
+async fn a_process_that_starts_waits_for_no_order_under_way() {
+    let world = World::with(1).await;
+    let mut order = PgConnection::connect(&world.postgres.url()).await.unwrap();
+    let under_way = "BEGIN; LOCK TABLE orders, changes IN ROW EXCLUSIVE MODE";
+    sqlx::raw_sql(under_way).execute(&mut order).await.unwrap();
+    let shop = &world.shops[0];
+    shop.stop().await;
+    shop.restart().await;
+    shop.until_ready().await;
+    let price = r#"{"price_cents":1}"#;
+    let changed = shop.send("PUT", "/products/box", "", price).await.unwrap();
+    assert_eq!(changed.status, 200);
+    // It has found its tables when it tells what has changed.
+    let told = async {
+        let mut left = 1_i64;
+        while left > 0 {
+            let count = sqlx::query_scalar("SELECT count(*) FROM changes");
+            left = count.fetch_one(&mut order).await.unwrap();
+        }
+    };
+    let told = tokio::time::timeout(Duration::from_secs(30), told).await;
+    told.expect("a change waits to be told");
+    sqlx::raw_sql("COMMIT").execute(&mut order).await.unwrap();
 }
 
 /// Three requests, of which none is asked twice: each is answered, and well.

@@ -26,13 +26,11 @@ impl Postgres {
 
 // Several processes may start at once, and `IF NOT EXISTS` alone would race.
 const TABLES: &str = "
-BEGIN;
 SELECT pg_advisory_xact_lock(1869767781);
 CREATE TABLE IF NOT EXISTS orders (
     id text PRIMARY KEY, item text NOT NULL, cents bigint NOT NULL, payment text NOT NULL);
 CREATE TABLE IF NOT EXISTS outbox (
     number bigserial PRIMARY KEY, event text NOT NULL, told boolean NOT NULL);
-CREATE INDEX IF NOT EXISTS outbox_untold ON outbox (number) WHERE NOT told;
-COMMIT;";
+CREATE INDEX IF NOT EXISTS outbox_untold ON outbox (number) WHERE NOT told";
 
 database!(Postgres, PostgresStore, "BEGIN");

@@ -79,7 +79,20 @@ impl Database {
 
     /// Makes the tables, or finds them; those of the keys last, for whoever can claim one has all of them.
     pub(crate) async fn migrate(&self) -> Result<(), Unavailable> {
-        sqlx::raw_sql(TABLES).execute(&self.pool).await?;
+        // A transaction that sqlx knows of: what fails in one of the text's own stays open, and is the next one's who is given the connection.
+        let mut transaction = self.pool.begin().await?;
+        sqlx::raw_sql("SET LOCAL lock_timeout = 0; SELECT pg_advisory_xact_lock(1937010534)")
+            .execute(&mut *transaction)
+            .await?;
+        // To make an index that is there waits for all who are writing, and they for it.
+        let are_there = "SELECT to_regclass('changes') IS NOT NULL";
+        if !sqlx::query_scalar(are_there)
+            .fetch_one(&mut *transaction)
+            .await?
+        {
+            sqlx::raw_sql(TABLES).execute(&mut *transaction).await?;
+        }
+        transaction.commit().await?;
         self.keys.migrate().await?;
         Ok(())
     }
@@ -234,17 +247,14 @@ async fn note_change(connection: &mut PgConnection, tag: &str) -> Result<(), sql
     Ok(())
 }
 
-// Several processes may start at once, and `IF NOT EXISTS` alone would race.
+// All of them or none, in one transaction; by one process at a time, for `IF NOT EXISTS` alone would race.
 const TABLES: &str = "
-BEGIN;
-SELECT pg_advisory_xact_lock(1937010534);
-CREATE TABLE IF NOT EXISTS prices (
+CREATE TABLE prices (
     tenant text, product text, cents bigint NOT NULL, PRIMARY KEY (tenant, product));
-CREATE TABLE IF NOT EXISTS orders (
+CREATE TABLE orders (
     id bigserial PRIMARY KEY, tenant text NOT NULL, product text NOT NULL,
     quantity bigint NOT NULL, total_cents bigint NOT NULL, payment text NOT NULL);
-CREATE INDEX IF NOT EXISTS orders_tenant ON orders (tenant, id);
-CREATE TABLE IF NOT EXISTS token_keys (
+CREATE INDEX orders_tenant ON orders (tenant, id);
+CREATE TABLE token_keys (
     number bigserial PRIMARY KEY, id text NOT NULL UNIQUE, secret bytea NOT NULL);
-CREATE TABLE IF NOT EXISTS changes (number bigserial PRIMARY KEY, tag text NOT NULL);
-COMMIT;";
+CREATE TABLE changes (number bigserial PRIMARY KEY, tag text NOT NULL)";
