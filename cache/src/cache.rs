@@ -340,21 +340,47 @@ impl<V: Send + Sync + 'static> Cache<V> {
     #[cfg(feature = "http")]
     pub(crate) fn give_later(&self, full: &Arc<[u8]>, entry: &Arc<Entry<V>>) {
         #[cfg(feature = "l2")]
-        if self.below().is_some() && self.tasks().running() < MAX_GIVING {
+        if let Some(giving) = self.below().and_then(Shared::giving) {
             let (cache, full) = (self.clone(), Arc::clone(full));
             let place = crate::place::Place { cache, full };
             let entry = Arc::clone(entry);
-            self.tasks()
-                .spawn(async move { place.give_below(&entry, None).await });
+            self.tasks().spawn(async move {
+                place.give_below(&entry, None).await;
+                drop(giving);
+            });
         }
         #[cfg(not(feature = "l2"))]
         let _ = (full, entry);
     }
 
+    /// Whether what is held here is known not to have been removed by another process.
+    pub(crate) fn is_trusted(&self, now: Instant) -> bool {
+        #[cfg(feature = "l2")]
+        return self.below().is_none_or(|below| below.is_trusted(now));
+        #[cfg(not(feature = "l2"))]
+        {
+            let _ = now;
+            true
+        }
+    }
+
+    /// Whether what was begun at `begun` is no older than what somebody who asks at `asked` must know of, whatever other processes have invalidated.
+    #[cfg(feature = "http")]
+    pub(crate) fn covers(&self, begun: Instant, asked: Instant) -> bool {
+        #[cfg(feature = "l2")]
+        return self.below().is_none_or(|below| {
+            below.covers(Some(begun), asked) || below.is_trusted(Instant::now())
+        });
+        #[cfg(not(feature = "l2"))]
+        {
+            let _ = (begun, asked);
+            true
+        }
+    }
+
     pub(crate) fn look_up(&self, full: &[u8], now: Instant) -> Option<Found<V>> {
         let entry = self.inner.l1.get(full)?;
-        #[cfg(feature = "l2")]
-        if self.below().is_some_and(|below| !below.is_trusted(now)) {
+        if !self.is_trusted(now) {
             return None;
         }
         let usable = entry.usable(&self.inner.clock, now);
@@ -413,10 +439,6 @@ impl<V: Send + Sync + 'static> Cache<V> {
         })
     }
 }
-
-/// So many entries may be on their way to the second level in the background; what comes on top is not shared, which is a miss for others.
-#[cfg(all(feature = "http", feature = "l2"))]
-const MAX_GIVING: usize = 256;
 
 impl<V> Cache<V> {
     pub(crate) fn clock(&self) -> &InvalidationClock {

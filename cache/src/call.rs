@@ -225,7 +225,8 @@ where
         #[cfg(feature = "l2")]
         if let Some(below) = self.at.cache.below() {
             // What others invalidated may be known later than this call began, and that fill may have begun long before.
-            let is_known = || below.covers(entry, asked.at) || below.is_trusted(Instant::now());
+            let is_known =
+                || below.covers(entry.begun(), asked.at) || below.is_trusted(Instant::now());
             return is_good && is_valid() && is_known();
         }
         is_good

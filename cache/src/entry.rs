@@ -98,11 +98,10 @@ impl<V> Entry<V> {
         now.saturating_duration_since(self.stored)
     }
 
-    /// Whether the source was read for it, by this process, no earlier than `since`.
+    /// When its source was asked, if this process has done so.
     #[cfg(feature = "l2")]
-    pub(crate) fn was_read_since(&self, since: Instant) -> bool {
-        let begun = self.took.and_then(|took| self.stored.checked_sub(took));
-        begun.is_some_and(|begun| begun >= since)
+    pub(crate) fn begun(&self) -> Option<Instant> {
+        self.took.and_then(|took| self.stored.checked_sub(took))
     }
 
     pub(crate) fn usable(&self, clock: &InvalidationClock, now: Instant) -> Usable {

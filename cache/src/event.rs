@@ -1,5 +1,6 @@
 //! What happens in a cache, for those who want to count it.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crate::clock::Depth;
@@ -171,8 +172,8 @@ impl Event<'_> {
 
 /// Hears of every [`Event`]. Any closure of this shape is one.
 pub trait Observer: Send + Sync + 'static {
-    /// Called after the fact, never under a lock. May call any method of the handle. If it panics, the call that it is told of does; nobody else is
-    /// left asleep.
+    /// Called after the fact, never under a lock. May call any method of the handle. When it panics, nobody but the panic hook hears of it: values are stored, and waiters woken, all the
+    /// same.
     fn on_event(&self, event: &Event<'_>);
 }
 
@@ -193,7 +194,8 @@ impl Audience {
 
     pub(crate) fn tell(&self, event: &Event<'_>) {
         for observer in &self.0 {
-            observer.on_event(event);
+            let tell = AssertUnwindSafe(|| observer.on_event(event));
+            let _ = catch_unwind(tell);
         }
     }
 }

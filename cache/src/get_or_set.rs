@@ -111,7 +111,7 @@ where
                 return None;
             }
             cache.tell_hit(full);
-            if cache.is_refreshed_by_us(&found) {
+            if cache.claims_refresh(&found) {
                 let said = std::mem::take(&mut self.said);
                 let fill = self.fill.take();
                 Call::new(cache, Arc::from(full), said, fill).refresh(&found);

@@ -49,15 +49,7 @@ impl<V: Send + Sync + 'static> Place<V> {
     /// A stale value, if it may still be served: it may have been removed while the source was asked, or have come to its end.
     pub(crate) fn serve_stale(&self, entry: &Arc<Entry<V>>, why: Stale) -> Option<Hit<V>> {
         let now = Instant::now();
-        #[cfg(feature = "l2")]
-        if self
-            .cache
-            .below()
-            .is_some_and(|below| !below.is_trusted(now))
-        {
-            return None;
-        }
-        if entry.usable(self.cache.clock(), now) == Usable::No {
+        if !self.cache.is_trusted(now) || entry.usable(self.cache.clock(), now) == Usable::No {
             return None;
         }
         let hit = Hit::new(Arc::clone(entry), State::Stale, now)?;
@@ -76,6 +68,8 @@ impl<V: Send + Sync + 'static> Place<V> {
         let entry = entry.or_else(|| held.cloned())?;
         let now = Instant::now();
         match entry.usable(self.cache.clock(), now) {
+            // Fresh, but for what others may have said of it meanwhile.
+            Usable::Fresh if !self.cache.is_trusted(now) => None,
             Usable::Fresh => Some(Hit::new(entry, State::Fresh, now)),
             _ => self.serve_stale(&entry, why).map(Some),
         }

@@ -90,8 +90,8 @@ where
 }
 
 impl<V: Send + Sync + 'static> Cache<V> {
-    /// Whether a value that is fresh is due to be read anew, and this caller is the one to do so.
-    pub(crate) fn is_refreshed_by_us(&self, found: &Found<V>) -> bool {
+    /// Claims to read a value anew that is fresh and due for it. Tells whether this caller is the one to do so.
+    pub(crate) fn claims_refresh(&self, found: &Found<V>) -> bool {
         let refresh = &self.settings().refresh;
         !refresh.is_off()
             && refresh.is_due(&found.entry, found.entry.age(found.now), fastrand::f64)

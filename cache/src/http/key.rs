@@ -40,7 +40,7 @@ pub(super) fn write_primary(
         // No query begins like these.
         Query::By(rule, query) => {
             key.push(2);
-            KeyBuilder::new(key).part(format!("{rule:?}"));
+            rule.write_self(key);
             rule.write(key, *query);
         }
         Query::Rule => key.push(3),

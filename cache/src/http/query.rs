@@ -109,7 +109,6 @@ impl SearchRule {
     }
 
     /// Whether order counts, whether the names are all that count, and the names.
-    #[cfg(feature = "l2")]
     pub(super) fn words(&self) -> (bool, bool, &[Vec<u8>]) {
         match &self.params {
             Ignored::AllBut(names) => (self.ordered, true, names),
@@ -124,6 +123,18 @@ impl SearchRule {
             false => Ignored::These(names),
         };
         Self { ordered, params }
+    }
+
+    /// Appends the rule itself, so that no two rules read the same. Processes share keys: versions of this crate have to write alike.
+    pub(super) fn write_self(&self, key: &mut Vec<u8>) {
+        let (ordered, all_but, names) = self.words();
+        key.extend([u8::from(ordered), u8::from(all_but)]);
+        let mut all = Vec::new();
+        let mut builder = KeyBuilder::new(&mut all);
+        for name in names {
+            builder.part(name);
+        }
+        KeyBuilder::new(key).part(all);
     }
 
     /// Appends what counts of a query, so that two of them read the same exactly if they are equivalent.

@@ -84,6 +84,8 @@ impl<V> SecondLevel<V> {
 
     /// Lets one process at a time read a value from its source; the others wait for it, as long as the coordinator lets them: that is neither in
     /// [`timeout`](Self::timeout) nor in the [hard timeout](crate::Builder::hard_timeout), and its own settings bound it. Default: one fill per process.
+    ///
+    /// For `get_or_set`. An HTTP cache asks for no lease: to have one request at the origin for all processes, put `DedupLayer::http()` with the same coordinator inside of it.
     pub fn leases(mut self, coordinator: impl Coordinator) -> Self {
         self.coordinator = Some(Arc::new(coordinator));
         self

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use buttress_dedup::{Coordinator, Lease, Seat};
 use bytes::Bytes;
+#[cfg(feature = "http")]
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::frame::Frame;
@@ -26,7 +28,13 @@ pub(crate) struct Shared<V> {
     codec: Arc<dyn Codec<V>>,
     coordinator: Option<Arc<dyn Coordinator>>,
     following: Following,
+    #[cfg(feature = "http")]
+    giving: Arc<Semaphore>,
 }
+
+/// So many entries may be on their way to the second level in the background; what comes on top is not shared, which is a miss for others.
+#[cfg(feature = "http")]
+const MAX_GIVING: usize = 256;
 
 /// Who reads the source.
 pub(crate) enum Reader<V> {
@@ -59,6 +67,8 @@ impl<V> Shared<V> {
             node,
             codec: level.codec,
             coordinator: level.coordinator,
+            #[cfg(feature = "http")]
+            giving: Arc::new(Semaphore::new(MAX_GIVING)),
         };
         (clock, Some(shared))
     }
@@ -72,10 +82,16 @@ impl<V> Shared<V> {
         self.node.is_trusted(now)
     }
 
-    /// Whether a call that began at `asked` may have this, whatever others have invalidated: its fill began after all that the call must know of.
-    pub(crate) fn covers<T>(&self, entry: &Entry<T>, asked: Instant) -> bool {
+    /// Whether a call that came at `asked` may have what was begun at `begun`, whatever others have invalidated: after all that the call must know of.
+    pub(crate) fn covers(&self, begun: Option<Instant>, asked: Instant) -> bool {
         let since = asked.checked_sub(self.node.max_lag());
-        since.is_none_or(|since| entry.was_read_since(since))
+        since.is_none_or(|since| begun.is_some_and(|begun| begun >= since))
+    }
+
+    /// A place among the entries that are given in the background, if there is one.
+    #[cfg(feature = "http")]
+    pub(crate) fn giving(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.giving).try_acquire_owned().ok()
     }
 
     pub(crate) fn lag(&self) -> Option<Duration> {

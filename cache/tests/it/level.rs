@@ -698,6 +698,17 @@ async fn what_another_process_removed_is_not_served_in_bad_times() {
     }
 }
 
+/// Another process may have removed it, and this one cannot know.
+#[tokio::test(start_paused = true)]
+async fn what_may_have_been_removed_is_not_served_in_bad_times_however_fresh_it_is() {
+    let world = World::new().await;
+    world.fill(1, "k", 1).await;
+    world.server.fault(1, Fault::LostAnswers);
+    pass(6 * SECOND).await;
+    let failed = world.caches[1].get_or_set("k", |_| async { Err::<Option<u32>, _>("down") });
+    assert!(failed.await.is_err());
+}
+
 #[tokio::test(start_paused = true)]
 async fn many_keys_are_asked_for_below_at_the_same_time() {
     let world = World::new().await;

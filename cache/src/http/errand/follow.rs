@@ -25,6 +25,7 @@ impl Errand {
     pub(in crate::http) fn is_current(&self, head: &Head) -> bool {
         let place = &head.place;
         head.age(Instant::now()) < place.made.policy.lifetime
+            && self.shared.cache.covers(place.begun, self.begun)
             && is_current(
                 &self.shared.cache,
                 place.stamp,

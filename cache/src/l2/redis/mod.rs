@@ -172,6 +172,9 @@ impl RedisL2Builder {
     /// A second level in whatever Redis is the master of this name just now, as these sentinels say. It connects when it is first asked. A failover is what the
     /// [guarantees](RedisL2#guarantees) say of a clock that goes back. See [`master_like`](Self::master_like) for a master with a password.
     ///
+    /// A master that is cut off from its sentinels, together with some processes, answers those as before: they do not hear of what is invalidated on the other side until the networks are one
+    /// again. `min-replicas-to-write` does not help, for they only read.
+    ///
     /// # Errors
     ///
     /// If a URL cannot be parsed. That nobody can be reached is no error.

@@ -411,3 +411,43 @@ async fn of_several_that_are_suitable_below_the_most_recent_one_by_date_is_used(
     assert_eq!(found.outcome(), REDIS);
     found.is("first");
 }
+
+/// Nobody here hears of it; and nobody is given what may have been taken away.
+#[tokio::test(start_paused = true)]
+async fn nobody_joins_a_response_that_may_be_older_than_what_others_invalidated() {
+    let two = Two::new().await;
+    let (_hand, body) = hand_body();
+    let body = Mutex::new(Some(body));
+    two.one.answers(move |_| {
+        let mut response = text("new", &[("cache-control", "max-age=3600")]);
+        if let Some(body) = body.lock().unwrap().take() {
+            *response.body_mut() = Either::Right(body);
+        }
+        response
+    });
+    let streaming = two.one.call(get("/a", &[])).await;
+    two.server.fault(0, Fault::LostQuestions);
+    pass(2 * SECOND).await;
+    let joined = two.one.call(get("/a", &[])).await;
+    assert_eq!(two.one.calls(), 1, "it is no older than may be");
+    pass(4 * SECOND).await;
+    let new = two.one.call(get("/a", &[])).await;
+    assert_eq!(two.one.calls(), 2);
+    drop((streaming, joined, new));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_to_be_invalidated_again_takes_no_place_from_what_is_shared() {
+    let two = Two::new().await;
+    for n in 0..300 {
+        let again = two
+            .one
+            .cache
+            .invalidate([n.to_string()])
+            .again_after(60 * SECOND);
+        again.await.unwrap();
+    }
+    two.say("stored", &[("cache-control", "max-age=60")]);
+    store(&two.one, "/a").await;
+    assert_eq!(two.other.get("/a").await.outcome(), REDIS);
+}
