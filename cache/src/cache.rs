@@ -4,7 +4,6 @@ use std::fmt;
 use std::future::Future;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::time::Duration;
 
 use buttress_dedup::Flights;
 use buttress_wire::tasks::Tasks;
@@ -241,21 +240,18 @@ impl<V: Send + Sync + 'static> Cache<V> {
         }
     }
 
-    /// Waits until nothing of this cache runs in the background, or `deadline` has passed: fills that lost their caller, refreshes, and invalidations that
-    /// are to come again; and until other processes were told of what was invalidated here. Tells whether nothing is left. For a shutdown.
+    /// Waits until nothing of this cache runs in the background: fills that lost their caller, refreshes, and invalidations that are to come again; and until other processes were told of
+    /// what was invalidated here. For a shutdown; put a timeout around it, and around whatever else is waited for there, to have a deadline.
     ///
     /// # Cancellation
     ///
     /// Dropping it changes nothing: the tasks go on.
-    pub async fn drain(&self, deadline: Duration) -> bool {
-        let drain = async {
-            self.inner.tasks.drain().await;
-            #[cfg(feature = "l2")]
-            if let Some(below) = self.below() {
-                below.all_told().await;
-            }
-        };
-        tokio::time::timeout(deadline, drain).await.is_ok()
+    pub async fn drain(&self) {
+        self.inner.tasks.drain().await;
+        #[cfg(feature = "l2")]
+        if let Some(below) = self.below() {
+            below.all_told().await;
+        }
     }
 
     fn within(&self, kind: Kind, name: &[u8]) -> Self {

@@ -151,6 +151,11 @@ pub(crate) fn fail(cache: &Cache<u32>, key: &'static str) -> Result<(u32, State)
         .map_err(|error| *error.inner().unwrap())
 }
 
+/// Whether nothing is left to be done within this time.
+pub(crate) async fn drained<V: Send + Sync + 'static>(cache: &Cache<V>, within: Duration) -> bool {
+    tokio::time::timeout(within, cache.drain()).await.is_ok()
+}
+
 /// What is in memory and fresh.
 pub(crate) fn fresh(cache: &Cache<u32>, key: &str) -> Option<u32> {
     cache.get(key).now().map(|hit| *hit)

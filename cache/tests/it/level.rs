@@ -13,7 +13,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 use tokio::time::advance;
 
-use crate::kit::SECOND;
+use crate::kit::{SECOND, drained};
 
 /// Numbers as four bytes; more than a thousand cannot be read.
 struct Numbers;
@@ -588,13 +588,13 @@ async fn who_shuts_down_has_told_the_others_what_it_invalidated() {
     let cache = &world.caches[0];
     cache.invalidate(["tag"]).now();
     cache.invalidate(["tag"]).again_after(SECOND).now();
-    assert!(cache.drain(10 * SECOND).await);
+    assert!(drained(cache, 10 * SECOND).await);
     assert_eq!(cache.snapshot().untold, 0);
     settle().await;
     assert!(world.caches[1].get("k").now().is_none());
     world.server.fault(0, Fault::LostQuestions);
     cache.invalidate(["tag"]).now();
-    assert!(!cache.drain(10 * SECOND).await, "nobody hears it");
+    assert!(!drained(cache, 10 * SECOND).await, "nobody hears it");
 }
 
 #[tokio::test(start_paused = true)]
@@ -769,7 +769,7 @@ async fn a_stale_value_from_below_is_served_after_the_soft_timeout() {
     });
     let served = slow.await.unwrap().unwrap();
     assert_eq!((*served, served.state()), (1, State::Stale));
-    assert!(caches[1].drain(10 * SECOND).await);
+    assert!(drained(&caches[1], 10 * SECOND).await);
     assert_eq!(caches[0].get("k").await.as_deref(), Some(&2), "it went on");
 }
 

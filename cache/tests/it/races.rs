@@ -6,7 +6,7 @@ use buttress_cache::{Cache, State};
 use tokio::time::advance;
 use tokio_test::assert_pending;
 
-use crate::kit::{SECOND, Says, Source, Sources, done, fill, fill_with, fresh};
+use crate::kit::{SECOND, Says, Source, Sources, done, drained, fill, fill_with, fresh};
 
 fn cache() -> Cache<u32> {
     Cache::builder().build()
@@ -91,7 +91,7 @@ async fn nor_by_one_that_went_on_in_the_background() {
         let source = early(&sources);
         invalidate(&cache);
         end(source, 1);
-        assert!(cache.drain(SECOND).await);
+        assert!(drained(&cache, SECOND).await);
         assert_eq!(fresh(&cache, "k"), None, "{what}");
     }
 }
@@ -114,7 +114,7 @@ async fn nor_by_one_that_refreshes_what_is_still_fresh() {
         let source = early(&sources);
         invalidate(&cache);
         end(source, 1);
-        assert!(cache.drain(SECOND).await);
+        assert!(drained(&cache, SECOND).await);
         assert_ne!(fresh(&cache, "k"), Some(1), "{what}");
     }
 }
@@ -304,8 +304,8 @@ async fn an_invalidation_comes_again_for_what_read_a_replica_that_lagged() {
     lagging(1);
     tokio::time::sleep(SECOND).await;
     assert_eq!(fresh(&cache, "k"), Some(1));
-    assert!(!cache.drain(Duration::ZERO).await);
-    assert!(cache.drain(2 * SECOND).await);
+    assert!(!drained(&cache, Duration::ZERO).await);
+    assert!(drained(&cache, 2 * SECOND).await);
     assert_eq!(fresh(&cache, "k"), None);
     assert_eq!(cache.snapshot().invalidations, 2);
 }

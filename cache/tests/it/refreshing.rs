@@ -6,7 +6,7 @@ use std::time::Duration;
 use buttress_cache::{Builder, Cache, Fill, State};
 use tokio::time::{advance, sleep};
 
-use crate::kit::{SECOND, Says, Sources, done, fill, fill_with, fresh};
+use crate::kit::{SECOND, Says, Sources, done, drained, fill, fill_with, fresh};
 
 const MOMENT: Duration = Duration::from_millis(1);
 
@@ -44,7 +44,7 @@ async fn a_value_that_is_due_is_read_anew_once_and_nobody_waits() {
     let source = sources.next();
     assert_eq!(source.fill().stale().map(|hit| **hit), Some(1));
     source.says(Says::Value(2));
-    assert!(cache.drain(SECOND).await);
+    assert!(drained(&cache, SECOND).await);
     advance(8 * SECOND - MOMENT).await;
     assert_eq!(
         done(&mut sources.call(&cache, "k")).unwrap(),
@@ -96,7 +96,7 @@ async fn a_refresh_that_fails_changes_nothing_and_is_tried_again_after_the_throt
         hit();
         settle().await;
         sources.next().says(says);
-        assert!(cache.drain(SECOND).await);
+        assert!(drained(&cache, SECOND).await);
         hit();
         settle().await;
         assert_eq!(sources.len(), 0, "it is left in peace");
@@ -141,7 +141,7 @@ async fn a_refresh_may_find_nothing_changed() {
         );
         settle().await;
         sources.next().says(Says::NotModified);
-        assert!(cache.drain(SECOND).await);
+        assert!(drained(&cache, SECOND).await);
     }
     assert_eq!(cache.snapshot().misses, 1);
 }
@@ -154,7 +154,7 @@ async fn a_refresh_that_finds_nothing_takes_the_value_away() {
     assert!(done(&mut sources.call(&cache, "k")).is_ok());
     settle().await;
     sources.next().says(Says::Nothing);
-    assert!(cache.drain(SECOND).await);
+    assert!(drained(&cache, SECOND).await);
     assert_eq!(fresh(&cache, "k"), None);
 }
 

@@ -8,7 +8,7 @@ use buttress_cache::{Builder, Cache, Event, Failure, Fill, FillError, Stale, Sta
 use tokio::time::advance;
 use tokio_test::{assert_pending, task};
 
-use crate::kit::{Heard, SECOND, Says, Sources, done, fail, fill, fill_with, fresh};
+use crate::kit::{Heard, SECOND, Says, Sources, done, drained, fail, fill, fill_with, fresh};
 
 const MOMENT: Duration = Duration::from_millis(1);
 
@@ -193,7 +193,7 @@ async fn after_the_soft_timeout_a_stale_value_is_served_and_the_fill_goes_on() {
         "throttled"
     );
     sources.next().says(Says::Value(2));
-    assert!(cache.drain(SECOND).await);
+    assert!(drained(&cache, SECOND).await);
     assert_eq!(fresh(&cache, "k"), Some(2));
     assert_eq!(cache.snapshot().filling, 0);
 }
@@ -297,7 +297,7 @@ async fn a_fill_in_the_background_that_fails_or_panics_leaves_nothing_behind() {
         advance(SECOND).await;
         assert_eq!(done(&mut slow).unwrap(), Some((1, State::Stale)));
         sources.next().says(says);
-        assert!(cache.drain(SECOND).await);
+        assert!(drained(&cache, SECOND).await);
         let snapshot = cache.snapshot();
         assert_eq!(
             (snapshot.filling, snapshot.background, snapshot.failures),
@@ -395,8 +395,8 @@ async fn no_fill_in_the_background_outlives_the_hard_timeout() {
     stale(&cache, "k").await;
     let endless = cache.get_or_set("k", |_| pending::<Result<Option<u32>, &str>>());
     assert_eq!(endless.await.unwrap().unwrap().state(), State::Stale);
-    assert!(!cache.drain(3 * SECOND).await);
-    assert!(cache.drain(2 * SECOND).await);
+    assert!(!drained(&cache, 3 * SECOND).await);
+    assert!(drained(&cache, 2 * SECOND).await);
 }
 
 #[tokio::test(start_paused = true)]

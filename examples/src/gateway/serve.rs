@@ -164,7 +164,7 @@ impl Stopping {
         let (connections, grace) = (self.connections?, self.grace);
         let finish = async {
             connections.shutdown().await;
-            self.gateway.parts.drain(grace).await;
+            self.gateway.parts.drain().await;
         };
         let finished = tokio::time::timeout(grace, finish).await;
         self.gateway.over.cancel();

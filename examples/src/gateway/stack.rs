@@ -226,13 +226,13 @@ impl Parts {
     }
 
     /// Waits for what goes on when all connections have ended.
-    pub(crate) async fn drain(&self, deadline: Duration) {
+    pub(crate) async fn drain(&self) {
         if let Some(keyed) = &self.idempotency {
             keyed.layer.tasks().drain().await;
         }
         if let Some(cached) = &self.cache {
             cached.refreshes.drain().await;
-            cached.responses.drain(deadline).await;
+            cached.responses.drain().await;
         }
     }
 }

@@ -219,7 +219,7 @@ async fn finish(shop: &Shop, server: JoinHandle<()>, grace: Duration) -> Result<
         let served = flatten(server.await);
         shop.orders.layer.tasks().drain().await;
         // What is on its way to the other processes.
-        shop.pages.stored.drain(grace).await;
+        shop.pages.stored.drain().await;
         served
     };
     match tokio::time::timeout(grace, all).await {

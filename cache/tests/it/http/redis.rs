@@ -5,6 +5,7 @@ use buttress_cache::l2::{RedisL2, SecondLevel};
 use testkit::server::Redis;
 
 use super::*;
+use crate::kit::drained;
 
 fn process(redis: &Redis) -> Test {
     let l2 = RedisL2::builder("http").slots(1 << 10).open(&redis.url());
@@ -50,7 +51,7 @@ async fn processes_share_what_they_store_and_what_they_take_away() {
     );
     other.says("other", &[]);
     one.get("/a").await.is("one");
-    assert!(one.cache.drain(Duration::from_secs(60)).await);
+    assert!(drained(&one.cache, Duration::from_secs(60)).await);
     let seen = other.get("/a").await;
     seen.is("one");
     assert_eq!(seen.outcome(), CacheOutcome::HitRedis);

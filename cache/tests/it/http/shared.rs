@@ -7,6 +7,7 @@ use buttress_cache::l2::simulated::{Fault, Simulated};
 use futures_util::future::join_all;
 
 use super::*;
+use crate::kit::drained;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -382,7 +383,7 @@ async fn each_marks_what_it_sends_as_it_was_told_to() {
 async fn a_process_that_ends_has_given_what_it_stored() {
     let two = Two::new().await;
     assert_eq!(two.one.get("/a").await.outcome(), MISS);
-    assert!(two.one.cache.drain(SECOND).await);
+    assert!(drained(&two.one.cache, SECOND).await);
     drop(two.one);
     assert_eq!(two.other.get("/a").await.outcome(), REDIS);
 }
