@@ -399,3 +399,90 @@ async fn the_word_of_another_cache_is_its_own() {
         assert_eq!(test.get("/a").await.field("x-cache"), "Hit from elsewhere");
     }
 }
+
+/// What named a response before is not heard again: there would be no end of it.
+#[tokio::test(start_paused = true)]
+async fn what_each_304_gives_more_tags_is_taken_out_when_they_are_too_many() {
+    let test = with(|layer| layer.tag_header("surrogate-key".parse().unwrap()));
+    let tags = |round| -> String { (0..256).map(|n| format!("{round}-{n} ")).collect() };
+    let answers = |round, answer: fn(&[(&str, &str)]) -> Response<Body>| {
+        let tags = tags(round);
+        test.answers(move |_| {
+            let fields = [FIELDS[0], FIELDS[1], ("surrogate-key", &*tags)];
+            answer(&fields)
+        });
+    };
+    answers(0, |fields| text("body", fields));
+    test.get("/a").await;
+    for (round, is_stored) in [(1, true), (2, false)] {
+        advance(Duration::from_secs(10)).await;
+        answers(round, not_modified);
+        let seen = test.get("/a").await;
+        seen.is("body");
+        assert_eq!(seen.outcome(), CacheOutcome::Revalidated);
+        let told = seen.field("cache-status");
+        assert_eq!(told.contains("stored"), is_stored, "{round}: {told}");
+    }
+    test.answers(|request| {
+        assert_eq!(field(request, "if-none-match"), "", "it is not there");
+        text("new", &FIELDS)
+    });
+    let seen = test.get("/a").await;
+    assert_eq!(seen.outcome(), MISS);
+    seen.is("new");
+}
+
+/// However many they are: a 304 has not made them more.
+#[tokio::test(start_paused = true)]
+async fn the_many_tags_that_a_handler_has_named_survive_a_validation() {
+    let test = test();
+    let tags = || CacheTags::from_iter((0..600).map(|n| n.to_string()));
+    test.answers(move |_| {
+        let mut response = text("body", &FIELDS);
+        response.extensions_mut().insert(tags());
+        response
+    });
+    test.get("/a").await;
+    for names_them in [false, true] {
+        advance(Duration::from_secs(10)).await;
+        test.answers(move |_| {
+            let mut response = not_modified(&[("etag", "\"1\"")]);
+            if names_them {
+                response.extensions_mut().insert(tags());
+            }
+            response
+        });
+        assert_eq!(test.get("/a").await.outcome(), CacheOutcome::Revalidated);
+        assert_eq!(test.get("/a").await.outcome(), CacheOutcome::Hit);
+    }
+    test.cache.invalidate(["599"]).now();
+    test.says("new", &[]);
+    test.get("/a").await.is("new");
+}
+
+/// A layer within may say it so.
+#[tokio::test(start_paused = true)]
+async fn what_a_304_says_in_its_extensions_is_seen_by_who_decides_what_is_kept() {
+    #[derive(Clone)]
+    struct NotKept;
+
+    let test =
+        with(|layer| layer.store_if(|_, response| response.extensions.get::<NotKept>().is_none()));
+    test.answers(|_| text("body", &FIELDS));
+    test.get("/a").await;
+    advance(Duration::from_secs(10)).await;
+    test.answers(|_| {
+        let mut response = not_modified(&[("etag", "\"1\"")]);
+        response.extensions_mut().insert(NotKept);
+        response
+    });
+    let seen = test.get("/a").await;
+    seen.is("body");
+    let told = seen.field("cache-status");
+    assert!(!told.contains("stored"), "{told}");
+    test.answers(|request| {
+        assert_eq!(field(request, "if-none-match"), "", "it is not there");
+        text("new", &FIELDS)
+    });
+    assert_eq!(test.get("/a").await.outcome(), MISS);
+}
