@@ -105,6 +105,30 @@ impl Slow {
             response.into_body().collect().await.unwrap().to_bytes(),
         )
     }
+
+    /// Something stale, and so much kept of what is new.
+    async fn stale(max_object: usize) -> Self {
+        let mut slow = Self::new();
+        // Once a frame is read, nobody joins who has not.
+        slow.layer = slow.layer.max_object(max_object).window(0);
+        slow.get().await;
+        advance(Duration::from_secs(10)).await;
+        slow
+    }
+
+    /// Asks an origin that has this, which the test sends.
+    async fn get_of(&self, body: HandBody, fields: &[(&str, &str)]) -> CacheOutcome {
+        let mut response = text("", fields);
+        *response.body_mut() = Either::Right(body);
+        let (calls, new) = (self.calls.clone(), Arc::new(Mutex::new(Some(response))));
+        let origin = service_fn(move |_: Req| {
+            calls.fetch_add(1, Ordering::SeqCst);
+            let response = new.lock().unwrap().take().unwrap();
+            std::future::ready(Ok::<_, Infallible>(response))
+        });
+        let response = self.layer.layer(origin).call(get("/a", &[])).await;
+        *response.unwrap().extensions().get().unwrap()
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -340,4 +364,56 @@ async fn what_was_stale_from_the_start_is_refreshed_too() {
     test.says("new", &[("cache-control", "max-age=10")]);
     test.get("/a").await.is("new");
     assert_eq!(test.get("/a").await.outcome(), CacheOutcome::Hit);
+}
+
+/// Or whoever comes while it is stale would bring it once more.
+#[tokio::test(start_paused = true)]
+async fn what_is_too_large_to_be_kept_or_breaks_is_brought_once_for_many() {
+    for control in ["max-age=10", "no-cache"] {
+        for (length, breaks) in [(Some("10"), false), (None, false), (None, true)] {
+            let slow = Slow::stale(if breaks { 100 } else { 8 }).await;
+            let mut fields = vec![("cache-control", control), ("etag", "\"2\"")];
+            fields.extend(length.map(|length| ("content-length", length)));
+            for _ in 0..10 {
+                let (hand, body) = hand_body();
+                hand.data("large").data("large");
+                if breaks {
+                    hand.fail();
+                } else {
+                    hand.end();
+                }
+                assert_eq!(slow.get_of(body, &fields).await, CacheOutcome::Stale);
+                slow.tasks.drain().await;
+            }
+            let calls = slow.calls.load(Ordering::SeqCst);
+            assert_eq!(calls, 2, "{fields:?} {breaks}");
+        }
+    }
+}
+
+/// Also when its start is gone, and nobody can join it any more.
+#[tokio::test(start_paused = true)]
+async fn a_refresh_is_the_only_one_until_its_body_has_ended() {
+    for control in ["max-age=10", "no-cache"] {
+        let fields = [("cache-control", control), ("etag", "\"2\"")];
+        let slow = Slow::stale(100).await;
+        let (hand, body) = hand_body();
+        hand.data("n");
+        assert_eq!(slow.get_of(body, &fields).await, CacheOutcome::Stale);
+        for part in ["e", "w"] {
+            tokio::task::yield_now().await;
+            hand.data(part);
+            tokio::task::yield_now().await;
+            let (_other, body) = hand_body();
+            assert_eq!(slow.get_of(body, &fields).await, CacheOutcome::Stale);
+        }
+        assert_eq!(slow.calls.load(Ordering::SeqCst), 2, "{control}");
+        assert_eq!(slow.tasks.running(), 1);
+        hand.end();
+        slow.tasks.drain().await;
+        if control == "max-age=10" {
+            let (outcome, body) = slow.get().await;
+            assert_eq!((outcome, &*body), (CacheOutcome::Hit, &b"new"[..]));
+        }
+    }
 }
