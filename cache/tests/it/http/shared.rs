@@ -355,6 +355,30 @@ async fn what_an_origin_says_of_its_parameters_is_known_to_both() {
     assert_eq!(two.other.get("/a?x=2").await.outcome(), MISS);
 }
 
+/// It does not know how what is there is found, and so makes nothing stale of it.
+#[tokio::test(start_paused = true)]
+async fn a_soft_purge_where_the_rule_for_parameters_is_not_known_takes_what_goes_by_it() {
+    let two = Two::with(|layer| layer.no_vary_search(true)).await;
+    two.one.says(
+        "old",
+        &[
+            ("cache-control", "max-age=60, stale-if-error=60"),
+            ("no-vary-search", "params=(\"sid\")"),
+        ],
+    );
+    store(&two.one, "/a?x=1&sid=1").await;
+    assert_eq!(two.one.get("/a?x=1&sid=2").await.outcome(), HIT);
+    let target = get("/a?x=1&sid=2", &[]).into_parts().0;
+    two.other.layer.purge_target(&target, Depth::Expire);
+    settle().await;
+    two.say("new", &[("cache-control", "max-age=60")]);
+    for (test, path) in [(&two.other, "/a?x=1&sid=3"), (&two.one, "/a?x=1&sid=2")] {
+        let seen = test.get(path).await;
+        assert_eq!(seen.outcome(), MISS);
+        seen.is("new");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn each_marks_what_it_sends_as_it_was_told_to() {
     let two = Two::new().await;

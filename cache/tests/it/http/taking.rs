@@ -277,3 +277,21 @@ async fn what_is_purged_softly_is_there_where_the_origin_says_which_parameters_c
     assert_eq!(seen.outcome(), CacheOutcome::Stale);
     assert_eq!(test.get("/a?x=2&sid=3").await.outcome(), CacheOutcome::Hit);
 }
+
+/// Nobody finds it while the rule holds; but it would come back with the end of it.
+#[tokio::test]
+async fn what_was_stored_before_the_origin_said_which_parameters_count_is_gone_after_a_soft_purge()
+{
+    const PLAIN: &[(&str, &str)] = &[("cache-control", "max-age=60")];
+    let test = with(|layer| layer.no_vary_search(true));
+    test.says("old", PLAIN);
+    test.get("/a?x=1").await;
+    let by_rule = [PLAIN[0], ("no-vary-search", "params=(\"sid\")")];
+    test.answers(move |_| text("by rule", &by_rule));
+    test.get("/a?x=2").await;
+    let target = ask("GET", "/a?x=1", &[]).into_parts().0;
+    test.layer.purge_target(&target, Depth::Expire);
+    test.says("new", PLAIN);
+    test.get("/a?x=3").await.is("new");
+    test.get("/a?x=1").await.is("new");
+}
