@@ -88,51 +88,7 @@ impl Errand {
         key: &Arc<[u8]>,
         head: &response::Parts,
     ) -> (Arc<Stored>, bool) {
-        let mut merged = Response::new(()).into_parts().0;
-        merged.status = stored.recorded.status();
-        merged.headers = updated(&stored.headers(), &head.headers);
-        merged.extensions = head.extensions.clone();
-        let arrival = Arrival {
-            time: self.shared.date(),
-            delay: self.begun.elapsed(),
-            ttl: self.shared.ttl_of(&self.parts, &merged),
-        };
-        // Whoever asks, the stored response is nobody's own; but what a 304 says to one who is known may be.
-        let rules = &self.shared.rules;
-        let sight = Sight::of(&merged.headers, &rules.targets);
-        let anybody = Asked::by_anybody();
-        let by_anybody = storable(&anybody, &merged, sight, rules, || arrival);
-        let asked = Asked {
-            method: Method::GET,
-            ..self.asked.clone()
-        };
-        let verdict = storable(&asked, &merged, sight, rules, || arrival);
-        let may_store = self.shared.may_store(&self.parts, &merged);
-        let is_storable = verdict.is_some() && may_store && !is_joined(head);
-        let verdict = verdict.unwrap_or_else(|| Verdict {
-            policy: Policy {
-                initial_age: initial_age(&merged.headers, arrival.time, arrival.delay),
-                ..Policy::default()
-            },
-            omitted: Vec::new(),
-        });
-        if let Cow::Owned(stored) = stored_fields(&merged.headers, sight, &verdict) {
-            merged.headers = stored;
-        }
-        let said = self.said_tags(&merged, &merged.headers, sight);
-        let tags = match head.extensions.get() {
-            Some(CacheTags(named)) => [&named[..], &said].concat(),
-            // What named them before is not heard again.
-            None => with_new(&stored.tags, said),
-        };
-        let fits = tags.len() <= stored.tags.len().max(2 * MAX_TAGS);
-        let made = Made {
-            policy: verdict.policy,
-            tags: tags.into(),
-            depends_on: stored.depends_on.clone(),
-            received: Instant::now(),
-            date: arrival.time,
-        };
+        let (merged, made, fate) = self.renewed(stored, head);
         // Under this request's own key: one of another variant is from now on for both.
         let place = self.place_of(&merged.headers, made);
         // Another response has come since that one was asked about: it is no longer what is stored (4.3.4).
@@ -145,13 +101,81 @@ impl Errand {
             stored.recorded.body().clone(),
             stored.recorded.trailers().cloned(),
         );
-        if is_storable && fits {
-            return (place.store(&self.shared, &recorded), true);
-        }
-        if by_anybody.is_none() || !may_store || !fits {
-            remove(&self.shared.cache, key);
+        match fate {
+            Fate::Renewed => return (place.store(&self.shared, &recorded), true),
+            Fate::Stays => {}
+            Fate::Goes => remove(&self.shared.cache, key),
         }
         (place.unstored(&self.shared, &recorded), false)
+    }
+
+    /// The head of a stored response with what is said of it, as it is to be stored; when and how that came; and what becomes of what is stored.
+    fn renewed(&self, stored: &Stored, head: &response::Parts) -> (response::Parts, Made, Fate) {
+        let mut merged = Response::new(()).into_parts().0;
+        merged.status = stored.recorded.status();
+        merged.headers = updated(&stored.headers(), &head.headers);
+        merged.extensions = head.extensions.clone();
+        let arrival = Arrival {
+            time: self.shared.date(),
+            delay: self.begun.elapsed(),
+            ttl: self.shared.ttl_of(&self.parts, &merged),
+        };
+        let sight = Sight::of(&merged.headers, &self.shared.rules.targets);
+        let (verdict, fate) = self.judge_renewed(&merged, sight, arrival);
+        if let Cow::Owned(stored) = stored_fields(&merged.headers, sight, &verdict) {
+            merged.headers = stored;
+        }
+        let tags = self.renewed_tags(stored, &merged, sight);
+        let fits = tags.len() <= stored.tags.len().max(2 * MAX_TAGS);
+        let made = Made {
+            policy: verdict.policy,
+            tags: tags.into(),
+            depends_on: stored.depends_on.clone(),
+            received: Instant::now(),
+            date: arrival.time,
+        };
+        (merged, made, if fits { fate } else { Fate::Goes })
+    }
+
+    /// How a stored response is to be used with what is said of it, and what becomes of it. Whoever asks, it is nobody's own; but what a 304 says to one who is known may be.
+    fn judge_renewed(
+        &self,
+        merged: &response::Parts,
+        sight: Sight,
+        arrival: Arrival,
+    ) -> (Verdict, Fate) {
+        let judge = |asked: &Asked| storable(asked, merged, sight, &self.shared.rules, || arrival);
+        let by_anybody = judge(&Asked::by_anybody());
+        let verdict = judge(&Asked {
+            method: Method::GET,
+            ..self.asked.clone()
+        });
+        let may_store = self.shared.may_store(&self.parts, merged);
+        let fate = if verdict.is_some() && may_store && !is_joined(merged) {
+            Fate::Renewed
+        } else if by_anybody.is_some() && may_store {
+            Fate::Stays
+        } else {
+            Fate::Goes
+        };
+        let verdict = verdict.unwrap_or_else(|| Verdict {
+            policy: Policy {
+                initial_age: initial_age(&merged.headers, arrival.time, arrival.delay),
+                ..Policy::default()
+            },
+            omitted: Vec::new(),
+        });
+        (verdict, fate)
+    }
+
+    /// What names a stored response, with what is said of it.
+    fn renewed_tags(&self, stored: &Stored, merged: &response::Parts, sight: Sight) -> Vec<String> {
+        let said = self.said_tags(merged, &merged.headers, sight);
+        match merged.extensions.get() {
+            Some(CacheTags(named)) => [&named[..], &said].concat(),
+            // What named them before is not heard again.
+            None => with_new(&stored.tags, said),
+        }
     }
 
     /// The stale response in place of a failure, if both sides allow it (RFC 5861, 4). Looked for again: it may have been removed while the origin
@@ -184,6 +208,17 @@ impl Errand {
         let answer = answer(&self.shared, &request, &stored, age, outcome, told);
         Some(answer)
     }
+}
+
+/// What becomes of what is stored, once more is said of it.
+#[derive(Clone, Copy, Debug)]
+enum Fate {
+    /// What is said is stored with it.
+    Renewed,
+    /// As it was: what is said is for one alone.
+    Stays,
+    /// It may not be stored any more.
+    Goes,
 }
 
 /// These, and those of `new` that are not among them.
