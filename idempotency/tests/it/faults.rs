@@ -50,6 +50,8 @@ pub(crate) struct Faulty {
     given_back: Arc<AtomicUsize>,
     /// How many more times `complete` fails.
     pub(crate) failures: Arc<AtomicUsize>,
+    /// What is filed is told of with a permit.
+    pub(crate) answers: Arc<Semaphore>,
     /// How many more times `renew` fails.
     pub(crate) failed_renewals: Arc<AtomicUsize>,
     /// How often it has not.
@@ -81,6 +83,7 @@ impl Faulty {
             keeps_at: Arc::default(),
             given_back: Arc::default(),
             failures: Arc::default(),
+            answers: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
             failed_renewals: Arc::default(),
             renewed: Arc::default(),
             silent: Arc::default(),
@@ -172,7 +175,9 @@ impl Store for Faulty {
         if one_of(&self.failures) {
             return Err(StoreError::Unavailable("on purpose".into()));
         }
-        self.store.complete(claim, record, ttl).await
+        self.store.complete(claim, record, ttl).await?;
+        self.answers.acquire().await.unwrap().forget();
+        Ok(())
     }
 
     async fn abandon(&self, claim: &Claim) -> Result<(), StoreError> {
@@ -299,6 +304,36 @@ async fn who_asks_after_a_stop_hears_that_the_lease_may_be_over_and_not_once_it_
     tokio::time::advance(Duration::from_secs(3600)).await;
     let claim = kept.lock().unwrap().take().unwrap();
     assert!(!claim.lost().is_cancelled(), "it was settled in time");
+}
+
+/// Whoever renews it meanwhile hears that it is not held any more, and by whom it was given up.
+#[tokio::test(start_paused = true)]
+async fn a_claim_whose_filing_is_not_answered_yet_is_not_lost() {
+    let store = Faulty::new();
+    store.answers.forget_permits(usize::MAX);
+    let layer = store.layer();
+    let kept = Arc::new(std::sync::Mutex::new(None));
+    let keep = Arc::clone(&kept);
+    let mut service = layer.layer(service_fn(move |request: Req| {
+        let claim = request.extensions().get::<Idempotency>().cloned();
+        *keep.lock().unwrap() = claim;
+        async move {
+            tokio::task::yield_now().await;
+            done(request).await
+        }
+    }));
+    let call = tokio::spawn(service.call(order("k", "")));
+    tokio::time::sleep(Duration::from_secs(100)).await;
+    let claim = kept.lock().unwrap().take().unwrap();
+    let renewed = store
+        .store
+        .renew(claim.claim(), Duration::MAX, Duration::MAX);
+    assert!(matches!(renewed.await, Err(StoreError::Lost)), "it is done");
+    assert!(!claim.lost().is_cancelled() && !call.is_finished());
+    store.answers.add_permits(1);
+    call.await.unwrap().unwrap();
+    assert!(!claim.lost().is_cancelled());
+    assert_eq!((layer.snapshot().completed, layer.snapshot().lost), (1, 0));
 }
 
 #[tokio::test(start_paused = true)]
