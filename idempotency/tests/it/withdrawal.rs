@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use buttress_idempotency::{
     Idempotency, IdempotencyLayer, Keep, OnStoreError, Reconciled, Recovery, Scoped, Store,
+    StoreError,
 };
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
+use tokio::time::Instant;
 use tower::{Layer, Service, service_fn};
 
 use crate::faults::{Faulty, Req};
@@ -144,7 +146,7 @@ async fn a_store_that_stays_away_is_given_up_after_a_lease() {
     store.late.store(1, Ordering::SeqCst);
     store.away.store(true, Ordering::SeqCst);
     let layer = cautious(&store);
-    let begun = tokio::time::Instant::now();
+    let begun = Instant::now();
     send(&layer, StatusCode::OK).await;
     layer.tasks().drain().await;
     assert!(begun.elapsed() <= Duration::from_secs(30));
@@ -207,4 +209,33 @@ async fn what_was_given_back_and_asked_for_again_is_not_lost() {
         send(&layer.clone().keep(|_| Keep::Unknown), StatusCode::OK).await;
         layer.tasks().drain().await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_fails_while_a_claim_is_released_is_asked_four_times() {
+    let store = Faulty::new();
+    let layer = cautious(&store);
+    let unknown = async || {
+        send(&layer.clone().keep(|_| Keep::Unknown), StatusCode::OK).await;
+        layer.tasks().drain().await;
+        layer.unknown(9).await.unwrap().remove(0)
+    };
+    // The last answer counts as the others do: given back by a call whose answer was lost.
+    for twice in [0, 1] {
+        let claim = unknown().await;
+        store.failed_abandons.store(3, Ordering::SeqCst);
+        store.asks_twice.store(twice, Ordering::SeqCst);
+        let asked = Instant::now();
+        layer.release(&claim).await.unwrap();
+        assert_eq!(asked.elapsed(), Duration::from_millis(50 + 100 + 200));
+        assert_eq!(store.store.snapshot().keys, 0);
+    }
+    let claim = unknown().await;
+    store.failed_abandons.store(5, Ordering::SeqCst);
+    let failed = layer.release(&claim).await;
+    assert!(
+        matches!(failed, Err(StoreError::Unavailable(_))),
+        "{failed:?}"
+    );
+    assert_eq!(store.failed_abandons.load(Ordering::SeqCst), 1);
 }
