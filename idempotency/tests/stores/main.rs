@@ -7,11 +7,13 @@ mod history;
 mod postgres;
 #[cfg(feature = "redis")]
 mod redis;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod transaction;
 
 /// The first request for a key that nobody else has.
-#[cfg(any(feature = "postgres", feature = "redis"))]
+#[cfg(any(feature = "postgres", feature = "redis", feature = "sqlite"))]
 fn order() -> buttress_idempotency::BeginRequest {
     use buttress_idempotency::{Fingerprint, RecordKey, Recovery, Token};
 

@@ -48,3 +48,24 @@ async fn a_server_that_does_not_answer_is_unavailable_in_time() {
         .unwrap();
     assert!(matches!(again, Begin::InProgress(_)), "{again:?}");
 }
+
+/// As it says when its disk is.
+#[tokio::test]
+async fn a_server_without_room_is_full() {
+    let server = Postgres::start().unwrap();
+    let store = PostgresStore::connect(&server.url()).unwrap();
+    store.migrate().await.unwrap();
+    let says = "CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS \
+        $$ BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = 'disk_full'; END $$";
+    server.ask(says).unwrap();
+    let each =
+        "CREATE TRIGGER no_room BEFORE INSERT ON buttress_idempotency EXECUTE FUNCTION no_room()";
+    server.ask(each).unwrap();
+    let begun = store.begin(order()).await;
+    assert!(matches!(begun, Err(StoreError::Full)), "{begun:?}");
+    server
+        .ask("DROP TRIGGER no_room ON buttress_idempotency")
+        .unwrap();
+    let begun = store.begin(order()).await.unwrap();
+    assert!(matches!(begun, Begin::Claimed(_)), "{begun:?}");
+}

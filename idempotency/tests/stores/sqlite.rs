@@ -1,0 +1,75 @@
+//! What only SQLite can do to a store.
+
+use std::convert::Infallible;
+
+use buttress_idempotency::{
+    Begin, Claim, IdempotencyLayer, OnStoreError, Origin, Record, RequestBody, SqliteStore,
+    Standing, Store, StoreError,
+};
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use sqlx::sqlite::SqliteConnectOptions;
+use tower::{Layer, Service, service_fn};
+
+use crate::order;
+
+/// A file that may not grow, with claims in it until there is room for no more.
+async fn full(file: &std::path::Path) -> (SqliteStore, Vec<Claim>) {
+    SqliteStore::open(file).migrate().await.unwrap();
+    let options = SqliteConnectOptions::new().filename(file);
+    // Never fewer pages than there are.
+    let store = SqliteStore::with(options.pragma("max_page_count", "1"));
+    let mut claims = Vec::new();
+    loop {
+        match store.begin(order()).await {
+            Ok(Begin::Claimed(claim)) => claims.push(claim),
+            Err(StoreError::Full) => return (store, claims),
+            begun => panic!("{begun:?} after {} claims", claims.len()),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_may_not_grow_is_full_and_keeps_what_it_has() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, mut claims) = full(&folder.path().join("claims.db")).await;
+    let (done, running) = (claims.pop().unwrap(), claims.pop().unwrap());
+    let record = Record::Tombstone(Origin::default());
+    let hour = std::time::Duration::from_secs(3600);
+    store.complete(&done, record, hour).await.unwrap();
+    store.renew(&running, hour, hour).await.unwrap();
+    assert_eq!(store.confirm(&done).await.unwrap(), Standing::Done);
+    assert_eq!(store.confirm(&running).await.unwrap(), Standing::Running);
+    // Whoever is gone leaves room.
+    for claim in claims {
+        store.abandon(&claim).await.unwrap();
+    }
+    let begun = store.begin(order()).await.unwrap();
+    assert!(matches!(begun, Begin::Claimed(_)), "{begun:?}");
+}
+
+async fn never(_: Request<RequestBody<Full<Bytes>>>) -> Result<Response<Full<Bytes>>, Infallible> {
+    unreachable!("nothing is claimed for it")
+}
+
+/// Or whoever fills it would get past it.
+#[tokio::test]
+async fn a_full_file_refuses_whatever_is_chosen_for_one_that_is_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _claims) = full(&folder.path().join("claims.db")).await;
+    for chosen in [OnStoreError::Reject, OnStoreError::Bypass] {
+        let layer = IdempotencyLayer::new(store.clone())
+            .single_tenant()
+            .on_store_error(chosen);
+        let mut service = layer.layer(service_fn(never));
+        let request = Request::post("/orders").header("idempotency-key", "k");
+        let request = request.body(Full::<Bytes>::default()).unwrap();
+        let refused = service.call(request).await.unwrap();
+        assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+        let problem = refused.into_body().collect().await.unwrap().to_bytes();
+        let problem: serde_json::Value = serde_json::from_slice(&problem).unwrap();
+        let full = "urn:buttress:problem:idempotency-store-full";
+        assert_eq!(problem["type"], full, "{chosen:?}");
+    }
+}
