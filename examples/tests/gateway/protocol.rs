@@ -193,3 +193,62 @@ async fn a_request_that_may_go_no_further_is_answered_here() {
         "of others it says nothing: {asked}"
     );
 }
+
+/// It may be a password.
+#[tokio::test]
+async fn whom_a_target_names_nobody_hears_of_and_it_makes_no_other_target() {
+    let (mut origin, gateway) = start().await;
+    let answer = ok(FRESH, "body");
+    let target = "GET http://name:secret@shop/a?b=1";
+    let (_, asked) = gateway.through(&mut origin, target, "", &answer).await;
+    let tells_nobody = |asked: &str| {
+        assert!(asked.starts_with("get /a?b=1 http/1.1\r\n"), "{asked}");
+        assert!(asked.contains("\r\nhost: shop\r\n"), "{asked}");
+        for said in ["name", "secret", "@"] {
+            assert!(!asked.contains(said), "{asked}");
+        }
+    };
+    tells_nobody(&asked);
+    let only = "Host: shop\r\nCache-Control: only-if-cached\r\n";
+    for line in [target, "GET http://other@shop/a?b=1", "GET /a?b=1"] {
+        let hit = gateway.ask(line, only).await;
+        assert!(hit.contains("gateway; hit"), "{line}: {hit}");
+    }
+    // Nor who would be given a tunnel.
+    let fields = "Host: shop\r\nConnection: Upgrade\r\nUpgrade: echo\r\n";
+    let upgrade = format!("{target} HTTP/1.1\r\n{fields}\r\n");
+    let (mut client, mut request) = tokio::join!(gateway.send(&upgrade), origin.request());
+    tells_nobody(&request.head.to_lowercase());
+    assert!(request.has("upgrade: echo"), "{}", request.head);
+    request.answer(&ok("", "no tunnel")).await;
+    client.until("no tunnel").await;
+}
+
+/// RFC 9110, 7.6.2: a recipient may have a largest one of its own.
+#[tokio::test]
+async fn a_number_of_forwards_is_digits_and_no_larger_than_we_can_count() {
+    let (mut origin, gateway) = start().await;
+    let many = "9".repeat(30);
+    for line in ["OPTIONS /", "TRACE /"] {
+        for (said, told) in [
+            (&*many, "4294967294"),
+            ("4294967296", "4294967294"),
+            ("4294967295", "4294967294"),
+            ("007", "6"),
+            // What is no number says nothing.
+            ("+0", "+0"),
+            ("-1", "-1"),
+            ("0 ,0", "0 ,0"),
+            ("\u{e4}", "\u{e4}"),
+            ("", ""),
+        ] {
+            let fields = format!("Max-Forwards: {said}\r\n");
+            let answer = ok("", "");
+            let (_, asked) = gateway.through(&mut origin, line, &fields, &answer).await;
+            let told = format!("\r\nmax-forwards: {told}\r\n");
+            assert!(asked.contains(&told), "{line} {said}: {asked}");
+        }
+        let seen = gateway.ask(line, "Max-Forwards: 00\r\n").await;
+        assert!(seen.contains("\r\nallow: "), "{seen}");
+    }
+}
