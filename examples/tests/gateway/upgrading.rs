@@ -106,3 +106,24 @@ async fn a_refusal_takes_nothing_out_of_the_cache() {
     assert!(refused.starts_with("HTTP/1.1 405"), "{refused}");
     assert!(gateway.ask("GET /a", "").await.contains("gateway; hit"));
 }
+
+/// Whoever may purge, the upstream hears nothing of it, and opens no tunnel for it.
+#[tokio::test]
+async fn who_purges_and_would_upgrade_purges_if_he_may() {
+    let mut origin = Origin::start().await;
+    let gateway = Gateway::start_with(&origin, &["--purge-token", "secret"]).await;
+    let kept = ok(KEPT, "kept");
+    gateway.through(&mut origin, "GET /a", "", &kept).await;
+    for (token, status, is_kept) in [("guess", "403", true), ("secret", "204", false)] {
+        let fields = format!("Authorization: Bearer {token}\r\n");
+        let purge = upgrade("PURGE", "echo", &fields);
+        let seen = tokio::select! {
+            seen = async { gateway.send(&purge).await.until("\r\n\r\n").await } => seen,
+            _ = origin.request() => panic!("the origin is asked"),
+        };
+        assert!(seen.starts_with(&format!("HTTP/1.1 {status}")), "{seen}");
+        let only = "Cache-Control: only-if-cached\r\n";
+        let left = gateway.ask("GET /a", only).await;
+        assert_eq!(left.contains("gateway; hit"), is_kept, "{left}");
+    }
+}
