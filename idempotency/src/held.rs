@@ -198,7 +198,7 @@ impl<St: Store> Held<St> {
             Err(StoreError::Lost) => Event::Lost(claim),
             Err(error) => Event::StoreFailed(error),
         });
-        if let Err(StoreError::Unavailable(_)) = given_back {
+        if given_back.is_err_and(|error| error.may_pass()) {
             self.keyed().call.withdraw(Withdrawal {
                 claim: claim.clone(),
                 is_first: true,

@@ -395,7 +395,7 @@ impl<St: Store> Keyed<St> {
     /// Settles a claim under which nothing was done, and will be: where that fails, a task tries again.
     async fn give_up(&self, claim: &Claim) -> Result<(), StoreError> {
         let left = self.leave_as_found(claim).await;
-        if let Err(StoreError::Unavailable(_)) = &left {
+        if left.as_ref().is_err_and(StoreError::may_pass) {
             self.call.withdraw(Withdrawal::of(claim.key, claim.token));
         }
         left

@@ -93,7 +93,7 @@ impl<St: Store> IdempotencyLayer<St, Scoped> {
         let mut left = 3;
         loop {
             match store.abandon(ours).await {
-                Err(StoreError::Unavailable(_)) if left > 0 => sleep(pauses.next()).await,
+                Err(error) if error.may_pass() && left > 0 => sleep(pauses.next()).await,
                 Err(StoreError::Lost) if since.elapsed() < lease => return Ok(()),
                 answer => return answer,
             }

@@ -226,6 +226,13 @@ pub enum StoreError {
     Unavailable(Box<dyn Error + Send + Sync>),
 }
 
+impl StoreError {
+    /// Whether the same may be done later: a store that has no room may have some again, too.
+    pub(crate) fn may_pass(&self) -> bool {
+        matches!(self, Self::Full | Self::Unavailable(_))
+    }
+}
+
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -35,6 +35,8 @@ pub(crate) struct Faulty {
     pub(crate) last_late: Arc<std::sync::Mutex<Option<BeginRequest>>>,
     /// How many more are not given back.
     pub(crate) failed_abandons: Arc<AtomicUsize>,
+    /// Whether that is for want of room.
+    pub(crate) no_room: Arc<AtomicBool>,
     /// How many more are given back, and nobody is told.
     pub(crate) unheard_abandons: Arc<AtomicUsize>,
     /// Whether no claim can be taken over, or looked up.
@@ -75,6 +77,7 @@ impl Faulty {
             late: Arc::default(),
             last_late: Arc::default(),
             failed_abandons: Arc::default(),
+            no_room: Arc::default(),
             unheard_abandons: Arc::default(),
             away: Arc::default(),
             asks_twice: Arc::default(),
@@ -184,7 +187,10 @@ impl Store for Faulty {
         let given_back = self.given_back.fetch_add(1, Ordering::SeqCst) + 1;
         let fails = one_of(&self.failed_abandons);
         if fails || given_back == self.keeps_at.load(Ordering::SeqCst) {
-            return Err(StoreError::Unavailable("on purpose".into()));
+            return Err(match self.no_room.load(Ordering::SeqCst) {
+                true => StoreError::Full,
+                false => StoreError::Unavailable("on purpose".into()),
+            });
         }
         self.store.abandon(claim).await?;
         if one_of(&self.unheard_abandons) {

@@ -154,15 +154,41 @@ async fn a_store_that_stays_away_is_given_up_after_a_lease() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn work_without_effect_frees_its_key_when_the_store_is_back() {
+async fn work_without_effect_frees_its_key_when_the_store_is_back_or_has_room() {
+    for no_room in [false, true] {
+        let store = Faulty::new();
+        store.keeps_at.store(1, Ordering::SeqCst);
+        store.no_room.store(no_room, Ordering::SeqCst);
+        let layer = cautious(&store);
+        let (status, _) = send(&layer, StatusCode::TOO_MANY_REQUESTS).await;
+        assert_eq!(status, StatusCode::TOO_MANY_REQUESTS);
+        layer.tasks().drain().await;
+        assert_eq!((layer.snapshot().forgotten, layer.snapshot().lost), (1, 0));
+        assert_eq!(send(&layer, StatusCode::OK).await.1, "1", "{no_room}");
+    }
+}
+
+/// To take something out of a file, a database writes something into it.
+#[tokio::test(start_paused = true)]
+async fn a_claim_that_nobody_needs_is_given_back_when_there_is_room_again() {
     let store = Faulty::new();
-    store.keeps_at.store(1, Ordering::SeqCst);
+    let (old, new) = ([1; 32], [2; 32]);
+    store.no_room.store(true, Ordering::SeqCst);
     let layer = cautious(&store);
-    let (status, _) = send(&layer, StatusCode::TOO_MANY_REQUESTS).await;
-    assert_eq!(status, StatusCode::TOO_MANY_REQUESTS);
+    send(&layer.clone().secret(old), StatusCode::OK).await;
+    // There is a record under the former key, and the claim under the new one is not needed.
+    store.failed_abandons.store(2, Ordering::SeqCst);
+    let after = layer.clone().secret(new).former_secret(old);
+    assert_eq!(send(&after, StatusCode::ACCEPTED).await.0, StatusCode::OK);
+    after.tasks().drain().await;
+    assert_eq!(store.store.snapshot().keys, 1);
+    // By hand.
+    send(&layer.clone().keep(|_| Keep::Unknown), StatusCode::OK).await;
     layer.tasks().drain().await;
-    assert_eq!((layer.snapshot().forgotten, layer.snapshot().lost), (1, 0));
-    assert_eq!(send(&layer, StatusCode::OK).await.1, "1");
+    store.failed_abandons.store(2, Ordering::SeqCst);
+    let unknown = layer.unknown(9).await.unwrap();
+    layer.release(&unknown[0]).await.unwrap();
+    assert_eq!(store.store.snapshot().keys, 1);
 }
 
 /// Whoever was told that it is held is told what becomes of it.
