@@ -1,10 +1,11 @@
 //! A body that may hold the permit of its call.
 
 use std::fmt;
+use std::num::NonZeroU64;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use pin_project_lite::pin_project;
@@ -19,7 +20,8 @@ pin_project! {
     /// # Cancellation
     ///
     /// If the verdict falls at the end of the body, dropping the body before means that the caller went away: the breaker's
-    /// [`Cancel`](crate::Cancel) policy decides, and a probe's slot is free again at once.
+    /// [`Cancel`](crate::Cancel) policy decides, and a probe's slot is free again at once. A body that has given all that it
+    /// [announced](super::Classified::AtEnd) is at its end.
     pub struct CircuitBody<B, End> {
         #[pin]
         kind: Kind<B, End>,
@@ -34,6 +36,8 @@ pin_project! {
             body: B,
             permit: Option<Permit>,
             end: Option<End>,
+            // How much of what was announced is still to come.
+            left: Option<NonZeroU64>,
         },
         Refusal { body: Full<Bytes> },
     }
@@ -41,9 +45,17 @@ pin_project! {
 
 impl<B, End> CircuitBody<B, End> {
     pub(crate) fn told(body: B) -> Self {
-        let (permit, end) = (None, None);
+        Self::inner(body, None, None, None)
+    }
+
+    fn inner(body: B, permit: Option<Permit>, end: Option<End>, left: Option<NonZeroU64>) -> Self {
         Self {
-            kind: Kind::Inner { body, permit, end },
+            kind: Kind::Inner {
+                body,
+                permit,
+                end,
+                left,
+            },
         }
     }
 
@@ -55,16 +67,14 @@ impl<B, End> CircuitBody<B, End> {
 }
 
 impl<B: Body, End: ClassifyEnd> CircuitBody<B, End> {
-    /// Nobody may ever poll a body that is empty.
-    pub(crate) fn watched(body: B, permit: Permit, end: End) -> Self {
-        if body.is_end_stream() {
+    /// Nobody may ever poll a body that is empty, nor one whose `announced` bytes have all come: a server over HTTP/1.1 drops it then.
+    pub(crate) fn watched(body: B, permit: Permit, end: End, announced: Option<u64>) -> Self {
+        if announced == Some(0) || body.is_end_stream() {
             permit.record(end.end(None));
             return Self::told(body);
         }
-        let (permit, end) = (Some(permit), Some(end));
-        Self {
-            kind: Kind::Inner { body, permit, end },
-        }
+        let left = announced.and_then(NonZeroU64::new);
+        Self::inner(body, Some(permit), Some(end), left)
     }
 }
 
@@ -86,12 +96,14 @@ where
                 mut body,
                 permit,
                 end,
+                left,
             } => {
                 let panicked = Panicked::unless_returned(permit);
                 let polled = body.as_mut().poll_frame(cx);
                 panicked.returned();
                 let frame = ready!(polled);
-                if let Some(verdict) = verdict(&frame, || body.is_end_stream(), end)
+                let is_end = |data: &_| is_last(left, data) || body.is_end_stream();
+                if let Some(verdict) = verdict(&frame, is_end, end)
                     && let Some(permit) = permit.take()
                 {
                     permit.record(verdict);
@@ -126,7 +138,7 @@ where
 /// What a frame says, if it is the last. A body may be known to end with a data frame, and then is not polled again.
 fn verdict<D, E, End: ClassifyEnd>(
     frame: &Option<Result<Frame<D>, E>>,
-    is_end: impl FnOnce() -> bool,
+    is_end: impl FnOnce(&Frame<D>) -> bool,
     end: &mut Option<End>,
 ) -> Option<Verdict> {
     match frame {
@@ -134,10 +146,19 @@ fn verdict<D, E, End: ClassifyEnd>(
         None => Some(end.take()?.end(None)),
         Some(Ok(frame)) => match frame.trailers_ref() {
             Some(trailers) => Some(end.take()?.end(Some(trailers))),
-            None if end.is_some() && is_end() => Some(end.take()?.end(None)),
+            None if end.is_some() && is_end(frame) => Some(end.take()?.end(None)),
             None => None,
         },
     }
+}
+
+/// Whether the last of what is `left` has come with this frame.
+fn is_last<D: Buf>(left: &mut Option<NonZeroU64>, frame: &Frame<D>) -> bool {
+    let (Some(before), Some(data)) = (*left, frame.data_ref()) else {
+        return false;
+    };
+    *left = NonZeroU64::new(before.get().saturating_sub(data.remaining() as u64));
+    left.is_none()
 }
 
 impl<B: fmt::Debug, End> fmt::Debug for CircuitBody<B, End> {

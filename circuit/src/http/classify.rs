@@ -15,6 +15,9 @@ pub enum Classified<End> {
     /// With the head.
     Now(Verdict),
     /// With the end of the body, by this. A body that is dropped before its end is a caller who went away.
+    ///
+    /// What was announced, by `Content-Length` or an exact size hint, is the end as soon as all of it has come, for a server over HTTP/1.1 asks for no more;
+    /// and an answer that has no content (to HEAD, 204, 304) ends with its head. Not so gRPC, and what has a `Trailer` field.
     AtEnd(End),
 }
 
@@ -95,7 +98,7 @@ enum Scope {
 }
 
 impl ServerErrors {
-    /// Also a body that breaks is a failure: the permit of every call lives until its body has ended. Not for answers without an end,
+    /// Also a body that breaks is a failure: the permit of every call lives until its body has [ended](Classified::AtEnd). Not for answers without an end,
     /// such as server-sent events: a probe that streams for ever is a probe that does not answer.
     #[must_use]
     pub fn until_end_of_body(self) -> Self {

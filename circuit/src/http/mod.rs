@@ -13,7 +13,8 @@ pub use buttress_wire::Protocol;
 pub use classify::{Classified, ClassifyEnd, ClassifyHttp, End, HttpErrorsBy, ServerErrors};
 pub use refuse::{Problems, Refuse};
 
-use ::http::{Request, Response};
+use ::http::{Method, Request, Response, StatusCode};
+use buttress_wire::fields::announced_length;
 use bytes::Bytes;
 use http_body::Body;
 
@@ -137,6 +138,7 @@ impl<C: Clone, R: Clone, B> Adapter<Request<B>> for Http<C, R> {
         HttpCall {
             http: self.clone(),
             protocol: Protocol::of(request.headers()),
+            is_head: request.method() == Method::HEAD,
         }
     }
 }
@@ -146,6 +148,27 @@ impl<C: Clone, R: Clone, B> Adapter<Request<B>> for Http<C, R> {
 pub struct HttpCall<C, R> {
     http: Http<C, R>,
     protocol: Protocol,
+    is_head: bool,
+}
+
+impl<C, R> HttpCall<C, R> {
+    /// After how many bytes the body of an answer is over: a server need not ask what comes then. Of gRPC the trailers say it.
+    fn announced<B: Body>(&self, response: &Response<B>) -> Option<u64> {
+        match self.protocol {
+            Protocol::Grpc => None,
+            Protocol::Http if self.has_no_content(response.status()) => Some(0),
+            Protocol::Http => {
+                announced_length(response.headers(), response.body().size_hint().exact())
+            }
+        }
+    }
+
+    /// Whether nobody reads the body of such an answer, whatever length it tells (RFC 9110, 6.4.1).
+    fn has_no_content(&self, status: StatusCode) -> bool {
+        self.is_head
+            || status.is_informational()
+            || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+    }
 }
 
 impl<C, R, B, E> Exchange<Response<B>, E> for HttpCall<C, R>
@@ -159,7 +182,7 @@ where
     type Error = E;
 
     fn end(self, result: Result<Response<B>, E>, permit: Permit) -> Result<Self::Response, E> {
-        let classify = self.http.classify;
+        let classify = &self.http.classify;
         let response = match result {
             Ok(response) => response,
             Err(error) => {
@@ -173,7 +196,8 @@ where
                 Ok(response.map(CircuitBody::told))
             }
             Classified::AtEnd(end) => {
-                Ok(response.map(|body| CircuitBody::watched(body, permit, end)))
+                let announced = self.announced(&response);
+                Ok(response.map(|body| CircuitBody::watched(body, permit, end, announced)))
             }
         }
     }

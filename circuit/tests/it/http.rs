@@ -10,7 +10,7 @@ use buttress_circuit::{
 use bytes::Bytes;
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Full};
-use testkit::body::{Hand, by_hand};
+use testkit::body::{Hand, HandBody, by_hand};
 use testkit::probe::ProbeError;
 use tokio_test::task;
 use tower::{Layer, ServiceExt, service_fn};
@@ -190,6 +190,16 @@ async fn exchange(
             .headers_mut()
             .insert(name, HeaderValue::from_static(value));
     }
+    (answer(breaker, classify, get(), response).await, hand)
+}
+
+/// Sends this request, whose answer is this one.
+async fn answer(
+    breaker: &Breaker,
+    classify: ServerErrors,
+    request: Request<()>,
+    response: Response<HandBody>,
+) -> impl Body<Data = Bytes, Error = ProbeError> + Unpin + use<> {
     let response = std::sync::Mutex::new(Some(response));
     let service = CircuitLayer::http(breaker.clone())
         .classify_http(classify)
@@ -197,8 +207,8 @@ async fn exchange(
             let response = response.lock().unwrap().take();
             std::future::ready(response.ok_or(ProbeError))
         }));
-    let response: Response<_> = service.oneshot(get()).await.unwrap();
-    (response.into_body(), hand)
+    let response: Response<_> = service.oneshot(request).await.unwrap();
+    response.into_body()
 }
 
 fn poll<B: Body + Unpin>(body: &mut B) -> Option<Result<Frame<B::Data>, B::Error>> {
@@ -320,6 +330,95 @@ async fn a_body_dropped_before_its_end_is_a_caller_who_went_away() {
     drop(body);
     assert!(hand.is_dropped());
     assert_eq!(failures(&breaker), 1);
+}
+
+/// A server over HTTP/1.1 asks for no more than was announced.
+#[tokio::test]
+async fn a_body_that_ends_as_announced_is_a_success() {
+    let until_end = ServerErrors::default().until_end_of_body();
+    let trailers = ("trailer", "server-timing");
+    for (head, frames, expected) in [
+        (&[("content-length", "3")][..], &["ab", "c"][..], 0),
+        (&[("content-length", "3")], &["abc"], 0),
+        (&[("content-length", "3")], &["abcd"], 0),
+        (&[("content-length", "0")], &[], 0),
+        (&[("content-length", "3")], &["ab"], 1),
+        (&[("content-length", "3")], &[], 1),
+        (&[("content-length", "3"), trailers], &["abc"], 1),
+        (&[("content-length", "three")], &["abc"], 1),
+        (&[("content-length", "3"), GRPC[0]], &["abc"], 1),
+        (&[], &["abc"], 1),
+    ] {
+        let breaker = fragile();
+        breaker.try_acquire().unwrap().failure();
+        let (mut body, hand) = exchange(&breaker, until_end, head).await;
+        for frame in frames {
+            assert_eq!(failures(&breaker), 1);
+            hand.data(*frame);
+            assert!(poll(&mut body).unwrap().is_ok());
+        }
+        drop(body);
+        assert_eq!(failures(&breaker), expected, "{head:?} {frames:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_size_hint_that_is_exact_announces_a_length() {
+    let until_end = ServerErrors::default().until_end_of_body();
+    for (request, expected) in [(get(), 0), (grpc(), 1)] {
+        let breaker = fragile();
+        breaker.try_acquire().unwrap().failure();
+        let (body, hand) = by_hand();
+        hand.announce(3).data("ab").data("c");
+        let mut body = answer(&breaker, until_end, request, Response::new(body)).await;
+        assert!(poll(&mut body).unwrap().is_ok());
+        assert_eq!(failures(&breaker), 1);
+        assert!(poll(&mut body).unwrap().is_ok());
+        drop(body);
+        assert_eq!(failures(&breaker), expected);
+    }
+}
+
+#[tokio::test]
+async fn an_answer_without_content_counts_with_its_head() {
+    let until_end = ServerErrors::default().until_end_of_body();
+    for (method, status, expected) in [
+        ("HEAD", 200, 0),
+        ("GET", 204, 0),
+        ("GET", 304, 0),
+        ("GET", 101, 0),
+        ("GET", 200, 1),
+    ] {
+        let breaker = fragile();
+        breaker.try_acquire().unwrap().failure();
+        let request = Request::builder().method(method).body(()).unwrap();
+        let response = Response::builder()
+            .status(status)
+            .header("content-length", "3");
+        let response = response.body(by_hand().0).unwrap();
+        drop(answer(&breaker, until_end, request, response).await);
+        assert_eq!(failures(&breaker), expected, "{method} {status}");
+    }
+}
+
+#[tokio::test]
+async fn a_probe_whose_answer_ends_as_announced_closes_the_breaker() {
+    let (builder, clock) = builder();
+    let breaker = builder.trip(consecutive(1)).build().unwrap();
+    breaker.try_acquire().unwrap().failure();
+    clock.advance(secs(3600));
+    let until_end = ServerErrors::default().until_end_of_body();
+    for _ in 0..100 {
+        assert_eq!(breaker.state(), State::HalfOpen);
+        let (mut body, hand) = exchange(&breaker, until_end, &[("content-length", "1")]).await;
+        hand.data("a");
+        assert!(poll(&mut body).unwrap().is_ok());
+        drop(body);
+        if breaker.state() == State::Closed {
+            return;
+        }
+    }
+    panic!("it never closes");
 }
 
 /// Panics when it is polled.
