@@ -46,6 +46,7 @@ pub enum Policy {
 /// - A feed that fails is tried again, after 100 ms at first and ten seconds at last; meanwhile nothing changes locally. That is told by
 ///   [`Event::FeedLost`] and [`Event::FeedRestored`]. What trips meanwhile is told to the others afterwards, if it is still open.
 /// - At most 256 breakers wait to be told of.
+/// - No trip is longer than [a kibibyte](Trip::encode): a breaker with a name that leaves no room for the rest is not told of.
 ///
 /// A process that is away when a trip is told misses it, and finds out by itself. A connection that is cut off silently is noticed by the feed
 /// itself; or, where it [echoes](Feed::echoes), five seconds after the next trip of this process, which does not come back then.
@@ -268,11 +269,12 @@ impl<G: Fn(&str) -> Option<Breaker>> Member<'_, G> {
         let word = breaker.word();
         let is_same = word.generation() == tripped.generation && word.state() == State::Open;
         let left = word.remaining(breaker.now()).filter(|_| is_same)?;
-        Some(Trip {
+        let trip = Trip {
             instance: self.sharing.instance,
             breaker: breaker.name().to_string(),
             open_for: Duration::from_millis(left),
-        })
+        };
+        trip.can_be_read().then_some(trip)
     }
 
     fn hear(&mut self, trip: &Trip) {

@@ -35,11 +35,17 @@ impl fmt::Debug for Instance {
 const MAX_LENGTH: usize = 1024;
 
 impl Trip {
-    /// As text, for feeds that carry bytes: version, instance, milliseconds, name.
+    /// As text, for feeds that carry bytes: version, instance, milliseconds, name. Of what [`Sharing`](super::Sharing) gives a feed it is a kibibyte at
+    /// most, which is what is [read](Self::decode).
     #[must_use]
     pub fn encode(&self) -> String {
         let millis = self.open_for.as_millis();
         format!("1 {:032x} {millis} {}", self.instance.0, self.breaker)
+    }
+
+    /// Whether others can read what would be written.
+    pub(super) fn can_be_read(&self) -> bool {
+        self.encode().len() <= MAX_LENGTH
     }
 
     /// What [`encode`](Self::encode) wrote, here or by another version that still writes this one. `None` for anything else, and for more than
@@ -92,6 +98,22 @@ mod tests {
             format!("1 {zero} 5 {}", "x".repeat(1024)),
         ] {
             assert_eq!(Trip::decode(bad.as_bytes()), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_can_be_read_is() {
+        let mut trip = Trip {
+            instance: Instance(7),
+            breaker: String::new(),
+            open_for: Duration::from_millis(5000),
+        };
+        let room = MAX_LENGTH - trip.encode().len();
+        for (length, can) in [(0, true), (room, true), (room + 1, false)] {
+            trip.breaker = "x".repeat(length);
+            assert_eq!(trip.can_be_read(), can, "{length}");
+            let read = Trip::decode(trip.encode().as_bytes());
+            assert_eq!(read.is_some(), can, "{length}");
         }
     }
 

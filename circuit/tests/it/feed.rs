@@ -172,6 +172,25 @@ async fn a_trip_here_opens_there_for_the_time_that_is_left() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_others_could_not_read_is_told_to_nobody() {
+    let bus = Bus::new();
+    let mut wire = bus.trips.subscribe();
+    let sharing = Sharing::new(Policy::Adopt);
+    let breakers = ["a".repeat(1025), "b".repeat(900)].map(|name| {
+        let breaker = Breaker::builder(name).trip(consecutive(1));
+        breaker.observer(sharing.trips()).build().unwrap()
+    });
+    let work = tokio::spawn(sharing.run(bus.feed(), |_| None));
+    breakers.iter().for_each(|breaker| fail(breaker, 1));
+    settle().await;
+    let trip = wire.try_recv().unwrap();
+    assert_eq!(trip.breaker, "b".repeat(900));
+    assert_eq!(Trip::decode(trip.encode().as_bytes()), Some(trip));
+    assert!(wire.try_recv().is_err());
+    work.abort();
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_adopted_is_told_to_nobody() {
     let bus = Bus::new();
     let mut wire = bus.trips.subscribe();
