@@ -15,10 +15,10 @@ use crate::handler::{Grant, Granted, Idempotency};
 use crate::opening::Keyed;
 use crate::pauses::Pauses;
 use crate::scopes::Place;
-use crate::shared::Shared;
+use crate::shared::{Common, Shared};
 use crate::store::{Claim, Origin, Record, Standing, Store, StoreError};
 use crate::transaction::Settled;
-use crate::withdrawal::{RETRIES, Withdrawal, pauses};
+use crate::withdrawal::{AT_ONCE, RETRIES, Withdrawal, pauses};
 
 /// A claim under which work is done. It is settled in exactly one way: completed, given back, or, when it is dropped, left to recovery as
 /// an outcome that nobody knows.
@@ -305,16 +305,63 @@ async fn renew<St: Store>(
     Ok(())
 }
 
-/// Ends the lease at once, so that recovery decides about the next request and nobody has to wait for it.
-async fn orphan<St: Store>(grant: &Granted<St>) {
+/// Ends the lease at once, so that recovery decides about the next request and nobody has to wait for it. A store that fails is asked again in a task, until what is left of the lease
+/// is over by itself.
+async fn orphan<St: Store>(grant: &Arc<Granted<St>>) {
+    if try_to_orphan(grant).await {
+        return;
+    }
+    let later = Arc::clone(grant);
+    grant.shared().common.tasks.spawn(async move {
+        if !orphan_later(&later).await {
+            tell_orphaned(&later);
+        }
+    });
+}
+
+/// Asks until the store does, or a lease has passed. False when it is left to its lease.
+async fn orphan_later<St: Store>(grant: &Granted<St>) -> bool {
+    let shared = grant.shared();
+    let Some(_place) = Common::withdraw(&shared.common, AT_ONCE) else {
+        return false;
+    };
+    let lease = shared.settings.lease;
+    let (begun, mut pauses) = (Instant::now(), pauses(lease));
+    for _ in 0..RETRIES {
+        let pause = pauses.next();
+        if begun.elapsed().saturating_add(pause) >= lease {
+            break;
+        }
+        sleep(pause).await;
+        if try_to_orphan(grant).await {
+            return true;
+        }
+    }
+    false
+}
+
+/// Ends the lease, and tells what came of that. False when the store fails.
+async fn try_to_orphan<St: Store>(grant: &Granted<St>) -> bool {
     let shared = grant.shared();
     let ttl = shared.settings.ttl;
-    let left = shared.store.renew(&grant.claim, Duration::ZERO, ttl).await;
+    match shared.store.renew(&grant.claim, Duration::ZERO, ttl).await {
+        Ok(()) => tell_orphaned(grant),
+        Err(StoreError::Lost) => {
+            shared.tell_settled(&grant.claim.key);
+            shared.emit(Event::Lost(&grant.claim));
+        }
+        Err(error) => {
+            shared.emit(Event::StoreFailed(&error));
+            return false;
+        }
+    }
+    true
+}
+
+fn tell_orphaned<St>(grant: &Granted<St>) {
+    let shared = grant.shared();
     shared.tell_settled(&grant.claim.key);
-    shared.emit(match left {
-        Err(StoreError::Lost) => Event::Lost(&grant.claim),
-        _ => Event::Orphaned(&grant.claim),
-    });
+    shared.emit(Event::Orphaned(&grant.claim));
 }
 
 /// Nobody knows how far the work came: its lease ends now, and recovery decides about the next request.

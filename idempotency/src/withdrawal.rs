@@ -18,8 +18,8 @@ pub(crate) const RETRIES: usize = 30;
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// When one that is not there is looked for a second time, for it may have been on its way.
 const LATE: Duration = Duration::from_secs(5);
-/// How many claims of a layer are withdrawn at once; what goes beyond is left to its lease.
-const AT_ONCE: usize = 1024;
+/// How many claims of a layer are withdrawn, or left to recovery, at once by a store that has failed; what goes beyond is left to its lease.
+pub(crate) const AT_ONCE: usize = 1024;
 
 /// How long to wait for a store that has failed and is to be asked again, while a lease of so long runs.
 pub(crate) fn pauses(lease: Duration) -> Pauses {

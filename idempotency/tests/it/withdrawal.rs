@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use buttress_idempotency::{
-    Idempotency, IdempotencyLayer, Keep, OnStoreError, Reconciled, Recovery, Scoped, Store,
+    Event, Idempotency, IdempotencyLayer, Keep, OnStoreError, Reconciled, Recovery, Scoped, Store,
     StoreError,
 };
 use bytes::Bytes;
@@ -264,4 +264,80 @@ async fn a_store_that_fails_while_a_claim_is_released_is_asked_four_times() {
         "{failed:?}"
     );
     assert_eq!(store.failed_abandons.load(Ordering::SeqCst), 1);
+}
+
+/// The handler panics, and so does its caller.
+async fn panic(layer: &Layered) {
+    let handler = service_fn(
+        async |_: Req| -> Result<Response<Full<Bytes>>, Infallible> {
+            std::panic::resume_unwind(Box::new(()))
+        },
+    );
+    let mut service = layer.layer(handler);
+    let call = tokio::spawn(async move { drop(service.call(order("k", "lamp")).await) });
+    assert!(call.await.unwrap_err().is_panic());
+    layer.tasks().drain().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn work_of_which_nobody_knows_is_left_to_recovery_when_the_store_is_back() {
+    let store = Faulty::new();
+    store.failed_renewals.store(3, Ordering::SeqCst);
+    let layer = cautious(&store);
+    let begun = Instant::now();
+    panic(&layer).await;
+    assert!(begun.elapsed() < Duration::from_secs(1));
+    let seen = layer.snapshot();
+    assert_eq!((seen.orphaned, seen.lost, seen.store_failed), (1, 0, 3));
+    assert_eq!(
+        layer.unknown(9).await.unwrap().len(),
+        1,
+        "its lease is over"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn work_of_which_nobody_knows_is_left_to_its_lease_by_a_store_that_stays_away() {
+    let store = Faulty::new();
+    store.failed_renewals.store(usize::MAX, Ordering::SeqCst);
+    let layer = cautious(&store);
+    let begun = Instant::now();
+    panic(&layer).await;
+    assert!(begun.elapsed() <= Duration::from_secs(30));
+    assert!(begun.elapsed() >= Duration::from_secs(20));
+    let seen = layer.snapshot();
+    assert_eq!((seen.orphaned, seen.lost), (1, 0));
+    assert!(seen.store_failed > 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn work_of_which_nobody_knows_may_be_somebody_elses_when_the_store_is_back() {
+    let store = Faulty::new();
+    store.failed_renewals.store(1, Ordering::SeqCst);
+    let taken = Arc::clone(&store.taken);
+    let layer = cautious(&store).observer(move |event: &Event<'_>| {
+        if let Event::StoreFailed(_) = event {
+            taken.store(true, Ordering::SeqCst);
+        }
+    });
+    panic(&layer).await;
+    let seen = layer.snapshot();
+    assert_eq!((seen.orphaned, seen.lost, seen.store_failed), (0, 1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_for_a_store_that_is_asked_again_for_the_end_of_a_lease() {
+    let store = Faulty::new();
+    let layer = store.layer();
+    send(&layer.clone().keep(|_| Keep::Unknown), StatusCode::OK).await;
+    layer.tasks().drain().await;
+    let before = layer.snapshot().orphaned;
+    store.failed_renewals.store(2, Ordering::SeqCst);
+    let begun = Instant::now();
+    let (_, attempt) = send(&layer, StatusCode::TOO_MANY_REQUESTS).await;
+    assert_eq!((&attempt[..], begun.elapsed()), (&b"2"[..], Duration::ZERO));
+    layer.tasks().drain().await;
+    let seen = layer.snapshot();
+    assert_eq!((seen.orphaned - before, seen.store_failed), (1, 2));
+    assert_eq!(layer.unknown(9).await.unwrap().len(), 1);
 }
