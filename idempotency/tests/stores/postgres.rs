@@ -69,3 +69,32 @@ async fn a_server_without_room_is_full() {
     let begun = store.begin(order()).await.unwrap();
     assert!(matches!(begun, Begin::Claimed(_)), "{begun:?}");
 }
+
+/// Another process may take its time to make them.
+#[tokio::test]
+async fn whoever_else_makes_the_tables_is_waited_for() {
+    let server = Postgres::start().unwrap();
+    let other = sqlx::PgPool::connect(&server.url()).await.unwrap();
+    let mut migrating = other.begin().await.unwrap();
+    let lock = "SELECT pg_advisory_xact_lock(x'6275747472657373'::bigint)";
+    sqlx::query(lock).execute(&mut *migrating).await.unwrap();
+
+    let impatient = format!("{}?options[lock_timeout]=1ms", server.url());
+    let one = PgPoolOptions::new().max_connections(1);
+    let store = PostgresStore::new(one.connect(&impatient).await.unwrap());
+    let waiting = tokio::spawn({
+        let store = store.clone();
+        async move { store.migrate().await }
+    });
+    let has_waited = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event = 'advisory' \
+                      AND clock_timestamp() - query_start > interval '20 ms')";
+    let has_waited = async || -> bool {
+        let has_waited = sqlx::query_scalar(has_waited).fetch_one(&other).await;
+        has_waited.unwrap()
+    };
+    while !has_waited().await && !waiting.is_finished() {}
+    migrating.commit().await.unwrap();
+    waiting.await.unwrap().unwrap();
+    let timeout = sqlx::query_scalar::<_, String>("SHOW lock_timeout");
+    assert_eq!(timeout.fetch_one(store.pool()).await.unwrap(), "1ms");
+}

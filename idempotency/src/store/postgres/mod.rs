@@ -8,7 +8,7 @@ use std::time::Duration;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgPoolOptions, PgQueryResult};
 use sqlx::query::Query;
-use sqlx::{Error, PgPool, Postgres};
+use sqlx::{Error, PgConnection, PgPool, Postgres};
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
@@ -102,7 +102,8 @@ impl PostgresStore {
         &self.pool
     }
 
-    /// Makes or updates the tables, in the first schema of the search path. May be called by any number of processes, at each start.
+    /// Makes or updates the tables, in the first schema of the search path. May be called by any number of processes, at each start: they wait for each other, whatever their
+    /// `lock_timeout`.
     ///
     /// # Errors
     ///
@@ -110,9 +111,7 @@ impl PostgresStore {
     pub async fn migrate(&self) -> Result<(), StoreError> {
         let mut transaction = self.pool.begin().await.map_err(failed)?;
         let connection = &mut *transaction;
-        // One process at a time: `IF NOT EXISTS` alone would race.
-        let lock = "SELECT pg_advisory_xact_lock(x'6275747472657373'::bigint)";
-        run(sqlx::query(lock).execute(&mut *connection)).await?;
+        take_turns(&mut *connection).await.map_err(failed)?;
         run(sqlx::query(sql::META).execute(&mut *connection)).await?;
         let version = "SELECT version FROM buttress_idempotency_meta";
         let version: Option<i32> = sqlx::query_scalar(version)
@@ -226,6 +225,26 @@ impl PostgresStore {
             .await;
         held(&changed.map_err(failed)?)
     }
+}
+
+/// One process at a time: `IF NOT EXISTS` alone would race. Another may need longer than a connection may wait for a lock. On the tables we wait no longer than that: all who come
+/// after us wait behind us.
+async fn take_turns(connection: &mut PgConnection) -> Result<(), Error> {
+    let set = "SELECT set_config('lock_timeout', $1, true)";
+    let timeout = "SELECT current_setting('lock_timeout')";
+    let timeout: String = sqlx::query_scalar(timeout)
+        .fetch_one(&mut *connection)
+        .await?;
+    let lock = "SELECT pg_advisory_xact_lock(x'6275747472657373'::bigint)";
+    let turn = [
+        sqlx::query(set).bind("0"),
+        sqlx::query(lock),
+        sqlx::query(set).bind(timeout),
+    ];
+    for step in turn {
+        step.execute(&mut *connection).await?;
+    }
+    Ok(())
 }
 
 impl Store for PostgresStore {
