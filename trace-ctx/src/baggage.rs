@@ -142,11 +142,18 @@ impl Baggage {
         self.retain(|other| other != key);
     }
 
-    /// Keeps only members whose keys are wanted. If all are, the bytes stay as they are.
+    /// Keeps only members whose keys are wanted: each is asked for once, in their order. If all are, the bytes stay as they are.
     pub fn retain(&mut self, mut is_wanted: impl FnMut(&str) -> bool) {
-        if !self.iter().all(|member| is_wanted(member.key())) {
-            *self = Self::joined(self.list_of(|member| is_wanted(member.key())));
-        }
+        let Some(first_out) = self.iter().position(|member| !is_wanted(member.key())) else {
+            return;
+        };
+        let mut seen = 0;
+        let list = self.list_of(|member| {
+            seen += 1;
+            let is_asked = seen > first_out + 1;
+            seen <= first_out || (is_asked && is_wanted(member.key()))
+        });
+        *self = Self::joined(list);
     }
 
     fn list_of(&self, mut is_wanted: impl FnMut(&BaggageMember<'_>) -> bool) -> Vec<u8> {
@@ -405,5 +412,23 @@ mod tests {
         baggage.remove("b");
         baggage.remove("c");
         assert!(baggage.to_header_value().is_none());
+    }
+
+    #[test]
+    fn whoever_says_what_stays_is_asked_once_for_each() {
+        for (members, kept, expected) in [
+            ("a=1,b=2,a=3,c=4,b=5", "a=1,b=2,c=4", "abacb"),
+            ("a = 1 , b=2", "a = 1 , b=2", "ab"),
+            ("a=1,a=2", "a=1", "aa"),
+        ] {
+            let mut baggage = read(&[members]);
+            let mut asked = String::new();
+            baggage.retain(|key| {
+                let is_first = !asked.contains(key);
+                asked.push_str(key);
+                is_first
+            });
+            assert_eq!((text(&baggage), &asked[..]), (kept, expected));
+        }
     }
 }
