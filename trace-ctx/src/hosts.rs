@@ -4,20 +4,21 @@ use std::error::Error;
 use std::fmt;
 use std::str::FromStr;
 
-use http::uri::Authority;
+use http::uri::{Authority, Scheme};
 use http::{HeaderMap, Request, Uri, header};
 
 /// Some hosts: `api.example.com, *.svc.local, [::1]:8080`.
 ///
 /// A name stands for itself; `*.` before it for every name below it, and not for the name; a port, where there is one, has to be
-/// the call's own. Case does not matter, nor does the dot at the end of a full name. Nothing is looked up: an address is another host than its name.
+/// the call's own: where that names none, 443 of `https` and 80 of `http` (RFC 9110, 4.2.3). Case does not matter, nor does the dot at the end of a full name. Nothing is looked up: an address is another host than its name.
 ///
 /// ```
 /// # use buttress_trace_ctx::Hosts;
-/// let hosts: Hosts = "*.svc.local, billing.example:8443".parse().unwrap();
+/// let hosts: Hosts = "*.svc.local, billing.example:8443, shop.example:443".parse().unwrap();
 /// assert!(hosts.contain(&"http://orders.svc.local/7".parse().unwrap()));
 /// assert!(!hosts.contain(&"http://svc.local.evil.example/".parse().unwrap()));
 /// assert!(!hosts.contain(&"https://billing.example/".parse().unwrap()));
+/// assert!(hosts.contain(&"https://shop.example/".parse().unwrap()));
 /// assert!("*".parse::<Hosts>().is_err());
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -45,22 +46,21 @@ impl Hosts {
     /// Whether a call to this target goes to one of these hosts. A target without a host goes to none.
     #[must_use]
     pub fn contain(&self, target: &Uri) -> bool {
-        target
-            .authority()
-            .is_some_and(|authority| self.contain_authority(authority))
+        let authority = target.authority();
+        authority.is_some_and(|authority| self.contain_authority(authority, target.scheme()))
     }
 
     /// Whether this call goes to one of these hosts, by its target or, where that names none, by its one `host` field.
     pub(crate) fn receive<B>(&self, request: &Request<B>) -> bool {
         match request.uri().authority() {
-            Some(authority) => self.contain_authority(authority),
-            None => host(request.headers()).is_some_and(|host| self.contain_authority(&host)),
+            Some(_) => self.contain(request.uri()),
+            None => host(request.headers()).is_some_and(|host| self.contain_authority(&host, None)),
         }
     }
 
-    fn contain_authority(&self, authority: &Authority) -> bool {
+    fn contain_authority(&self, authority: &Authority, scheme: Option<&Scheme>) -> bool {
         let name = without_dot(authority.host());
-        let port = authority.port_u16();
+        let port = authority.port_u16().or_else(|| own_port(scheme?));
         self.0.iter().any(|host| host.is(name, port))
     }
 }
@@ -95,6 +95,15 @@ impl Host {
             },
             port: authority.port_u16(),
         })
+    }
+}
+
+/// RFC 9110, 4.2.1 and 4.2.2.
+fn own_port(scheme: &Scheme) -> Option<u16> {
+    if *scheme == Scheme::HTTPS {
+        Some(443)
+    } else {
+        (*scheme == Scheme::HTTP).then_some(80)
     }
 }
 
@@ -172,6 +181,33 @@ mod tests {
             };
             assert_eq!(hosts.contain(&target), is_one, "{target}");
         }
+    }
+
+    #[test]
+    fn a_target_without_a_port_has_that_of_its_scheme() {
+        let hosts: Hosts = "a.example:443, b.example:80".parse().unwrap();
+        for (target, is_one) in [
+            ("https://a.example/", true),
+            ("https://a.example:/", true),
+            ("HTTPS://a.example/", true),
+            ("https://a.example:443/", true),
+            ("http://a.example:443/", true),
+            ("http://a.example/", false),
+            ("https://a.example:80/", false),
+            ("wss://a.example/", false),
+            ("a.example", false),
+            ("http://b.example/", true),
+            ("https://b.example/", false),
+        ] {
+            assert_eq!(hosts.contain(&target.parse().unwrap()), is_one, "{target}");
+            let request = Request::builder().uri(target).body(()).unwrap();
+            assert_eq!(hosts.receive(&request), is_one, "{target}");
+        }
+        let by_field = Request::builder().header("host", "a.example");
+        assert!(
+            !hosts.receive(&by_field.body(()).unwrap()),
+            "its scheme is not known"
+        );
     }
 
     #[test]
