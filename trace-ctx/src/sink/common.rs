@@ -15,6 +15,9 @@ use crate::{ClientIp, Finished, Networks, Sink, Started};
 /// The user is who [somebody said](crate::user) it is.
 /// Of the target only the path is written: a query may hold secrets. What could end a field or a line is written `\xhh`,
 /// so that a line is one line whatever a caller sends. A line that the writer refuses is [counted](Self::lost).
+///
+/// The writer is called on the task of the request, under the sink's lock: give it one that does not block for long, and none whose
+/// own calls this sink writes down, for it would wait for itself.
 pub struct CommonLog<W> {
     lines: Lines<W>,
     client_ip: ClientIp,

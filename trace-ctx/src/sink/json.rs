@@ -29,8 +29,9 @@ use crate::{Finished, Kind, RequestId, Sink, Started, ascii};
 /// Of the target only the path is written: a query may hold secrets. A method that HTTP does not know is
 /// `_OTHER`. A line is whole and is one line whatever a caller sends.
 ///
-/// The writer is called on the task of the request: give it one that does not block for long, such as a
-/// non-blocking appender. A line that it refuses is [counted](Self::lost), and the request goes on.
+/// The writer is called on the task of the request, under the sink's lock: give it one that does not block for long, such as a
+/// non-blocking appender, and none whose own calls this sink writes down, for it would wait for itself. A line that it refuses is
+/// [counted](Self::lost), and the request goes on.
 pub struct JsonLines<W>(Lines<W>);
 
 impl<W: Write> JsonLines<W> {
@@ -88,7 +89,8 @@ thread_local! {
     static LINE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Lends room for a line. It is taken out of its place meanwhile: whoever fills it, or writes it, may come back here.
+/// Lends room for a line. It is taken out of its place meanwhile: whoever fills it, or writes it, may come back here, by another sink or a log line of its own. To the same
+/// sink nobody may come back while it writes: its writer is locked.
 #[inline]
 pub(crate) fn with_room<R>(fill: impl FnOnce(&mut Vec<u8>) -> R) -> R {
     let mut line = LINE.try_with(RefCell::take).unwrap_or_default();

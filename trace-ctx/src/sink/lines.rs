@@ -32,7 +32,7 @@ impl<W: Write> Lines<W> {
         self.lost.load(Ordering::Relaxed)
     }
 
-    /// A line with its end.
+    /// A line with its end. The writer is called under the lock, since lines must not mix: one that comes back here waits for itself.
     pub(super) fn write(&self, line: &[u8]) {
         let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
         if out.write(line).is_err() {
