@@ -1,6 +1,7 @@
 //! What happens to flights, for those who want to count it.
 
 use std::error::Error;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 /// Something that happened.
@@ -80,8 +81,8 @@ impl Event<'_> {
 
 /// Hears of every [`Event`]. Any closure of this shape is one.
 pub trait Observer: Send + Sync + 'static {
-    /// Called after the fact, never under a lock, by the caller whose doing it was. May call any method of the handle. If it panics, that caller does; nobody else is
-    /// left asleep.
+    /// Called after the fact, never under a lock, by the caller whose doing it was. May call any method of the handle. When it panics, nobody but the panic hook hears of it:
+    /// flights go on, and followers are woken, all the same.
     fn on_event(&self, event: &Event<'_>);
 }
 
@@ -102,7 +103,8 @@ impl Audience {
 
     pub(crate) fn tell(&self, event: Event<'_>) {
         for observer in &self.0 {
-            observer.on_event(&event);
+            let tell = AssertUnwindSafe(|| observer.on_event(&event));
+            let _ = catch_unwind(tell);
         }
     }
 }

@@ -164,7 +164,7 @@ impl<K, V> Part<K, V> {
     pub(crate) fn abandon(&self, place: Place) {
         if let Some(waker) = self.hand_over(self.shard(), place) {
             self.promoted.fetch_add(1, Ordering::Relaxed);
-            // In this order: an observer that panics leaves nobody asleep.
+            // In this order: the new leader need not wait for observers.
             waker.into_iter().for_each(Waker::wake);
             self.tell(Event::Promoted);
         }

@@ -1,4 +1,6 @@
 use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use buttress_dedup::{Event, Flights, Leader, Role, Wait, Waited};
@@ -106,11 +108,33 @@ fn an_observer_that_panics_leaves_no_follower_asleep() {
     let leader = lead(&flights);
     let mut wait = follow(&flights);
     assert_pending!(wait.poll());
-    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(leader)));
-    assert!(panicked.is_err());
+    drop(leader);
     assert!(wait.is_woken());
     assert!(matches!(assert_ready!(wait.poll()), Waited::Promoted(_)));
     is_idle(&flights);
+}
+
+/// A panic on the way of a panic would end the process.
+#[test]
+fn an_observer_that_panics_may_be_told_of_a_panic() {
+    let heard = Arc::new(AtomicUsize::new(0));
+    let hears = Arc::clone(&heard);
+    let flights = Flights::builder()
+        .observer(|event: &Event<'_>| assert!(!matches!(event, Event::Promoted), "on purpose"))
+        .observer(move |_: &Event<'_>| {
+            hears.fetch_add(1, Ordering::Relaxed);
+        })
+        .build();
+    let leader = lead(&flights);
+    let mut wait = follow(&flights);
+    assert_pending!(wait.poll());
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let _leader = leader;
+        panic!("on purpose");
+    }));
+    assert!(panicked.is_err());
+    assert!(matches!(assert_ready!(wait.poll()), Waited::Promoted(_)));
+    assert_eq!(heard.load(Ordering::Relaxed), 3, "led, joined, promoted");
 }
 
 #[test]
