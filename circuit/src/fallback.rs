@@ -169,6 +169,7 @@ where
     }
 }
 
+// As `tower::util::Oneshot` does, which would bring a dependency on all of `tower`.
 pin_project! {
     /// A fallback's answer: makes its service ready, then calls it.
     ///

@@ -37,6 +37,7 @@ impl<S: Service<Req>, Req> Start for Ready<S, Req> {
     }
 }
 
+// As `tower::util::Oneshot` does, which would bring a dependency on all of `tower`.
 pin_project! {
     /// Makes a service ready, and calls it.
     ///
