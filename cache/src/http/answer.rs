@@ -93,6 +93,7 @@ fn selected<B>(request: &Glance<'_>, stored: &Stored) -> Response<CacheBody<B>> 
         return response.map(|_| CacheBody::empty());
     }
     if request.parts.method == Method::HEAD {
+        tell_length(&mut response, stored);
         return response.map(|_| CacheBody::empty());
     }
     // A `Range` is about a 200 to a `GET` (14.2).
@@ -100,6 +101,19 @@ fn selected<B>(request: &Glance<'_>, stored: &Stored) -> Response<CacheBody<B>> 
         return ranged(request.headers(), stored, response);
     }
     response
+}
+
+/// How long the content would be, where nobody has said it yet (RFC 9110, 8.6): a server that sees none takes it for empty.
+fn tell_length<B>(response: &mut Response<B>, stored: &Stored) {
+    let has_content = !matches!(
+        response.status(),
+        StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+    );
+    let headers = response.headers_mut();
+    let is_said = headers.contains_key(header::CONTENT_LENGTH);
+    if has_content && !is_said && stored.recorded.trailers().is_none() {
+        headers.insert(header::CONTENT_LENGTH, stored.total().into());
+    }
 }
 
 fn ranged<B>(

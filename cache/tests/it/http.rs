@@ -445,6 +445,22 @@ async fn head_is_answered_from_get() {
     seen.is("");
 }
 
+/// A server that sees an empty body, and no length, says that it is none.
+#[tokio::test]
+async fn head_tells_the_length_of_what_is_stored_though_nobody_has_said_it() {
+    let test = test();
+    test.says("body", &[("cache-control", "max-age=60")]);
+    test.get("/a").await;
+    for fields in [&[][..], &[("range", "bytes=0-1")]] {
+        let mut head = get("/a", fields);
+        *head.method_mut() = http::Method::HEAD;
+        let seen = test.send(head).await;
+        assert_eq!(seen.outcome(), CacheOutcome::Hit);
+        assert_eq!(seen.field("content-length"), "4");
+        seen.is("");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_request_may_want_it_fresher_or_only_from_the_store() {
     let test = test();
