@@ -10,8 +10,12 @@ use buttress_circuit::{
 use bytes::Bytes;
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Full};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use hyper_util::service::TowerToHyperService;
 use testkit::body::{Hand, HandBody, by_hand};
 use testkit::probe::ProbeError;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_test::task;
 use tower::{Layer, ServiceExt, service_fn};
 
@@ -359,6 +363,42 @@ async fn a_body_that_ends_as_announced_is_a_success() {
         }
         drop(body);
         assert_eq!(failures(&breaker), expected, "{head:?} {frames:?}");
+    }
+}
+
+/// Hyper's own server, over a connection in memory.
+#[tokio::test]
+async fn what_a_server_has_sent_over_http_1_is_a_success() {
+    for (method, length, sent) in [
+        ("GET", Some("3"), "\r\n\r\nabc"),
+        ("GET", None, "\r\n\r\nabc"),
+        ("HEAD", Some("3"), "\r\n\r\n"),
+    ] {
+        let breaker = fragile();
+        breaker.try_acquire().unwrap().failure();
+        let layer = CircuitLayer::http(breaker.clone())
+            .classify_http(ServerErrors::default().until_end_of_body());
+        let service = layer.layer(service_fn(move |_: Request<_>| {
+            let (body, hand) = by_hand();
+            hand.data("ab").data("c");
+            let mut response = Response::builder();
+            match length {
+                Some(length) => response = response.header("content-length", length),
+                None => _ = hand.announce(3),
+            }
+            std::future::ready(Ok::<_, Infallible>(response.body(body).unwrap()))
+        }));
+        let (mut client, server) = tokio::io::duplex(1 << 16);
+        let request = format!("{method} / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+        client.write_all(request.as_bytes()).await.unwrap();
+        let serving = auto::Builder::new(TokioExecutor::new());
+        let service = TowerToHyperService::new(service);
+        let served = serving.serve_connection(TokioIo::new(server), service);
+        served.await.unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.ends_with(sent), "{answer}");
+        assert_eq!(failures(&breaker), 0, "{answer}");
     }
 }
 
