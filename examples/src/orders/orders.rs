@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Extension, State};
+use axum::extract::{Extension, Path, State};
 use axum::response::{IntoResponse, Response};
 use buttress_idempotency::{Idempotency, NoEffect};
 use buttress_wire::{Refusal, grpc::Code};
@@ -72,6 +72,19 @@ fn nothing_done(error: &Error) -> Response {
     let mut response = refusal.response(&HeaderMap::new()).into_response();
     response.extensions_mut().insert(NoEffect);
     response
+}
+
+pub(crate) async fn one<D: Database>(
+    State(shop): State<Shop<D>>,
+    Path(id): Path<String>,
+) -> Response {
+    match shop.database.orders().await {
+        Ok(orders) => match orders.into_iter().find(|order| order.id == id) {
+            Some(order) => Json(order).into_response(),
+            None => StatusCode::NOT_FOUND.into_response(),
+        },
+        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, error.to_string()).into_response(),
+    }
 }
 
 pub(crate) async fn list<D: Database>(State(shop): State<Shop<D>>) -> Response {

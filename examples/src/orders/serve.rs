@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::routing::post;
+use axum::routing::{get, post};
 use buttress_idempotency::{IdempotencyLayer, OnConflict, Purge};
 use examples::connections::Connections;
 use examples::told_to_stop;
@@ -58,6 +58,7 @@ async fn serve<D: Database>(args: Args, database: D) -> Result<(), Error> {
             "/orders",
             post(orders::place).layer(layer.clone()).get(orders::list),
         )
+        .route("/orders/{id}", get(orders::one))
         .with_state(shop.clone());
 
     let listener = TcpListener::bind(args.listen)

@@ -55,11 +55,11 @@ pub struct Args {
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     grace: u64,
 
-    /// How many requests a caller may send in a second,
+    /// How many requests a caller may send in a second, beside --burst.
     #[arg(long, value_name = "NUMBER", default_value = "50")]
     pub(crate) rate: NonZeroU32,
 
-    /// and how many at once.
+    /// How many requests a caller may send at once.
     #[arg(long, value_name = "NUMBER", default_value = "300")]
     pub(crate) burst: NonZeroU32,
 

@@ -192,6 +192,17 @@ impl Catalogue {
         }
     }
 
+    pub(crate) async fn order(
+        &self,
+        tenant: &Tenant,
+        id: u64,
+    ) -> Result<Option<Order>, Unavailable> {
+        match &self.stock {
+            Stock::Memory(memory) => Ok(memory.order(tenant, id)),
+            Stock::Database(database) => in_time(database.order(tenant, id)).await,
+        }
+    }
+
     /// What was sold, product by product.
     pub(crate) async fn sales(&self, tenant: &Tenant) -> Result<Vec<Sale>, Unavailable> {
         self.reports.fetch_add(1, Ordering::Relaxed);

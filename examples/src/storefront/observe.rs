@@ -139,7 +139,7 @@ pub(crate) fn traces(stats: &Arc<Stats>) -> impl Fn(&Finished<'_>) + Send + Sync
         if finished.kind == Kind::Client {
             let trace = finished.context.trace_id().to_string();
             let service = finished.route.map_or("another", |route| route.as_str());
-            stats.tell("trace", format!("A request called the {service} service: a span of its own, in the caller's trace {}…", &trace[..8]));
+            stats.tell("trace", format!("An attempt at the {service} service, made or refused: a span of its own, in the caller's trace {}…", &trace[..8]));
         }
         stats.finished(Trace {
             at_ms: stats.now(),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Extension, State};
+use axum::extract::{Extension, Path, State};
 use axum::response::{IntoResponse, Response};
 use buttress_circuit::Rejected;
 use buttress_idempotency::{Idempotency, NoEffect};
@@ -84,6 +84,26 @@ fn created(order: &Order) -> http::Response<Full<Bytes>> {
 pub(crate) async fn list(State(shop): State<Arc<Shop>>, tenant: Tenant) -> Response {
     match shop.catalogue.orders(&tenant).await {
         Ok(orders) => Json(orders).into_response(),
+        Err(unavailable) => unavailable.into_response(),
+    }
+}
+
+pub(crate) async fn one(
+    State(shop): State<Arc<Shop>>,
+    tenant: Tenant,
+    Path(id): Path<u64>,
+    headers: HeaderMap,
+) -> Response {
+    match shop.catalogue.order(&tenant, id).await {
+        Ok(Some(order)) => Json(order).into_response(),
+        Ok(None) => Refusal::new(
+            StatusCode::NOT_FOUND,
+            "urn:storefront:problem:no-such-order",
+            "There is no such order",
+            Code::NotFound,
+        )
+        .response(&headers)
+        .into_response(),
         Err(unavailable) => unavailable.into_response(),
     }
 }

@@ -52,6 +52,7 @@ fn goods(shop: &Arc<Shop>) -> Router {
         .route("/search", get(products::search))
         .route("/recommendations/{id}", get(products::recommendations))
         .route("/orders", post(orders::place).get(orders::list))
+        .route("/orders/{id}", get(orders::one))
         .route("/events", get(events::events))
         .layer(
             ServiceBuilder::new()

@@ -7,7 +7,10 @@ async fn the_same_key_twice_is_one_order_and_one_response() {
     let again = shop.order("\"k\"", LAMP).await;
     assert_eq!((first.status.as_u16(), again.status.as_u16()), (201, 201));
     assert_eq!(first.body, again.body);
-    assert_eq!(first.field("location"), again.field("location"));
+    let location = first.field("location");
+    assert_eq!(location, again.field("location"));
+    assert_eq!(shop.get(location).await.json(), first.json());
+    assert_eq!(shop.get("/orders/99").await.status, 404);
     assert_eq!(
         (
             first.field("idempotency-replayed"),

@@ -25,6 +25,8 @@ async fn an_order_that_one_has_placed_is_replayed_by_the_other() {
     assert_eq!((again.status, &again.body), (first.status, &first.body));
     assert_eq!(again.field("idempotency-replayed"), "true");
     assert_eq!(again.field("location"), first.field("location"));
+    let placed = other.get(first.field("location")).await.unwrap();
+    assert_eq!(placed.json(), first.json());
     let orders = other.get("/orders").await.unwrap().json();
     assert_eq!(orders, serde_json::json!([first.json()]), "one order");
     assert_eq!(world.payments.charges().len(), 1, "one charge");

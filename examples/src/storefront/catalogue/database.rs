@@ -176,7 +176,7 @@ impl Database {
     }
 
     pub(super) async fn orders(&self, tenant: &Tenant) -> Result<Vec<Order>, Unavailable> {
-        let rows: Vec<(i64, String, i64, i64, String)> = sqlx::query_as(
+        let rows: Vec<Row> = sqlx::query_as(
             "SELECT id, product, quantity, total_cents, payment FROM orders
              WHERE tenant = $1 ORDER BY id LIMIT $2",
         )
@@ -184,16 +184,23 @@ impl Database {
         .bind(MAX_ORDERS as i64)
         .fetch_all(&self.pool)
         .await?;
-        let order = |(id, product, quantity, total, payment): (i64, _, i64, i64, _)| {
-            Ok::<_, Unavailable>(Order {
-                id: id.cast_unsigned(),
-                product,
-                quantity: quantity.try_into()?,
-                total_cents: total.cast_unsigned(),
-                payment,
-            })
-        };
         rows.into_iter().map(order).collect()
+    }
+
+    pub(super) async fn order(
+        &self,
+        tenant: &Tenant,
+        id: u64,
+    ) -> Result<Option<Order>, Unavailable> {
+        let row: Option<Row> = sqlx::query_as(
+            "SELECT id, product, quantity, total_cents, payment FROM orders
+             WHERE tenant = $1 AND id = $2",
+        )
+        .bind(tenant.as_str())
+        .bind(id.cast_signed())
+        .fetch_optional(&self.pool)
+        .await?;
+        row.map(order).transpose()
     }
 
     pub(super) async fn sales(&self, tenant: &Tenant) -> Result<Vec<Sale>, Unavailable> {
@@ -238,6 +245,19 @@ impl Database {
     pub(crate) async fn changed(&self) {
         self.changed.notified().await;
     }
+}
+
+/// Number, product, quantity, cents and payment.
+type Row = (i64, String, i64, i64, String);
+
+fn order((id, product, quantity, total, payment): Row) -> Result<Order, Unavailable> {
+    Ok(Order {
+        id: id.cast_unsigned(),
+        product,
+        quantity: quantity.try_into()?,
+        total_cents: total.cast_unsigned(),
+        payment,
+    })
 }
 
 /// In the transaction that makes the change: told exactly if it is committed.

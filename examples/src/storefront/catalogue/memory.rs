@@ -56,6 +56,12 @@ impl Memory {
         self.stock(tenant, |stock| stock.orders.clone())
     }
 
+    pub(super) fn order(&self, tenant: &Tenant, id: u64) -> Option<Order> {
+        self.stock(tenant, |stock| {
+            stock.orders.iter().find(|order| order.id == id).cloned()
+        })
+    }
+
     pub(super) fn sales(&self, tenant: &Tenant) -> Vec<Sale> {
         self.stock(tenant, |stock| {
             stock

@@ -135,7 +135,7 @@ function drawShares(snapshot) {
 const BREAKER_WORDS = {
   closed: ["closed", "every call goes through"],
   open: ["open", "calls are refused at once"],
-  "half-open": ["half-open", "a probe is on its way"],
+  "half-open": ["half-open", "one call may try whether it is back"],
   "forced-open": ["held open", "refuses every call until released"],
   "forced-closed": ["held closed", "lets every call through"],
   "metrics-only": ["only counting", "measures, and refuses nothing"],
@@ -495,12 +495,13 @@ const placeOrder = (key) => ask("POST", "/orders", { headers: { "idempotency-key
 const orderName = (answer) => (parsed(answer).id === undefined ? "the order" : `order ${parsed(answer).id}`);
 const ORDER_HEADERS = { headers: ["idempotency-replayed", "retry-after", "content-type", "x-trace-id"], marked: ["idempotency-replayed", "retry-after"], lines: 8 };
 
+// A client keeps the key of what it asked for, whatever the answer, and the more so without one.
 let order = null;
 
 async function firstOrder() {
   const key = newKey();
   const answer = await placeOrder(key);
-  if (answer.status === 201) order = { key, body: answer.body };
+  order = { key, body: answer.status ? answer.body : null };
   const gist = answer.status === 201 ? `A new key, so a new order: this is ${orderName(answer)}.` : refusal(answer);
   show("idempotency", answer, { gist, ...ORDER_HEADERS });
 }
@@ -509,18 +510,19 @@ async function sameOrder() {
   if (!order) return firstOrder();
   const answer = await placeOrder(order.key);
   show("idempotency", answer, { gist: replayWords(answer), ...ORDER_HEADERS });
-  if (answer.status === 201) order.body = answer.body;
+  if (answer.status) order.body = answer.body;
 }
 
 function replayWords(answer) {
-  if (answer.headers.get("idempotency-replayed") !== "true") return answer.status === 201 ? `The key was no longer kept, so this ran: ${orderName(answer)}.` : refusal(answer);
+  if (answer.headers.get("idempotency-replayed") !== "true") return answer.status === 201 ? `Nothing was done under this key before, so this ran: ${orderName(answer)}.` : refusal(answer);
   const same = answer.body === order.body ? ", byte for byte" : "";
-  return `The same key: the first answer again${same}. Still ${orderName(answer)}.`;
+  return `The same key: the first answer again${same}. ${answer.status === 201 ? `Still ${orderName(answer)}.` : "Nothing was done twice."}`;
 }
 
 function refusal(answer) {
   const after = answer.headers.get("retry-after");
   if (after) return `Refused at once. Ask again in ${after} s.`;
+  if (!answer.status) return "No answer. Send the same order again: whether it was taken or not, it will be once.";
   return parsed(answer).detail ?? "The order was not taken.";
 }
 
