@@ -239,13 +239,11 @@ impl Breaker {
         while let Some(untold) = control.untold.pop_front() {
             let subscribers = control.subscribers.clone();
             drop(control);
-            let panicked = Silenced(self);
             let event = self.event(untold);
             observers.tell(&event);
             if let Some(subscribers) = subscribers {
                 subscribers.tell(&event);
             }
-            std::mem::forget(panicked);
             control = self.control();
         }
         control.telling = false;
@@ -277,15 +275,6 @@ impl Breaker {
     pub(crate) fn control(&self) -> MutexGuard<'_, Control> {
         let control = self.0.control.lock();
         control.unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// An observer that panics must not leave the breaker silent for ever: the next transition tells the rest.
-struct Silenced<'a>(&'a Breaker);
-
-impl Drop for Silenced<'_> {
-    fn drop(&mut self) {
-        self.0.control().telling = false;
     }
 }
 

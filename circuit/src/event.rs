@@ -1,5 +1,6 @@
 //! What a breaker tells.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use crate::breaker::Breaker;
@@ -106,9 +107,14 @@ pub enum Reading {
 /// Hears what happens to a breaker. Implemented for closures.
 pub trait Observer: Send + Sync + 'static {
     /// Called after the fact, never under a lock: by the call that caused it, or a transition by another that was telling one at that moment. May call any method of
-    /// the breaker; transitions that this causes are told after the current event. Should return soon, and not panic. If an observer is so slow that 256 events wait for
+    /// the breaker; transitions that this causes are told after the current event. When it panics, nobody but the panic hook hears of it: the breaker does as it would have done. Should return soon: if an observer is so slow that 256 events wait for
     /// it, the oldest are lost, and the generations show a gap.
     fn on_event(&self, event: &Event<'_>);
+}
+
+/// Tells one of them. A call that panics is told of while it does: a second panic would end the process.
+pub(crate) fn tell(observer: &dyn Observer, event: &Event<'_>) {
+    let _ = catch_unwind(AssertUnwindSafe(|| observer.on_event(event)));
 }
 
 impl<F: Fn(&Event<'_>) + Send + Sync + 'static> Observer for F {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::breaker::Breaker;
-use crate::event::{Event, Observer};
+use crate::event::{Event, Observer, tell};
 
 /// Those who hear of transitions for as long as they like.
 #[derive(Clone)]
@@ -12,7 +12,7 @@ pub(crate) struct Subscribers(Vec<Arc<dyn Observer>>);
 
 impl Subscribers {
     pub(crate) fn tell(&self, event: &Event<'_>) {
-        self.0.iter().for_each(|observer| observer.on_event(event));
+        self.0.iter().for_each(|observer| tell(&**observer, event));
     }
 
     fn with(&self, observer: Arc<dyn Observer>) -> Self {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::breaker::Breaker;
 use crate::error::{Refusal, Rejected};
-use crate::event::{Event, Observer};
+use crate::event::{Event, Observer, tell};
 use crate::ticket::Ticket;
 use crate::verdict::Verdict;
 
@@ -36,12 +36,12 @@ impl Observers {
     pub(crate) fn tell(&self, event: &Event<'_>) {
         self.0
             .iter()
-            .for_each(|(observer, _)| observer.on_event(event));
+            .for_each(|(observer, _)| tell(&**observer, event));
     }
 
     fn tell_call(&self, event: &Event<'_>) {
         let hear_calls = self.0.iter().filter(|(_, hears)| *hears == Hears::Calls);
-        hear_calls.for_each(|(observer, _)| observer.on_event(event));
+        hear_calls.for_each(|(observer, _)| tell(&**observer, event));
     }
 }
 

@@ -17,7 +17,7 @@ use super::outbox::{Outbox, Tripped, Trips};
 use super::trip::{Instance, Trip};
 use super::votes::Votes;
 use crate::breaker::Breaker;
-use crate::event::{Cause, Event, Observer};
+use crate::event::{Cause, Event, Observer, tell};
 use crate::machine::{State, deadline};
 use crate::policy::{A_DAY, Backoff};
 
@@ -150,7 +150,7 @@ impl Sharing {
     fn tell(&self, event: &Event<'_>) {
         self.observers
             .iter()
-            .for_each(|observer| observer.on_event(event));
+            .for_each(|observer| tell(&**observer, event));
     }
 }
 

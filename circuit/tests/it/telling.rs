@@ -98,10 +98,20 @@ fn an_observer_that_panics_does_not_silence_the_breaker() {
     let (breaker, _clock, log) = observed(|_, transition| {
         assert!(transition.to != State::Open, "expected");
     });
-    let panicked = catch_unwind(AssertUnwindSafe(|| fail(&breaker, 1)));
-    assert!(panicked.is_err());
+    fail(&breaker, 1);
     breaker.reset();
     assert_eq!(path(&log), [(1, State::Open), (2, State::Closed)]);
+}
+
+/// A second panic while the first unwinds would end the process.
+#[test]
+fn an_observer_that_panics_may_be_told_of_a_panic() {
+    let (breaker, _clock, log) = observed(|_, _| panic!("expected"));
+    let call = breaker.call(async || -> Result<(), ()> { panic!("expected") });
+    let mut call = tokio_test::task::spawn(call);
+    let panicked = catch_unwind(AssertUnwindSafe(|| call.poll()));
+    assert!(panicked.is_err());
+    assert_eq!(path(&log), [(1, State::Open)]);
 }
 
 #[test]
