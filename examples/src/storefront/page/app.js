@@ -195,7 +195,7 @@ function updateBreaker(row, breaker, upstream) {
     row.deadline = null;
   }
   write(row.health, health(upstream));
-  write(row.tally, `${opened(breaker.openings)}, refused ${calls(breaker.rejected)}`);
+  write(row.tally, `${opened(breaker.openings)} of late, refused ${calls(breaker.rejected)}`);
   drawWait(row);
   keepCounting();
 }
@@ -210,7 +210,7 @@ function health(upstream) {
 const calls = (count) => (number(count) === 1 ? "1 call" : `${number(count) ? digits.format(count) : "no"} calls`);
 
 function opened(count) {
-  if (!number(count)) return "never opened";
+  if (!number(count)) return "not opened";
   return count === 1 ? "opened once" : count === 2 ? "opened twice" : `opened ${digits.format(count)} times`;
 }
 
