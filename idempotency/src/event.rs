@@ -112,6 +112,11 @@ impl<F: Fn(&Event<'_>) + Send + Sync + 'static> Observer for F {
     }
 }
 
+/// Tells one of them.
+pub(crate) fn tell(observer: &dyn Observer, event: &Event<'_>) {
+    let _ = catch_unwind(AssertUnwindSafe(|| observer.on_event(event)));
+}
+
 /// All who hear, in the order they were added.
 #[derive(Clone, Default)]
 pub(crate) struct Audience(Vec<Arc<dyn Observer>>);
@@ -123,8 +128,7 @@ impl Audience {
 
     pub(crate) fn tell(&self, event: Event<'_>) {
         for observer in &self.0 {
-            let tell = AssertUnwindSafe(|| observer.on_event(&event));
-            let _ = catch_unwind(tell);
+            tell(&**observer, &event);
         }
     }
 }

@@ -77,6 +77,42 @@ pub(crate) enum Opened {
     Ours(Claim, Option<Place>, Instant),
 }
 
+/// The store has failed.
+pub(crate) struct Failed<St: Store> {
+    pub(crate) error: StoreError,
+    pub(crate) beside: Option<Box<Unneeded<St>>>,
+}
+
+impl<St: Store> From<StoreError> for Failed<St> {
+    fn from(error: StoreError) -> Self {
+        Self {
+            error,
+            beside: None,
+        }
+    }
+}
+
+/// A claim that there may be, under which nothing is done: dropping it withdraws it.
+pub(crate) struct Unneeded<St: Store> {
+    call: Arc<Call<St>>,
+    claim: Option<(RecordKey, Token)>,
+}
+
+impl<St: Store> Unneeded<St> {
+    /// The work begins beside it: it keeps others off.
+    pub(crate) fn keep(mut self) {
+        self.claim = None;
+    }
+}
+
+impl<St: Store> Drop for Unneeded<St> {
+    fn drop(&mut self) {
+        if let Some((key, token)) = self.claim {
+            self.call.withdraw(Withdrawal::of(key, token));
+        }
+    }
+}
+
 /// How long a waiting request leaves the store alone: at first, and in the end.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LAST_PAUSE: Duration = Duration::from_secs(1);
@@ -128,7 +164,7 @@ impl<St> Deref for Keyed<St> {
 }
 
 impl<St> Call<St> {
-    /// Whether a request whose key could not be claimed goes to the inner service unprotected. A claim that there may be all the same keeps others off then.
+    /// Whether a request whose key could not be claimed goes to the inner service unprotected.
     pub(crate) fn may_bypass(&self, asked: &Asked, error: &StoreError) -> bool {
         let settings = &self.shared.settings;
         settings.on_store_error == OnStoreError::Bypass
@@ -158,7 +194,7 @@ impl<St: Store> Keyed<St> {
     pub(crate) fn open<'a>(
         &'a self,
         asked: &'a Asked,
-    ) -> impl Future<Output = Result<Opened, StoreError>> + Send {
+    ) -> impl Future<Output = Result<Opened, Failed<St>>> + Send {
         async move {
             match self.try_open(asked).await {
                 Ok(Opened::Found(first @ Begin::InProgress(_))) => {
@@ -179,7 +215,7 @@ impl<St: Store> Keyed<St> {
         }
     }
 
-    async fn try_open(&self, asked: &Asked) -> Result<Opened, StoreError> {
+    async fn try_open(&self, asked: &Asked) -> Result<Opened, Failed<St>> {
         if self.is_crowded() {
             let found = Box::pin(self.look(asked)).await?;
             return Ok(found.map_or(Opened::Crowded, |(_, found)| Opened::Found(found)));
@@ -232,7 +268,7 @@ impl<St: Store> Keyed<St> {
         asked: &Asked,
         at_most: Duration,
         first: Begin,
-    ) -> Result<Opened, StoreError> {
+    ) -> Result<Opened, Failed<St>> {
         let (begun, mut pause) = (Instant::now(), FIRST_PAUSE);
         let mut known = first;
         // Its holder may have claimed it under a former key.
@@ -274,14 +310,14 @@ impl<St: Store> Keyed<St> {
         }
     }
 
-    async fn begin(&self, asked: &Asked) -> Result<Begin, StoreError> {
+    async fn begin(&self, asked: &Asked) -> Result<Begin, Failed<St>> {
         let request = self.request(self.call.key, asked);
         let token = request.token;
         // Apart, and in a box: nearly every request has done with the first answer. That is gone by then, or this would be as much larger.
         let more = {
             let begun = self.shared.store.begin(request).await;
             if begun.is_ok() && self.call.former.is_empty() {
-                return self.read(&self.call.key, begun?);
+                return Ok(self.read(&self.call.key, begun?)?);
             }
             Box::pin(self.begun(asked, token, begun))
         };
@@ -293,22 +329,32 @@ impl<St: Store> Keyed<St> {
         asked: &Asked,
         token: Token,
         begun: Result<Begin, StoreError>,
-    ) -> Result<Begin, StoreError> {
-        if let Err(error @ StoreError::Unavailable(_)) = &begun
-            && !self.call.may_bypass(asked, error)
-        {
-            self.call.withdraw(Withdrawal::of(self.call.key, token));
-        }
-        match begun? {
+    ) -> Result<Begin, Failed<St>> {
+        match begun {
             // Also who takes over looks: whoever was there before may have died between claiming and looking.
-            Begin::Claimed(claim) => Box::pin(self.mind_former(asked, claim)).await,
-            Begin::OutcomeUnknown => Box::pin(self.mind_former_record(asked)).await,
-            found => self.read(&self.call.key, found),
+            Ok(Begin::Claimed(claim)) => Box::pin(self.mind_former(asked, claim)).await,
+            Ok(Begin::OutcomeUnknown) => Ok(Box::pin(self.mind_former_record(asked)).await?),
+            Ok(found) => Ok(self.read(&self.call.key, found)?),
+            Err(error @ StoreError::Unavailable(_)) => {
+                Err(self.failed_beside(error, self.call.key, token))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// There may be a claim under this token.
+    fn failed_beside(&self, error: StoreError, key: RecordKey, token: Token) -> Failed<St> {
+        Failed {
+            error,
+            beside: Some(Box::new(Unneeded {
+                call: Arc::clone(&self.call),
+                claim: Some((key, token)),
+            })),
         }
     }
 
     /// Whoever uses another secret claims first and looks then, as we do: of two that meet, at least one sees the other.
-    async fn mind_former(&self, asked: &Asked, ours: Claim) -> Result<Begin, StoreError> {
+    async fn mind_former(&self, asked: &Asked, ours: Claim) -> Result<Begin, Failed<St>> {
         let store = &self.shared.store;
         let mut begun = None;
         for (key, _) in &self.call.former {
@@ -322,7 +368,7 @@ impl<St: Store> Keyed<St> {
                 // It stays so.
                 Ok(Some(found)) => {
                     let _ = self.give_up(&ours).await;
-                    return self.read(key, found);
+                    return Ok(self.read(key, found)?);
                 }
                 Err(error) => return self.stop_before(asked, &ours, begun, error).await,
             }
@@ -342,18 +388,17 @@ impl<St: Store> Keyed<St> {
         ours: &Claim,
         begun: Option<(RecordKey, Begin)>,
         error: StoreError,
-    ) -> Result<Begin, StoreError> {
+    ) -> Result<Begin, Failed<St>> {
         if let Some((_, known)) = begun {
             let _ = self.give_up(ours).await;
             self.shared.emit(Event::StoreFailed(&error));
             return Ok(asked.stopped_at(known));
         }
-        // Whoever passes by the store may do the work beside the claim: it is left then, if it cannot be given back at once.
-        let _ = match self.call.may_bypass(asked, &error) {
-            true => self.leave_as_found(ours).await,
-            false => self.give_up(ours).await,
-        };
-        Err(error)
+        let left = self.leave_as_found(ours).await;
+        Err(match left.is_err_and(|left| left.may_pass()) {
+            true => self.failed_beside(error, ours.key, ours.token),
+            false => error.into(),
+        })
     }
 
     /// What was begun under a former key, as is `known`, goes on under it. Ours is held until that is settled, so that nobody comes between them. `None` where

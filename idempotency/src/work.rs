@@ -17,13 +17,13 @@ use crate::event::Event;
 use crate::fingerprint::FingerprintError;
 use crate::handler::Idempotency;
 use crate::held::Held;
-use crate::opening::{Asked, Keyed, Opened};
+use crate::opening::{Asked, Failed, Keyed, Opened};
 use crate::reconcile::Reconciled;
 use crate::refusal;
 use crate::reply::Answered;
 use crate::settings::Execution;
 use crate::spawned::spawned;
-use crate::store::{Begin, Recovery, Store, StoreError};
+use crate::store::{Begin, Recovery, Store};
 
 /// A keyed request, and what it is worked on with.
 pub(crate) struct Work<S, St> {
@@ -71,7 +71,7 @@ impl<S, St: Store> Work<S, St> {
                 }
                 Ok(Opened::Found(found)) => return Ok(self.keyed.answer(found)),
                 Ok(Opened::Crowded) => return Ok(self.keyed.crowded()),
-                Err(error) => return Box::pin(self.without_store(request, &asked, &error)).await,
+                Err(failed) => return Box::pin(self.without_store(request, &asked, failed)).await,
             };
             if held.keyed().is_inline_now() {
                 execute(&mut self.inner, &mut request, &mut held).await
@@ -85,17 +85,21 @@ impl<S, St: Store> Work<S, St> {
         mut self,
         mut request: Incoming,
         asked: &Asked,
-        error: &StoreError,
+        failed: Failed<St>,
     ) -> Answer<B, S::Error>
     where
         S: Service<Request<RequestBody<ReqB>>, Response = Response<B>>,
     {
-        self.keyed.shared.emit(Event::StoreFailed(error));
-        if !self.keyed.call.may_bypass(asked, error) {
-            return Ok(self.keyed.refuse(&refusal::store_failed(error)));
+        let Failed { error, beside } = failed;
+        self.keyed.shared.emit(Event::StoreFailed(&error));
+        if !self.keyed.call.may_bypass(asked, &error) {
+            return Ok(self.keyed.refuse(&refusal::store_failed(&error)));
         }
-        self.keyed.shared.emit(Event::Bypassed);
         poll_fn(|cx| self.inner.poll_ready(cx)).await?;
+        self.keyed.shared.emit(Event::Bypassed);
+        if let Some(claim) = beside {
+            claim.keep();
+        }
         let response = self.inner.call(request.take()).await?;
         Ok(response.map(IdempotentBody::pass))
     }
@@ -121,8 +125,8 @@ impl<S, St: Store> Work<S, St> {
             Ok(Opened::Found(found)) => return Ok(self.keyed.answer(found)),
             Ok(Opened::Crowded) => return Ok(self.keyed.crowded()),
             // It is known that nobody knows, and nothing is done without having asked.
-            Err(error) => {
-                self.keyed.shared.emit(Event::StoreFailed(&error));
+            Err(failed) => {
+                self.keyed.shared.emit(Event::StoreFailed(&failed.error));
                 return Ok(self.keyed.answer(Begin::OutcomeUnknown));
             }
         };

@@ -442,7 +442,7 @@ async fn follow(node: Arc<Node>) {
             () = node.behind.notified() => {}
             _ = beat.tick() => {}
         }
-        // An observer that panics must not take away what keeps us in step.
+        // A second level that panics must not take away what keeps us in step.
         let _ = caught(node.catch_up()).await;
     }
     // What was said last may have come while it looked at the clock.

@@ -17,7 +17,7 @@ pub enum Classified<End> {
     /// With the end of the body, by this. A body that is dropped before its end is a caller who went away.
     ///
     /// What was announced, by `Content-Length` or an exact size hint, is the end as soon as all of it has come, for a server over HTTP/1.1 asks for no more;
-    /// and an answer that has no content (to HEAD, 204, 304) ends with its head. Not so gRPC, and what has a `Trailer` field.
+    /// and an answer that has no content (to HEAD, a 2xx to CONNECT, 1xx, 204, 304) ends with its head. Not so gRPC, and what has a `Trailer` field.
     AtEnd(End),
 }
 

@@ -139,6 +139,7 @@ impl<C: Clone, R: Clone, B> Adapter<Request<B>> for Http<C, R> {
             http: self.clone(),
             protocol: Protocol::of(request.headers()),
             is_head: request.method() == Method::HEAD,
+            is_connect: request.method() == Method::CONNECT,
         }
     }
 }
@@ -149,6 +150,7 @@ pub struct HttpCall<C, R> {
     http: Http<C, R>,
     protocol: Protocol,
     is_head: bool,
+    is_connect: bool,
 }
 
 impl<C, R> HttpCall<C, R> {
@@ -166,6 +168,7 @@ impl<C, R> HttpCall<C, R> {
     /// Whether nobody reads the body of such an answer, whatever length it tells (RFC 9110, 6.4.1).
     fn has_no_content(&self, status: StatusCode) -> bool {
         self.is_head
+            || self.is_connect && status.is_success()
             || status.is_informational()
             || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
     }

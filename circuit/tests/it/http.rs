@@ -424,6 +424,8 @@ async fn an_answer_without_content_counts_with_its_head() {
     let until_end = ServerErrors::default().until_end_of_body();
     for (method, status, expected) in [
         ("HEAD", 200, 0),
+        ("CONNECT", 200, 0),
+        ("CONNECT", 404, 1),
         ("GET", 204, 0),
         ("GET", 304, 0),
         ("GET", 101, 0),

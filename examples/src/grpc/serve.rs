@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use examples::connections::Connections;
 use tokio::net::TcpListener;
@@ -13,6 +14,9 @@ use crate::orders::{self, Orders};
 use crate::records::Records;
 use crate::stack::{self, Once};
 use crate::stock::{self, Stock};
+
+/// How long what outlives its call may take when the services stop.
+const GRACE: Duration = Duration::from_secs(10);
 
 pub(crate) struct Services {
     pub(crate) orders_address: SocketAddr,
@@ -59,12 +63,13 @@ impl Services {
     }
 
     /// Lets calls end, and then what outlives its call.
-    pub(crate) async fn stop(self) -> io::Result<()> {
+    pub(crate) async fn stop(mut self) -> io::Result<()> {
         self.stopping.cancel();
-        self.settled().await;
-        for server in self.servers {
+        for server in &mut self.servers {
             server.await?;
         }
+        // What is left then is left to its lease.
+        let _ = tokio::time::timeout(GRACE, self.settled()).await;
         Ok(())
     }
 }

@@ -19,6 +19,9 @@ use crate::database::{Database, Error, Postgres, Sqlite};
 use crate::post::Remote;
 use crate::{orders, relay, services};
 
+/// How long what outlives its call may take when the shop stops.
+const GRACE: Duration = Duration::from_secs(10);
+
 /// What requests and the relay share.
 #[derive(Clone)]
 pub(crate) struct Shop<D> {
@@ -73,7 +76,8 @@ async fn serve<D: Database>(args: Args, database: D) -> Result<(), Error> {
     told.await;
     stopping.cancel();
     server.await?;
-    layer.tasks().drain().await;
+    // What is left then is left to its lease.
+    let _ = tokio::time::timeout(GRACE, layer.tasks().drain()).await;
     // What it was telling is told again at the next start, under the same key.
     relay.abort();
     purging.abort();

@@ -11,6 +11,9 @@ use buttress_cache::http::CachedResponse;
 use crate::complain;
 use crate::storefront::catalogue::{Database, Unavailable, in_time};
 
+/// How long the tables may take, also where another process makes them. Who does not hear of that is to say so, and to ask again.
+const MIGRATION: Duration = Duration::from_secs(30);
+
 /// How long it rests when there was nothing to tell; a change in this process wakes it at once.
 pub(crate) const REST: Duration = Duration::from_millis(500);
 
@@ -45,7 +48,7 @@ async fn tell(
     has_tables: &mut bool,
 ) -> Result<(), Unavailable> {
     if !*has_tables {
-        database.migrate().await?;
+        tokio::time::timeout(MIGRATION, database.migrate()).await??;
         *has_tables = true;
     }
     loop {

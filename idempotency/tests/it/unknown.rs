@@ -420,7 +420,7 @@ async fn what_a_hook_knows_not_to_be_done_is_as_if_it_had_never_been() {
 
 /// A service that is never ready.
 #[derive(Clone)]
-struct Broken;
+pub(crate) struct Broken;
 
 impl Service<Req> for Broken {
     type Response = Response<Full<Bytes>>;

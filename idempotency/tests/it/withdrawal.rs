@@ -17,6 +17,7 @@ use tower::{Layer, Service, service_fn};
 
 use crate::faults::{Faulty, Req};
 use crate::kit::order;
+use crate::unknown::Broken;
 
 type Layered = IdempotencyLayer<Faulty, Scoped>;
 
@@ -90,6 +91,19 @@ async fn a_claim_beside_which_something_was_done_unprotected_is_not_withdrawn() 
     assert_eq!(send(&layer, StatusCode::OK).await.1, "0");
     layer.tasks().drain().await;
     assert_eq!(store.store.running(), 1);
+}
+
+/// A service that is not ready does nothing.
+#[tokio::test(start_paused = true)]
+async fn a_claim_beside_which_nothing_came_to_be_done_is_given_back() {
+    let store = Faulty::new();
+    store.unanswered.store(1, Ordering::SeqCst);
+    let layer = cautious(&store).on_store_error(OnStoreError::Bypass);
+    let called = layer.layer(Broken).call(order("k", "lamp")).await;
+    assert_eq!(called.unwrap_err(), "broken");
+    assert_eq!((store.store.running(), layer.snapshot().bypassed), (1, 0));
+    layer.tasks().drain().await;
+    assert_eq!(store.store.snapshot().keys, 0);
 }
 
 /// Who takes over to ask about it does nothing without having asked, whatever the policy.

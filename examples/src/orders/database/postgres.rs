@@ -24,13 +24,17 @@ impl Postgres {
     }
 }
 
-// Several processes may start at once, and `IF NOT EXISTS` alone would race.
+// By one process at a time, for `IF NOT EXISTS` alone would race. To look for an index by it waits for all who are writing, and they for it.
 const TABLES: &str = "
 SELECT pg_advisory_xact_lock(1869767781);
 CREATE TABLE IF NOT EXISTS orders (
     id text PRIMARY KEY, item text NOT NULL, cents bigint NOT NULL, payment text NOT NULL);
 CREATE TABLE IF NOT EXISTS outbox (
     number bigserial PRIMARY KEY, event text NOT NULL, told boolean NOT NULL);
-CREATE INDEX IF NOT EXISTS outbox_untold ON outbox (number) WHERE NOT told";
+DO $$ BEGIN
+    IF to_regclass('outbox_untold') IS NULL THEN
+        CREATE INDEX outbox_untold ON outbox (number) WHERE NOT told;
+    END IF;
+END $$";
 
 database!(Postgres, PostgresStore, "BEGIN");

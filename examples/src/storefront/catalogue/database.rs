@@ -81,17 +81,7 @@ impl Database {
     pub(crate) async fn migrate(&self) -> Result<(), Unavailable> {
         // A transaction that sqlx knows of: what fails in one of the text's own stays open, and is the next one's who is given the connection.
         let mut transaction = self.pool.begin().await?;
-        sqlx::raw_sql("SET LOCAL lock_timeout = 0; SELECT pg_advisory_xact_lock(1937010534)")
-            .execute(&mut *transaction)
-            .await?;
-        // To make an index that is there waits for all who are writing, and they for it.
-        let are_there = "SELECT to_regclass('changes') IS NOT NULL";
-        if !sqlx::query_scalar(are_there)
-            .fetch_one(&mut *transaction)
-            .await?
-        {
-            sqlx::raw_sql(TABLES).execute(&mut *transaction).await?;
-        }
+        sqlx::raw_sql(TABLES).execute(&mut *transaction).await?;
         transaction.commit().await?;
         self.keys.migrate().await?;
         Ok(())
@@ -267,14 +257,20 @@ async fn note_change(connection: &mut PgConnection, tag: &str) -> Result<(), sql
     Ok(())
 }
 
-// All of them or none, in one transaction; by one process at a time, for `IF NOT EXISTS` alone would race.
+// By one process at a time, for `IF NOT EXISTS` alone would race. To look for an index by it waits for all who are writing, and they for it.
 const TABLES: &str = "
-CREATE TABLE prices (
+SET LOCAL lock_timeout = 0;
+SELECT pg_advisory_xact_lock(1937010534);
+CREATE TABLE IF NOT EXISTS prices (
     tenant text, product text, cents bigint NOT NULL, PRIMARY KEY (tenant, product));
-CREATE TABLE orders (
+CREATE TABLE IF NOT EXISTS orders (
     id bigserial PRIMARY KEY, tenant text NOT NULL, product text NOT NULL,
     quantity bigint NOT NULL, total_cents bigint NOT NULL, payment text NOT NULL);
-CREATE INDEX orders_tenant ON orders (tenant, id);
-CREATE TABLE token_keys (
+DO $$ BEGIN
+    IF to_regclass('orders_tenant') IS NULL THEN
+        CREATE INDEX orders_tenant ON orders (tenant, id);
+    END IF;
+END $$;
+CREATE TABLE IF NOT EXISTS token_keys (
     number bigserial PRIMARY KEY, id text NOT NULL UNIQUE, secret bytea NOT NULL);
-CREATE TABLE changes (number bigserial PRIMARY KEY, tag text NOT NULL)";
+CREATE TABLE IF NOT EXISTS changes (number bigserial PRIMARY KEY, tag text NOT NULL)";

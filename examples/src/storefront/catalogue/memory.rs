@@ -1,6 +1,6 @@
 //! Stock in this process's memory: gone when it ends, and its own.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{MAX_ORDERS, NewOrder, Order, PRODUCTS, Product, Sale};
@@ -12,7 +12,9 @@ pub(crate) struct Memory(Mutex<HashMap<String, Stock>>);
 #[derive(Debug)]
 struct Stock {
     products: Vec<Product>,
-    orders: Vec<Order>,
+    /// The last of them.
+    orders: VecDeque<Order>,
+    placed: u64,
 }
 
 /// A new tenant gets a shop of its own; over this many, they share an empty one.
@@ -38,22 +40,24 @@ impl Memory {
         payment: String,
     ) -> Order {
         self.stock(tenant, |stock| {
+            stock.placed += 1;
             let order = Order {
-                id: stock.orders.len() as u64 + 1,
+                id: stock.placed,
                 product: new.product.clone(),
                 quantity: new.quantity,
                 total_cents: total,
                 payment,
             };
-            if stock.orders.len() < MAX_ORDERS {
-                stock.orders.push(order.clone());
+            if stock.orders.len() == MAX_ORDERS {
+                stock.orders.pop_front();
             }
+            stock.orders.push_back(order.clone());
             order
         })
     }
 
     pub(super) fn orders(&self, tenant: &Tenant) -> Vec<Order> {
-        self.stock(tenant, |stock| stock.orders.clone())
+        self.stock(tenant, |stock| stock.orders.iter().cloned().collect())
     }
 
     pub(super) fn order(&self, tenant: &Tenant, id: u64) -> Option<Order> {
@@ -98,12 +102,13 @@ impl Stock {
         };
         Self {
             products,
-            orders: Vec::new(),
+            orders: VecDeque::new(),
+            placed: 0,
         }
     }
 }
 
-fn sale(product: &Product, orders: &[Order]) -> Sale {
+fn sale(product: &Product, orders: &VecDeque<Order>) -> Sale {
     let of_it = || orders.iter().filter(|order| order.product == product.id);
     Sale {
         product: product.id,

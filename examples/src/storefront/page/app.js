@@ -469,8 +469,8 @@ function spaced(answer) {
   return lines.length > 600 ? lines : lines.replace(/\n\s*/g, " ");
 }
 
-function show(card, answer, { gist, choices = [], headers = [], marked = [], lines = 0 } = {}) {
-  const words = answer.status ? gist : "The server did not answer. Is it still running?";
+function show(card, answer, { gist, choices = [], silence = "The server did not answer. Is it still running?", headers = [], marked = [], lines = 0 } = {}) {
+  const words = answer.status ? gist : silence;
   reveal(
     card,
     firstLine(answer),
@@ -493,7 +493,7 @@ function newKey() {
 
 const placeOrder = (key) => ask("POST", "/orders", { headers: { "idempotency-key": key }, json: { product: "lamp", quantity: 1 } });
 const orderName = (answer) => (parsed(answer).id === undefined ? "the order" : `order ${parsed(answer).id}`);
-const ORDER_HEADERS = { headers: ["idempotency-replayed", "retry-after", "content-type", "x-trace-id"], marked: ["idempotency-replayed", "retry-after"], lines: 8 };
+const ORDER_HEADERS = { silence: "No answer. Send the same order again: whether this one was taken or not, there will be one.", headers: ["idempotency-replayed", "retry-after", "content-type", "x-trace-id"], marked: ["idempotency-replayed", "retry-after"], lines: 8 };
 
 // A client keeps the key of what it asked for, whatever the answer, and the more so without one.
 let order = null;
@@ -501,7 +501,7 @@ let order = null;
 async function firstOrder() {
   const key = newKey();
   const answer = await placeOrder(key);
-  order = { key, body: answer.status ? answer.body : null };
+  order = { key, body: answer.status ? answer.body : null, placed: answer.status === 201 };
   const gist = answer.status === 201 ? `A new key, so a new order: this is ${orderName(answer)}.` : refusal(answer);
   show("idempotency", answer, { gist, ...ORDER_HEADERS });
 }
@@ -510,11 +510,11 @@ async function sameOrder() {
   if (!order) return firstOrder();
   const answer = await placeOrder(order.key);
   show("idempotency", answer, { gist: replayWords(answer), ...ORDER_HEADERS });
-  if (answer.status) order.body = answer.body;
+  if (answer.status) Object.assign(order, { body: answer.body, placed: order.placed || answer.status === 201 });
 }
 
 function replayWords(answer) {
-  if (answer.headers.get("idempotency-replayed") !== "true") return answer.status === 201 ? `Nothing was done under this key before, so this ran: ${orderName(answer)}.` : refusal(answer);
+  if (answer.headers.get("idempotency-replayed") !== "true") return answer.status === 201 ? `${order.placed ? "The key was no longer kept" : "Nothing was done under this key before"}, so this ran: ${orderName(answer)}.` : refusal(answer);
   const same = answer.body === order.body ? ", byte for byte" : "";
   return `The same key: the first answer again${same}. ${answer.status === 201 ? `Still ${orderName(answer)}.` : "Nothing was done twice."}`;
 }
@@ -522,7 +522,6 @@ function replayWords(answer) {
 function refusal(answer) {
   const after = answer.headers.get("retry-after");
   if (after) return `Refused at once. Ask again in ${after} s.`;
-  if (!answer.status) return "No answer. Send the same order again: whether it was taken or not, it will be once.";
   return parsed(answer).detail ?? "The order was not taken.";
 }
 

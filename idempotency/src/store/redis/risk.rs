@@ -8,7 +8,7 @@ use ::redis::aio::ConnectionLike;
 use ::redis::{InfoDict, RedisResult, Value};
 
 use super::RedisStore;
-use crate::event::{Event, Observer};
+use crate::event::{Event, Observer, tell};
 use crate::store::StoreError;
 
 /// Why a Redis may lose claims that it has granted.
@@ -49,7 +49,7 @@ impl<C: ConnectionLike + Clone + Send + Sync> RedisStore<C> {
                 return Err(StoreError::Unavailable(Box::new(Refused(risks))));
             }
             OnRisk::Warn(observer) => {
-                let tell = |risk: &Risk| observer.on_event(&Event::StoreAtRisk(*risk));
+                let tell = |risk: &Risk| tell(&*observer, &Event::StoreAtRisk(*risk));
                 risks.iter().for_each(tell);
             }
             OnRisk::Ignore | OnRisk::Refuse => {}
