@@ -192,7 +192,16 @@ impl Audience {
         self.0.push(Arc::new(observer));
     }
 
+    /// Inlined, so that where nobody hears no event is made.
+    #[inline]
     pub(crate) fn tell(&self, event: &Event<'_>) {
+        if !self.0.is_empty() {
+            self.tell_all(event);
+        }
+    }
+
+    #[inline(never)]
+    fn tell_all(&self, event: &Event<'_>) {
         for observer in &self.0 {
             let tell = AssertUnwindSafe(|| observer.on_event(event));
             let _ = catch_unwind(tell);
