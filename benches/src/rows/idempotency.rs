@@ -35,7 +35,7 @@ fn bare() -> Work {
     })
 }
 
-/// As [`bare`], with the requests of [`first`]: to copy one out of many costs more than the same one again.
+/// As [`bare`], with the requests of [`first`], so that their copies are taken away as they were made.
 fn bare_orders() -> Work {
     let (mut service, mut orders) = (Fixed::new(response(1 << 10)), orders());
     Work::new(move || {
