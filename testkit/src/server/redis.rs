@@ -145,6 +145,10 @@ impl RedisSentinel {
     /// What the sentinel calls the master.
     pub const NAME: &str = "main";
 
+    /// While nobody is killed: a busy machine keeps a server silent for longer than any patience that a test has.
+    const FOR_EVER: u32 = 3_600_000;
+    const BRIEFLY: u32 = 300;
+
     /// Starts them, and waits until the sentinel knows both.
     ///
     /// # Errors
@@ -182,11 +186,20 @@ impl RedisSentinel {
     /// When it does not become one.
     pub fn kill_master(&mut self) -> io::Result<()> {
         self.master.kill();
+        self.be_patient(Self::BRIEFLY)?;
         let named = format!("\r\n{}\r\n", self.replica.port);
         until("the sentinel names nobody else", || {
             let master = self.ask(&format!("SENTINEL GET-MASTER-ADDR-BY-NAME {}", Self::NAME))?;
             Ok(format!("{master}\r\n").contains(&named))
-        })
+        })?;
+        self.be_patient(Self::FOR_EVER)
+    }
+
+    /// How many milliseconds a server may be silent until the sentinel thinks that it is down.
+    fn be_patient(&self, milliseconds: u32) -> io::Result<()> {
+        let name = Self::NAME;
+        let set = format!("SENTINEL SET {name} down-after-milliseconds {milliseconds}");
+        self.ask(&set).map(drop)
     }
 
     fn ask(&self, command: &str) -> io::Result<String> {
@@ -196,12 +209,12 @@ impl RedisSentinel {
 
 fn watch(folder: &TempDir, port: u16, master: &Redis) -> io::Result<Running> {
     let settings = folder.path().join("sentinel.conf");
-    let (name, of) = (RedisSentinel::NAME, master.port);
+    let (name, of, patience) = (RedisSentinel::NAME, master.port, RedisSentinel::FOR_EVER);
     std::fs::write(
         &settings,
         format!(
             "port {port}\nbind 127.0.0.1\nsentinel monitor {name} 127.0.0.1 {of} 1\n\
-             sentinel down-after-milliseconds {name} 300\nsentinel failover-timeout {name} 5000\n"
+             sentinel down-after-milliseconds {name} {patience}\nsentinel failover-timeout {name} 5000\n"
         ),
     )?;
     // It writes down there what it learns.
