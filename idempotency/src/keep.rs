@@ -53,6 +53,17 @@ pub(crate) struct Names<'a> {
 }
 
 impl Names<'_> {
+    /// Says that a response is a replay, and of what. Done when it is sent again and not when it is recorded: most are never sent again.
+    pub(crate) fn mark(self, replay: &mut HeaderMap, origin: &Origin) {
+        replay.insert(self.replay, HeaderValue::from_static("true"));
+        if let Some(id) = origin.request_id() {
+            replay.insert(ORIGINAL_REQUEST, id.clone());
+        }
+        if let Some(date) = origin.http_date() {
+            replay.insert(ORIGINAL_DATE, date);
+        }
+    }
+
     /// Whether it belongs to one exchange, one moment or one client.
     fn is_fresh(self, name: &HeaderName) -> bool {
         is_of_one_moment(name) || self.own_id == Some(name)
@@ -94,31 +105,20 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// The fields that are replayed: those of the response, without what belongs to one connection, one exchange, one moment or one client, and those
-/// that say that it is a replay, and of what.
+/// The fields that are replayed: those of the response, without what belongs to one connection, one exchange, one moment or one client.
 ///
-/// Where all of them stay, the record takes them, for its handler has most often made room for more; the response goes on with a copy.
+/// Where all of them stay, the record takes them, and the response goes on with a copy: of a copy nobody can tell how much memory it takes.
 pub(crate) fn recorded_headers(
     headers: &mut HeaderMap,
     all_stay: bool,
     names: Names<'_>,
-    origin: &Origin,
 ) -> HeaderMap {
-    let mut recorded = if all_stay {
+    if all_stay {
         let copy = headers.clone();
-        std::mem::replace(headers, copy)
-    } else {
-        let stays = |name: &HeaderName| Reach::of(name) != Reach::Exchange && !names.is_fresh(name);
-        end_to_end_where(headers, 3, stays)
-    };
-    recorded.insert(names.replay, HeaderValue::from_static("true"));
-    if let Some(id) = origin.request_id() {
-        recorded.insert(ORIGINAL_REQUEST, id.clone());
+        return std::mem::replace(headers, copy);
     }
-    if let Some(date) = origin.http_date() {
-        recorded.insert(ORIGINAL_DATE, date);
-    }
-    recorded
+    let stays = |name: &HeaderName| Reach::of(name) != Reach::Exchange && !names.is_fresh(name);
+    end_to_end_where(headers, stays)
 }
 
 fn is_of_one_moment(name: &HeaderName) -> bool {
@@ -126,9 +126,9 @@ fn is_of_one_moment(name: &HeaderName) -> bool {
 }
 
 /// A response that somebody else knows, as it is recorded.
-pub(crate) fn recorded(response: Response<Bytes>, names: Names<'_>, origin: &Origin) -> Recorded {
+pub(crate) fn recorded(response: Response<Bytes>, names: Names<'_>) -> Recorded {
     let (mut head, body) = response.into_parts();
     let all_stay = Fields::of(&head.headers, names).all_stay;
-    let headers = recorded_headers(&mut head.headers, all_stay, names, origin);
+    let headers = recorded_headers(&mut head.headers, all_stay, names);
     Recorded::new(head.status, headers, body, None)
 }

@@ -61,9 +61,8 @@ impl<St: Store> IdempotencyLayer<St, Scoped> {
         response: Response<Bytes>,
     ) -> Result<(), StoreError> {
         let settings = &self.shared.settings;
-        let origin = Origin::default();
-        let recorded = recorded(response, settings.names(), &origin);
-        let record = Record::Response(recorded, origin);
+        let recorded = recorded(response, settings.names());
+        let record = Record::Response(recorded, Origin::default());
         let record = settings.cipher.seal(&claim.key, record);
         let store = &self.shared.store;
         let ours = store.seize(claim, Token::random(), settings.lease).await?;

@@ -48,7 +48,10 @@ impl<St: Store> Keyed<St> {
 
     fn replay<B>(&self, recorded: &Recorded, origin: &Origin) -> Response<IdempotentBody<B>> {
         self.shared.emit(Event::Replayed(origin));
-        recorded.response().map(IdempotentBody::recorded)
+        let mut response = recorded.response();
+        let names = self.shared.settings.names();
+        names.mark(response.headers_mut(), origin);
+        response.map(IdempotentBody::recorded)
     }
 
     pub(crate) fn refuse<B>(&self, refusal: &Refusal) -> Response<IdempotentBody<B>> {
@@ -80,7 +83,7 @@ impl<St: Store> Held<St> {
         response: Response<Bytes>,
     ) -> Response<IdempotentBody<B>> {
         let names = self.grant.shared().settings.names();
-        let recorded = recorded(response, names, &self.grant.origin);
+        let recorded = recorded(response, names);
         match self.complete(Some(recorded.clone())).await {
             Err(StoreError::Lost) => self.keyed().yield_to_winner(&self.grant).await,
             _ => {
@@ -184,7 +187,7 @@ impl<St: Store> Held<St> {
         B::Error: Into<BoxError>,
     {
         let settings = &self.grant.shared().settings;
-        let (names, origin) = (settings.names(), &self.grant.origin);
+        let names = settings.names();
         let Fields { told, all_stay } = Fields::of(&head.headers, names);
         if told.is_event_stream() {
             // Its end may never come.
@@ -193,7 +196,7 @@ impl<St: Store> Held<St> {
         let announced = told.announced_length(body.size_hint().exact());
         let expected = Expected {
             status: head.status,
-            headers: recorded_headers(&mut head.headers, all_stay, names, origin),
+            headers: recorded_headers(&mut head.headers, all_stay, names),
             announced,
             limit: settings.max_recorded_body,
         };

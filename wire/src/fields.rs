@@ -195,29 +195,23 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
 /// A copy of `headers` without the fields that belong to one connection only, in the same order.
 #[must_use]
 pub fn end_to_end(headers: &HeaderMap) -> HeaderMap {
-    end_to_end_where(headers, 0, |_| true)
+    end_to_end_where(headers, |_| true)
 }
 
-/// The same, of those fields for whose names `keep` says so, with room for so many more.
+/// The same, of those fields for whose names `keep` says so.
 #[must_use]
-pub fn end_to_end_where(
-    headers: &HeaderMap,
-    room: usize,
-    keep: impl Fn(&HeaderName) -> bool,
-) -> HeaderMap {
+pub fn end_to_end_where(headers: &HeaderMap, keep: impl Fn(&HeaderName) -> bool) -> HeaderMap {
     let stays = |name: &HeaderName| !is_hop_by_hop(name) && keep(name);
     // A copy as it is costs half of one that is built field by field, and most messages have nothing to leave out. Without `Connection` nothing is named.
     if headers.keys().all(stays) {
-        let mut kept = headers.clone();
-        kept.reserve(room);
-        return kept;
+        return headers.clone();
     }
     let named: Vec<&[u8]> = list(headers, header::CONNECTION)
         .filter(|element| is_token(element))
         .collect();
     let named = |name: &HeaderName| named.iter().any(|n| n.eq_ignore_ascii_case(name.as_ref()));
     let stays = |name: &HeaderName| stays(name) && !named(name);
-    let mut kept = HeaderMap::with_capacity(headers.len() + room);
+    let mut kept = HeaderMap::with_capacity(headers.len());
     for (name, value) in headers.iter().filter(|(name, _)| stays(name)) {
         kept.append(name, value.clone());
     }

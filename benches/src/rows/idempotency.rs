@@ -35,10 +35,12 @@ fn bare() -> Work {
     })
 }
 
-/// As [`bare`], with the requests of [`first`], so that their copies are taken away as they were made.
+/// As [`bare`], with the requests of [`first`] and in a runtime as it is, so that what copies them and enters it is taken away.
 fn bare_orders() -> Work {
     let (mut service, mut orders) = (Fixed::new(response(1 << 10)), orders());
+    let runtime = runtime();
     Work::new(move || {
+        let _entered = runtime.enter();
         let Ok(response) = call(&mut service, orders.next().expect("it goes round"));
         body_to_end(response)
     })

@@ -241,12 +241,11 @@ where
 {
     async fn read(response: Response<B>, held: &Idempotency) -> Result<Self, CommitError> {
         let (mut head, body) = response.into_parts();
-        let mut body = Box::pin(body);
-        let (ledger, origin) = (&*held.ledger, &held.grant().origin);
+        let (mut body, ledger) = (Box::pin(body), &*held.ledger);
         let names = ledger.names();
         let Fields { told, all_stay } = Fields::of(&head.headers, names);
         let announced = told.announced_length(body.size_hint().exact());
-        let headers = recorded_headers(&mut head.headers, all_stay, names, origin);
+        let headers = recorded_headers(&mut head.headers, all_stay, names);
         let mut recording =
             Recording::new(head.status, headers, ledger.max_recorded_body()).announced(announced);
         let mut read = VecDeque::new();

@@ -160,6 +160,20 @@ async fn names_of_fields_are_a_choice() {
 }
 
 #[tokio::test]
+async fn what_was_recorded_before_a_field_was_renamed_has_its_new_name() {
+    let mut shop = shop();
+    shop.send(order("k", "lamp")).await;
+    let again = HeaderName::from_static("x-again");
+    shop.layer = shop.layer.replay_header(again);
+    let replay = shop.send(order("k", "lamp")).await;
+    assert_eq!(
+        (replay.field("x-again"), replay.is_replay()),
+        ("true", false)
+    );
+    assert_eq!(shop.effects(), 1);
+}
+
+#[tokio::test]
 async fn a_replay_tells_of_the_first_request() {
     let origins = Arc::new(Mutex::new(Vec::new()));
     let heard = origins.clone();
