@@ -9,6 +9,7 @@
 
 mod admin;
 mod args;
+mod caller;
 mod erased;
 mod head;
 mod health;

@@ -95,6 +95,10 @@ pub struct Args {
     )]
     pub(crate) purge_token: Option<String>,
 
+    /// The cookie that says who is calling. By default all of them say so, and two requests with other cookies do not share an Idempotency-Key.
+    #[arg(long, value_name = "COOKIE")]
+    pub(crate) session: Option<String>,
+
     /// How many seconds what is under way may take at shutdown.
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     grace: u64,

@@ -1,6 +1,5 @@
 //! The layers, in the order that ARCHITECTURE.md gives.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +15,7 @@ use buttress_trace_ctx::{JsonLines, TraceLayer};
 use buttress_wire::tasks::Tasks;
 use buttress_wire::{Protocol, Refusal, grpc::Code};
 use bytes::Bytes;
-use http::{Request, Response, StatusCode, Uri, header};
+use http::{Request, Response, StatusCode, Uri};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::util::MapRequest;
@@ -27,7 +26,7 @@ use crate::gateway::args::{Args, Part};
 use crate::gateway::erased::Erased;
 use crate::gateway::proxy::{self, Body, BrokenOff, Pool, boxed};
 use crate::gateway::routes::{Routes, Upstream};
-use crate::gateway::{head, health};
+use crate::gateway::{caller, head, health};
 use crate::under_way::{Active, Kept, UnderWay, permits};
 
 /// What all requests go through, and what there is to look at.
@@ -155,7 +154,8 @@ impl Parts {
         if args.has(Part::Idempotency) {
             // Responses are pieces of what was read from upstreams, a few hundred bytes in some thousand.
             let store = MemoryStore::builder().copy(true).build();
-            let layer = IdempotencyLayer::new(store.clone()).scope(principal);
+            let caller = caller::scope(args.session.clone());
+            let layer = IdempotencyLayer::new(store.clone()).scope(caller);
             self.idempotency = Some(Keyed {
                 store,
                 layer: layer.clone(),
@@ -385,10 +385,4 @@ fn breaker(upstream: &Upstream) -> Breaker {
         .half_open(Probes::new(1).max_wait(seconds(10)))
         .build()
         .expect("these settings are in range")
-}
-
-/// Keys of one principal are not those of another.
-fn principal(parts: &http::request::Parts) -> Cow<'_, [u8]> {
-    let authorization = parts.headers.get(header::AUTHORIZATION);
-    authorization.map_or(Cow::Borrowed(b""), |value| value.as_bytes().into())
 }

@@ -61,7 +61,8 @@ fn needed(method: &Method, path: &str) -> Option<&'static str> {
     match (method, path) {
         (&Method::PUT, _) => Some("prices"),
         // Each order is told there.
-        (_, "/orders" | "/events") => Some("orders"),
+        (_, "/events") => Some("orders"),
+        (_, path) if path == "/orders" || path.starts_with("/orders/") => Some("orders"),
         (_, "/reports/sales") => Some("reports"),
         _ => None,
     }

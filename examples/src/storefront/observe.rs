@@ -36,6 +36,9 @@ pub(crate) fn breaker(stats: &Arc<Stats>) -> impl buttress_circuit::Observer + u
             ),
             _ => format!("Somebody set the {name} breaker by hand."),
         };
+        if transition.to == State::Open {
+            stats.note(|state| state.trips += 1);
+        }
         stats.tell("circuit", words);
     }
 }

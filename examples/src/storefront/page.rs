@@ -113,6 +113,7 @@ fn snapshot(shop: &Shop) -> Value {
     json!({
         "uptime_ms": shop.stats.now(),
         "breakers": [breaker(&shop.payments.breaker), breaker(&shop.recommendations.breaker)],
+        "trips": state.trips,
         "upstreams": upstreams(shop),
         "cache": {
             "hits": cache.hits, "misses": cache.misses, "invalidations": cache.invalidations,

@@ -24,6 +24,8 @@ pub(crate) struct State {
     pub(crate) negotiate: Negotiated,
     /// Calls that a breaker refused, by its name.
     pub(crate) rejected: Vec<(String, u64)>,
+    /// How often one of them opened. A breaker's own count begins again when it has been well for a while.
+    pub(crate) trips: u64,
     pub(crate) finished: u64,
     pub(crate) traces: VecDeque<Trace>,
     pub(crate) story: VecDeque<Story>,

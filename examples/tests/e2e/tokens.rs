@@ -292,6 +292,7 @@ async fn a_strict_shop_shows_and_believes_only_what_is_for_everybody() {
         shop.send(named, "").await,
         shop.order("k", LAMP).await,
         shop.get("/orders").await,
+        shop.get("/orders/1").await,
         shop.get("/reports/sales").await,
         // Where each order is told. It would not end if it were answered.
         Answer::head(shop.open(shop.request("GET", "/events"), "").await),
@@ -309,4 +310,6 @@ async fn a_strict_shop_shows_and_believes_only_what_is_for_everybody() {
     assert_eq!(listen(&token).await, 200);
     let token = shop.token("tenant=acme&scope=prices%20reports").await;
     assert_eq!(listen(&token).await, 403, "what others have ordered");
+    let one = with(&token, shop.request("GET", "/orders/1"));
+    assert_eq!(shop.send(one, "").await.status, 403, "and that, one by one");
 }

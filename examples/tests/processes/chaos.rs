@@ -84,7 +84,7 @@ async fn whatever_is_killed_orders_are_placed_once_and_prices_are_seen_in_time()
         story.inject(faults, &mut world).await;
         // Whoever fails ends the test here.
         work.join_all().await;
-        story.settle().await;
+        story.settle(&world).await;
         world.until_passed_on(&gateway).await;
         reads.shutdown_and_check().await;
     }
@@ -236,7 +236,7 @@ impl Story {
     }
 
     /// All shops are well, and show what is current no later than is promised.
-    async fn settle(&self) {
+    async fn settle(&self, world: &World) {
         for shop in &self.shops {
             shop.until_ready().await;
         }
@@ -251,6 +251,15 @@ impl Story {
         };
         let current = tokio::time::timeout(BOUND, current).await;
         current.expect("every shop shows every price in time");
+        self.heal(world).await;
+    }
+
+    /// Redis is found again too: pages come out of what is stored, which a shop without it would not dare, and nothing is left to be told.
+    async fn heal(&self, world: &World) {
+        for shop in &self.shops {
+            shop.until_it_stores().await;
+        }
+        world.until_all_is_told().await;
     }
 
     /// One order for each key, as it was answered, and one charge for each order.

@@ -223,6 +223,12 @@ impl Process {
         within_reason(insist).await
     }
 
+    /// Waits until it has found Redis: without it, it gives out nothing that was stored for longer than `max_lag`.
+    pub(crate) async fn until_it_stores(&self) {
+        let is_hit = |page: &Answer| page.field("x-cache") == "HIT-MEMORY";
+        self.until("/products/lamp", is_hit).await;
+    }
+
     pub(crate) async fn until_ready(&self) {
         self.until("/health/ready", |answer| answer.status == 200)
             .await;

@@ -69,6 +69,7 @@ async fn no_request_waits_for_ever_for_what_is_silent_and_all_is_well_when_it_sp
         }
         links.iter().for_each(|link| link.silence(false));
         shop.until_ready().await;
+        shop.until_it_stores().await;
         let again = shop.send("POST", "/orders", "k", LAMP).await.unwrap();
         assert_eq!((again.status, &again.body), (first.status, &first.body));
         // What was refused, or is not known, is placed now, and once.

@@ -69,6 +69,16 @@ impl World {
         gateway
     }
 
+    /// Waits until the outbox is empty.
+    pub(crate) async fn until_all_is_told(&self) {
+        let told = async {
+            while self.postgres.ask("SELECT count(*) FROM changes").unwrap() != "0" {
+                self.shops[0].pace().await;
+            }
+        };
+        examples::within_reason(told).await;
+    }
+
     /// Waits until the gateway's breakers let all shops have requests.
     pub(crate) async fn until_passed_on(&self, gateway: &Process) {
         let closed = |answer: &Answer| {

@@ -340,7 +340,7 @@ const PLOTS = [
     title: "Refused by a breaker",
     tone: "brick",
     bars: (s) => list(s.breakers).reduce((sum, one) => sum + number(one.rejected), 0),
-    marks: (s) => list(s.breakers).reduce((sum, one) => sum + number(one.openings), 0),
+    marks: (s) => pick(s, "trips"),
   },
   { title: "Orders replayed", bars: (s) => pick(s, "idempotency.replayed") },
 ].map((plot) => ({ ...plot, barBins: new Map(), markBins: new Map(), last: {} }));

@@ -11,7 +11,7 @@ use tower_governor::governor::GovernorConfigBuilder;
 use tower_governor::key_extractor::{GlobalKeyExtractor, KeyExtractor};
 use tower_governor::{GovernorError, GovernorLayer};
 
-use super::effects::{User, who};
+use super::effects::{User, deadline, who};
 use super::{FRESH, cache, see};
 use crate::kit::Order::{self, Documented, Swapped};
 use crate::kit::{Records, ask};
@@ -40,6 +40,21 @@ async fn trace_outside_of_auth_has_a_record_of_what_is_refused() {
     };
     assert_eq!(told(Documented).await, (vec![401], true));
     assert_eq!(told(Swapped).await, (vec![], false), "nobody knows of it");
+}
+
+#[tokio::test]
+async fn trace_outside_of_a_deadline_has_a_record_of_what_it_cuts_off() {
+    let told = async |order: Order| {
+        let records = Records::default();
+        let trace = TraceLayer::server().sink(records.sink());
+        let slow = get(async || std::future::pending::<()>().await);
+        let app = Router::new().route("/", slow);
+        let app = within!(app, order, outer: trace, inner: from_fn(deadline));
+        assert_eq!(see(&app).await.status, 504);
+        records.statuses()
+    };
+    assert_eq!(told(Documented).await, [504]);
+    assert_eq!(told(Swapped).await, [0], "a call that somebody has dropped");
 }
 
 #[tokio::test]

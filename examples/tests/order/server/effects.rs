@@ -36,6 +36,15 @@ pub(super) async fn who(mut request: Request, next: Next) -> Response {
     next.run(request).await
 }
 
+/// Cuts off what is not answered at once, as if its time were over.
+pub(super) async fn deadline(request: Request, next: Next) -> Response {
+    tokio::select! {
+        biased;
+        response = next.run(request) => response,
+        () = std::future::ready(()) => StatusCode::GATEWAY_TIMEOUT.into_response(),
+    }
+}
+
 #[tokio::test]
 async fn auth_outside_of_idempotency_gives_nobody_the_answer_to_another() {
     let others = async |order: Order| {
@@ -85,6 +94,34 @@ async fn the_cache_outside_of_idempotency_sees_replays_and_takes_their_target_ou
         seen(Swapped).await,
         "written",
         "the cache has not heard of the replay"
+    );
+}
+
+#[tokio::test]
+async fn a_deadline_outside_of_idempotency_lets_the_effect_come_to_its_end() {
+    let seen = async |order: Order| {
+        let (done, gate) = (Count::default(), watch::Sender::new(false));
+        let (effect, wait, once) = (done.clone(), gate.clone(), once());
+        let place = post(move || {
+            let mut gate = wait.subscribe();
+            async move {
+                gate.wait_for(|open| *open).await.unwrap();
+                format!("order {}", effect.up())
+            }
+        });
+        let app = Router::new().route("/", place);
+        let app = within!(app, order, outer: from_fn(deadline), inner: once.clone());
+        let place = || Request::post("/").header("idempotency-key", "k");
+        assert_eq!(ask(&app, place()).await.status, 504);
+        gate.send_replace(true);
+        once.tasks().drain().await;
+        (done.get(), ask(&app, place()).await.status)
+    };
+    assert_eq!(seen(Documented).await, (1, 200));
+    assert_eq!(
+        seen(Swapped).await,
+        (0, 504),
+        "the work is dropped in the middle, and that it was late is what is replayed"
     );
 }
 

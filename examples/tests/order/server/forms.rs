@@ -107,6 +107,21 @@ async fn dedup_inside_of_the_cache_collapses_what_it_does_not_keep() {
 }
 
 #[tokio::test]
+async fn the_cache_outside_of_dedup_answers_a_hit_without_a_flight() {
+    let flights = async |order: Order| {
+        let dedup = DedupLayer::http();
+        let app = Router::new().route("/", get(async || (FRESH, "page")));
+        let app = within!(app, order, outer: cache().collapse(false), inner: dedup.clone());
+        for _ in 0..2 {
+            assert_eq!(ask(&app, Request::get("/")).await.body, "page");
+        }
+        dedup.snapshot().led
+    };
+    assert_eq!(flights(Documented).await, 1);
+    assert_eq!(flights(Swapped).await, 2, "one for what is there already");
+}
+
+#[tokio::test]
 async fn negotiate_outside_of_dedup_lets_all_browsers_share_a_flight() {
     let made = async |order: Order| {
         let gate = watch::Sender::new(false);
