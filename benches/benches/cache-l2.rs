@@ -17,7 +17,10 @@ use tokio::runtime::{Builder, Runtime};
 fn main() {
     let mut criterion = Criterion::default().configure_from_args().sample_size(10);
     let runtime = Builder::new_multi_thread().enable_all().build().unwrap();
-    let server = Redis::start().unwrap();
+    let server = match Redis::start() {
+        Ok(server) => server,
+        Err(missing) => return clients::skipped("cache/l2", &missing),
+    };
     let cache = runtime.block_on(join(&server));
     for clients in clients::COUNTS {
         for size in [1 << 10, 64 << 10] {

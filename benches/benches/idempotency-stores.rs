@@ -31,19 +31,23 @@ fn main() {
         });
         bench(&mut criterion, &runtime, "sqlite", &store.unwrap());
     }
-    {
-        let server = testkit::server::Postgres::start().unwrap();
-        let store = runtime.block_on(async {
-            let store = PostgresStore::connect(&server.url()).unwrap();
-            store.migrate().await.map(|()| store)
-        });
-        bench(&mut criterion, &runtime, "postgres", &store.unwrap());
+    match testkit::server::Postgres::start() {
+        Err(missing) => clients::skipped("postgres", &missing),
+        Ok(server) => {
+            let store = runtime.block_on(async {
+                let store = PostgresStore::connect(&server.url()).unwrap();
+                store.migrate().await.map(|()| store)
+            });
+            bench(&mut criterion, &runtime, "postgres", &store.unwrap());
+        }
     }
-    {
+    match testkit::server::Redis::start() {
+        Err(missing) => clients::skipped("redis", &missing),
         // It syncs each write.
-        let server = testkit::server::Redis::start().unwrap();
-        let store = runtime.block_on(async { RedisStore::open(&server.url()).unwrap() });
-        bench(&mut criterion, &runtime, "redis", &store);
+        Ok(server) => {
+            let store = runtime.block_on(async { RedisStore::open(&server.url()).unwrap() });
+            bench(&mut criterion, &runtime, "redis", &store);
+        }
     }
     criterion.final_summary();
 }

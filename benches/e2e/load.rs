@@ -16,6 +16,8 @@ use crate::Failure;
 use crate::process::{OTHERS, folder, is_installed, pinned};
 
 const CONNECTIONS: usize = 32;
+/// For how long an answer is waited for when the time is over.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What is sent. `{n}` in the path is another number each time.
 #[derive(Clone, Copy, Debug)]
@@ -196,7 +198,9 @@ async fn ask_for(
         connections.spawn(ask_on(to, template.clone(), connection, until));
     }
     let mut all = (Vec::new(), 0);
-    while let Some(asked) = connections.join_next().await {
+    // Whoever stops answering in the middle is not waited for.
+    let end = tokio::time::Instant::from_std(until + PATIENCE);
+    while let Some(asked) = tokio::time::timeout_at(end, connections.join_next()).await? {
         let (took, refused) = asked??;
         all.0.extend(took);
         all.1 += refused;

@@ -77,6 +77,9 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut contests = contest::all();
     contests.retain(|contest| contest.id.contains(&arguments.only));
+    if contests.is_empty() {
+        return Err(format!("no contest has {:?} in its name", arguments.only).into());
+    }
     let servers = servers::start()?;
     let load = load::Load::new(arguments.millis, arguments.no_wrk);
     let mut missing = servers.missing.clone();
@@ -90,5 +93,15 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
         }
     }
     print!("{}", table::text(&contests, &missing, load.name()));
-    Ok(())
+    // Others may not be installed. Of ours each has to answer, and as it should.
+    let mut ours = missing.iter().filter(|missing| {
+        let name = |ours| {
+            missing.starts_with(&format!("{ours}: ")) || missing.contains(&format!(" of {ours}: "))
+        };
+        servers::OURS.into_iter().any(name)
+    });
+    match ours.next() {
+        Some(missing) => Err(missing.clone().into()),
+        None => Ok(()),
+    }
 }

@@ -10,6 +10,19 @@ use std::{env, fs};
 use crate::Failure;
 use crate::process::{OTHERS, Running, SERVER, find, folder, free, start as run};
 
+/// What is started from this workspace.
+pub(crate) const OURS: [&str; 6] = [
+    "hyper",
+    "all layers",
+    "gateway",
+    "gateway, circuit",
+    "gateway, open",
+    "storefront",
+];
+
+/// How many seconds npm may take.
+const NPM: &str = "120";
+
 /// Those that run, by name. The origin is not asked directly, and goes last.
 #[derive(Debug)]
 pub(crate) struct Servers {
@@ -114,7 +127,14 @@ fn configuration(file: &str, words: &[(&str, &str)]) -> Result<PathBuf, Failure>
 }
 
 fn installed(program: &str) -> Result<PathBuf, Failure> {
-    find(program).ok_or_else(|| "not installed".into())
+    let package = match program {
+        "varnishd" => "varnish",
+        "node" => "nodejs",
+        "timeout" => "coreutils",
+        program => program,
+    };
+    let missing = || format!("not installed (on Debian: apt-get install {package})").into();
+    find(program).ok_or_else(missing)
 }
 
 fn nginx(origin: SocketAddr) -> Result<Running, Failure> {
@@ -162,21 +182,34 @@ fn redis() -> Result<Running, Failure> {
     run(OTHERS, address, &mut command)
 }
 
-/// Its modules come from npm, once.
+/// In a folder beside, so that one that was broken off is begun again.
+fn install(package: &Path, files: &Path) -> Result<(), Failure> {
+    let (fresh, modules) = (files.join("fresh"), files.join("node_modules"));
+    let _ = fs::remove_dir_all(&fresh);
+    fs::create_dir_all(&fresh)?;
+    fs::copy(package, fresh.join("package.json"))?;
+    let mut npm = Command::new(installed("timeout")?);
+    npm.arg(NPM).arg(installed("npm")?);
+    npm.args(["install", "--no-audit", "--no-fund", "--silent"]);
+    if !npm.current_dir(&fresh).status()?.success() {
+        return Err("npm has not installed its modules".into());
+    }
+    let _ = fs::remove_dir_all(&modules);
+    Ok(fs::rename(fresh.join("node_modules"), modules)?)
+}
+
+/// Its modules come from npm, when what they are to be has changed.
 fn express(origin: SocketAddr, redis: Option<&Running>) -> Result<Running, Failure> {
     let (node, address) = (installed("node")?, free()?);
     let files = folder()?.join("node");
     fs::create_dir_all(&files)?;
     let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("e2e/node");
-    for file in ["package.json", "server.js"] {
-        fs::copy(here.join(file), files.join(file))?;
-    }
-    if !files.join("node_modules/ioredis").exists() {
-        let mut npm = Command::new(installed("npm")?);
-        npm.args(["install", "--no-audit", "--no-fund", "--silent"]);
-        if !npm.current_dir(&files).status()?.success() {
-            return Err("npm has not installed its modules".into());
-        }
+    fs::copy(here.join("server.js"), files.join("server.js"))?;
+    let (wanted, known) = (here.join("package.json"), files.join("package.json"));
+    if fs::read(&wanted)? != fs::read(&known).unwrap_or_default() {
+        install(&wanted, &files)?;
+        // Last, for it says that they are there.
+        fs::copy(wanted, known)?;
     }
     let mut command = Command::new(node);
     let ports = [

@@ -8,6 +8,7 @@
 //! - [`scale`]: how costs grow with what there is much of, for `cargo scale`.
 
 pub mod kit;
+pub mod machine;
 pub mod rows;
 pub mod scale;
 pub mod stack;

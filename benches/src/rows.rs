@@ -20,6 +20,7 @@ pub fn all() -> Vec<Row> {
         dedup::ROWS,
         idempotency::ROWS,
         cache::ROWS,
+        cache::HTTP_ROWS,
         negotiate::ROWS,
         trace_ctx::ROWS,
         stack::ROWS,

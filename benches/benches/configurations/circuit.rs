@@ -18,14 +18,14 @@ pub(super) fn windows(criterion: &mut Criterion) {
         for seconds in SECONDS {
             let window = Window::time(Duration::from_secs(seconds));
             let breaker = breaker(failure_rate(0.5).over(window), &clock);
-            let id = format!("circuit/closed/ours-time-{seconds}s{name}");
+            let id = format!("circuit/permit/time-{seconds}s{name}");
             both_ways(criterion, &id, || calls(&breaker));
         }
         for size in CALLS {
             let breaker = breaker(failure_rate(0.5).over(Window::calls(size)), &clock);
             // Full: what is new pushes something out.
             (0..size).for_each(|_| breaker.try_acquire().unwrap().success());
-            let id = format!("circuit/closed/ours-count-{size}{name}");
+            let id = format!("circuit/permit/count-{size}{name}");
             both_ways(criterion, &id, || calls(&breaker));
         }
     }
@@ -43,7 +43,7 @@ pub(super) fn rules(criterion: &mut Criterion) {
     ];
     for (name, trip) in rules {
         let breaker = breaker(trip, &Clock::quanta());
-        let id = format!("circuit/closed/ours-{name}");
+        let id = format!("circuit/permit/{name}");
         both_ways(criterion, &id, || calls(&breaker));
     }
 }
@@ -52,7 +52,7 @@ pub(super) fn rules(criterion: &mut Criterion) {
 pub(super) fn keys(criterion: &mut Criterion) {
     let model = breaker(failure_rate(0.5), &Clock::quanta());
     let breakers: Breakers<u64> = Breakers::new(model);
-    both_ways(criterion, "circuit/closed/ours-keyed", || {
+    both_ways(criterion, "circuit/permit/keyed", || {
         let (breakers, mut key) = (breakers.clone(), 0);
         move || {
             key = (key + 1) % 1000;

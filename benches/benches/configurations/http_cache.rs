@@ -17,7 +17,7 @@ pub(super) fn hits(criterion: &mut Criterion) {
             let service = layer.layer(Fixed::new(response(len)));
             let Ok(filled) = call(&mut service.clone(), request(&[]));
             assert_eq!(body_to_end(filled), len);
-            let id = format!("http-cache/hit-{size}/ours-{name}");
+            let id = format!("http-cache/first-level-{size}/{name}");
             both_ways(criterion, &id, || {
                 let (mut service, request) = (service.clone(), request(&[]));
                 move || {

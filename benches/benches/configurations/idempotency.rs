@@ -18,9 +18,9 @@ pub(super) fn replays(criterion: &mut Criterion) {
     let layer = IdempotencyLayer::new(MemoryStore::new()).single_tenant();
     let service = layer.layer(Fixed::new(response(1 << 10)));
     let runtime = Builder::new_current_thread().enable_time().build().unwrap();
-    for (name, step) in [("ours-own-keys", 1), ("ours-one-key", 0)] {
+    for (name, step) in [("own-keys", 1), ("one-key", 0)] {
         let keys = AtomicU64::new(0);
-        let id = format!("idempotency/replay/{name}");
+        let id = format!("idempotency/replayed/{name}");
         both_ways(criterion, &id, || {
             let order = order(keys.fetch_add(step, Ordering::Relaxed));
             let mut service = service.clone();

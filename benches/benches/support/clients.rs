@@ -53,6 +53,11 @@ pub(crate) fn bench<T, F, Fut>(
     }
 }
 
+/// A server that is not installed takes nothing else with it.
+pub(crate) fn skipped(what: &str, missing: &std::io::Error) {
+    println!("{what}: skipped, {missing}");
+}
+
 async fn client<T, F, Fut>(times: u64, on: T, call: F, seen: Arc<Mutex<Vec<Duration>>>)
 where
     T: Clone,

@@ -144,8 +144,11 @@ fn ratio(mut ask: Ask, trace: impl Iterator<Item = usize>) -> f64 {
     f64::from(hits) / ASKED as f64
 }
 
+/// What it is called, and how it is made with room for so much.
+type Peer = (&'static str, fn(usize) -> Ask);
+
 fn main() {
-    let peers: [(&str, fn(usize) -> Ask); 7] = [
+    let peers: [Peer; 7] = [
         ("ours", |room| ours(Memory::Moka(Eviction::TinyLfu), room)),
         ("ours, LRU", |room| ours(Memory::Moka(Eviction::Lru), room)),
         ("ours, quick_cache", |room| ours(Memory::QuickCache, room)),

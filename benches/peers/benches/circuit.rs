@@ -17,6 +17,7 @@ use peers::{BAD, Echo, GOOD, both_ways, call, echo, poll, thousand};
 use recloser::{AsyncRecloser, Recloser};
 use tower_layer::Layer;
 use tower_resilience_circuitbreaker::{CircuitBreakerLayer, FailureModel, SlidingWindowType};
+use tower_service::Service;
 
 const TEN_SECONDS: Duration = Duration::from_secs(10);
 const A_DAY: Duration = Duration::from_secs(86_400);
@@ -49,10 +50,12 @@ fn works(breaker: &Breaker) -> impl FnMut() + Send + use<> {
     move || drop(poll(breaker.call(|| echo(GOOD))))
 }
 
-/// The same of a peer, filled with `calls` successes: what a window holds is what may be slow.
-fn filled(layer: &CircuitBreakerLayer, fill: u32) -> impl FnMut() + Send + use<> {
-    let mut service = layer.layer(Echo);
-    (0..fill).for_each(|_| drop(call(&mut service, GOOD)));
+/// The same of a peer. Its layer makes a breaker for each service: what two threads share is a clone of one.
+fn clones<S>(service: &S) -> impl FnMut() + Send + use<S>
+where
+    S: Service<u64> + Clone + Send,
+{
+    let mut service = service.clone();
     move || drop(call(&mut service, GOOD))
 }
 
@@ -117,7 +120,10 @@ fn closed_peers(c: &mut Criterion) {
             .build()
             .expect("valid");
         let id = format!("circuit/closed/tower-resilience-count-{size}");
-        both_ways(c, &id, || filled(&layer, size));
+        // What a window holds is what may be slow.
+        let mut service = layer.layer(Echo);
+        (0..size).for_each(|_| drop(call(&mut service, GOOD)));
+        both_ways(c, &id, || clones(&service));
     }
     for held in HELD {
         let layer = || {
@@ -142,8 +148,9 @@ fn closed_peers(c: &mut Criterion) {
         .failure_model(FailureModel::ConsecutiveFailures { k: 5 })
         .build()
         .expect("valid");
+    let service = layer.layer(Echo);
     both_ways(c, "circuit/closed/tower-resilience-consecutive", || {
-        filled(&layer, 0)
+        clones(&service)
     });
 
     let breaker = failsafe::Config::new().build();

@@ -1,4 +1,4 @@
-//! HTTP caches as layers: a hit of a stored response under nine fields, read to its end, over a service that clones one that is ready.
+//! HTTP caches as layers: a hit of a stored response with eight fields, read to its end, over a service that clones one that is ready.
 //!
 //! Each is set up as its documentation shows, and keeps what it stores in memory. `tower-resilience-cache` knows nothing of HTTP: it stores whatever came, under
 //! the method and the URI. What making the request costs is in all of them.
@@ -16,7 +16,7 @@ use bytes::Bytes;
 use criterion::{Criterion, criterion_group, criterion_main};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use http_body_util::Full;
-use peers::{exchange, runtime};
+use peers::{both_ways, exchange, runtime};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -86,7 +86,7 @@ fn request() -> Request<Body> {
 /// From the third call on. That has to be a hit: `page` is not asked any more, but by `bare`.
 fn measure<S, B>(criterion: &mut Criterion, id: &str, page: &Page, mut service: S)
 where
-    S: Service<Request<Body>, Response = Response<B>>,
+    S: Service<Request<Body>, Response = Response<B>> + Clone + Send,
     S::Error: std::fmt::Debug,
     B: http_body::Body,
 {
@@ -99,9 +99,11 @@ where
         page.calls() == filled || id.ends_with("/bare"),
         "{id}: a miss"
     );
-    let name = format!("http-cache/{id}");
-    criterion.bench_function(&name, |bencher| {
-        bencher.iter(|| exchange(&mut service, request()));
+    both_ways(criterion, &format!("http-cache/{id}"), || {
+        let mut service = service.clone();
+        move || {
+            exchange(&mut service, request());
+        }
     });
 }
 

@@ -27,6 +27,7 @@ use tower::ServiceExt;
 use tower_cookies::CookieManagerLayer;
 
 use fleeting::Fleeting;
+use peers::together;
 
 fn orders() -> Router {
     let body = bytes::Bytes::from(vec![b'x'; 1024]);
@@ -92,7 +93,20 @@ async fn sign_in(router: &Router) -> HeaderValue {
 /// Keys go round, so that what peers keep does not grow without end.
 const KEYS: u32 = 4096;
 
-/// Sends one after the other; `keys` says how many there are.
+/// Sends the same again and again, from a runtime of its own.
+fn again(router: &Router, cookie: &HeaderValue) -> impl FnMut() + Send + use<> {
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let (router, cookie) = (router.clone(), cookie.clone());
+    move || {
+        runtime.block_on(async {
+            let call = router.clone().oneshot(order(0, &cookie));
+            let body = call.await.unwrap().into_body().collect().await;
+            assert_eq!(body.unwrap().to_bytes().len(), 1024);
+        });
+    }
+}
+
+/// Sends one after the other; `keys` says how many there are. What is one key is asked for by two threads as well.
 fn measure(criterion: &mut Criterion, id: &str, router: Router, keys: u32, replayed: bool) {
     let runtime: Runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let cookie = runtime.block_on(sign_in(&router));
@@ -118,6 +132,14 @@ fn measure(criterion: &mut Criterion, id: &str, router: Router, keys: u32, repla
             spent
         });
     });
+    if keys == 1 {
+        criterion.bench_function(&format!("{id}/2-threads"), |bencher| {
+            bencher.iter_custom(|times| {
+                let threads = [(); 2].map(|()| again(&router, &cookie));
+                together(times, threads)
+            });
+        });
+    }
 }
 
 fn replay(criterion: &mut Criterion) {
@@ -167,10 +189,11 @@ fn first(criterion: &mut Criterion) {
                 let keys = KEYS.min((count - begun) as u32);
                 let started = Instant::now();
                 for key in 0..keys {
-                    let call = router.clone().oneshot(order(key, &cookie));
-                    let response = runtime.block_on(call).unwrap();
-                    let body = runtime.block_on(response.into_body().collect());
-                    assert_eq!(body.unwrap().to_bytes().len(), 1024);
+                    runtime.block_on(async {
+                        let call = router.clone().oneshot(order(key, &cookie));
+                        let body = call.await.unwrap().into_body().collect().await;
+                        assert_eq!(body.unwrap().to_bytes().len(), 1024);
+                    });
                 }
                 spent += started.elapsed();
             }

@@ -294,6 +294,8 @@ fn spans(criterion: &mut Criterion) {
                 parent,
                 layer.layer(Hello),
             );
+            let layer = tower_otel::trace::HttpLayer::server(tracing::Level::INFO);
+            measure(criterion, &id("tower-otel"), parent, layer.layer(Hello));
         });
     }
 }

@@ -101,7 +101,7 @@ pub fn both_ways<F: FnMut() + Send>(criterion: &mut Criterion, id: &str, handle:
 
 /// How long both need for `times` calls each, beginning at the same moment: their mean.
 #[expect(clippy::disallowed_methods, reason = "a bench reads the clock")]
-fn together<F: FnMut() + Send>(times: u64, work: [F; 2]) -> Duration {
+pub fn together<F: FnMut() + Send>(times: u64, work: [F; 2]) -> Duration {
     let start = Barrier::new(work.len());
     let threads = work.len() as u32;
     let run = |mut once: F| {

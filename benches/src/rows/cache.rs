@@ -19,7 +19,7 @@ use tower_service::Service;
 use super::http::{Body, Fixed, request, response};
 use crate::kit::{Budget, Call, Row, Work, Zero, body_to_end, call};
 
-/// Of a value with three tags. The same budget for a small body and for a big one: a hit does not touch its bytes.
+/// Of a value with three tags.
 pub const ROWS: &[Row] = &[
     Row::Call(Call {
         id: "cache/get-or-set/ours",
@@ -51,6 +51,10 @@ pub const ROWS: &[Row] = &[
         zero: Zero::Over(|| Work::new(|| ())),
         work: invalidate,
     }),
+];
+
+/// The same budget for a small body and for a big one: a hit does not touch its bytes.
+pub const HTTP_ROWS: &[Row] = &[
     Row::Call(Call {
         id: "http-cache/hit-1k/ours",
         budget: Some(Budget::new(400.0, 0)),

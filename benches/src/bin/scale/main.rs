@@ -12,6 +12,7 @@ use std::time::Duration;
 use std::{env, fs};
 
 use benches::kit::{Contest, Counted, Span, Uncounted, count_instructions};
+use benches::machine;
 use benches::scale::{self, Curve, steepest};
 use clap::Parser;
 
@@ -40,6 +41,10 @@ type Measured = (Curve, Vec<(usize, f64)>);
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if arguments.curves().is_empty() {
+        eprintln!("cargo scale: no curve has {:?} in its name", arguments.only);
+        return ExitCode::from(2);
+    }
     let done = if arguments.check {
         check(&arguments)
     } else {
@@ -152,8 +157,9 @@ fn text(measured: &[Measured]) -> String {
     let mut text = String::from(
         "# How costs grow\n\n\
          Written by `cargo scale`: nanoseconds of one call, the minimum of many short batches. *May be* is the order of growth that `cargo scale --check` \
-         holds the instructions of each to.\n",
+         holds the instructions of each to.\n\n",
     );
+    let _ = writeln!(text, "Measured on {}.", machine::describe());
     for (curve, costs) in measured {
         section(&mut text, curve, costs);
     }

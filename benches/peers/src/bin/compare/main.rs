@@ -1,10 +1,13 @@
-//! `cargo compare [FILTER]`: runs the benches beside our peers and writes what came of it to `benches/RESULTS.md`, with a plot for each
-//! contest in `benches/plots`. `cargo compare --keep` writes it anew from the last run. What would lose something that stands there is printed, and not written.
+//! `cargo compare [FILTER]`: runs the benches beside our peers, and those of our own configurations, and writes what came of it to `benches/RESULTS.md`, with a plot for each
+//! contest in `benches/plots`. `cargo compare configurations` runs the latter alone. `cargo compare --keep` writes it anew from the last run. What would lose something that stands
+//! there is printed, and not written.
 
+#[path = "../../../../src/machine.rs"]
 mod machine;
 mod plot;
 mod results;
 mod table;
+mod versions;
 
 use std::error::Error;
 use std::fs;
@@ -26,6 +29,10 @@ const CRATES: [&str; 8] = [
 ];
 /// The one that measures no time.
 const HITS: &str = "cache_hits";
+/// Those of our own package that have no peer. Servers that are not installed are left out.
+const CONFIGURATIONS: [&str; 3] = ["configurations", "idempotency-stores", "cache-l2"];
+/// On what, and when, it was measured, by each run.
+const MEASURED_ON: &str = "measured-on";
 /// All are gone through so often, each time from the first to the last: a slow minute is then not all that there is of one contest. The best median of each
 /// counts.
 const ROUNDS: usize = 2;
@@ -47,38 +54,94 @@ fn main() -> Result<(), Box<dyn Error>> {
         // What is not measured any more is not shown either.
         fs::remove_dir_all(&measured)?;
     }
-    let rounds: Vec<_> = (1..=ROUNDS)
-        .map(|n| measured.join(format!("round-{n}")))
-        .collect();
     if filter != "--keep" {
-        for round in &rounds {
-            for name in CRATES {
-                run(name, &filter, round)?;
-            }
-        }
-        if HITS.contains(&filter) {
-            fs::create_dir_all(&measured)?;
-            fs::write(measured.join(HITS), hits()?)?;
-        }
+        fs::create_dir_all(&measured)?;
+        measure(&filter, &measured)?;
     }
-    let contests = results::read(&rounds)?;
-    if contests.is_empty() {
-        return Err("nothing has been measured yet: run `cargo compare`".into());
-    }
-    let hits = fs::read_to_string(measured.join(HITS)).ok();
-    let mut lost = results::unmeasured(&contests);
-    lost.extend(hits.is_none().then(|| HITS.to_owned()));
+    let found = Found::read(&measured)?;
+    let mut lost = results::unmeasured(&found.contests);
+    lost.extend(found.hits.is_none().then(|| HITS.to_owned()));
     if !filter.is_empty() {
         // Others may have measured what stands there, and this machine only some of it.
         let known = fs::read_to_string(results_file()?).unwrap_or_default();
-        lost.extend(table::lost(&known, &sections(&contests, hits.as_deref())));
+        lost.extend(table::lost(&known, &sections(&found)));
     }
     if lost.is_empty() {
-        return write(&contests, hits.as_deref());
+        return write(&found);
     }
-    show(&sections(&contests, hits.as_deref()));
+    show(&sections(&found));
     let lost = lost.join(", ");
     Err(format!("RESULTS.md and its plots are as they were. This has not been measured here: {lost}. Run `cargo compare`").into())
+}
+
+/// Runs what `filter` names, all of it without one, and notes on what.
+fn measure(filter: &str, measured: &Path) -> Result<(), Box<dyn Error>> {
+    let on = machine::describe();
+    let begun = measured.join("begun");
+    fs::write(&begun, &on)?;
+    if filter != table::CONFIGURATIONS {
+        for round in rounds(measured) {
+            for name in CRATES {
+                run(bench(name), name, filter, &round)?;
+            }
+        }
+        if HITS.contains(filter) {
+            fs::write(measured.join(HITS), hits()?)?;
+        }
+    }
+    if filter.is_empty() || filter == table::CONFIGURATIONS {
+        for name in CONFIGURATIONS {
+            run(our_bench(name)?, name, "", &configurations(measured))?;
+        }
+    }
+    if !HITS.contains(filter) && !results::is_newer_than(&begun, measured)? {
+        return Err(format!("nothing is called {filter:?}").into());
+    }
+    note(filter, &on, &measured.join(MEASURED_ON))
+}
+
+/// Of a run of some, that too.
+fn note(filter: &str, on: &str, file: &Path) -> Result<(), Box<dyn Error>> {
+    let note = if filter.is_empty() {
+        let versions = versions::of(&peers().join("Cargo.lock"))?;
+        format!("{on}.\n\nOf {versions}.")
+    } else {
+        let known = fs::read_to_string(file).unwrap_or_default();
+        format!("{known} What has `{filter}` in its name was measured again: {on}.")
+    };
+    Ok(fs::write(file, note)?)
+}
+
+fn rounds(measured: &Path) -> Vec<PathBuf> {
+    let round = |n| measured.join(format!("round-{n}"));
+    (1..=ROUNDS).map(round).collect()
+}
+
+fn configurations(measured: &Path) -> PathBuf {
+    measured.join(table::CONFIGURATIONS)
+}
+
+/// All that was measured, now and before.
+struct Found {
+    contests: Vec<Contest>,
+    configurations: Vec<Contest>,
+    hits: Option<String>,
+    on: String,
+}
+
+impl Found {
+    fn read(measured: &Path) -> Result<Self, Box<dyn Error>> {
+        let contests = results::read(&rounds(measured))?;
+        if contests.is_empty() {
+            return Err("nothing has been measured yet: run `cargo compare`".into());
+        }
+        Ok(Self {
+            contests,
+            configurations: results::read(&[configurations(measured)])?,
+            hits: fs::read_to_string(measured.join(HITS)).ok(),
+            on: fs::read_to_string(measured.join(MEASURED_ON)).unwrap_or_default(),
+        })
+    }
 }
 
 /// This package.
@@ -86,14 +149,13 @@ fn peers() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn run(name: &str, filter: &str, round: &Path) -> Result<(), Box<dyn Error>> {
+fn run(mut bench: Command, name: &str, filter: &str, into: &Path) -> Result<(), Box<dyn Error>> {
     eprintln!("── {name}");
-    let mut bench = bench(name);
     bench
         .arg("--")
         .args((!filter.is_empty()).then_some(filter))
         .args(BRIEFLY)
-        .env("CRITERION_HOME", round);
+        .env("CRITERION_HOME", into);
     if bench.status()?.success() {
         Ok(())
     } else {
@@ -105,6 +167,14 @@ fn bench(name: &str) -> Command {
     let mut bench = Command::new(env!("CARGO"));
     bench.args(["bench", "--bench", name]).current_dir(peers());
     bench
+}
+
+/// One of the package beside, which is in the workspace of the crates.
+fn our_bench(name: &str) -> Result<Command, Box<dyn Error>> {
+    let mut bench = Command::new(env!("CARGO"));
+    bench.args(["bench", "-p", "benches", "--bench", name]);
+    bench.current_dir(results_file()?.parent().ok_or("no folder above")?);
+    Ok(bench)
 }
 
 /// A table, as it is.
@@ -123,28 +193,30 @@ fn results_file() -> Result<PathBuf, Box<dyn Error>> {
     Ok(benches.join("RESULTS.md"))
 }
 
-fn write(contests: &[Contest], hits: Option<&str>) -> Result<(), Box<dyn Error>> {
+fn write(found: &Found) -> Result<(), Box<dyn Error>> {
     let results = results_file()?;
     let plots = results.with_file_name("plots");
     fs::create_dir_all(&plots)?;
     remove_plots(&plots)?;
-    for contest in contests {
+    for contest in &found.contests {
         fs::write(plots.join(plot_file(contest)), plot::svg(contest))?;
     }
-    fs::write(&results, introduction()? + &sections(contests, hits))?;
+    fs::write(&results, introduction(found) + &sections(found))?;
     eprintln!("written: {}", results.display());
     Ok(())
 }
 
-fn sections(contests: &[Contest], hits: Option<&str>) -> String {
-    let contests = contests
+fn sections(found: &Found) -> String {
+    let contests = found
+        .contests
         .iter()
         .map(|contest| table::section(contest, &format!("plots/{}", plot_file(contest))));
     let mut text: String = contests.collect();
-    if let Some(table) = hits {
+    if let Some(table) = &found.hits {
         text.push_str(HITS_WORDS);
         text.push_str(table);
     }
+    text.extend(found.configurations.iter().map(table::configurations));
     text
 }
 
@@ -167,17 +239,16 @@ const HITS_WORDS: &str = "\n## cache: hits\n\n\
     How much of what is asked for is there, in the same room by bytes: a million look-ups of a hundred thousand keys, with room for 1 % and 10 % of them, in \
     proportion to 1/n^0.9; the same with half of them walking through what is asked for only once. On a miss the value is put in. Not a matter of time.\n\n";
 
-fn introduction() -> Result<String, Box<dyn Error>> {
-    Ok(format!(
+fn introduction(found: &Found) -> String {
+    format!(
         "# Beside our peers\n\n\
-         Written by `cargo compare`, on {}. What it was not asked for then is from the run before.\n\n\
+         Written by `cargo compare`. Measured on {}\n\n\
          Nanoseconds for one call, the better of the medians of {ROUNDS} rounds by criterion, peers used as their documentation shows, all in one process. With two \
          threads, both call the same breaker or table, and this is what each of them waits for a call. *To the best* is the time over that of the \
-         fastest peer: less than one is faster. `bare` is the work alone. `dedup/100-waiters-300ms-cpu` is the processor's time, for all hundred calls.\n\n\
-         {}\n",
-        machine::describe(),
-        machine::versions(&peers().join("Cargo.lock"))?,
-    ))
+         fastest peer: less than one is faster. `bare` is the work alone. `dedup/100-waiters-300ms-cpu` is the processor's time, for all hundred calls. What begins with \
+         *configurations* is ours alone, in one round: what can be chosen, and stores and the second level over servers on this machine, by how many clients ask at once.\n",
+        found.on
+    )
 }
 
 fn show(sections: &str) {

@@ -27,6 +27,11 @@ pub(crate) fn svg(contest: &Contest) -> String {
     }
     let (width, height) = (frame.left + WIDTH + RIGHT, y);
     let id = &contest.id;
+    let of = if id.ends_with("-cpu") {
+        "of the processor for all of them"
+    } else {
+        "for a call"
+    };
     let paler = if contest.has_two() {
         "; paler, with two threads"
     } else {
@@ -36,7 +41,7 @@ pub(crate) fn svg(contest: &Contest) -> String {
         r#"<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" role="img" aria-label="{id}">
 <style>
 {STYLE}</style>
-<text x="{MARGIN}" y="18">{id}: nanoseconds for a call{paler}</text>
+<text x="{MARGIN}" y="18">{id}: nanoseconds {of}{paler}</text>
 {bars}</svg>
 "#
     )

@@ -101,6 +101,23 @@ pub(crate) fn read(rounds: &[PathBuf]) -> Result<Vec<Contest>, Box<dyn Error>> {
     Ok(contests.into_iter().map(sorted).collect())
 }
 
+/// Whether something was measured since `file` was written.
+pub(crate) fn is_newer_than(file: &Path, folder: &Path) -> Result<bool, Box<dyn Error>> {
+    let since = fs::metadata(file)?.modified()?;
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let is_newer = if path.is_dir() {
+            is_newer_than(file, &path)?
+        } else {
+            path.ends_with("estimates.json") && fs::metadata(&path)?.modified()? >= since
+        };
+        if is_newer {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Those that there are, and are not among these.
 pub(crate) fn unmeasured(contests: &[Contest]) -> Vec<String> {
     let is_missing = |id: &&str| contests.iter().all(|contest| contest.id != *id);

@@ -4,6 +4,9 @@ use std::fmt::Write;
 
 use crate::results::{Contest, Entry, Part};
 
+/// What their headings begin with.
+pub(crate) const CONFIGURATIONS: &str = "configurations";
+
 /// Its heading, its table, its plot.
 pub(crate) fn section(contest: &Contest, plot: &str) -> String {
     let mut text = format!("\n## {}\n\n", contest.id);
@@ -45,6 +48,29 @@ fn row(text: &mut String, entry: &Entry, best: (Option<f64>, Option<f64>), has_t
         );
     }
     text.push('\n');
+}
+
+/// The same of what has no peer: configurations, and stores under so many clients.
+pub(crate) fn configurations(contest: &Contest) -> String {
+    let mut text = format!("\n## {CONFIGURATIONS}: {}\n\n", contest.id);
+    let has_two = contest.has_two();
+    text.push_str(if has_two {
+        "| | one thread | two threads |\n|---|--:|--:|\n"
+    } else {
+        "| | |\n|---|--:|\n"
+    });
+    let mut entries: Vec<_> = contest.entries.iter().collect();
+    let clients = |entry: &&Entry| entry.name.parse::<u32>().unwrap_or(0);
+    entries.sort_by_key(clients);
+    for entry in entries {
+        let of = if clients(&entry) > 0 { " clients" } else { "" };
+        let _ = write!(text, "| {}{of} | {} |", entry.name, time(entry.alone));
+        if has_two {
+            let _ = write!(text, " {} |", time(entry.two_threads));
+        }
+        text.push('\n');
+    }
+    text
 }
 
 /// What stands in one text and not in the other, as `contest: entry`.
