@@ -176,6 +176,9 @@ fn closed_peers(c: &mut Criterion) {
 
 fn open(c: &mut Criterion) {
     let _entered = peers::runtime().enter();
+    c.bench_function("circuit/open/bare", |bencher| {
+        bencher.iter(|| call(&mut Echo, GOOD));
+    });
     for (id, clock) in [
         ("circuit/open/ours", Clock::quanta()),
         ("circuit/open/ours-std", Clock::system()),
@@ -229,6 +232,12 @@ fn half_open(c: &mut Criterion) {
         std::thread::sleep(Duration::from_millis(2));
         breaker
     };
+    thousand(
+        c,
+        "circuit/half-open-x1000/bare",
+        || Echo,
+        |service| drop(call(service, GOOD)),
+    );
     let half_open_service = || CircuitLayer::new(half_open_ours()).layer(Echo);
     thousand(
         c,
