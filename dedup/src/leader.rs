@@ -31,9 +31,20 @@ impl<K, V> Leader<K, V> {
         }
     }
 
-    /// Whether an older flight of the key, which could not be joined any more, was under way when this one was started.
+    /// Whether an older flight of the key, which could not be joined any more, was under way, or awaited by other processes, when this one was started.
     pub(crate) fn is_beside(&self) -> bool {
         self.place.is_beside()
+    }
+
+    /// Other processes wait for what the flight comes to, and may do so when nobody can join it here any more.
+    #[cfg(feature = "http")]
+    pub(crate) fn awaited(&self) -> Option<Awaited<K, V>> {
+        let part = self.part.as_ref()?;
+        part.await_elsewhere(self.place);
+        Some(Awaited {
+            part: Arc::clone(part),
+            place: self.place,
+        })
     }
 
     /// The work has failed, and a follower is to do it once more: the one who came first leads, and the others wait on. Tells whether there was one. An error, with the
@@ -104,6 +115,24 @@ impl<K, V> Drop for Landing<K, V> {
     fn drop(&mut self) {
         let gone = self.part.take().and_then(|part| part.end(self.place));
         drop(gone);
+    }
+}
+
+/// Keeps those who lead the key from asking other processes, which would make them wait for this one's own older flight.
+///
+/// # Cancellation
+///
+/// Dropping it says that nobody elsewhere waits any more.
+#[cfg(feature = "http")]
+pub(crate) struct Awaited<K, V> {
+    part: Arc<Part<K, V>>,
+    place: Place,
+}
+
+#[cfg(feature = "http")]
+impl<K, V> Drop for Awaited<K, V> {
+    fn drop(&mut self) {
+        self.part.await_no_more(self.place);
     }
 }
 

@@ -68,9 +68,13 @@ struct Flight<K, V> {
 /// must not be in the way of others, nor of itself.
 struct Closed<K, V> {
     lines: HashMap<NonZeroU64, Option<Arc<Line<K, V>>>>,
-    /// How many there are of a key, by its hash.
-    by_hash: HashMap<u64, usize>,
+    older: Older,
 }
+
+/// How many flights of a key a new one is beside, by its hash: of those that are closed, and of those that other processes [await](Part::await_elsewhere).
+/// Of the former there are as many as have room, of the latter as many as there are bodies that callers hold.
+#[derive(Default)]
+struct Older(HashMap<u64, usize>);
 
 /// What is left of a flight: for its followers, and to be dropped after they have been told.
 pub(crate) struct Ended<K, V> {
@@ -100,7 +104,7 @@ impl Place {
         self.id.get() >> 2
     }
 
-    /// Whether an older flight of the key, which could not be joined any more, was under way when this one was started.
+    /// Whether an older flight of the key, which could not be joined any more, was under way, or awaited by other processes, when this one was started.
     pub(crate) fn is_beside(self) -> bool {
         self.id.get() & 2 != 0
     }
@@ -228,6 +232,18 @@ impl<K, V> Part<K, V> {
         }
     }
 
+    /// Other processes wait for what a flight comes to, be it in the table or not: those of its key that are started until [`await_no_more`](Self::await_no_more)
+    /// are beside it.
+    #[cfg(feature = "http")]
+    pub(crate) fn await_elsewhere(&self, place: Place) {
+        self.shard().closed.older.add(place.hash);
+    }
+
+    #[cfg(feature = "http")]
+    pub(crate) fn await_no_more(&self, place: Place) {
+        self.shard().closed.older.remove(place.hash);
+    }
+
     fn add_to(&self, snapshot: &mut Snapshot) {
         snapshot.promoted += self.promoted.load(Ordering::Relaxed);
         snapshot.timed_out += self.timed_out.load(Ordering::Relaxed);
@@ -294,7 +310,7 @@ impl<K: Eq, V> Shard<K, V> {
         else {
             return self.count(Joined::Full);
         };
-        let is_beside = self.closed.by_hash.contains_key(&hash);
+        let is_beside = self.closed.older.0.contains_key(&hash);
         let place = Place::new(hash, self.led, is_beside);
         self.led += 1;
         let entry = Flight {
@@ -320,7 +336,7 @@ impl<K: Eq, V> Shard<K, V> {
         }
         let (entry, _) = found.remove();
         self.closed.lines.insert(entry.place.id, entry.line);
-        *self.closed.by_hash.entry(hash).or_default() += 1;
+        self.closed.older.add(hash);
         Some(Ended {
             line: None,
             _key: Some(entry.key),
@@ -378,13 +394,23 @@ impl<K, V> Shard<K, V> {
 impl<K, V> Closed<K, V> {
     fn end(&mut self, place: Place) -> Option<Option<Arc<Line<K, V>>>> {
         let line = self.lines.remove(&place.id)?;
-        if let Entry::Occupied(mut count) = self.by_hash.entry(place.hash) {
+        self.older.remove(place.hash);
+        Some(line)
+    }
+}
+
+impl Older {
+    fn add(&mut self, hash: u64) {
+        *self.0.entry(hash).or_default() += 1;
+    }
+
+    fn remove(&mut self, hash: u64) {
+        if let Entry::Occupied(mut count) = self.0.entry(hash) {
             *count.get_mut() -= 1;
             if *count.get() == 0 {
                 count.remove();
             }
         }
-        Some(line)
     }
 }
 
@@ -433,7 +459,7 @@ impl<K, V> Default for Shard<K, V> {
             flights: HashTable::new(),
             closed: Closed {
                 lines: HashMap::new(),
-                by_hash: HashMap::new(),
+                older: Older::default(),
             },
             led: 0,
             joined: 0,

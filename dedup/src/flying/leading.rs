@@ -108,7 +108,7 @@ where
     fn begin(self: Pin<&mut Self>, work: W) {
         let mut this = self.project();
         let shell = this.shell.as_ref().expect(ONCE);
-        // Beside an older flight of the key, which may hold the lease itself, there is nobody to wait for: that one is not to be joined.
+        // Beside an older flight of the key, which may hold the lease itself, or leave it to its body, there is nobody to wait for: that one is not to be joined.
         let is_beside = this.leader.as_ref().is_some_and(Leader::is_beside);
         let others = shell.coordination().filter(|_| !is_beside);
         let asking = others.map(|others| others.coordinator.join(others.key, others.max_age));

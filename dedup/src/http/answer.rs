@@ -123,7 +123,7 @@ impl<B, E> Answer<B, E> {
         let announced = announced_length(&parts.headers, body.size_hint().exact());
         let settings = &self.shared.settings;
         let (tape, reader) = Tape::new(body, settings.window, settings.laggards());
-        self.share_elsewhere(&head, announced, &tape);
+        self.share_elsewhere(&head, announced, &tape, &leader);
         let landing = leader.land(
             Landed::Response(Arc::clone(&head), reader.clone()),
             Landed::Streaming(head, tape.clone()),
@@ -135,9 +135,14 @@ impl<B, E> Answer<B, E> {
     }
 
     /// Gives the response to other processes, when it is whole.
-    fn share_elsewhere(&mut self, head: &Head, announced: Option<u64>, tape: &Tape<B>)
-    where
-        B: Body,
+    fn share_elsewhere(
+        &mut self,
+        head: &Head,
+        announced: Option<u64>,
+        tape: &Tape<B>,
+        leader: &Leader<HttpKey, Landed<B>>,
+    ) where
+        B: Body + Send + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         let Some(mut lease) = self.take_lease() else {
@@ -155,8 +160,11 @@ impl<B, E> Answer<B, E> {
             return lease.decline();
         }
         lease.publish_within(settings.patience());
-        tape.record(recording.announced(announced), |outcome| {
-            publish(lease, outcome)
+        // The body may be under way for longer than it can be joined, and the lease with it.
+        let awaited = leader.awaited();
+        tape.record(recording.announced(announced), move |outcome| {
+            publish(lease, outcome);
+            drop(awaited);
         });
     }
 

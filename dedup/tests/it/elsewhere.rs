@@ -329,6 +329,7 @@ fn what_another_process_has_begun_is_received_after_a_forget_here() {
 #[cfg(feature = "http")]
 mod http {
     use ::http::{Method, Request, Response, StatusCode};
+    use buttress_dedup::http::DedupLayer as HttpLayer;
     use buttress_wire::Recorded;
     use http_body_util::{BodyExt, Empty};
     use testkit::body::{Hand, HandBody, by_hand};
@@ -342,11 +343,17 @@ mod http {
         test_of(Method::GET)
     }
 
-    /// At most ten bytes travel.
     fn test_of(method: Method) -> (Elsewhere, Backend<Response<HandBody>>, impl Fn() -> Call) {
+        test_in(DedupLayer::http(), method)
+    }
+
+    /// At most ten bytes travel.
+    fn test_in(
+        layer: HttpLayer<HandBody>,
+        method: Method,
+    ) -> (Elsewhere, Backend<Response<HandBody>>, impl Fn() -> Call) {
         let elsewhere = Elsewhere::default();
-        let layer =
-            DedupLayer::http::<HandBody>().coordinator("test", Arc::new(elsewhere.clone()), 10);
+        let layer = layer.coordinator("test", Arc::new(elsewhere.clone()), 10);
         let backend = Backend::default();
         let service = layer.layer(backend.clone());
         let send = move || {
@@ -456,6 +463,37 @@ mod http {
             backend.answer(Ok(head.body(body).unwrap()));
             let _leads = assert_ready!(leads.poll());
             assert_eq!(elsewhere.log(), [log]);
+        }
+    }
+
+    /// The others wait for that body, and who comes after its start is gone does not.
+    #[tokio::test]
+    async fn a_body_that_cannot_be_joined_any_more_is_not_waited_for_by_its_own_process() {
+        for how in ["published", "declined", "given up"] {
+            let (elsewhere, backend, send) = test_in(HttpLayer::http().window(1), Method::GET);
+            let mut first = send();
+            elsewhere.give(elsewhere.lease());
+            assert_pending!(first.poll());
+            let hand = respond(&backend, false);
+            let mut body = task::spawn(assert_ready!(first.poll()).into_body());
+            let mut read = || body.enter(|cx, body| http_body::Body::poll_frame(body, cx));
+            hand.data("one");
+            assert!(read().is_ready());
+            assert!(read().is_pending(), "and out of the window");
+            for calls in 2..4 {
+                drop(send());
+                assert_eq!(backend.calls(), calls);
+                assert_eq!(elsewhere.asked(), 1, "it would wait for itself");
+            }
+            match how {
+                "published" => hand.end(),
+                "declined" => hand.data("more than ten"),
+                _ => hand.fail(),
+            };
+            assert!(read().is_ready());
+            assert!(elsewhere.log()[1].starts_with(how));
+            let _next = send();
+            assert_eq!(elsewhere.asked(), 2, "there is nothing left to wait for");
         }
     }
 
