@@ -54,32 +54,38 @@ pub enum Role<K, V> {
     Leader(Leader<K, V>),
 }
 
-impl<K: Eq, V: Clone> Role<K, V> {
-    fn join(part: &Arc<Part<K, V>>, key: K, hash: u64) -> Self {
+impl<K: Eq, V> Role<K, V> {
+    fn join(part: &Arc<Part<K, V>>, key: K, hash: u64, take: impl Fn(&V) -> Option<V>) -> Self {
         let mut key = Some(key);
-        let joined = part.join(&mut key, hash);
-        // What is left of the key is dropped when the role is there: if that panics, the role gives its place back.
-        match joined {
-            Joined::Leads(place) => {
-                let leader = Leader::new(Arc::clone(part), place);
-                drop(key);
-                leader.tell(Event::Led);
-                Self::Leader(leader)
-            }
-            Joined::Follows(line, ticket) => {
-                let wait = Wait::new(line, ticket);
-                drop(key);
-                wait.tell(Event::Joined);
-                Self::Follower(wait)
-            }
-            // Cloned here and not inside, where the lock is held.
-            Joined::Landed(value) => {
-                part.tell(Event::Joined);
-                Self::Landed(V::clone(&value))
-            }
-            Joined::Full => {
-                part.tell(Event::Full);
-                Self::Full
+        loop {
+            let joined = part.join(&mut key, hash);
+            // What is left of the key is dropped when the role is there: if that panics, the role gives its place back.
+            match joined {
+                Joined::Leads(place) => {
+                    let leader = Leader::new(Arc::clone(part), place);
+                    drop(key);
+                    leader.tell(Event::Led);
+                    return Self::Leader(leader);
+                }
+                Joined::Follows(line, ticket) => {
+                    let wait = Wait::new(line, ticket);
+                    drop(key);
+                    wait.tell(Event::Joined);
+                    return Self::Follower(wait);
+                }
+                // Taken here and not inside, where the lock is held: so it may be too late.
+                Joined::Landed(value, id) => match take(&value) {
+                    Some(value) => {
+                        part.tell(Event::Joined);
+                        return Self::Landed(value);
+                    }
+                    // Whoever comes here again has met another flight, that has begun, landed and come to its end since.
+                    None => part.gone(hash, id),
+                },
+                Joined::Full => {
+                    part.tell(Event::Full);
+                    return Self::Full;
+                }
             }
         }
     }
@@ -124,8 +130,13 @@ impl<K: Eq + Hash, V> Flights<K, V> {
     where
         V: Clone,
     {
+        self.join_by(key, |value| Some(value.clone()))
+    }
+
+    /// Joins the flight of `key`, or starts it, where newcomers have to `take` what it has landed with, and may be too late: then the flight is over, and they take part in the next.
+    pub(crate) fn join_by(&self, key: K, take: impl Fn(&V) -> Option<V>) -> Role<K, V> {
         let (part, hash) = self.table.part(&key);
-        Role::join(part, key, hash)
+        Role::join(part, key, hash, take)
     }
 
     /// Closes the flight of `key` to newcomers: who comes from now on starts anew. Those who wait still get its value. For a
@@ -192,5 +203,29 @@ impl<K, V> fmt::Debug for Flights<K, V> {
         f.debug_struct("Flights")
             .field("snapshot", &self.snapshot())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(buttress_loom))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_too_late_for_what_has_landed_ends_it_and_leads_the_next() {
+        let flights = Flights::<u8, u8>::new();
+        let leads = |role: Role<u8, u8>| match role {
+            Role::Leader(leader) => leader,
+            other => unreachable!("{other:?}"),
+        };
+        let landing = leads(flights.join(0)).land(1, 1);
+        let next = leads(flights.join_by(0, |_| None));
+        drop(landing);
+        let snapshot = flights.snapshot();
+        assert_eq!((snapshot.led, snapshot.joined), (2, 0));
+        assert_eq!(snapshot.flights, 1, "what has ended does not end the next");
+        assert!(matches!(flights.join(0), Role::Follower(_)));
+        drop(next);
+        assert!(flights.snapshot().is_idle());
     }
 }

@@ -1,6 +1,9 @@
 //! Small stories of two threads, explored fully.
 
 use ::loom::future::block_on;
+use ::loom::sync::Arc;
+use ::loom::sync::atomic::AtomicBool;
+use ::loom::sync::atomic::Ordering::SeqCst;
 use ::loom::thread;
 
 use crate::{Flights, Role, Waited};
@@ -120,6 +123,39 @@ fn loom_who_joins_while_a_flight_lands_and_ends_is_not_left_behind() {
             Role::Landed(value) => assert_eq!(value, 7),
             Role::Leader(leader) => leader.complete(8),
             Role::Full => unreachable!("there is room"),
+        }
+        other.join().unwrap();
+        assert!(flights.snapshot().is_idle());
+    });
+}
+
+#[test]
+fn loom_who_joins_while_what_has_landed_closes_gets_it_or_leads_the_next() {
+    explore(|| {
+        let flights = Flights::<u8, u8>::new();
+        let Role::Leader(leader) = flights.join(0) else {
+            unreachable!("nobody else is here")
+        };
+        let is_closed = Arc::new(AtomicBool::new(false));
+        let closes = Arc::clone(&is_closed);
+        let landing = leader.land(7, 7);
+        let other = thread::spawn(move || {
+            closes.store(true, SeqCst);
+            drop(landing);
+        });
+        match flights.join_by(0, |value| (!is_closed.load(SeqCst)).then_some(*value)) {
+            Role::Landed(value) => assert_eq!(value, 7),
+            Role::Leader(leader) => {
+                other.join().unwrap();
+                assert_eq!(
+                    flights.snapshot().flights,
+                    1,
+                    "it is not ended by the other"
+                );
+                leader.complete(8);
+                return assert!(flights.snapshot().is_idle());
+            }
+            other => unreachable!("{other:?}"),
         }
         other.join().unwrap();
         assert!(flights.snapshot().is_idle());

@@ -122,7 +122,8 @@ struct Landed<V> {
 pub(crate) enum Joined<K, V> {
     Follows(Arc<Line<K, V>>, u64),
     Full,
-    Landed(Arc<V>),
+    /// With the number of the flight, for [`Part::gone`].
+    Landed(Arc<V>, NonZeroU64),
     Leads(Place),
 }
 
@@ -273,6 +274,16 @@ impl<K: Eq, V> Part<K, V> {
         joined
     }
 
+    /// What a newcomer has found was of no use any more: it has joined nothing, and nobody else is to find it. Whose it was has ended it by now, or is about to.
+    #[cold]
+    pub(crate) fn gone(&self, hash: u64, id: NonZeroU64) {
+        let mut shard = self.shard();
+        shard.joined -= 1;
+        let gone = shard.end(Place { hash, id });
+        drop(shard);
+        drop(gone);
+    }
+
     /// Closes the flight of `key` to newcomers.
     pub(crate) fn forget(&self, key: &K, hash: u64) {
         let mut shard = self.shard();
@@ -421,7 +432,8 @@ impl<K, V> Flight<K, V> {
             return None;
         }
         if let Some(landed) = &mut self.landed {
-            return landed.take(Instant::now()).map(Joined::Landed);
+            let value = landed.take(Instant::now())?;
+            return Some(Joined::Landed(value, self.place.id));
         }
         let place = self.place;
         let line = self

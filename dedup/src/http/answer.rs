@@ -32,7 +32,7 @@ pub enum Landed<B> {
     Received(Recorded),
     /// For those who waited: their place is kept.
     Response(Arc<Head>, TapeReader<B>),
-    /// For newcomers, while the start of the body is still there.
+    /// For [newcomers](Self::of_newcomer), while the start of the body is still there.
     Streaming(Arc<Head>, Tape<B>),
 }
 
@@ -267,13 +267,21 @@ where
 }
 
 impl<B> Landed<B> {
-    /// The response for one more follower, if there is one: the start of a stream may have gone between two looks.
+    /// For one more newcomer, if it is not too late: the start of the body may have gone since the flight was looked up.
+    pub(super) fn of_newcomer(&self) -> Option<Self> {
+        match self {
+            Self::Streaming(head, tape) => Some(Self::Response(Arc::clone(head), tape.join()?)),
+            landed => Some(landed.clone()),
+        }
+    }
+
+    /// The response for one more follower, if there is one.
     fn response(self) -> Option<Response<DedupBody<B>>> {
         let (head, reader) = match self {
-            Self::Failed | Self::Private => return None,
+            // Newcomers have a reader instead of the tape.
+            Self::Failed | Self::Private | Self::Streaming(..) => return None,
             Self::Received(recorded) => return Some(received(&recorded)),
             Self::Response(head, reader) => (head, reader),
-            Self::Streaming(head, tape) => (head, tape.join()?),
         };
         Some(marked(
             head.response(DedupBody::joined(reader)),

@@ -12,7 +12,7 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::answer::{Answer, alone};
+use super::answer::{Answer, Landed, alone};
 use super::body::DedupBody;
 use super::settings::Shared;
 use crate::flying::{Call, Inline, Leading, Mode, Ready, Run};
@@ -65,7 +65,7 @@ where
         };
         let answer = Answer::new(&self.shared, &parts, &key);
         let work = Ready(self.inner.clone(), Request::from_parts(parts, body));
-        let role = self.shared.flights.join(key);
+        let role = self.shared.flights.join_by(key, Landed::of_newcomer);
         ResponseFuture::run(Run::new(Some(role), work, answer, self.mode.clone()))
     }
 }

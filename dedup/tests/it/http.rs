@@ -1,3 +1,5 @@
+use std::sync::{Arc, Mutex, mpsc};
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use ::http::{Request, Response, StatusCode};
@@ -6,7 +8,7 @@ use buttress_dedup::http::{
 };
 use bytes::Bytes;
 use http_body::Body;
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Empty, Full};
 use testkit::body::{Hand, HandBody, by_hand};
 use testkit::probe::ProbeError;
 use tokio_test::task::{self, Spawn};
@@ -63,7 +65,7 @@ fn response(call: &mut Call) -> Shared {
     assert_ready!(call.poll()).unwrap()
 }
 
-fn flight(response: &Shared) -> Flight {
+fn flight<B>(response: &Response<B>) -> Flight {
     *response.extensions().get().unwrap()
 }
 
@@ -342,8 +344,8 @@ async fn a_follower_sees_no_trailer_of_the_leaders_own_exchange() {
 
 #[tokio::test]
 async fn who_passes_since_answers_were_private_is_counted() {
-    let told = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
-    let heard = std::sync::Arc::clone(&told);
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&told);
     let layer = DedupLayer::http().observer(move |event: &buttress_dedup::Event<'_>| {
         heard.lock().unwrap().push(event.name());
     });
@@ -478,4 +480,50 @@ async fn what_was_changed_is_asked_for_anew() {
     test.layer.forget(&parts);
     let _new = (test.get("/a"), test.get("/a"));
     assert_eq!(test.backend.calls(), 2);
+}
+
+/// Does this when it is woken, within whatever wakes it.
+struct OnWake(Box<dyn Fn() + Send + Sync>);
+
+impl Wake for OnWake {
+    fn wake(self: Arc<Self>) {
+        (self.0)();
+    }
+}
+
+/// An empty body cannot be joined, and is at its end before its leader has said so.
+#[tokio::test]
+async fn who_comes_too_late_for_a_response_that_has_just_landed_takes_part_in_the_next_flight() {
+    let layer = DedupLayer::<Full<Bytes>>::http();
+    let backend = crate::backend::Backend::default();
+    let service = layer.layer(backend.clone());
+    let get = move || {
+        let request = Request::get("/a").body(Empty::<Bytes>::new()).unwrap();
+        Box::pin(service.clone().call(request))
+    };
+    let mut leader = task::spawn(get());
+    let mut follower = get();
+    assert_pending!(leader.poll());
+    let (comes, late) = mpsc::channel();
+    let waker = Waker::from(Arc::new(OnWake(Box::new({
+        let get = get.clone();
+        move || (0..2).for_each(|_| comes.send(get()).unwrap())
+    }))));
+    let mut cx = Context::from_waker(&waker);
+    assert_pending!(follower.as_mut().poll(&mut cx));
+    let answer = || backend.answer(Ok(Response::new(Full::default())));
+    answer();
+    drop(assert_ready!(leader.poll()).unwrap());
+    let mut late: Vec<_> = late.try_iter().map(task::spawn).collect();
+    late.iter_mut()
+        .for_each(|call| assert_pending!(call.poll()));
+    assert_eq!(backend.calls(), 2);
+    answer();
+    let flights = late
+        .iter_mut()
+        .map(|call| flight(&assert_ready!(call.poll()).unwrap()));
+    assert_eq!(flights.collect::<Vec<_>>(), [Flight::Led, Flight::Joined]);
+    let snapshot = layer.snapshot();
+    assert_eq!((snapshot.led, snapshot.joined), (2, 2));
+    assert!(snapshot.is_idle());
 }
