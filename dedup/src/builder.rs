@@ -56,6 +56,9 @@ impl FlightsBuilder {
     /// How old a flight may be that is joined; who comes later starts a new one beside it, as after [`forget`](Flights::forget). So
     /// nobody gets a result that was begun longer ago than this, and an operation that hangs holds up only those who came
     /// early. A leader that is promoted counts from when its flight was started. Measured by tokio's clock. Default: any age.
+    ///
+    /// In a layer with a [`Coordinator`](crate::Coordinator) it is twice this at most: a flight waits for another process whose work is this old at most, and can itself be
+    /// joined until it is this old.
     pub fn max_age(self, max_age: Duration) -> Self {
         Self {
             max_age: Some(max_age),

@@ -113,7 +113,8 @@ impl<B, M> DedupLayer<B, M> {
         self.flights(|flights| flights.wait_timeout(timeout))
     }
 
-    /// How old a call may be that is joined, here or in another process; see [`FlightsBuilder::max_age`]. Default: any age.
+    /// How old a call may be that is joined, here or by this process in another one, so that across processes a response may have been begun twice as long ago; see
+    /// [`FlightsBuilder::max_age`]. Default: any age.
     pub fn max_age(self, max_age: Duration) -> Self {
         self.flights(|flights| flights.max_age(max_age))
     }

@@ -107,7 +107,8 @@ impl<F, K, T, E, M> DedupLayer<F, K, T, E, M> {
         self.flights(|flights| flights.wait_timeout(timeout))
     }
 
-    /// How old a call may be that is joined; see [`FlightsBuilder::max_age`]. Default: any age.
+    /// How old a call may be that is joined, here or by this process in another one, so that across processes a response may have been begun twice as long ago; see
+    /// [`FlightsBuilder::max_age`]. Default: any age.
     pub fn max_age(self, max_age: Duration) -> Self {
         self.flights(|flights| flights.max_age(max_age))
     }

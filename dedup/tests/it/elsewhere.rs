@@ -316,6 +316,24 @@ async fn a_flight_beside_an_older_one_of_its_key_waits_for_nobody() {
     assert_eq!(test.backend.calls(), 2);
 }
 
+/// As the documentation of `max_age` says: what they get may have been that old already when the first of them asked.
+#[tokio::test(start_paused = true)]
+async fn a_flight_that_waits_for_another_process_is_joined_until_it_is_too_old_itself() {
+    let mut test = test();
+    test.layer = test.layer.max_age(Duration::from_secs(1));
+    let mut first = test.send();
+    tokio::time::advance(Duration::from_millis(999)).await;
+    let mut last = test.send();
+    assert_eq!(test.elsewhere.asked(), 1);
+    tokio::time::advance(Duration::from_millis(1)).await;
+    let _too_late = test.send();
+    assert_eq!(test.backend.calls(), 1);
+    test.elsewhere.give(Seat::Received("3".into()));
+    for call in [&mut first, &mut last] {
+        assert_eq!(assert_ready!(call.poll()), Some(3));
+    }
+}
+
 /// As the documentation of `forget` says.
 #[test]
 fn what_another_process_has_begun_is_received_after_a_forget_here() {
