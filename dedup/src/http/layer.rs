@@ -36,7 +36,20 @@ use crate::layer::OnFull;
 /// a client that does not read its body does not keep an old answer in use.
 ///
 /// Place it inside of layers that add per-request headers or extensions (trace context, request ids): followers get neither the leader's
-/// extensions nor its ids, and those layers give each its own.
+/// extensions nor its ids, [as far as they are known](buttress_wire::fields::is_of_one_exchange), and those layers give each its own.
+///
+/// # Who shares
+///
+/// Callers are told apart by `Authorization`, `Cookie` and `Origin`. Those who are known by something else, like an `X-Api-Key`, a client certificate or the peer's address, share, and so do
+/// requests whose answers are made from `Forwarded` or `X-Forwarded-*`: unless the [key](Self::key) says so, or each such answer does, by `Vary`, `private` or `no-store`.
+///
+/// ```
+/// use buttress_dedup::DedupLayer;
+/// use http::HeaderName;
+///
+/// let api_key = HeaderName::from_static("x-api-key");
+/// let layer = DedupLayer::http::<String>().key(move |request, key| Some(key.with_field(request, &api_key)));
+/// ```
 #[must_use]
 pub struct DedupLayer<B, M = Inline> {
     shared: Arc<Shared<B>>,
