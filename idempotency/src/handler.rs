@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use http::Response;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -13,7 +14,7 @@ use crate::fingerprint::Fingerprint;
 use crate::opening::Keyed;
 use crate::shared::Shared;
 use crate::store::{Claim, Origin};
-use crate::transaction::{Ledger, Settled, Settlement};
+use crate::transaction::{Completion, Ledger, Settled, Settlement};
 
 /// In the extensions of a request that is done under a claim.
 #[derive(Clone)]
@@ -113,6 +114,19 @@ impl Grant {
                 lease.saturating_sub(silence)
             }
         }
+    }
+
+    /// With which completion of this claim the response came, if it did.
+    pub(crate) fn completion<B>(&self, response: &Response<B>) -> Option<u32> {
+        let completion = response.extensions().get::<Completion>()?;
+        (completion.token == self.claim.token).then_some(completion.number)
+    }
+
+    /// Whether the response is what was filed, if a completion was committed.
+    pub(crate) fn is_filed<B, E>(&self, response: &Result<Response<B>, E>) -> bool {
+        let response = response.as_ref().ok();
+        let completion = response.and_then(|response| self.completion(response));
+        completion == Some(self.settlement.last_completion())
     }
 
     /// Tells the handler if the lease may be over, unless it has settled the claim by itself.

@@ -65,9 +65,9 @@ impl<St: Store> Keyed<St> {
         self.refuse(&refusal::crowded())
     }
 
-    /// Our lease was lost and somebody else has claimed the key since: what they have come to is the answer.
-    pub(crate) async fn yield_to_winner<B>(&self, lost: &Grant) -> Response<IdempotentBody<B>> {
-        match self.winner(&lost.claim.key, lost.fingerprint).await {
+    /// What has come to the key is the answer: our lease was lost and somebody else has claimed it since; or the handler has filed another response than it gave.
+    pub(crate) async fn yield_to_winner<B>(&self, ours: &Grant) -> Response<IdempotentBody<B>> {
+        match self.winner(&ours.claim.key, ours.fingerprint).await {
             Ok(Some(found)) => self.answer(found),
             // The winner has given it back.
             Ok(None) => self.answer(Begin::OutcomeUnknown),
@@ -114,6 +114,9 @@ impl<St: Store> Held<St> {
             (Settled::Open, Err(error)) => (Answered::Now(Err(error)), Due::Nothing),
             (Settled::Committed, response) => {
                 self.committed();
+                if !self.grant.is_filed(&response) {
+                    return (Answered::Unsettled(response), Due::Yield);
+                }
                 let response = response.map(|response| response.map(IdempotentBody::pass));
                 (Answered::Now(response), Due::Nothing)
             }
@@ -125,7 +128,7 @@ impl<St: Store> Held<St> {
         }
     }
 
-    /// The handler has answered, and does not know whether its transaction was committed: the store does.
+    /// The handler has answered, and does not know whether its transaction was committed: the store does. What the handler says is sent only if it fits.
     pub(crate) async fn confirmed<B, E>(
         &mut self,
         response: Result<Response<B>, E>,
@@ -137,11 +140,19 @@ impl<St: Store> Held<St> {
         match self.confirm().await {
             Ok(Standing::Done) => {
                 self.committed();
+                if !self.grant.is_filed(&response) {
+                    return Ok(self.keyed().yield_to_winner(&self.grant).await);
+                }
                 Ok(response?.map(IdempotentBody::pass))
             }
             Ok(Standing::Running) => {
+                let response = response?;
+                // It tells of what was rolled back. Nobody knows what else was done: dropping what is held leaves it to recovery.
+                if self.grant.completion(&response).is_some() {
+                    return Ok(self.keyed().answer(Begin::OutcomeUnknown));
+                }
                 let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
-                let (response, mut due) = self.judge(response?, &mut Context::from_waker(&waker));
+                let (response, mut due) = self.judge(response, &mut Context::from_waker(&waker));
                 let winner = self.see_to(&mut due).await;
                 Ok(winner.unwrap_or(response))
             }
@@ -276,7 +287,7 @@ pub(crate) enum Due {
     Forget,
     /// A body has what is held; or it is settled; or nobody knows, and dropping it says so.
     Nothing,
-    /// Somebody else has the claim, and the answer.
+    /// The store has the answer: somebody else has the claim, or the handler has filed another one than it gave.
     Yield,
 }
 

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::{Response, response};
 use http_body::{Body, Frame};
 
-use super::{BoxError, CommitError, Connection, Settled, Transaction};
+use super::{BoxError, CommitError, Completion, Connection, Settled, Transaction};
 use crate::body::IdempotentBody;
 use crate::cipher::Cipher;
 use crate::handler::{Grant, Granted, Idempotency};
@@ -67,7 +67,7 @@ impl<St: Store> Ledger for Granted<St> {
 
 impl Idempotency {
     /// Completes the claim with `response` in `transaction` and commits it: the effect and its record are there together, or not at all. Give the response
-    /// that comes back to the layer; it files nothing more.
+    /// that comes back to the layer; it files nothing more. Of a handler that answers something else the client gets what was filed, as a replay.
     ///
     /// # Errors
     ///
@@ -97,15 +97,15 @@ impl Idempotency {
                 return Err(self.settled_before());
             }
             let completed = self.complete(transaction.connection(), store, &whole.recorded);
-            completed
+            let completion = completed
                 .await
                 .inspect_err(|error| self.rolled_back(error))?;
-            Ok((store, whole))
+            Ok((store, whole, completion))
         };
         match completed.await {
-            Ok((store, whole)) => {
+            Ok((store, whole, completion)) => {
                 self.commit(transaction, store).await?;
-                Ok(whole.response(&*self.ledger))
+                Ok(whole.response(&*self.ledger, completion))
             }
             Err(error) => {
                 transaction.rollback().await;
@@ -116,6 +116,9 @@ impl Idempotency {
 
     /// Completes the claim with `response` in a transaction that its owner commits, or rolls back. When the handler has answered, the layer asks the store
     /// which: committed, it files nothing more; rolled back, the handler's answer is treated like any other.
+    ///
+    /// Answer with the response that comes back if it was committed, and with another one if it was rolled back. If the store says otherwise, the client of a handler that has committed gets what
+    /// was filed, as a replay; and of one that has not, that nobody knows how its request ended, which is left to [`Recovery`](crate::Recovery).
     ///
     /// # Errors
     ///
@@ -143,12 +146,12 @@ impl Idempotency {
         }
         let completed = self.complete(connection, store, &whole.recorded).await;
         // Of a transaction before this one nobody knows here how it ended, and it stays so.
-        completed.inspect_err(|error| {
+        let completion = completed.inspect_err(|error| {
             if is_first {
                 self.rolled_back(error);
             }
         })?;
-        Ok(whole.response(&*self.ledger))
+        Ok(whole.response(&*self.ledger, completion))
     }
 
     fn store<C: Connection>(&self) -> Result<&C::Store, CommitError> {
@@ -161,7 +164,7 @@ impl Idempotency {
         connection: &mut C,
         store: &C::Store,
         response: &Option<Recorded>,
-    ) -> Result<(), CommitError> {
+    ) -> Result<Completion, CommitError> {
         let (claim, ttl) = (&self.grant().claim, self.ledger.ttl());
         let names = self.ledger.names();
         let other = response.as_ref();
@@ -169,7 +172,11 @@ impl Idempotency {
         let response = other.or_else(|| response.clone());
         let record = Record::of(response, self.grant().origin.clone());
         let record = self.ledger.cipher().seal(&claim.key, record);
-        connection.complete(store, claim, &record, ttl).await
+        connection.complete(store, claim, &record, ttl).await?;
+        Ok(Completion {
+            token: claim.token,
+            number: self.grant().settlement.completed(),
+        })
     }
 
     async fn commit<T: Transaction>(
@@ -273,7 +280,12 @@ where
         }
     }
 
-    fn response(self, ledger: &dyn Ledger) -> Response<IdempotentBody<B>> {
+    fn response(
+        mut self,
+        ledger: &dyn Ledger,
+        completion: Completion,
+    ) -> Response<IdempotentBody<B>> {
+        self.head.extensions.insert(completion);
         let body = match (self.rest, self.recorded) {
             (None, Some(recorded)) => IdempotentBody::recorded(recorded.replay_body()),
             (rest, _) => {

@@ -13,7 +13,8 @@
 //!
 //! Take the transaction when the claim is held, and not before: its snapshot must not be older. On Postgres let it be `READ COMMITTED`, which is the default: at `REPEATABLE READ` or
 //! `SERIALIZABLE` it cannot complete a claim whose lease was renewed since its snapshot, and so has to be shorter than a third of a lease. A layer between this one and the handler must not change
-//! the response, for the record is what the handler gave.
+//! the response, nor take its extensions away, for the record is what the handler gave, and by one of them it is told from other responses: whoever has committed one and answers another is
+//! not believed, and the client gets what was filed.
 //!
 //! The error of a transaction that was rolled back says that nothing happened *in the database*: a handler that knows of no other effect answers with
 //! [`NoEffect`](crate::NoEffect), and the key is free at once. Use [`Recovery::Reexecute`](crate::Recovery::Reexecute), the default: here it is safe.
@@ -31,7 +32,7 @@ use std::future::Future;
 use std::time::Duration;
 
 pub(crate) use self::commit::Ledger;
-pub(crate) use self::settlement::{Settled, Settlement};
+pub(crate) use self::settlement::{Completion, Settled, Settlement};
 use crate::store::{Claim, Record, Store, StoreError};
 
 type BoxError = Box<dyn Error + Send + Sync>;
@@ -90,8 +91,8 @@ pub enum CommitError {
     OtherStore,
     /// The claim was settled before, by a transaction whose commit need not have been answered: a second effect is not for the same key. Rolled back.
     Settled,
-    /// The connection broke while it was committed, and the store could not be asked since. What the handler answers is sent only if the store tells by then;
-    /// else its client gets a 503, and the next request learns the truth.
+    /// The connection broke while it was committed, and the store could not be asked since. When the handler has answered, the layer asks once more. Committed: its client gets what was
+    /// filed, whatever the handler answers. Rolled back: the handler's answer is treated like any other. When the store cannot tell, its client gets a 503, and the next request learns the truth.
     Unknown(StoreError),
 }
 

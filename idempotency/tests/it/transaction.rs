@@ -1,6 +1,5 @@
 //! What the layer makes of transactions, whatever they are of.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -86,17 +85,33 @@ async fn ask<F>(
 where
     F: Future<Output = Response<Body>> + Send + 'static,
 {
+    let handler = move |claim| {
+        let answer = handler(claim);
+        async move { Ok(answer.await) }
+    };
+    let (status, _, body) = see(store, handler).await;
+    (status, body)
+}
+
+/// The same, where it may fail; and whether it is a replay.
+async fn see<F>(
+    store: &Faulty,
+    handler: impl Fn(Idempotency) -> F + Send + Sync + 'static,
+) -> (StatusCode, bool, Bytes)
+where
+    F: Future<Output = Result<Response<Body>, Error>> + Send + 'static,
+{
     let handler = Arc::new(handler);
     let inner = service_fn(move |request: Request<RequestBody<Full<Bytes>>>| {
-        let answer = handler(request.extensions().get().cloned().unwrap());
-        async move { Ok::<_, Infallible>(answer.await) }
+        handler(request.extensions().get().cloned().unwrap())
     });
     let layer = store.layer();
     let response = layer.layer(inner).call(order("k", "")).await.unwrap();
     let status = response.status();
+    let is_replay = response.headers().contains_key("idempotency-replayed");
     let body = response.into_body().collect().await.unwrap().to_bytes();
     layer.tasks().drain().await;
-    (status, body)
+    (status, is_replay, body)
 }
 
 fn ordered() -> Response<Full<Bytes>> {
@@ -238,4 +253,119 @@ async fn a_commit_that_is_dropped_under_way_settles_nothing() {
     assert_eq!((status, &body[..]), (StatusCode::OK, &b"gave up"[..]));
     let (_, again) = ask(&store, |_| async { unreachable!("it is filed") }).await;
     assert_eq!(again, "gave up");
+}
+
+/// What a handler that has heard nothing of its commit can answer.
+#[derive(Clone, Copy, Debug)]
+enum Guess {
+    /// That nothing was done.
+    Answer,
+    Error,
+}
+
+impl Guess {
+    fn answer(self, error: &CommitError) -> Result<Response<Body>, Error> {
+        match self {
+            Self::Answer => Ok(failed(error)),
+            Self::Error => Err("it failed".into()),
+        }
+    }
+}
+
+/// The record says that it was ordered.
+#[tokio::test(start_paused = true)]
+async fn after_a_commit_that_was_not_answered_a_client_gets_what_was_filed_and_no_guess() {
+    for guess in [Guess::Answer, Guess::Error] {
+        let store = Faulty::new();
+        store.dark.store(true, Ordering::SeqCst);
+        let dark = Arc::clone(&store.dark);
+        let guesses = move |claim: Idempotency| {
+            let dark = Arc::clone(&dark);
+            async move {
+                let transaction = Paper {
+                    breaks: true,
+                    ..Paper::default()
+                };
+                let error = claim.commit_with(transaction, ordered()).await.unwrap_err();
+                assert!(matches!(error, CommitError::Unknown(_)), "{error:?}");
+                dark.store(false, Ordering::SeqCst);
+                guess.answer(&error)
+            }
+        };
+        let seen = see(&store, guesses).await;
+        assert_eq!(seen, (StatusCode::OK, true, "ordered".into()), "{guess:?}");
+    }
+}
+
+#[tokio::test]
+async fn who_has_committed_and_answers_something_else_is_not_believed() {
+    for guess in [Guess::Answer, Guess::Error] {
+        let changes_its_mind = move |claim: Idempotency| async move {
+            let committed = claim.commit_with(Paper::default(), ordered()).await;
+            drop(committed.unwrap());
+            let again = claim.commit_with(Paper::default(), ordered()).await;
+            guess.answer(&again.unwrap_err())
+        };
+        let seen = see(&Faulty::new(), changes_its_mind).await;
+        assert_eq!(seen, (StatusCode::OK, true, "ordered".into()), "{guess:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_completed_and_committed_is_sent_as_it_is() {
+    let seen = see(&Faulty::new(), |claim| async move {
+        let mut transaction = Paper::default();
+        let completed = claim.complete_in(&mut transaction, ordered()).await?;
+        transaction.commit().await?;
+        Ok(boxed(completed))
+    })
+    .await;
+    assert_eq!(seen, (StatusCode::OK, false, "ordered".into()));
+}
+
+/// The first one is of a transaction that was rolled back.
+#[tokio::test]
+async fn of_two_that_were_completed_the_client_gets_the_one_that_was_committed() {
+    let seen = see(&Faulty::new(), |claim| async move {
+        let completed = claim.complete_in(&mut Paper::default(), ordered()).await?;
+        let mut second = Paper::default();
+        let other = Response::new(Full::<Bytes>::from("ordered at last"));
+        claim.complete_in(&mut second, other).await?;
+        second.commit().await?;
+        Ok(boxed(completed))
+    })
+    .await;
+    assert_eq!(seen, (StatusCode::OK, true, "ordered at last".into()));
+}
+
+#[tokio::test]
+async fn what_was_completed_and_rolled_back_is_neither_sent_nor_filed() {
+    let store = Faulty::new();
+    let (status, is_replay, _) = see(&store, |claim| async move {
+        let completed = claim.complete_in(&mut Paper::default(), ordered()).await?;
+        Ok(boxed(completed))
+    })
+    .await;
+    assert_eq!((status, is_replay), (StatusCode::CONFLICT, false));
+    // Nobody knows what else the handler has done: that is for recovery to decide.
+    let (_, is_replay, body) = see(&store, |claim| async move {
+        assert_eq!(claim.attempt(), 2);
+        Ok(commit(claim, Paper::default()).await)
+    })
+    .await;
+    assert_eq!((is_replay, &body[..]), (false, &b"ordered"[..]));
+}
+
+#[tokio::test]
+async fn what_is_answered_after_a_rollback_is_an_answer_like_any_other() {
+    let store = Faulty::new();
+    for is_replay in [false, true] {
+        let seen = see(&store, |claim| async move {
+            let completed = claim.complete_in(&mut Paper::default(), ordered()).await?;
+            drop(completed);
+            Ok(boxed(Response::new(Full::<Bytes>::from("sold out"))))
+        })
+        .await;
+        assert_eq!(seen, (StatusCode::OK, is_replay, "sold out".into()));
+    }
 }
