@@ -1,5 +1,8 @@
 //! Resolving by hand what no machine can.
 
+use std::future::Future;
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{Response, request};
 use tokio::time::{Instant, sleep};
@@ -54,7 +57,8 @@ impl<St: Store> IdempotencyLayer<St, Scoped> {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Lost`] if somebody was faster, its holder lives after all, or has come to its end; else when the store fails.
+    /// [`StoreError::Lost`] if somebody was faster, its holder lives after all, or has come to its end; else when the store fails. Once the claim is taken over it is asked some times more: if it
+    /// fails still, nobody knows of the claim until a lease has passed, and then [`unknown`](Self::unknown) lists it again.
     pub async fn mark_done(
         &self,
         claim: &Claim,
@@ -66,7 +70,11 @@ impl<St: Store> IdempotencyLayer<St, Scoped> {
         let record = settings.cipher.seal(&claim.key, record);
         let store = &self.shared.store;
         let ours = store.seize(claim, Token::random(), settings.lease).await?;
-        store.complete(&ours, record, settings.ttl).await?;
+        // What is filed twice stays what it is.
+        insist(settings.lease, || {
+            store.complete(&ours, record.clone(), settings.ttl)
+        })
+        .await?;
         self.settled(Event::Reconciled(&ours), &ours);
         Ok(())
     }
@@ -75,7 +83,7 @@ impl<St: Store> IdempotencyLayer<St, Scoped> {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Lost`] if somebody was faster, its holder lives after all, or has come to its end; else when the store fails.
+    /// [`StoreError::Lost`] if somebody was faster, its holder lives after all, or has come to its end; else when the store fails, as with [`mark_done`](Self::mark_done).
     pub async fn release(&self, claim: &Claim) -> Result<(), StoreError> {
         let (store, lease) = (&self.shared.store, self.shared.settings.lease);
         let since = Instant::now();
@@ -85,18 +93,12 @@ impl<St: Store> IdempotencyLayer<St, Scoped> {
         Ok(())
     }
 
-    /// A store that fails is asked some times more. Within the lease nobody else can have come: a claim that is lost then was given back by a call whose answer was.
+    /// Within the lease nobody else can have come: a claim that is lost then was given back by a call whose answer was.
     async fn give_back(&self, ours: &Claim, since: Instant) -> Result<(), StoreError> {
         let (store, lease) = (&self.shared.store, self.shared.settings.lease);
-        let mut pauses = pauses(lease);
-        let mut left = 3;
-        loop {
-            match store.abandon(ours).await {
-                Err(error) if error.may_pass() && left > 0 => sleep(pauses.next()).await,
-                Err(StoreError::Lost) if since.elapsed() < lease => return Ok(()),
-                answer => return answer,
-            }
-            left -= 1;
+        match insist(lease, || store.abandon(ours)).await {
+            Err(StoreError::Lost) if since.elapsed() < lease => Ok(()),
+            answer => answer,
         }
     }
 
@@ -104,4 +106,19 @@ impl<St: Store> IdempotencyLayer<St, Scoped> {
         self.shared.emit(event);
         self.shared.tell_settled(&claim.key);
     }
+}
+
+/// A store that fails is asked some times more: nobody else knows of a claim that was just taken over.
+async fn insist<F>(lease: Duration, ask: impl Fn() -> F) -> Result<(), StoreError>
+where
+    F: Future<Output = Result<(), StoreError>>,
+{
+    let mut pauses = pauses(lease);
+    for _ in 0..3 {
+        match ask().await {
+            Err(error) if error.may_pass() => sleep(pauses.next()).await,
+            answer => return answer,
+        }
+    }
+    ask().await
 }

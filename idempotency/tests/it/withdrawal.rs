@@ -280,6 +280,24 @@ async fn a_store_that_fails_while_a_claim_is_released_is_asked_four_times() {
     assert_eq!(store.failed_abandons.load(Ordering::SeqCst), 1);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_store_that_fails_while_a_claim_is_marked_done_is_asked_four_times() {
+    let store = Faulty::new();
+    let layer = cautious(&store);
+    send(&layer.clone().keep(|_| Keep::Unknown), StatusCode::OK).await;
+    layer.tasks().drain().await;
+    let claim = layer.unknown(9).await.unwrap().remove(0);
+    store.failures.store(3, Ordering::SeqCst);
+    let asked = Instant::now();
+    let receipt = Response::new(Bytes::from("receipt"));
+    layer.mark_done(&claim, receipt).await.unwrap();
+    assert_eq!(asked.elapsed(), Duration::from_millis(50 + 100 + 200));
+    assert_eq!(store.failures.load(Ordering::SeqCst), 0);
+    let late = layer.mark_done(&claim, Response::default()).await;
+    assert!(matches!(late, Err(StoreError::Lost)), "{late:?}");
+    assert!(layer.unknown(9).await.unwrap().is_empty(), "it is done");
+}
+
 /// The handler panics, and so does its caller.
 async fn panic(layer: &Layered) {
     let handler = service_fn(
