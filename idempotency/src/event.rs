@@ -8,9 +8,11 @@ use crate::store::{Claim, Origin, StoreError};
 
 /// Something that happened.
 ///
-/// Each keyed request that gets as far as the store brings about one of [`Claimed`](Event::Claimed), [`Replayed`](Event::Replayed), [`InProgress`](Event::InProgress),
-/// [`Mismatch`](Event::Mismatch), [`OutcomeUnknown`](Event::OutcomeUnknown), [`Crowded`](Event::Crowded) and [`StoreFailed`](Event::StoreFailed); the others say what
-/// became of a claim.
+/// What a keyed request that gets as far as the store comes to first is one of [`Claimed`](Event::Claimed), [`Replayed`](Event::Replayed), [`InProgress`](Event::InProgress),
+/// [`Mismatch`](Event::Mismatch), [`OutcomeUnknown`](Event::OutcomeUnknown), [`Crowded`](Event::Crowded), [`Full`](Event::Full) and [`StoreFailed`](Event::StoreFailed), where it has not left
+/// before. It need not stay the only one: who has claimed and is overtaken, or answers something else than it has filed, is answered like a duplicate, which is told again, as `Replayed` for example;
+/// a claim that has to give way in a crowded scope is `Claimed`, `Forgotten` and `Crowded`; and a store that fails is told of each time that it does, also beside an answer that is known. So counts
+/// of them do not add up to requests. The others say that a request waits, or goes on in another way, and what became of a claim.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
@@ -26,6 +28,8 @@ pub enum Event<'a> {
     Detached,
     /// The work had no effect; the key is free again.
     Forgotten(&'a Claim),
+    /// The request was refused: too many of the layer are running.
+    Full,
     /// The request was refused: the first of its key is still running.
     InProgress,
     /// The lease was lost while the work went on.
@@ -50,13 +54,14 @@ pub enum Event<'a> {
 }
 
 impl Event<'_> {
-    pub(crate) const NAMES: [&'static str; 16] = [
+    pub(crate) const NAMES: [&'static str; 17] = [
         "bypassed",
         "claimed",
         "completed",
         "crowded",
         "detached",
         "forgotten",
+        "full",
         "in_progress",
         "lost",
         "mismatch",
@@ -84,17 +89,18 @@ impl Event<'_> {
             Self::Crowded => 3,
             Self::Detached => 4,
             Self::Forgotten(_) => 5,
-            Self::InProgress => 6,
-            Self::Lost(_) => 7,
-            Self::Mismatch => 8,
-            Self::Orphaned(_) => 9,
-            Self::OutcomeUnknown => 10,
-            Self::Reconciled(_) => 11,
-            Self::Replayed(_) => 12,
+            Self::Full => 6,
+            Self::InProgress => 7,
+            Self::Lost(_) => 8,
+            Self::Mismatch => 9,
+            Self::Orphaned(_) => 10,
+            Self::OutcomeUnknown => 11,
+            Self::Reconciled(_) => 12,
+            Self::Replayed(_) => 13,
             #[cfg(feature = "redis")]
-            Self::StoreAtRisk(_) => 13,
-            Self::StoreFailed(_) => 14,
-            Self::Waiting => 15,
+            Self::StoreAtRisk(_) => 14,
+            Self::StoreFailed(_) => 15,
+            Self::Waiting => 16,
         }
     }
 }
@@ -150,6 +156,7 @@ impl Tally {
             crowded,
             detached,
             forgotten,
+            full,
             in_progress,
             lost,
             mismatch,
@@ -168,6 +175,7 @@ impl Tally {
             crowded,
             detached,
             forgotten,
+            full,
             in_progress,
             lost,
             mismatch,
@@ -177,6 +185,7 @@ impl Tally {
             replayed,
             store_failed,
             waited,
+            running: 0,
             waiting: 0,
             tasks: 0,
         }
@@ -194,6 +203,7 @@ pub struct Snapshot {
     pub crowded: u64,
     pub detached: u64,
     pub forgotten: u64,
+    pub full: u64,
     pub in_progress: u64,
     pub lost: u64,
     pub mismatch: u64,
@@ -203,6 +213,8 @@ pub struct Snapshot {
     pub replayed: u64,
     pub store_failed: u64,
     pub waited: u64,
+    /// Claims that are held now, or asked for.
+    pub running: usize,
     /// Requests that wait now for the first one of their key.
     pub waiting: usize,
     /// Tasks that run now: work that has lost its caller, leases that are kept, and what a store that failed is to be asked again.

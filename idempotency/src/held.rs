@@ -14,7 +14,7 @@ use crate::fingerprint::Fingerprint;
 use crate::handler::{Grant, Granted, Idempotency};
 use crate::opening::Keyed;
 use crate::pauses::Pauses;
-use crate::scopes::Place;
+use crate::scopes::Room;
 use crate::shared::{Common, Shared};
 use crate::store::{Claim, Origin, Record, Standing, Store, StoreError};
 use crate::transaction::Settled;
@@ -26,8 +26,8 @@ pub(crate) struct Held<St: Store> {
     pub(crate) grant: Arc<Granted<St>>,
     /// Stops the heartbeat. There is none before work was found pending.
     heartbeat: OnceLock<DropGuard>,
-    /// Among the running claims of its scope.
-    place: Option<Place>,
+    /// Among the running claims. Given back before anybody is told that it is settled: they may have waited for the key, and need room themselves.
+    room: Option<Room>,
     /// Whether somebody who is gone may have had an effect under this key before.
     inherited: bool,
     settled: bool,
@@ -38,7 +38,7 @@ impl<St: Store> Held<St> {
         keyed: Keyed<St>,
         claim: Claim,
         fingerprint: Fingerprint,
-        place: Option<Place>,
+        room: Room,
         since: Instant,
     ) -> Self {
         #[expect(
@@ -53,7 +53,7 @@ impl<St: Store> Held<St> {
                 grant: Grant::new(claim, fingerprint, origin, since),
             }),
             heartbeat: OnceLock::new(),
-            place,
+            room: Some(room),
             inherited,
             settled: false,
         };
@@ -124,12 +124,12 @@ impl<St: Store> Held<St> {
             }
             .await;
             tell_filed(shared, claim, &filed);
-            self.place = None;
-            shared.tell_settled(&claim.key);
+            let room = self.room.take();
             match (&filed, kept) {
-                (Ok(()) | Err(StoreError::Lost), _) | (Err(_), None) => {}
-                (Err(_), Some(record)) => self.try_again_later(record),
+                (Ok(()) | Err(StoreError::Lost), _) | (Err(_), None) => drop(room),
+                (Err(_), Some(record)) => self.try_again_later(record, room),
             }
+            shared.tell_settled(&claim.key);
             drop(self.heartbeat.take());
             filed
         }
@@ -140,7 +140,7 @@ impl<St: Store> Held<St> {
         Self {
             grant: Arc::clone(&self.grant),
             heartbeat: std::mem::take(&mut self.heartbeat),
-            place: self.place.take(),
+            room: self.room.take(),
             inherited: self.inherited,
             settled: std::mem::replace(&mut self.settled, true),
         }
@@ -164,7 +164,7 @@ impl<St: Store> Held<St> {
     fn settled_as(&mut self, event: impl FnOnce(&Claim) -> Event<'_>) {
         self.settled = true;
         self.grant.settle();
-        self.place = None;
+        self.room = None;
         drop(self.heartbeat.take());
         let (shared, claim) = (self.grant.shared(), &self.grant.claim);
         shared.tell_settled(&claim.key);
@@ -182,14 +182,13 @@ impl<St: Store> Held<St> {
         drop(self.heartbeat.take());
         if self.inherited {
             self.grant.settle();
-            self.place = None;
-            return orphan(&self.grant).await;
+            return orphan(&self.grant, self.room.take()).await;
         }
         let (shared, claim) = (self.grant.shared(), &self.grant.claim);
         let given_back = shared.store.abandon(claim).await;
         let is_ours = !self.grant.left(shared.settings.lease).is_zero();
         self.grant.settle();
-        self.place = None;
+        self.room = None;
         shared.tell_settled(&claim.key);
         shared.emit(match &given_back {
             Ok(()) => Event::Forgotten(claim),
@@ -208,8 +207,8 @@ impl<St: Store> Held<St> {
     }
 
     /// The effect is there and its record is not: the claim is kept, and filing is tried again, soon at first. A store that stays away for some minutes is given up, and the claim
-    /// left to its lease.
-    fn try_again_later(&self, record: Box<Record>) {
+    /// left to its lease. It has its room until then: what is kept of it is kept in memory.
+    fn try_again_later(&self, record: Box<Record>, room: Option<Room>) {
         let grant = Arc::clone(&self.grant);
         self.grant.shared().common.tasks.spawn(async move {
             let (shared, claim) = (grant.shared(), &grant.claim);
@@ -223,7 +222,10 @@ impl<St: Store> Held<St> {
                     .await;
                 tell_filed(shared, claim, &filed);
                 match filed {
-                    Ok(()) | Err(StoreError::Lost) => return shared.tell_settled(&claim.key),
+                    Ok(()) | Err(StoreError::Lost) => {
+                        drop(room);
+                        return shared.tell_settled(&claim.key);
+                    }
                     Err(_) => drop(shared.store.renew(claim, lease, ttl).await),
                 }
             }
@@ -306,9 +308,9 @@ async fn renew<St: Store>(
 }
 
 /// Ends the lease at once, so that recovery decides about the next request and nobody has to wait for it. A store that fails is asked again in a task, until what is left of the lease
-/// is over by itself.
-async fn orphan<St: Store>(grant: &Arc<Granted<St>>) {
-    if try_to_orphan(grant).await {
+/// is over by itself. Its room is given back when the store has answered: so many are asked for at most, and what is asked again has a bound of its own.
+async fn orphan<St: Store>(grant: &Arc<Granted<St>>, room: Option<Room>) {
+    if try_to_orphan(grant, room).await {
         return;
     }
     let later = Arc::clone(grant);
@@ -333,7 +335,7 @@ async fn orphan_later<St: Store>(grant: &Granted<St>) -> bool {
             break;
         }
         sleep(pause).await;
-        if try_to_orphan(grant).await {
+        if try_to_orphan(grant, None).await {
             return true;
         }
     }
@@ -341,10 +343,12 @@ async fn orphan_later<St: Store>(grant: &Granted<St>) -> bool {
 }
 
 /// Ends the lease, and tells what came of that. False when the store fails.
-async fn try_to_orphan<St: Store>(grant: &Granted<St>) -> bool {
+async fn try_to_orphan<St: Store>(grant: &Granted<St>, room: Option<Room>) -> bool {
     let shared = grant.shared();
     let ttl = shared.settings.ttl;
-    match shared.store.renew(&grant.claim, Duration::ZERO, ttl).await {
+    let orphaned = shared.store.renew(&grant.claim, Duration::ZERO, ttl).await;
+    drop(room);
+    match orphaned {
         Ok(()) => tell_orphaned(grant),
         Err(StoreError::Lost) => {
             shared.tell_settled(&grant.claim.key);
@@ -373,9 +377,9 @@ impl<St: Store> Drop for Held<St> {
         }
         // It would renew what is given up here.
         drop(self.heartbeat.take());
-        self.place = None;
+        let room = self.room.take();
         let grant = Arc::clone(&self.grant);
         let tasks = &self.grant.shared().common.tasks;
-        tasks.spawn(async move { orphan(&grant).await });
+        tasks.spawn(async move { orphan(&grant, room).await });
     }
 }

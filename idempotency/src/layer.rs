@@ -145,6 +145,7 @@ impl<St, Sc> IdempotencyLayer<St, Sc> {
     pub fn snapshot(&self) -> Snapshot {
         let common = &self.shared.common;
         Snapshot {
+            running: common.running.load(std::sync::atomic::Ordering::Relaxed),
             waiting: common.waiting.load(std::sync::atomic::Ordering::Relaxed),
             tasks: common.tasks.running(),
             ..common.tally.snapshot()

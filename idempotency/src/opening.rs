@@ -17,7 +17,7 @@ use crate::fingerprint::{Beside, Fingerprint};
 use crate::held::Held;
 use crate::key::{ClientKey, RecordKey};
 use crate::progress::Progress;
-use crate::scopes::Place;
+use crate::scopes::{Place, Room};
 use crate::settings::{OnConflict, OnStoreError, Secret};
 use crate::shared::Shared;
 use crate::store::{Begin, BeginRequest, Claim, Recovery, Store, StoreError, Token};
@@ -73,8 +73,10 @@ pub(crate) enum Opened {
     Crowded,
     /// The key is not ours.
     Found(Begin),
-    /// The key is ours, with a place among the running claims of its scope, by a lease that runs from when it was asked for. To be [held](Held) at once.
-    Ours(Claim, Option<Place>, Instant),
+    /// As many of the layer are running as may.
+    Full,
+    /// The key is ours, with room among the running claims, by a lease that runs from when it was asked for. To be [held](Held) at once.
+    Ours(Claim, Room, Instant),
 }
 
 /// The store has failed.
@@ -216,10 +218,17 @@ impl<St: Store> Keyed<St> {
     }
 
     async fn try_open(&self, asked: &Asked) -> Result<Opened, Failed<St>> {
-        if self.is_crowded() {
+        let is_crowded = self.is_crowded();
+        let in_layer = if is_crowded { None } else { self.shared.run() };
+        let Some(in_layer) = in_layer else {
             let found = Box::pin(self.look(asked)).await?;
-            return Ok(found.map_or(Opened::Crowded, |(_, found)| Opened::Found(found)));
-        }
+            let refused = if is_crowded {
+                Opened::Crowded
+            } else {
+                Opened::Full
+            };
+            return Ok(found.map_or(refused, |(_, found)| Opened::Found(found)));
+        };
         self.call.progress.begin();
         // What cannot fail to file a record is in this process: it has answered when it was asked.
         let may_wait = self.shared.store.can_fail_to_file();
@@ -231,18 +240,24 @@ impl<St: Store> Keyed<St> {
                 return begun.map(Opened::Found);
             };
             let since = since.unwrap_or_else(Instant::now);
-            if let Ok(place) = self.enter() {
-                return Ok(Opened::Ours(claim, place, since));
+            let entered = self.enter();
+            let is_ours = entered.is_ok();
+            let room = Room {
+                _in_layer: in_layer,
+                _in_scope: entered.unwrap_or_default(),
+            };
+            if is_ours {
+                return Ok(Opened::Ours(claim, room, since));
             }
-            Box::pin(self.clone().give_way(claim, asked.fingerprint, since))
+            Box::pin(self.clone().give_way(claim, asked.fingerprint, room, since))
         };
         given_up.await;
         Ok(Opened::Crowded)
     }
 
     /// Others of its scope were faster.
-    async fn give_way(self, claim: Claim, fingerprint: Fingerprint, since: Instant) {
-        let mut held = Held::new(self, claim, fingerprint, None, since);
+    async fn give_way(self, claim: Claim, fingerprint: Fingerprint, room: Room, since: Instant) {
+        let mut held = Held::new(self, claim, fingerprint, room, since);
         held.forget().await;
         held.keyed().call.progress.end();
     }

@@ -91,6 +91,16 @@ pub(crate) fn crowded() -> Refusal {
     .retry_after(Duration::from_secs(1))
 }
 
+pub(crate) fn full() -> Refusal {
+    Refusal::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "urn:buttress:problem:idempotency-layer-full",
+        "Too many requests with an idempotency key are being processed",
+        Code::Unavailable,
+    )
+    .retry_after(Duration::from_secs(1))
+}
+
 pub(crate) fn request_too_large(limit: usize) -> Refusal {
     Refusal::new(
         StatusCode::PAYLOAD_TOO_LARGE,

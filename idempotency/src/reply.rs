@@ -65,6 +65,11 @@ impl<St: Store> Keyed<St> {
         self.refuse(&refusal::crowded())
     }
 
+    pub(crate) fn full<B>(&self) -> Response<IdempotentBody<B>> {
+        self.shared.emit(Event::Full);
+        self.refuse(&refusal::full())
+    }
+
     /// What has come to the key is the answer: our lease was lost and somebody else has claimed it since; or the handler has filed another response than it gave.
     pub(crate) async fn yield_to_winner<B>(&self, ours: &Grant) -> Response<IdempotentBody<B>> {
         match self.winner(&ours.claim.key, ours.fingerprint).await {

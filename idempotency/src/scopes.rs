@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::shared::OneOf;
+
 type Counts = Mutex<HashMap<Box<[u8]>, usize>>;
 
 /// Bounds the running claims of each scope. It remembers the scopes that hold one, and no others.
@@ -18,6 +20,12 @@ pub(crate) struct Scopes {
 pub(crate) struct Place {
     scope: Box<[u8]>,
     counts: Arc<Counts>,
+}
+
+/// Room for a running claim: in its layer, and in its scope where that has a limit. Dropping it gives it back.
+pub(crate) struct Room {
+    pub(crate) _in_layer: OneOf,
+    pub(crate) _in_scope: Option<Place>,
 }
 
 impl Scopes {

@@ -96,10 +96,14 @@ pub(crate) struct Settings {
     pub(crate) execution: Execution,
     pub(crate) on_store_error: OnStoreError,
     pub(crate) running: Option<Scopes>,
+    pub(crate) max_running: NonZeroUsize,
     pub(crate) secret: Secret,
     pub(crate) former_secrets: Vec<Secret>,
     pub(crate) cipher: Cipher,
 }
+
+/// How many claims a layer holds at once, unless something else is chosen.
+const MAX_RUNNING: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
 
 impl Default for Settings {
     fn default() -> Self {
@@ -126,6 +130,7 @@ impl Default for Settings {
             execution: Execution::default(),
             on_store_error: OnStoreError::default(),
             running: None,
+            max_running: MAX_RUNNING,
             secret: Secret::none(),
             former_secrets: Vec::new(),
             cipher: Cipher::default(),
@@ -351,6 +356,13 @@ impl<St: Store + Clone, Sc: Clone> IdempotencyLayer<St, Sc> {
     /// What becomes of a duplicate while the first request is running. Default: 409.
     pub fn on_conflict(self, on_conflict: OnConflict) -> Self {
         self.set(|settings| settings.on_conflict = on_conflict)
+    }
+
+    /// How many claims this layer may hold at once, or ask for, whoever they are for; a first request beyond that is refused with 503, and a duplicate is still answered. Default: 4096.
+    ///
+    /// Each has a request in memory, with its body. Work goes on without its caller, and clients that leave as soon as they have sent a request bring more of it than there are connections.
+    pub fn max_running(self, claims: NonZeroUsize) -> Self {
+        self.set(|settings| settings.max_running = claims)
     }
 
     /// How many claims a scope may hold at once in this process; a first request beyond that is refused with 429, and a duplicate is still answered. Default: no limit.

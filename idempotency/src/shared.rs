@@ -25,6 +25,8 @@ pub(crate) struct Common {
     pub(crate) audience: Audience,
     pub(crate) waiting: AtomicUsize,
     pub(crate) waiters: Waiters,
+    /// How many claims are held, or asked for.
+    pub(crate) running: AtomicUsize,
     /// How many claims are being withdrawn.
     withdrawing: AtomicUsize,
 }
@@ -44,6 +46,12 @@ impl<St> Shared<St> {
 
     pub(crate) fn apart(&self) -> Apart {
         Apart(Arc::clone(&self.common))
+    }
+
+    /// A place among the running claims of the layer, if there are fewer than may be.
+    pub(crate) fn run(&self) -> Option<OneOf> {
+        let at_most = self.settings.max_running.get();
+        OneOf::enter(&self.common, |common| &common.running, at_most)
     }
 
     pub(crate) fn keep(&self, head: &response::Parts) -> Keep {
@@ -68,6 +76,7 @@ impl Common {
             audience: Audience::default(),
             waiting: AtomicUsize::new(0),
             waiters: Waiters::default(),
+            running: AtomicUsize::new(0),
             withdrawing: AtomicUsize::new(0),
         }
     }

@@ -63,14 +63,15 @@ impl<S, St: Store> Work<S, St> {
                 Err(error) => return Ok(self.keyed.refuse(&refusal::no_fingerprint(error))),
             };
             let mut held = match self.keyed.open(&asked).await {
-                Ok(Opened::Ours(claim, place, since)) => {
-                    Held::new(self.keyed, claim, asked.fingerprint, place, since)
+                Ok(Opened::Ours(claim, room, since)) => {
+                    Held::new(self.keyed, claim, asked.fingerprint, room, since)
                 }
                 Ok(Opened::Found(Begin::OutcomeUnknown)) if self.keyed.can_reconcile() => {
                     return Box::pin(self.reconcile(request, asked)).await;
                 }
                 Ok(Opened::Found(found)) => return Ok(self.keyed.answer(found)),
                 Ok(Opened::Crowded) => return Ok(self.keyed.crowded()),
+                Ok(Opened::Full) => return Ok(self.keyed.full()),
                 Err(failed) => return Box::pin(self.without_store(request, &asked, failed)).await,
             };
             if held.keyed().is_inline_now() {
@@ -119,11 +120,12 @@ impl<S, St: Store> Work<S, St> {
             ..asked
         };
         let mut held = match self.keyed.open(&taking_over).await {
-            Ok(Opened::Ours(claim, place, since)) => {
-                Held::new(self.keyed, claim, asked.fingerprint, place, since)
+            Ok(Opened::Ours(claim, room, since)) => {
+                Held::new(self.keyed, claim, asked.fingerprint, room, since)
             }
             Ok(Opened::Found(found)) => return Ok(self.keyed.answer(found)),
             Ok(Opened::Crowded) => return Ok(self.keyed.crowded()),
+            Ok(Opened::Full) => return Ok(self.keyed.full()),
             // It is known that nobody knows, and nothing is done without having asked.
             Err(failed) => {
                 self.keyed.shared.emit(Event::StoreFailed(&failed.error));

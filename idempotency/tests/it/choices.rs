@@ -253,3 +253,50 @@ async fn observers_add_up() {
     );
     assert!(shop.heard("completed"), "and who was there before");
 }
+
+#[tokio::test]
+async fn a_layer_runs_no_more_than_it_may_whoever_has_left_and_duplicates_are_answered() {
+    let one = NonZeroUsize::MIN;
+    let shop = with(|layer| layer.max_running(one));
+    assert!(!shop.send(of_user("ada", "done")).await.is_replay());
+    shop.gate.forget_permits(usize::MAX);
+    let mut left = task::spawn(shop.service().call(of_user("ada", "a")));
+    assert_pending!(left.poll());
+    drop(left);
+    assert_eq!(shop.layer.snapshot().running, 1, "it goes on");
+    let refused = shop.send(of_user("bob", "b")).await;
+    assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(refused.problem(), "idempotency-layer-full");
+    assert!(refused.headers.contains_key("retry-after"));
+    let mut call = of_user("bob", "b");
+    let grpc = http::HeaderValue::from_static("application/grpc");
+    call.headers_mut().insert("content-type", grpc);
+    assert_eq!(shop.send(call).await.field("grpc-status"), "14");
+    assert!(shop.send(of_user("ada", "done")).await.is_replay());
+    let busy = shop.send(of_user("ada", "a")).await;
+    assert_eq!(busy.problem(), "idempotency-in-progress");
+    shop.gate.add_permits(2);
+    shop.drain().await;
+    assert_eq!(shop.layer.snapshot().running, 0);
+    let second = shop.send(of_user("bob", "b")).await;
+    assert_eq!(second.status, StatusCode::CREATED);
+    assert_eq!((shop.effects(), shop.layer.snapshot().full), (3, 2));
+}
+
+#[tokio::test]
+async fn a_body_that_is_being_recorded_is_running_until_it_is_filed() {
+    let shop = shop();
+    let (body, hand) = testkit::body::by_hand();
+    let body = Mutex::new(Some(body));
+    shop.answers(move |_| {
+        let body = body.lock().unwrap().take().unwrap();
+        Ok(http::Response::new(http_body_util::Either::Right(body)))
+    });
+    let response = shop.call(order("k", "lamp")).await;
+    assert_eq!(shop.layer.snapshot().running, 1);
+    drop(response);
+    hand.data("lamp");
+    hand.end();
+    shop.drain().await;
+    assert_eq!(shop.layer.snapshot().running, 0);
+}

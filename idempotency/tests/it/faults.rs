@@ -450,3 +450,33 @@ async fn a_store_that_is_down_refuses_by_default_and_nothing_is_done() {
     let seen = layer.snapshot();
     assert_eq!((seen.store_failed, seen.bypassed, seen.claimed), (1, 0, 0));
 }
+
+#[tokio::test]
+async fn what_is_asked_for_and_left_is_running_until_the_store_has_answered() {
+    let store = Faulty::new();
+    store.gate.forget_permits(usize::MAX);
+    let layer = store.layer().max_running(std::num::NonZeroUsize::MIN);
+    let mut service = layer.layer(service_fn(done));
+    let mut call = task::spawn(service.call(order("a", "")));
+    assert_pending!(call.poll());
+    drop(call);
+    let refused = service.call(order("b", "")).await.unwrap();
+    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+    store.gate.add_permits(2);
+    layer.tasks().drain().await;
+    let second = service.call(order("b", "")).await.unwrap();
+    assert_eq!(second.status(), StatusCode::OK);
+    assert_eq!(layer.snapshot().running, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_yet_to_be_filed_is_running() {
+    let store = Faulty::new();
+    store.failures.store(2, Ordering::SeqCst);
+    let layer = store.layer();
+    let mut service = layer.layer(service_fn(done));
+    service.call(order("k", "")).await.unwrap();
+    assert_eq!(layer.snapshot().running, 1);
+    layer.tasks().drain().await;
+    assert_eq!(layer.snapshot().running, 0);
+}

@@ -1,5 +1,6 @@
 //! Duplicates that wait for the first request.
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use buttress_idempotency::{OnConflict, Recovery};
@@ -87,7 +88,8 @@ async fn another_request_is_not_kept_waiting_to_be_refused() {
 
 #[tokio::test]
 async fn when_the_first_has_no_effect_the_one_who_waits_is_executed() {
-    let shop = patient(2);
+    let mut shop = patient(2);
+    shop.layer = shop.layer.max_running(NonZeroUsize::MIN);
     let mut first = task::spawn(shop.service().call(order("k", "lamp")));
     assert_pending!(first.poll());
     let mut second = task::spawn(shop.service().call(order("k", "lamp")));
@@ -118,7 +120,8 @@ async fn when_the_first_dies_the_one_who_waits_hears_of_it() {
                 at_most: PATIENCE,
                 waiters: 1,
             };
-            layer.on_conflict(wait).recovery(recovery)
+            let layer = layer.on_conflict(wait).recovery(recovery);
+            layer.max_running(NonZeroUsize::MIN)
         });
         shop.gate.forget_permits(usize::MAX);
         shop.answers(|_| Err(testkit::probe::ProbeError));
