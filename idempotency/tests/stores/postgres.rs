@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use buttress_idempotency::postgres::sql;
 use buttress_idempotency::{Begin, BeginRequest, PostgresStore, Store, StoreError, Token};
 use sqlx::postgres::PgPoolOptions;
 use testkit::server::Postgres;
@@ -97,4 +98,34 @@ async fn whoever_else_makes_the_tables_is_waited_for() {
     waiting.await.unwrap().unwrap();
     let timeout = sqlx::query_scalar::<_, String>("SHOW lock_timeout");
     assert_eq!(timeout.fetch_one(store.pool()).await.unwrap(), "1ms");
+}
+
+/// Those that nobody knows of are few among many; and a table of before has its index once it is migrated.
+#[tokio::test]
+async fn who_asks_for_what_nobody_knows_of_does_not_read_all_that_is_known() {
+    let server = Postgres::start().unwrap();
+    let store = PostgresStore::connect(&server.url()).unwrap();
+    for step in [sql::META, sql::MIGRATIONS[0]] {
+        sqlx::raw_sql(step).execute(store.pool()).await.unwrap();
+    }
+    let rows = "INSERT INTO buttress_idempotency_meta VALUES (1, 'one');
+        INSERT INTO buttress_idempotency SELECT int8send(n), '', '', n, 1, n % 100 > 0, now(), now() + interval '1 day'
+            FROM generate_series(1, 20000) AS n";
+    sqlx::raw_sql(rows).execute(store.pool()).await.unwrap();
+    store.migrate().await.unwrap();
+    store.migrate().await.unwrap();
+    let analyze = sqlx::raw_sql("ANALYZE buttress_idempotency");
+    analyze.execute(store.pool()).await.unwrap();
+    let plan = sqlx::AssertSqlSafe(format!("EXPLAIN {}", sql::UNKNOWN));
+    let plan: Vec<String> = sqlx::query_scalar(plan)
+        .bind(100_i64)
+        .fetch_all(store.pool())
+        .await
+        .unwrap();
+    let plan = plan.join("\n");
+    assert!(plan.contains("buttress_idempotency_lease_until"), "{plan}");
+    assert!(
+        plan.contains("Index Cond") && !plan.contains("Seq Scan"),
+        "{plan}"
+    );
 }

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 
+use buttress_idempotency::sqlite::sql;
 use buttress_idempotency::{
     Begin, Claim, IdempotencyLayer, OnStoreError, Origin, Record, RequestBody, SqliteStore,
     Standing, Store, StoreError,
@@ -9,7 +10,7 @@ use buttress_idempotency::{
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
-use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 use tower::{Layer, Service, service_fn};
 
 use crate::order;
@@ -72,4 +73,33 @@ async fn a_full_file_refuses_whatever_is_chosen_for_one_that_is_away() {
         let full = "urn:buttress:problem:idempotency-store-full";
         assert_eq!(problem["type"], full, "{chosen:?}");
     }
+}
+
+/// Those that nobody knows of are few among many; and a table of before has its index once it is migrated.
+#[tokio::test]
+async fn who_asks_for_what_nobody_knows_of_does_not_read_all_that_is_known() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("claims.db");
+    let options = SqliteConnectOptions::new().filename(&file);
+    let pool = SqlitePool::connect_lazy_with(options.clone().create_if_missing(true));
+    let version = "INSERT INTO buttress_idempotency_meta VALUES (1, 'one')";
+    for step in [sql::META, sql::MIGRATIONS[0], version] {
+        sqlx::raw_sql(step).execute(&pool).await.unwrap();
+    }
+    let store = SqliteStore::open(&file);
+    store.migrate().await.unwrap();
+    store.migrate().await.unwrap();
+    // Whoever plans does not look whether there is a new index.
+    let pool = SqlitePool::connect_lazy_with(options);
+    let plan = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {}", sql::UNKNOWN));
+    let plan: Vec<(i64, i64, i64, String)> = sqlx::query_as(plan)
+        .bind(100)
+        .fetch_all(&pool)
+        .await
+        .unwrap();
+    let [(.., step)] = &plan[..] else {
+        panic!("it sorts: {plan:?}")
+    };
+    let search = "SEARCH buttress_idempotency USING INDEX buttress_idempotency_lease_until";
+    assert!(step.starts_with(search), "{step}");
 }

@@ -3,7 +3,8 @@
 //! They ask for `READ COMMITTED`, and for `synchronous_commit` not to be off.
 
 /// The tables, step by step: whoever is at version `n` runs what follows the first `n`. Run them in one transaction, one process at a time.
-pub const MIGRATIONS: &[&str] = &["
+pub const MIGRATIONS: &[&str] = &[
+    "
 CREATE SEQUENCE buttress_idempotency_fence;
 CREATE TABLE buttress_idempotency (
     key bytea PRIMARY KEY,
@@ -17,7 +18,11 @@ CREATE TABLE buttress_idempotency (
     record bytea
 ) WITH (fillfactor = 70);
 CREATE INDEX buttress_idempotency_expires_at ON buttress_idempotency (expires_at);
-"];
+",
+    "
+CREATE INDEX buttress_idempotency_lease_until ON buttress_idempotency (lease_until) WHERE NOT done;
+",
+];
 
 /// Which version the tables have, and which store they are.
 pub const META: &str = "
@@ -99,11 +104,11 @@ WHERE key = $1 AND token = $2 AND NOT done";
 pub const CONFIRM: &str = "
 SELECT done FROM buttress_idempotency WHERE key = $1 AND token = $2 FOR UPDATE";
 
-/// Claims whose holders are gone: `$1` how many. Key, token, fence, attempt.
+/// Claims whose holders are gone, those first that have been so for longest: `$1` how many. Key, token, fence, attempt.
 pub const UNKNOWN: &str = "
 SELECT key, token, fence, attempt FROM buttress_idempotency
-WHERE NOT done AND lease_until <= clock_timestamp() AND expires_at > clock_timestamp()
-LIMIT $1";
+WHERE NOT done AND lease_until <= statement_timestamp() AND expires_at > statement_timestamp()
+ORDER BY lease_until LIMIT $1";
 
 /// Deletes `$1` rows that have been over for a minute.
 pub const PURGE: &str = "
