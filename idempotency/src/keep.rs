@@ -12,6 +12,10 @@ use crate::store::Origin;
 ///
 /// By default, [`Forget`](Self::Forget) for 425 and 429, which promise that nothing was done, and for responses with the extension
 /// [`NoEffect`]; everything else, errors included, is [`Record`](Self::Record)ed: a repetition must not do again what may have been done.
+///
+/// Of a stream of events (`text/event-stream`) nothing is recorded but that there was one, before its body runs, since that need not end: the work counts as done with its head, and a repetition is told that
+/// the response was not kept. When its reader leaves, nobody reads on, as with any body that is not recorded: what is done while it streams may stop there, and no [`Recovery`](crate::Recovery) sees to it. Answer with such a stream once all is
+/// done that must be.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Keep {
     /// Nothing was done: the key is free again. Of attempts before this one it says nothing: where there were any, they are left to [`Recovery`](crate::Recovery).

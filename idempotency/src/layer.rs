@@ -102,6 +102,12 @@ impl<St: Store> IdempotencyLayer<St> {
 impl<St: Store + Clone, Sc: Clone> IdempotencyLayer<St, Sc> {
     /// Who runs work that has lost its caller, and keeps leases. Default: the tokio runtime that it happens in. What is dropped outside of
     /// one ends there, and its claim is left to its lease.
+    ///
+    /// Another one has to be a tokio runtime too, with its timer enabled: leases are kept, and stores that fail are asked again, by the clock of the runtime that they are spawned on.
+    ///
+    /// What belongs to the task of the caller does not come along by itself. So that work that goes on alone keeps its trace, have the task keep it: with `buttress-trace-ctx`, and its trait `InTrace`,
+    /// `.spawner(|task| drop(tokio::spawn(task.in_current_trace())))`. Such a spawner panics outside of a runtime, where the default gives up: if calls may be dropped there, ask
+    /// `tokio::runtime::Handle::try_current` first.
     pub fn spawner(self, spawn: impl Spawn) -> Self {
         self.set_common(|common| common.tasks = Tasks::new(spawn))
     }

@@ -155,7 +155,8 @@ pub struct BeginRequest {
     pub recovery: Recovery,
 }
 
-/// What becomes of a claim that has outlived its lease: its holder has crashed, or has said that it does not know.
+/// What becomes of a claim that has outlived its lease: its holder has crashed, or has said that it does not know. A response that is a stream of events (`text/event-stream`) has settled its claim before
+/// its body runs: what becomes of that is not looked at.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Recovery {
     /// The next request does the work again: at least once.

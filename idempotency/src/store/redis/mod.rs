@@ -53,6 +53,8 @@ struct Scripts {
 impl RedisStore {
     /// A store on a connection of its own, which is made when it is first asked, and made again when it breaks. An answer is waited for up to two seconds.
     ///
+    /// Nothing was asked of the server yet, also not whether it may lose claims: [`checked`](Self::checked) does that.
+    ///
     /// # Errors
     ///
     /// If the URL cannot be parsed.

@@ -27,7 +27,7 @@ pub enum Risk {
 /// What to do about a [`Risk`].
 #[derive(Clone, Default)]
 pub enum OnRisk {
-    /// Nothing, but to tell it.
+    /// Nothing, and nobody is told of it. What comes of [`checked`](RedisStore::checked) then is that the server could be asked.
     #[default]
     Ignore,
     /// The store is refused.
