@@ -4,10 +4,10 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::{Extension, Path, State};
 use axum::response::{IntoResponse, Response};
-use buttress_idempotency::{Idempotency, NoEffect};
+use buttress_idempotency::{Idempotency, Keep};
 use buttress_wire::{Refusal, grpc::Code};
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, StatusCode, header, response};
 use http_body_util::Full;
 use serde::Deserialize;
 
@@ -23,6 +23,7 @@ pub(crate) struct NewOrder {
 /// Charges the customer, then commits order, event and record together.
 ///
 /// Killed anywhere before the commit, it is done again under the same key: the payment service finds that it has charged that one. Killed after it, its response is replayed.
+/// A step that fails is as if it had been killed there.
 pub(crate) async fn place<D: Database>(
     State(shop): State<Shop<D>>,
     Extension(claim): Extension<Idempotency>,
@@ -30,8 +31,8 @@ pub(crate) async fn place<D: Database>(
 ) -> Response {
     match try_place(&shop, &claim, new).await {
         Ok(response) => response,
-        // The database has not changed, and the payment can be asked for again.
-        Err(error) => nothing_done(&error),
+        // The database has not changed, but the customer may have been charged: the key must not be free, for under another one that would be done twice.
+        Err(error) => unfinished(&error),
     }
 }
 
@@ -61,17 +62,25 @@ fn created(order: &Order) -> Result<http::Response<Full<Bytes>>, Error> {
     Ok(response.body(Full::from(serde_json::to_vec(order)?))?)
 }
 
-fn nothing_done(error: &Error) -> Response {
+fn unfinished(error: &Error) -> Response {
     let refusal = Refusal::new(
-        StatusCode::BAD_GATEWAY,
-        "urn:orders:problem:not-placed",
-        "The order could not be placed; nothing was booked",
+        UNFINISHED,
+        "urn:orders:problem:unfinished",
+        "The order is not placed yet, and may be paid for: send it again with the same key",
         Code::Unavailable,
     );
     let refusal = refusal.detail(error.to_string());
-    let mut response = refusal.response(&HeaderMap::new()).into_response();
-    response.extensions_mut().insert(NoEffect);
-    response
+    refusal.response(&HeaderMap::new()).into_response()
+}
+
+const UNFINISHED: StatusCode = StatusCode::BAD_GATEWAY;
+
+/// What is unfinished is left to recovery, which does it again under the same key; all else is an answer.
+pub(crate) fn keep(head: &response::Parts) -> Keep {
+    match head.status {
+        UNFINISHED => Keep::Unknown,
+        _ => Keep::Record,
+    }
 }
 
 pub(crate) async fn one<D: Database>(

@@ -51,6 +51,7 @@ async fn serve<D: Database>(args: Args, database: D) -> Result<(), Error> {
         .single_tenant()
         .required(true)
         .lease(Duration::from_millis(args.lease))
+        .keep(orders::keep)
         // Who comes back after a crash waits until the lease of the dead is over, and need not ask again and again.
         .on_conflict(OnConflict::Wait {
             at_most: Duration::from_secs(60),
