@@ -93,15 +93,25 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
         }
     }
     print!("{}", table::text(&contests, &missing, load.name()));
-    // Others may not be installed. Of ours each has to answer, and as it should.
-    let mut ours = missing.iter().filter(|missing| {
-        let name = |ours| {
+    failed(&contests, &missing).map_or(Ok(()), |failed| Err(failed.into()))
+}
+
+/// Others may not be installed. Of ours each has to answer, as it should, and to the end.
+fn failed(contests: &[contest::Contest], missing: &[String]) -> Option<String> {
+    let is_left_out = |missing: &&String| {
+        let is_it = |ours| {
             missing.starts_with(&format!("{ours}: ")) || missing.contains(&format!(" of {ours}: "))
         };
-        servers::OURS.into_iter().any(name)
+        servers::OURS.into_iter().any(is_it)
+    };
+    let unmeasured = contests.iter().find_map(|contest| {
+        let is_it =
+            |entry: &&contest::Entry| entry.best.is_none() && servers::OURS.contains(&entry.server);
+        let entry = contest.entries.iter().find(is_it)?;
+        Some(format!(
+            "{} of {} came to nothing",
+            contest.id, entry.server
+        ))
     });
-    match ours.next() {
-        Some(missing) => Err(missing.clone().into()),
-        None => Ok(()),
-    }
+    missing.iter().find(is_left_out).cloned().or(unmeasured)
 }

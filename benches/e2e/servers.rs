@@ -205,8 +205,9 @@ fn express(origin: SocketAddr, redis: Option<&Running>) -> Result<Running, Failu
     fs::create_dir_all(&files)?;
     let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("e2e/node");
     fs::copy(here.join("server.js"), files.join("server.js"))?;
-    let (wanted, known) = (here.join("package.json"), files.join("package.json"));
-    if fs::read(&wanted)? != fs::read(&known).unwrap_or_default() {
+    let (wanted, known) = (here.join("package.json"), files.join("installed.json"));
+    let is_known = fs::read(&wanted)? == fs::read(&known).unwrap_or_default();
+    if !is_known || !files.join("node_modules").exists() {
         install(&wanted, &files)?;
         // Last, for it says that they are there.
         fs::copy(wanted, known)?;

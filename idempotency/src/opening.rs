@@ -285,7 +285,7 @@ impl<St: Store> Keyed<St> {
         first: Begin,
     ) -> Result<Opened, Failed<St>> {
         let (begun, mut pause) = (Instant::now(), FIRST_PAUSE);
-        let mut known = first;
+        let mut known = Opened::Found(first);
         // Its holder may have claimed it under a former key.
         let mut waiter = self.shared.common.waiters.listen(self.call.key);
         loop {
@@ -298,25 +298,33 @@ impl<St: Store> Keyed<St> {
                     continue;
                 }
                 Ok(Some((_, found @ Begin::InProgress(left)))) => {
-                    known = found;
+                    known = Opened::Found(found);
                     left
                 }
                 // It stays so, and needs no claim to be told.
                 Ok(Some((_, found))) => return Ok(Opened::Found(found)),
                 Ok(None) => match self.try_open(asked).await? {
                     // Somebody else was faster.
-                    Opened::Found(Begin::InProgress(left)) => left,
+                    Opened::Found(found @ Begin::InProgress(left)) => {
+                        known = Opened::Found(found);
+                        left
+                    }
+                    // Whoever has settled the key may be about to give back their room.
+                    refused @ (Opened::Full | Opened::Crowded) => {
+                        known = refused;
+                        A_MOMENT
+                    }
                     opened => return Ok(opened),
                 },
                 // What is known is the answer, and nothing is done beside the one that is running.
                 Err(error) => {
                     self.shared.emit(Event::StoreFailed(&error));
-                    return Ok(Opened::Found(known));
+                    return Ok(known);
                 }
             };
             let patience = at_most.saturating_sub(begun.elapsed());
             if patience.is_zero() || self.call.progress.is_gone() {
-                return Ok(Opened::Found(known));
+                return Ok(known);
             }
             // A lease that is over in no time is not asked for in no time.
             let nap = pause.min(left.max(Duration::from_millis(1)));

@@ -360,7 +360,9 @@ impl<St: Store + Clone, Sc: Clone> IdempotencyLayer<St, Sc> {
 
     /// How many claims this layer may hold at once, or ask for, whoever they are for; a first request beyond that is refused with 503, and a duplicate is still answered. Default: 4096.
     ///
-    /// Each has a request in memory, with its body. Work goes on without its caller, and clients that leave as soon as they have sent a request bring more of it than there are connections.
+    /// Each has a request in memory, with its body. Work goes on without its caller, and clients that leave as soon as they have sent a request bring more of it than there are connections. A claim is
+    /// held until its response is filed, so also by a reader who does not read: that one caller does not use up the whole layer is what [`max_running_per_scope`](Self::max_running_per_scope) is
+    /// for, and a timeout inside. Layers that were made of one another by settings count together, as they do those who wait.
     pub fn max_running(self, claims: NonZeroUsize) -> Self {
         self.set(|settings| settings.max_running = claims)
     }

@@ -7,7 +7,7 @@ use http::HeaderMap;
 use http::header::{AUTHORIZATION, COOKIE};
 use http::request::Parts;
 
-/// Keys of one caller are not those of another. Who is calling is what `Authorization` and `Cookie` say, all of them; or, of the cookies, only the one that holds the session.
+/// Keys of one caller are not those of another. Who is calling is what `Authorization` and the cookies say, all of them in their order; or, of the cookies, only the one that holds the session.
 pub(crate) fn scope(
     session: Option<String>,
 ) -> impl Fn(&Parts) -> Cow<'_, [u8]> + Send + Sync + 'static {
@@ -16,21 +16,25 @@ pub(crate) fn scope(
         let mut known = KeyBuilder::new(&mut scope);
         known.field(&parts.headers, &AUTHORIZATION);
         match &session {
-            None => known.field(&parts.headers, &COOKIE),
+            None => cookies(&parts.headers).fold(&mut known, |known, cookie| known.part(cookie)),
             Some(name) => known.optional(cookie(&parts.headers, name)),
         };
         scope.into()
     }
 }
 
-/// The value of a cookie (RFC 6265, 5.4), the first of its name.
+/// Each with its name (RFC 6265, 4.2.1), on however many lines they come, as in HTTP/2 (RFC 9113, 8.2.3).
+fn cookies(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+    let lines = headers.get_all(COOKIE).iter();
+    let cookies = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
+    let cookies = cookies.map(<[u8]>::trim_ascii);
+    cookies.filter(|cookie| !cookie.is_empty())
+}
+
+/// The value of the first of this name.
 fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
-    let fields = headers.get_all(COOKIE).iter();
-    let mut pairs = fields.flat_map(|field| field.as_bytes().split(|byte| *byte == b';'));
-    pairs.find_map(|pair| {
-        let value = pair.trim_ascii().strip_prefix(name.as_bytes())?;
-        value.strip_prefix(b"=")
-    })
+    let value = |cookie: &'a [u8]| cookie.strip_prefix(name.as_bytes())?.strip_prefix(b"=");
+    cookies(headers).find_map(value)
 }
 
 #[cfg(test)]
@@ -56,11 +60,19 @@ mod tests {
             &[("cookie", "a")],
             &[("cookie", "a"), ("authorization", "a")],
             &[("cookie", "a"), ("cookie", "a")],
+            &[("cookie", "ab")],
         ]
         .map(|fields| scope_of(None, fields));
         for (n, one) in all.iter().enumerate() {
             assert!(!all[..n].contains(one), "{n}");
         }
+    }
+
+    #[test]
+    fn on_how_many_lines_cookies_come_says_nothing() {
+        let one = scope_of(None, &[("cookie", "a=1; b=2")]);
+        assert_eq!(one, scope_of(None, &[("cookie", "a=1"), ("cookie", "b=2")]));
+        assert_ne!(one, scope_of(None, &[("cookie", "a=1b=2")]));
     }
 
     #[test]

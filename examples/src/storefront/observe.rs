@@ -99,7 +99,7 @@ fn idempotency_words(event: &buttress_idempotency::Event<'_>) -> Option<&'static
             "The same order came while the first was still running: 409, come back later."
         }
         Event::Forgotten(_) => {
-            "An order could not be paid for, and nothing was done: its key is free to try again."
+            "An order was not placed, and its key is free to try again: under it the payment service charges once, however often it is asked."
         }
         Event::Detached => {
             "A client left in the middle of its order; the order is finished without it."

@@ -106,6 +106,28 @@ async fn a_body_that_is_cut_is_cut_for_the_client_and_not_kept() {
 }
 
 #[tokio::test]
+async fn a_key_is_its_callers_whom_authorization_or_a_cookie_tells() {
+    let mut origin = Origin::start().await;
+    let gateway = Gateway::start(&origin).await;
+    let callers = [
+        "",
+        "Cookie: sid=1\r\n",
+        "Cookie: sid=2\r\n",
+        "Authorization: Bearer 1\r\n",
+    ];
+    for caller in callers {
+        let fields = format!("Idempotency-Key: k\r\nContent-Length: 0\r\n{caller}");
+        let answer = ok("", &format!("for {caller:?}"));
+        let (first, _) = gateway
+            .through(&mut origin, "POST /orders", &fields, &answer)
+            .await;
+        let again = gateway.ask("POST /orders", &fields).await.to_lowercase();
+        assert!(first.ends_with(&format!("for {caller:?}")), "{first}");
+        assert!(again.contains("idempotency-replayed: true"), "{again}");
+    }
+}
+
+#[tokio::test]
 async fn an_origin_that_does_not_answer_is_a_504_and_one_that_hangs_up_a_502() {
     let mut origin = Origin::start().await;
     let gateway = Gateway::start_with(&origin, &["--timeout", "100"]).await;

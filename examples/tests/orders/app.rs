@@ -80,12 +80,7 @@ impl App {
     pub(crate) async fn place(&self, n: usize) -> Bytes {
         let mut lives = self.lives.subscribe();
         loop {
-            let order = json!({ "item": format!("lamp {n}"), "cents": 100 + n });
-            let request = Request::post(format!("{}/orders", self.url))
-                .header("idempotency-key", format!("\"order {n}\""))
-                .header("content-type", "application/json")
-                .body(Full::<Bytes>::from(order.to_string()));
-            match send(request.unwrap()).await {
+            match self.send_order(n, 100 + n).await {
                 Some((StatusCode::CREATED, body)) => return body,
                 // The payment service's connection to it broke, and not its own.
                 Some((StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE, _)) => {}
@@ -94,6 +89,16 @@ impl App {
                 None => lives.changed().await.unwrap(),
             }
         }
+    }
+
+    /// Sends an order under its key, and gives what is answered, if it is.
+    pub(crate) async fn send_order(&self, n: usize, cents: usize) -> Option<(StatusCode, Bytes)> {
+        let order = json!({ "item": format!("lamp {n}"), "cents": cents });
+        let request = Request::post(format!("{}/orders", self.url))
+            .header("idempotency-key", format!("\"order {n}\""))
+            .header("content-type", "application/json")
+            .body(Full::<Bytes>::from(order.to_string()));
+        send(request.unwrap()).await
     }
 
     pub(crate) async fn orders(&self) -> Vec<Value> {

@@ -67,6 +67,22 @@ async fn on_postgres() {
     all(server.url()).await;
 }
 
+/// The payment service has charged, and says that it failed: the key stays that order's, and goes on with it.
+#[tokio::test]
+async fn what_may_have_been_paid_for_keeps_its_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("orders.sqlite");
+    let neighbours = Neighbours::start().await;
+    let app = App::start(file.to_str().unwrap(), &neighbours).await;
+    neighbours.break_once();
+    let status = async |cents| app.send_order(1, cents).await.unwrap().0;
+    assert_eq!(status(101).await, 502);
+    assert_eq!(status(999).await, 422, "another order");
+    assert_eq!(status(101).await, 201);
+    assert_eq!(neighbours.charges().len(), 1);
+    assert_eq!(app.orders().await.len(), 1);
+}
+
 #[tokio::test]
 async fn alone_it_brings_its_neighbours() {
     let folder = tempfile::tempdir().unwrap();

@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::extract::State;
 use axum::routing::post;
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -27,6 +28,8 @@ struct Books {
     charged: Mutex<HashMap<String, (String, String)>>,
     told: watch::Sender<HashMap<String, String>>,
     kill: mpsc::Sender<Death>,
+    /// The next one that is charged is not told so.
+    breaks: AtomicBool,
 }
 
 /// How often something happens between two deaths.
@@ -39,6 +42,7 @@ impl Neighbours {
             charged: Mutex::default(),
             told: watch::Sender::default(),
             kill,
+            breaks: AtomicBool::new(false),
         });
         let app = Router::new()
             .route("/payments", post(charge))
@@ -76,6 +80,11 @@ impl Neighbours {
         drop(waited.expect("every order is told of"));
     }
 
+    /// The next one to be charged is charged, and gets a failure for an answer.
+    pub(crate) fn break_once(&self) {
+        self.books.breaks.store(true, Ordering::SeqCst);
+    }
+
     /// Payments, and what was charged.
     pub(crate) fn charges(&self) -> HashMap<String, String> {
         let charged = self.books.charged.lock().unwrap();
@@ -100,7 +109,11 @@ impl Books {
 }
 
 /// Kills before the charge, or after it and before the answer.
-async fn charge(State(books): State<Arc<Books>>, headers: HeaderMap, cents: String) -> String {
+async fn charge(
+    State(books): State<Arc<Books>>,
+    headers: HeaderMap,
+    cents: String,
+) -> Result<String, StatusCode> {
     let key = headers["idempotency-key"].to_str().unwrap().to_owned();
     let (payment, count) = {
         let mut charged = books.charged.lock().unwrap();
@@ -117,7 +130,10 @@ async fn charge(State(books): State<Arc<Books>>, headers: HeaderMap, cents: Stri
             .await
             .unwrap();
     }
-    payment
+    if books.breaks.swap(false, Ordering::SeqCst) {
+        return Err(StatusCode::INTERNAL_SERVER_ERROR);
+    }
+    Ok(payment)
 }
 
 /// Kills when it was told, before that can be marked.

@@ -103,7 +103,7 @@ impl PostgresStore {
     }
 
     /// Makes or updates the tables, in the first schema of the search path. May be called by any number of processes, at each start: they wait for each other, whatever their
-    /// `lock_timeout`.
+    /// `lock_timeout`. An index that is missing is made in a transaction, for which claims wait: on a table that is large already, at a quiet hour.
     ///
     /// # Errors
     ///

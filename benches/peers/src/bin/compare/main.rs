@@ -1,6 +1,6 @@
 //! `cargo compare [FILTER]`: runs the benches beside our peers, and those of our own configurations, and writes what came of it to `benches/RESULTS.md`, with a plot for each
-//! contest in `benches/plots`. `cargo compare configurations` runs the latter alone. `cargo compare --keep` writes it anew from the last run. What would lose something that stands
-//! there is printed, and not written.
+//! contest in `benches/plots`. `cargo compare configurations` runs the latter alone. `cargo compare --keep` writes it anew from the last run. A run of some that would lose something which
+//! stands there is printed, and not written; a whole one is written, and says what is not there any more.
 
 #[path = "../../../../src/machine.rs"]
 mod machine;
@@ -59,12 +59,16 @@ fn main() -> Result<(), Box<dyn Error>> {
         measure(&filter, &measured)?;
     }
     let found = Found::read(&measured)?;
-    let mut lost = results::unmeasured(&found.contests);
-    lost.extend(found.hits.is_none().then(|| HITS.to_owned()));
-    if !filter.is_empty() {
+    let known = fs::read_to_string(results_file()?).unwrap_or_default();
+    let gone = table::lost(&known, &sections(&found));
+    let mut lost = found.lacks();
+    if filter.is_empty() {
+        // Servers that are not installed, or names that are others now.
+        gone.iter()
+            .for_each(|gone| eprintln!("not there any more: {gone}"));
+    } else {
         // Others may have measured what stands there, and this machine only some of it.
-        let known = fs::read_to_string(results_file()?).unwrap_or_default();
-        lost.extend(table::lost(&known, &sections(&found)));
+        lost.extend(gone);
     }
     if lost.is_empty() {
         return write(&found);
@@ -74,11 +78,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     Err(format!("RESULTS.md and its plots are as they were. This has not been measured here: {lost}. Run `cargo compare`").into())
 }
 
-/// Runs what `filter` names, all of it without one, and notes on what.
+/// Runs what `filter` names, all of it without one. On what, is noted first: a run may be broken off.
 fn measure(filter: &str, measured: &Path) -> Result<(), Box<dyn Error>> {
-    let on = machine::describe();
-    let begun = measured.join("begun");
-    fs::write(&begun, &on)?;
+    let noted = measured.join(MEASURED_ON);
+    let before = fs::read_to_string(&noted).unwrap_or_default();
+    fs::write(&noted, note(filter, &before)?)?;
     if filter != table::CONFIGURATIONS {
         for round in rounds(measured) {
             for name in CRATES {
@@ -90,26 +94,34 @@ fn measure(filter: &str, measured: &Path) -> Result<(), Box<dyn Error>> {
         }
     }
     if filter.is_empty() || filter == table::CONFIGURATIONS {
+        let into = configurations(measured);
+        if into.exists() {
+            fs::remove_dir_all(&into)?;
+        }
         for name in CONFIGURATIONS {
-            run(our_bench(name)?, name, "", &configurations(measured))?;
+            run(our_bench(name)?, name, "", &into)?;
         }
     }
-    if !HITS.contains(filter) && !results::is_newer_than(&begun, measured)? {
-        return Err(format!("nothing is called {filter:?}").into());
+    if HITS.contains(filter) || results::is_newer_than(&noted, measured)? {
+        return Ok(());
     }
-    note(filter, &on, &measured.join(MEASURED_ON))
+    fs::write(noted, before)?;
+    Err(format!("nothing is called {filter:?}").into())
 }
 
-/// Of a run of some, that too.
-fn note(filter: &str, on: &str, file: &Path) -> Result<(), Box<dyn Error>> {
-    let note = if filter.is_empty() {
+/// What is to stand there of this run, after what stood there before.
+fn note(filter: &str, before: &str) -> Result<String, Box<dyn Error>> {
+    let on = machine::describe();
+    if filter.is_empty() {
         let versions = versions::of(&peers().join("Cargo.lock"))?;
-        format!("{on}.\n\nOf {versions}.")
+        return Ok(format!("{on}.\n\nOf {versions}."));
+    }
+    let what = if filter == table::CONFIGURATIONS {
+        "The configurations were".to_owned()
     } else {
-        let known = fs::read_to_string(file).unwrap_or_default();
-        format!("{known} What has `{filter}` in its name was measured again: {on}.")
+        format!("What has `{filter}` in its name was")
     };
-    Ok(fs::write(file, note)?)
+    Ok(format!("{before} {what} measured again: {on}."))
 }
 
 fn rounds(measured: &Path) -> Vec<PathBuf> {
@@ -132,15 +144,25 @@ struct Found {
 impl Found {
     fn read(measured: &Path) -> Result<Self, Box<dyn Error>> {
         let contests = results::read(&rounds(measured))?;
-        if contests.is_empty() {
+        let configurations = results::read(&[configurations(measured)])?;
+        if contests.is_empty() && configurations.is_empty() {
             return Err("nothing has been measured yet: run `cargo compare`".into());
         }
         Ok(Self {
             contests,
-            configurations: results::read(&[configurations(measured)])?,
+            configurations,
             hits: fs::read_to_string(measured.join(HITS)).ok(),
             on: fs::read_to_string(measured.join(MEASURED_ON)).unwrap_or_default(),
         })
+    }
+
+    /// What has to stand there.
+    fn lacks(&self) -> Vec<String> {
+        let mut lacks = results::unmeasured(&self.contests);
+        lacks.extend(self.hits.is_none().then(|| HITS.to_owned()));
+        // Only a whole run says that.
+        lacks.extend(self.on.is_empty().then(|| MEASURED_ON.to_owned()));
+        lacks
     }
 }
 
@@ -246,7 +268,8 @@ fn introduction(found: &Found) -> String {
          Nanoseconds for one call, the better of the medians of {ROUNDS} rounds by criterion, peers used as their documentation shows, all in one process. With two \
          threads, both call the same breaker or table, and this is what each of them waits for a call. *To the best* is the time over that of the \
          fastest peer: less than one is faster. `bare` is the work alone. `dedup/100-waiters-300ms-cpu` is the processor's time, for all hundred calls. What begins with \
-         *configurations* is ours alone, in one round: what can be chosen, and stores and the second level over servers on this machine, by how many clients ask at once.\n",
+         *configurations* is ours alone, in one round: what can be chosen, and stores and the second level over servers on this machine. There the time is that of all clients together over \
+         the number of their calls, so that less of it is more calls a second; each client waits as many times as long as there are clients.\n",
         found.on
     )
 }
