@@ -1,7 +1,7 @@
 //! What the layer makes of transactions, whatever they are of.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use buttress_idempotency::transaction::{CommitError, Connection, Transaction};
@@ -368,4 +368,33 @@ async fn what_is_answered_after_a_rollback_is_an_answer_like_any_other() {
         .await;
         assert_eq!(seen, (StatusCode::OK, is_replay, "sold out".into()));
     }
+}
+
+#[tokio::test]
+async fn what_another_claim_has_completed_is_not_taken_for_its_own() {
+    let (kept, theirs) = (Arc::new(Mutex::new(None)), Faulty::new());
+    let keep = Arc::clone(&kept);
+    see(&theirs, move |claim| {
+        let keep = Arc::clone(&keep);
+        async move {
+            let completed = claim.complete_in(&mut Paper::default(), ordered()).await?;
+            *keep.lock().unwrap() = Some(boxed(completed));
+            Ok(boxed(ordered()))
+        }
+    })
+    .await;
+    let seen = see(&Faulty::new(), move |claim| {
+        let kept = Arc::clone(&kept);
+        async move {
+            let (mut paper, mine) = (Paper::default(), Response::new(Full::from("mine")));
+            claim
+                .complete_in::<_, Full<Bytes>>(&mut paper, mine)
+                .await?;
+            paper.commit().await?;
+            let theirs = kept.lock().unwrap().take();
+            Ok(theirs.expect("it was completed"))
+        }
+    })
+    .await;
+    assert_eq!(seen, (StatusCode::OK, true, "mine".into()));
 }
