@@ -1,5 +1,7 @@
 //! A value that is written to the second level and read again, over one that is in the same process: what remains is what codecs and compression cost.
 
+use std::time::Duration;
+
 use buttress_cache::Cache;
 use buttress_cache::l2::simulated::Simulated;
 use buttress_cache::l2::{Codec, Compression, Json, MessagePack, Postcard, Raw, SecondLevel};
@@ -105,6 +107,8 @@ pub(super) fn compression(criterion: &mut Criterion) {
 
 async fn cache(compression: Compression) -> Cache<Bytes> {
     let level = SecondLevel::new(Simulated::new().link(), Raw).compression(compression);
+    // That the machine is busy is no reason to give up here.
+    let level = level.timeout(Duration::from_secs(10));
     let cache = Cache::builder().slots(1024).l2(level).build();
     while cache.snapshot().lag.is_none() {
         tokio::task::yield_now().await;

@@ -334,7 +334,7 @@ impl fmt::Display for Line {
 /// What measuring takes, for who waits for it.
 impl Span {
     /// Enough for stable figures, and the table in well under a minute.
-    pub const DEFAULT: Self = Self(Duration::from_millis(750));
+    pub const DEFAULT: Self = Self(Duration::from_millis(650));
 }
 
 #[cfg(test)]
