@@ -262,17 +262,23 @@ const HITS_WORDS: &str = "\n## cache: hits\n\n\
     proportion to 1/n^0.9; the same with half of them walking through what is asked for only once. On a miss the value is put in. Not a matter of time.\n\n";
 
 fn introduction(found: &Found) -> String {
+    let configurations = if found.configurations.is_empty() {
+        ""
+    } else {
+        CONFIGURATIONS_WORDS
+    };
     format!(
         "# Beside our peers\n\n\
          Written by `cargo compare`. Measured on {}\n\n\
          Nanoseconds for one call, the better of the medians of {ROUNDS} rounds by criterion, peers used as their documentation shows, all in one process. With two \
          threads, both call the same breaker or table, and this is what each of them waits for a call. *To the best* is the time over that of the \
-         fastest peer: less than one is faster. `bare` is the work alone. `dedup/100-waiters-300ms-cpu` is the processor's time, for all hundred calls. What begins with \
-         *configurations* is ours alone, in one round: what can be chosen, and stores and the second level over servers on this machine. There the time is that of all clients together over \
-         the number of their calls, so that less of it is more calls a second; each client waits as many times as long as there are clients.\n",
+         fastest peer: less than one is faster. `bare` is the work alone. `dedup/100-waiters-300ms-cpu` is the processor's time, for all hundred calls.{configurations}\n",
         found.on
     )
 }
+
+const CONFIGURATIONS_WORDS: &str = " What begins with *configurations* is ours alone, in one round: what can be chosen, and stores and the second level over servers on this machine. \
+    There the time is that of all clients together over the number of their calls, so that less of it is more calls a second; each client waits as many times as long as there are clients.";
 
 fn show(sections: &str) {
     println!("{sections}");
