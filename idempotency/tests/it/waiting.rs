@@ -113,6 +113,45 @@ async fn when_the_first_has_no_effect_the_one_who_waits_is_executed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_finds_the_key_free_and_no_room_waits_for_room_until_its_patience_ends() {
+    for (room_comes, status) in [
+        (true, StatusCode::OK),
+        (false, StatusCode::SERVICE_UNAVAILABLE),
+    ] {
+        let mut shop = patient(1);
+        shop.layer = shop.layer.max_running(NonZeroUsize::MIN);
+        let mut first = task::spawn(shop.service().call(order("k", "lamp")));
+        assert_pending!(first.poll());
+        let mut second = task::spawn(shop.service().call(order("k", "lamp")));
+        assert_pending!(second.poll());
+        let answer = |status| {
+            move |_: &_| {
+                Ok(respond(
+                    status,
+                    &[],
+                    http_body_util::Either::Left("".into()),
+                ))
+            }
+        };
+        shop.answers(answer(StatusCode::TOO_MANY_REQUESTS));
+        shop.gate.add_permits(1);
+        assert_ready!(first.poll()).unwrap();
+        // Somebody else is there before it.
+        let mut other = task::spawn(shop.service().call(order("j", "lamp")));
+        assert_pending!(other.poll());
+        assert_pending!(second.poll());
+        shop.answers(answer(StatusCode::OK));
+        if room_comes {
+            shop.gate.add_permits(1);
+            assert_ready!(other.poll()).unwrap();
+            shop.gate.add_permits(1);
+        }
+        // Nobody tells it of that: it looks again.
+        assert_eq!(Seen::of(second.await.unwrap()).await.status, status);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn when_the_first_dies_the_one_who_waits_hears_of_it() {
     for (recovery, effects) in [(Recovery::Reject, 1), (Recovery::Reexecute, 2)] {
         let shop = with(|layer| {
