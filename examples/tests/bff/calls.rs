@@ -5,12 +5,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use clap::Parser;
 use examples::conditions::{Conditions, Service};
-use examples::within_reason;
+use examples::{connections, within_reason};
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt, Empty};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 
 use crate::args::Args;
@@ -40,7 +39,7 @@ impl Test {
         Self {
             running: Running::start(&args, Arc::clone(&upstream)).await.unwrap(),
             upstream,
-            client: Client::builder(TokioExecutor::new()).build_http(),
+            client: connections::client().build_http(),
         }
     }
 

@@ -1,11 +1,9 @@
 //! The program, as a user runs it.
 
 use bytes::Bytes;
-use examples::within_reason;
+use examples::{connections, within_reason};
 use http::Request;
 use http_body_util::{BodyExt, Full};
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::TokioExecutor;
 use testkit::program::Program;
 use tokio::process::Command;
 
@@ -16,7 +14,7 @@ async fn it_is_broken_by_a_put_and_answers_all_the_same() {
     let program = Program::start(command, |line| line.starts_with("upstreams:")).await;
     let (url, upstream) = (program.greeted("bff:"), program.greeted("upstreams:"));
 
-    let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
+    let client = connections::client().build_http::<Full<Bytes>>();
     let send = async |request: http::request::Builder, body: &'static str| {
         let request = request.header("content-type", "application/json");
         let request = request.body(Full::from(body)).unwrap();

@@ -4,12 +4,12 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use bytes::Bytes;
+use examples::connections;
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 use testkit::program::Program;
 use tokio::process::Command;
@@ -84,7 +84,7 @@ impl Storefront {
             url: program.greeted("storefront:").to_owned(),
             upstream: program.greeted("upstreams:").to_owned(),
             program,
-            client: Client::builder(TokioExecutor::new()).build_http(),
+            client: connections::client().build_http(),
         }
     }
 

@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use examples::connections;
 use fastrand::Rng;
 use http_body_util::Full;
 use hyper_util::client::legacy::Client as Http;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
 
 use crate::tally::Tally;
 use crate::turns::Turns;
@@ -61,7 +61,7 @@ impl Client {
             dice: Rng::with_seed(seed.wrapping_mul(1000).wrapping_add(u64::from(number))),
             from,
             places,
-            http: Http::builder(TokioExecutor::new()).build(connector),
+            http: connections::client().build(connector),
             orders: Orders::clone(orders),
             turns: turns.clone(),
             tally: tally.clone(),
