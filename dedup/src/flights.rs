@@ -74,7 +74,7 @@ impl<K: Eq, V> Role<K, V> {
                     return Self::Follower(wait);
                 }
                 // Taken here and not inside, where the lock is held: so it may be too late.
-                Joined::Landed(value, id) => match take(&value) {
+                Joined::Landed(landed, id) => match take(&landed.value) {
                     Some(value) => {
                         part.tell(Event::Joined);
                         return Self::Landed(value);

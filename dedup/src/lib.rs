@@ -20,6 +20,7 @@ mod line;
 mod loom;
 #[cfg(any(feature = "metrics", feature = "tracing"))]
 mod observe;
+mod open;
 mod queue;
 mod run;
 mod sync;

@@ -9,13 +9,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
 
 use foldhash::quality::RandomState;
-use hashbrown::HashTable;
-use tokio::time::Instant;
 
 use crate::builder::Limits;
 use crate::event::{Audience, Event};
 use crate::flights::Snapshot;
 use crate::line::Line;
+use crate::open::{Boarded, Flight, Joinable, Landed, Open};
 use crate::sync::{Mutex, MutexGuard, lock};
 
 /// Enough that two threads seldom meet, few enough that an idle table is small.
@@ -41,27 +40,17 @@ pub(crate) struct Part<K, V> {
     timed_out: AtomicU64,
 }
 
+/// What every flight touches comes first, and fits, with the lock before it, on one cache line or two: each line costs a thread about as much as all the work of a flight, when another thread has
+/// just written to it.
+#[repr(C)]
 struct Shard<K, V> {
-    /// Those that can be joined: one for a key.
-    flights: HashTable<Flight<K, V>>,
-    closed: Closed<K, V>,
+    flights: Open<K, V>,
+    /// Made when the first is closed, which is seldom.
+    closed: Option<Box<Closed<K, V>>>,
     /// Counted here, where it costs no more than an addition under a lock that is held anyway.
     led: u64,
     joined: u64,
     full: u64,
-}
-
-struct Flight<K, V> {
-    key: K,
-    place: Place,
-    /// Made when the first follower comes.
-    line: Option<Arc<Line<K, V>>>,
-    /// What newcomers get at once; see [`Leader::land`](crate::Leader::land).
-    landed: Option<Landed<V>>,
-    /// Not, where it should be [`Closed`] and there was no room.
-    joinable: bool,
-    /// `None` is for ever.
-    joinable_until: Option<Instant>,
 }
 
 /// The flights that cannot be joined any more, and have not ended. Apart, by their place alone: a key whose work hangs may have many of them, and
@@ -81,20 +70,20 @@ pub(crate) struct Ended<K, V> {
     pub(crate) line: Option<Arc<Line<K, V>>>,
     /// The user's, whose drop may panic.
     _key: Option<K>,
-    _landed: Option<Landed<V>>,
+    _landed: Option<Arc<Landed<V>>>,
 }
 
 /// Where a flight is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Place {
-    hash: u64,
+    pub(crate) hash: u64,
     /// A number that is never used again in its part of the table: a late hand cannot touch a newer flight of the same key. Below it, in one word so that
     /// whoever leads is smaller, whether this one is beside another, and a bit that is always set, so that there may be nobody in the same room.
     id: NonZeroU64,
 }
 
 impl Place {
-    fn new(hash: u64, number: u64, is_beside: bool) -> Self {
+    pub(crate) fn new(hash: u64, number: u64, is_beside: bool) -> Self {
         let id = NonZeroU64::MIN | number << 2 | u64::from(is_beside) << 1;
         Self { hash, id }
     }
@@ -110,20 +99,12 @@ impl Place {
     }
 }
 
-struct Landed<V> {
-    value: Arc<V>,
-    /// `None` is for ever.
-    until: Option<Instant>,
-    /// How many more may have it.
-    room: usize,
-}
-
 /// What becomes of a caller.
 pub(crate) enum Joined<K, V> {
     Follows(Arc<Line<K, V>>, u64),
     Full,
     /// With the number of the flight, for [`Part::gone`].
-    Landed(Arc<V>, NonZeroU64),
+    Landed(Arc<Landed<V>>, NonZeroU64),
     Leads(Place),
 }
 
@@ -212,20 +193,17 @@ impl<K, V> Part<K, V> {
 
     /// The flight stays to be joined, by those who take `newcomers` at once. Gives those who wait for its value.
     pub(crate) fn land(&self, place: Place, newcomers: V) -> Option<Arc<Line<K, V>>> {
-        let landed = Landed {
-            value: Arc::new(newcomers),
-            until: self.limits.landed_until(),
-            room: self.limits.waiters,
-        };
+        let landed = Landed::new(newcomers, self.limits.landed_until(), self.limits.waiters);
         let mut shard = self.shard();
-        match shard.flights.find_mut(place.hash, is_at(place)) {
-            Some(entry) => {
-                entry.landed = Some(landed);
-                entry.line.take()
+        match shard.flights.at_mut(place) {
+            Some(flight) => {
+                flight.landed = Some(landed);
+                flight.line.take()
             }
             // Nobody can join it, and so nobody has a use for this.
             None => {
-                let line = shard.closed.lines.get_mut(&place.id)?.take();
+                let closed = shard.closed.as_mut()?;
+                let line = closed.lines.get_mut(&place.id)?.take();
                 drop(shard);
                 drop(landed);
                 line
@@ -237,12 +215,12 @@ impl<K, V> Part<K, V> {
     /// are beside it.
     #[cfg(feature = "http")]
     pub(crate) fn await_elsewhere(&self, place: Place) {
-        self.shard().closed.older.add(place.hash);
+        self.shard().closed().older.add(place.hash);
     }
 
     #[cfg(feature = "http")]
     pub(crate) fn await_no_more(&self, place: Place) {
-        self.shard().closed.older.remove(place.hash);
+        self.shard().closed().older.remove(place.hash);
     }
 
     fn add_to(&self, snapshot: &mut Snapshot) {
@@ -258,6 +236,10 @@ impl<K, V> Part<K, V> {
 
     pub(crate) fn tell(&self, event: Event<'_>) {
         self.audience.tell(event);
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     fn shard(&self) -> MutexGuard<'_, Shard<K, V>> {
@@ -288,7 +270,9 @@ impl<K: Eq, V> Part<K, V> {
     pub(crate) fn forget(&self, key: &K, hash: u64) {
         let mut shard = self.shard();
         let room = self.limits.flights_per_shard;
-        let gone = shard.close(hash, &|known| known == key, room);
+        let found = shard.flights.find(hash, |known| known == key);
+        let place = found.map(|flight| flight.place);
+        let gone = place.and_then(|place| shard.close(place, room));
         drop(shard);
         drop(gone);
     }
@@ -303,56 +287,30 @@ impl<K: Eq, V> Shard<K, V> {
         part: &Arc<Part<K, V>>,
         gone: &mut Option<Ended<K, V>>,
     ) -> Joined<K, V> {
-        let limits = &part.limits;
+        let room = part.limits.flights_per_shard;
         let is_it = |known: &K| Some(known) == key.as_ref();
-        if let Some(entry) = self.flights.find_mut(hash, |entry| is_it(&entry.key)) {
-            if let Some(joined) = entry.join(part) {
-                return self.count(joined);
+        if let Some(flight) = self.flights.find(hash, is_it) {
+            let place = flight.place;
+            if let Some(boarded) = flight.board(part) {
+                return self.count(Joined::of(boarded, place));
             }
-            *gone = self.close(hash, &is_it, limits.flights_per_shard);
+            *gone = self.close(place, room);
             if gone.is_none() {
                 // The work of many such flights hangs, and there is no room for one more.
                 return self.count(Joined::Full);
             }
         }
-        let Some(key) = (self.flights.len() < limits.flights_per_shard)
-            .then(|| key.take())
-            .flatten()
-        else {
+        let has_room = self.flights.len() < room;
+        let Some(key) = has_room.then(|| key.take()).flatten() else {
             return self.count(Joined::Full);
         };
-        let is_beside = self.closed.older.0.contains_key(&hash);
+        let closed = self.closed.as_ref();
+        let is_beside = closed.is_some_and(|closed| closed.older.0.contains_key(&hash));
         let place = Place::new(hash, self.led, is_beside);
         self.led += 1;
-        let entry = Flight {
-            key,
-            place,
-            line: None,
-            landed: None,
-            joinable: true,
-            joinable_until: limits.joinable_until(),
-        };
-        self.flights
-            .insert_unique(hash, entry, |entry| entry.place.hash);
+        let flight = Flight::new(key, place, part.limits.joinable_until());
+        self.flights.insert(flight);
         Joined::Leads(place)
-    }
-
-    /// Closes a flight to newcomers. Where there is no room for another one that is closed, it only takes none.
-    fn close(&mut self, hash: u64, is_it: &dyn Fn(&K) -> bool, room: usize) -> Option<Ended<K, V>> {
-        let found = self.flights.find_entry(hash, |entry| is_it(&entry.key));
-        let mut found = found.ok()?;
-        if self.closed.lines.len() >= room {
-            found.get_mut().joinable = false;
-            return None;
-        }
-        let (entry, _) = found.remove();
-        self.closed.lines.insert(entry.place.id, entry.line);
-        self.closed.older.add(hash);
-        Some(Ended {
-            line: None,
-            _key: Some(entry.key),
-            _landed: entry.landed,
-        })
     }
 
     fn count(&mut self, joined: Joined<K, V>) -> Joined<K, V> {
@@ -365,37 +323,61 @@ impl<K: Eq, V> Shard<K, V> {
 }
 
 impl<K, V> Shard<K, V> {
+    /// Closes a flight to newcomers. Where there is no room for another one that is closed, it only takes none.
+    fn close(&mut self, place: Place, room: usize) -> Option<Ended<K, V>> {
+        let closed = self.closed.get_or_insert_default();
+        if closed.lines.len() >= room {
+            self.flights.at_mut(place)?.joinable = Joinable::Never;
+            return None;
+        }
+        let Flight {
+            key, line, landed, ..
+        } = self.flights.remove(place)?;
+        closed.lines.insert(place.id, line);
+        closed.older.add(place.hash);
+        Some(Ended {
+            line: None,
+            _key: Some(key),
+            _landed: landed,
+        })
+    }
+
+    fn closed(&mut self) -> &mut Closed<K, V> {
+        self.closed.get_or_insert_default()
+    }
+
     /// Those who wait at `place`.
     fn line(&self, place: Place) -> Option<&Arc<Line<K, V>>> {
-        match self.flights.find(place.hash, is_at(place)) {
-            Some(entry) => entry.line.as_ref(),
-            None => self.closed.lines.get(&place.id)?.as_ref(),
+        match self.flights.at(place) {
+            Some(flight) => flight.line.as_ref(),
+            None => self.closed.as_ref()?.lines.get(&place.id)?.as_ref(),
         }
     }
 
     fn end(&mut self, place: Place) -> Option<Ended<K, V>> {
-        match self.flights.find_entry(place.hash, is_at(place)) {
-            Ok(found) => {
-                let (entry, _) = found.remove();
-                Some(Ended {
-                    line: entry.line,
-                    _key: Some(entry.key),
-                    _landed: entry.landed,
-                })
-            }
-            Err(_) => Some(Ended {
-                line: self.closed.end(place)?,
+        Some(match self.flights.remove(place) {
+            Some(flight) => Ended {
+                line: flight.line,
+                _key: Some(flight.key),
+                _landed: flight.landed,
+            },
+            None => Ended {
+                line: self.closed.as_mut()?.end(place)?,
                 _key: None,
                 _landed: None,
-            }),
-        }
+            },
+        })
     }
 
     fn add_to(&self, snapshot: &mut Snapshot) {
-        let open = self.flights.iter().filter_map(|entry| entry.line.as_ref());
-        let lines = open.chain(self.closed.lines.values().flatten());
+        let open = self
+            .flights
+            .iter()
+            .filter_map(|flight| flight.line.as_ref());
+        let closed = self.closed.iter().flat_map(|closed| closed.lines.values());
+        snapshot.flights += self.flights.len() + closed.clone().count();
+        let lines = open.chain(closed.flatten());
         snapshot.waiters += lines.map(|line| line.len()).sum::<usize>();
-        snapshot.flights += self.flights.len() + self.closed.lines.len();
         snapshot.led += self.led;
         snapshot.joined += self.joined;
         snapshot.full += self.full;
@@ -425,54 +407,30 @@ impl Older {
     }
 }
 
-impl<K, V> Flight<K, V> {
-    /// `None` when the flight takes no newcomers any more.
-    fn join(&mut self, part: &Arc<Part<K, V>>) -> Option<Joined<K, V>> {
-        if !self.joinable || is_over(self.joinable_until, Instant::now) {
-            return None;
+impl<K, V> Joined<K, V> {
+    fn of(boarded: Boarded<K, V>, place: Place) -> Self {
+        match boarded {
+            Boarded::Follows(line, ticket) => Self::Follows(line, ticket),
+            Boarded::Full => Self::Full,
+            Boarded::Landed(landed) => Self::Landed(landed, place.id),
         }
-        if let Some(landed) = &mut self.landed {
-            let value = landed.take(Instant::now())?;
-            return Some(Joined::Landed(value, self.place.id));
-        }
-        let place = self.place;
-        let line = self
-            .line
-            .get_or_insert_with(|| Arc::new(Line::new(Arc::clone(part), place)));
-        let Some(ticket) = line.enter(&part.limits) else {
-            return Some(Joined::Full);
-        };
-        Some(Joined::Follows(Arc::clone(line), ticket))
     }
 }
 
-impl<V> Landed<V> {
-    /// The value for one more newcomer. `None` when it is too old, or when too many have it.
-    fn take(&mut self, now: Instant) -> Option<Arc<V>> {
-        if is_over(self.until, || now) {
-            return None;
+impl<K, V> Default for Closed<K, V> {
+    fn default() -> Self {
+        Self {
+            lines: HashMap::new(),
+            older: Older::default(),
         }
-        self.room = self.room.checked_sub(1)?;
-        Some(Arc::clone(&self.value))
     }
-}
-
-fn is_at<K, V>(place: Place) -> impl Fn(&Flight<K, V>) -> bool {
-    move |entry| entry.place.id == place.id
-}
-
-fn is_over(until: Option<Instant>, now: impl FnOnce() -> Instant) -> bool {
-    until.is_some_and(|until| until <= now())
 }
 
 impl<K, V> Default for Shard<K, V> {
     fn default() -> Self {
         Self {
-            flights: HashTable::new(),
-            closed: Closed {
-                lines: HashMap::new(),
-                older: Older::default(),
-            },
+            flights: Open::default(),
+            closed: None,
             led: 0,
             joined: 0,
             full: 0,
