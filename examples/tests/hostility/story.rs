@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::census::{Census, SLACK};
 use crate::client::{Client, Manner, Orders};
+use crate::honest;
 use crate::tally::Tally;
 use crate::turns::{Length, Turns};
 use crate::world::{LOOKS, World};
@@ -43,6 +44,7 @@ fn nothing_is_left_of_what_is_hostile() {
         println!("the load begins");
         let all = load(&world, seed + 1, length).await;
         println!("the load has ended after {:?}", all.took);
+        honest::seldom(&all.acts);
         let after = world.settle(&before, LOOKS).await;
         let after = after.unwrap_or_else(|left| panic!("seed {seed}: something is left:\n{left}"));
         world.is_well().await;

@@ -13,6 +13,10 @@ impl Tally {
         *self.0.lock().unwrap().entry(kind).or_default() += 1;
     }
 
+    pub(crate) fn count(&self, kind: &str) -> u64 {
+        self.0.lock().unwrap().get(kind).copied().unwrap_or(0)
+    }
+
     pub(crate) fn total(&self) -> u64 {
         self.0.lock().unwrap().values().sum()
     }
