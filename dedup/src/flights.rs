@@ -56,14 +56,14 @@ pub enum Role<K, V> {
 
 impl<K: Eq, V> Role<K, V> {
     fn join(part: &Arc<Part<K, V>>, key: K, hash: u64, take: impl Fn(&V) -> Option<V>) -> Self {
-        let mut key = Some(key);
+        let (mut key, mut gone) = (Some(key), None);
         loop {
-            let joined = part.join(&mut key, hash);
-            // What is left of the key is dropped when the role is there: if that panics, the role gives its place back.
+            let joined = part.join(&mut key, hash, &mut gone);
+            // What is left of the key, and of who stood in the way, is dropped when the role is there: if that panics, the role gives its place back.
             match joined {
                 Joined::Leads(place) => {
                     let leader = Leader::new(Arc::clone(part), place);
-                    drop(key);
+                    drop((key, gone));
                     leader.tell(Event::Led);
                     return Self::Leader(leader);
                 }

@@ -85,9 +85,13 @@ impl<K, V> Leader<K, V> {
             part: part.clone(),
             place: self.place,
         };
-        if let Some(line) = part.and_then(|part| part.land(self.place, newcomers)) {
+        // Kept until all are told, as above.
+        let landed = part.map(|part| part.land(self.place, newcomers));
+        if let Some(line) = landed.as_ref().and_then(|landed| landed.line.as_ref()) {
             line.publish(value);
         }
+        // Now, and not on the way out: a panic there would leave the landing where it is.
+        drop(landed);
         landing
     }
 }

@@ -30,8 +30,9 @@ pub(crate) struct Table<K, V> {
 /// What flies under a sixteenth of the hashes. Whoever leads, and the line of those who wait, hold this and not the table: two threads on two keys then seldom touch
 /// the same count of references, which would cost each of them more than all the rest.
 ///
-/// On cache lines of its own, for the same reason.
-#[repr(align(64))]
+/// On cache lines of its own, for the same reason; and what every flight writes to comes first, on two of them where keys are small: one costs a thread about as much as all the work of a flight, when
+/// another thread has just written to it.
+#[repr(C, align(64))]
 pub(crate) struct Part<K, V> {
     shard: Mutex<Shard<K, V>>,
     limits: Limits,
@@ -40,12 +41,11 @@ pub(crate) struct Part<K, V> {
     timed_out: AtomicU64,
 }
 
-/// What every flight touches comes first, and fits, with the lock before it, on one cache line or two: each line costs a thread about as much as all the work of a flight, when another thread has
-/// just written to it.
+/// In an order that [`Part`] tells of.
 #[repr(C)]
 struct Shard<K, V> {
     flights: Open<K, V>,
-    /// Made when the first is closed, which is seldom.
+    /// Made when the first is closed, or awaited elsewhere.
     closed: Option<Box<Closed<K, V>>>,
     /// Counted here, where it costs no more than an addition under a lock that is held anyway.
     led: u64,
@@ -71,6 +71,13 @@ pub(crate) struct Ended<K, V> {
     /// The user's, whose drop may panic.
     _key: Option<K>,
     _landed: Option<Arc<Landed<V>>>,
+}
+
+/// What a landing leaves to be done: followers to be told, and then something to be dropped.
+pub(crate) struct LandedAt<K, V> {
+    pub(crate) line: Option<Arc<Line<K, V>>>,
+    /// What newcomers would have got, where nobody can join any more. The user's, whose drop may panic.
+    _of_no_use: Option<Arc<Landed<V>>>,
 }
 
 /// Where a flight is.
@@ -192,22 +199,21 @@ impl<K, V> Part<K, V> {
     }
 
     /// The flight stays to be joined, by those who take `newcomers` at once. Gives those who wait for its value.
-    pub(crate) fn land(&self, place: Place, newcomers: V) -> Option<Arc<Line<K, V>>> {
+    pub(crate) fn land(&self, place: Place, newcomers: V) -> LandedAt<K, V> {
         let landed = Landed::new(newcomers, self.limits.landed_until(), self.limits.waiters);
         let mut shard = self.shard();
         match shard.flights.at_mut(place) {
             Some(flight) => {
                 flight.landed = Some(landed);
-                flight.line.take()
+                LandedAt {
+                    line: flight.line.take(),
+                    _of_no_use: None,
+                }
             }
-            // Nobody can join it, and so nobody has a use for this.
-            None => {
-                let closed = shard.closed.as_mut()?;
-                let line = closed.lines.get_mut(&place.id)?.take();
-                drop(shard);
-                drop(landed);
-                line
-            }
+            None => LandedAt {
+                line: shard.closed_line(place).and_then(Option::take),
+                _of_no_use: Some(landed),
+            },
         }
     }
 
@@ -215,12 +221,16 @@ impl<K, V> Part<K, V> {
     /// are beside it.
     #[cfg(feature = "http")]
     pub(crate) fn await_elsewhere(&self, place: Place) {
-        self.shard().closed().older.add(place.hash);
+        let mut shard = self.shard();
+        let closed = shard.closed.get_or_insert_default();
+        closed.older.add(place.hash);
     }
 
     #[cfg(feature = "http")]
     pub(crate) fn await_no_more(&self, place: Place) {
-        self.shard().closed().older.remove(place.hash);
+        if let Some(closed) = &mut self.shard().closed {
+            closed.older.remove(place.hash);
+        }
     }
 
     fn add_to(&self, snapshot: &mut Snapshot) {
@@ -248,12 +258,15 @@ impl<K, V> Part<K, V> {
 }
 
 impl<K: Eq, V> Part<K, V> {
-    /// Takes the key if this caller leads. What is left of it is dropped by the caller: not here, under the lock.
-    pub(crate) fn join(self: &Arc<Self>, key: &mut Option<K>, hash: u64) -> Joined<K, V> {
-        let mut gone = None;
-        let joined = self.shard().join(key, hash, self, &mut gone);
-        drop(gone);
-        joined
+    /// Takes the key if this caller leads. What is left of it, and who stood in the way and is `gone`, are dropped by the caller, once he has made of it what gives his place back: not here, under
+    /// the lock, nor before.
+    pub(crate) fn join(
+        self: &Arc<Self>,
+        key: &mut Option<K>,
+        hash: u64,
+        gone: &mut Option<Ended<K, V>>,
+    ) -> Joined<K, V> {
+        self.shard().join(key, hash, self, gone)
     }
 
     /// What a newcomer has found was of no use any more: it has joined nothing, and nobody else is to find it. Whose it was has ended it by now, or is about to.
@@ -279,7 +292,6 @@ impl<K: Eq, V> Part<K, V> {
 }
 
 impl<K: Eq, V> Shard<K, V> {
-    /// Whoever stood in the way is `gone`, to be dropped without the lock.
     fn join(
         &mut self,
         key: &mut Option<K>,
@@ -342,8 +354,8 @@ impl<K, V> Shard<K, V> {
         })
     }
 
-    fn closed(&mut self) -> &mut Closed<K, V> {
-        self.closed.get_or_insert_default()
+    fn closed_line(&mut self, place: Place) -> Option<&mut Option<Arc<Line<K, V>>>> {
+        self.closed.as_mut()?.lines.get_mut(&place.id)
     }
 
     /// Those who wait at `place`.
@@ -435,5 +447,22 @@ impl<K, V> Default for Shard<K, V> {
             joined: 0,
             full: 0,
         }
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(buttress_loom))]
+mod tests {
+    use std::mem::offset_of;
+
+    use super::*;
+
+    #[test]
+    fn what_a_flight_writes_to_is_on_two_cache_lines() {
+        assert_eq!(offset_of!(Part<u64, u64>, shard), 0);
+        // The lock is before it.
+        let before = size_of::<Mutex<()>>().next_multiple_of(8);
+        let written = before + offset_of!(Shard<u64, u64>, joined);
+        assert!(written <= 2 * 64, "{written} bytes");
     }
 }

@@ -13,7 +13,6 @@ static ALLOCATOR: Counting = Counting;
 
 /// What `f` allocates, when it is repeated so often that all tables have their size.
 fn once_warm(mut f: impl FnMut(u64)) -> u64 {
-    // The first in each part of the table makes room for more.
     (0..1000).for_each(&mut f);
     let (allocations, ()) = count(|| (0..1000).for_each(f));
     allocations.count / 1000
@@ -30,6 +29,11 @@ fn a_leader_without_followers_allocates_nothing() {
         Role::Leader(leader) => leader.complete(key),
         other => panic!("{other:?}"),
     };
+    assert_eq!(once_warm(fly), 0);
+    // Nor beside others, where the table has room for it.
+    let _others = (1000..1100)
+        .map(|key| flights.join(key))
+        .collect::<Vec<_>>();
     assert_eq!(once_warm(fly), 0);
 }
 

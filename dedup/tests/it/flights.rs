@@ -431,6 +431,7 @@ mod keys {
     use std::hash::{Hash, Hasher};
     use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::sync::Arc;
+    use std::time::Duration;
 
     use buttress_dedup::{Flights, Role};
     use tokio_test::task;
@@ -490,6 +491,43 @@ mod keys {
         assert!(catch_unwind(AssertUnwindSafe(joins)).is_err());
         assert_eq!(flights.snapshot().waiters, 0);
         drop(leader);
+        assert!(flights.snapshot().is_idle());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_key_of_a_flight_that_is_too_old_and_panics_leaves_no_ghost_in_the_next() {
+        let flights = Flights::<Odd, u8>::new();
+        let Role::Leader(leader) = flights.join(Odd::new(|| panic!("as the test wants"))) else {
+            panic!("not led")
+        };
+        let landing = leader.land(7, 7);
+        tokio::time::advance(Duration::from_secs(2)).await;
+        let joins = || drop(flights.join(Odd(None)));
+        assert!(catch_unwind(AssertUnwindSafe(joins)).is_err());
+        let Role::Leader(next) = flights.join(Odd(None)) else {
+            panic!("a flight that nobody leads")
+        };
+        drop((next, landing));
+        assert!(flights.snapshot().is_idle());
+    }
+
+    #[test]
+    fn newcomers_value_that_panics_leaves_no_follower_asleep() {
+        let flights = Flights::<u8, Arc<Odd>>::new();
+        let Role::Leader(leader) = flights.join(0) else {
+            panic!("not led")
+        };
+        let Role::Follower(wait) = flights.join(0) else {
+            panic!("not followed")
+        };
+        let mut wait = task::spawn(wait);
+        assert!(wait.poll().is_pending());
+        flights.forget(&0);
+        let panics = Arc::new(Odd::new(|| panic!("as the test wants")));
+        let lands = || drop(leader.land(Arc::new(Odd(None)), panics));
+        assert!(catch_unwind(AssertUnwindSafe(lands)).is_err());
+        assert!(wait.is_woken() && wait.poll().is_ready());
+        drop(wait);
         assert!(flights.snapshot().is_idle());
     }
 
