@@ -437,10 +437,10 @@ mod keys {
     use tokio_test::task;
 
     /// All are equal, and each does something when it is dropped.
-    struct Odd(Option<Box<dyn FnOnce() + Send>>);
+    struct Odd(Option<Box<dyn FnOnce() + Send + Sync>>);
 
     impl Odd {
-        fn new(on_drop: impl FnOnce() + Send + 'static) -> Self {
+        fn new(on_drop: impl FnOnce() + Send + Sync + 'static) -> Self {
             Self(Some(Box::new(on_drop)))
         }
     }
