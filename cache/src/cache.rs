@@ -25,11 +25,11 @@ use crate::invalidate::{Clear, Invalidate};
 use crate::l1::L1;
 #[cfg(feature = "l2")]
 use crate::l2::{SecondLevel, Shared};
+use crate::reading::Filled;
 use crate::set::Set;
 use crate::settings::Settings;
 use crate::told::Told;
 use crate::view::{self, Kind, View};
-use crate::work::Filled;
 
 /// A cache of values by key, with tags and dependencies, that never serves what was invalidated before the call began.
 ///
@@ -338,7 +338,7 @@ impl<V: Send + Sync + 'static> Cache<V> {
         #[cfg(feature = "l2")]
         if let Some(giving) = self.below().and_then(Shared::giving) {
             let (cache, full) = (self.clone(), Arc::clone(full));
-            let place = crate::place::Place { cache, full };
+            let place = crate::keyed::Keyed { cache, full };
             let entry = Arc::clone(entry);
             self.tasks().spawn(async move {
                 place.give_below(&entry, None).await;

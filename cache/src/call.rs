@@ -15,12 +15,12 @@ use crate::error::FillError;
 use crate::event::{Event, Stale};
 use crate::fill::{Fill, Said};
 use crate::hit::{Hit, State};
-use crate::place::{Answer, Place};
-use crate::work::{Filled, Leads};
+use crate::keyed::{Answer, Keyed};
+use crate::reading::{Filled, Leads};
 
 /// A call, and its fill if it comes to that.
 pub(crate) struct Call<V, F, E> {
-    pub(crate) at: Place<V>,
+    pub(crate) at: Keyed<V>,
     pub(crate) said: Said,
     pub(crate) fill: F,
     error: PhantomData<fn() -> E>,
@@ -41,7 +41,7 @@ impl<V, F, E> Call<V, F, E> {
     pub(crate) fn new(cache: &Cache<V>, full: Arc<[u8]>, said: Said, fill: Option<F>) -> Self {
         let cache = cache.clone();
         Self {
-            at: Place { cache, full },
+            at: Keyed { cache, full },
             said,
             fill: fill.expect("a future is not polled after it was ready"),
             error: PhantomData,

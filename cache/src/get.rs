@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::cache::Cache;
 use crate::hit::Hit;
 #[cfg(feature = "l2")]
-use crate::place::Place;
+use crate::keyed::Keyed;
 
 /// A look-up; made by [`Cache::get`]. Await it.
 ///
@@ -56,7 +56,7 @@ impl<K: AsRef<[u8]>, V: Send + Sync + 'static> Future for Get<'_, K, V> {
             if found.is_some() || self.cache.below().is_none() {
                 return Poll::Ready(found);
             }
-            let place = Place::new(self.cache, self.key.as_ref());
+            let place = Keyed::new(self.cache, self.key.as_ref());
             self.below = Some(Box::pin(async move { place.fresh_below().await }));
         }
         self.below
@@ -130,7 +130,7 @@ impl<K: AsRef<[u8]>, V: Send + Sync + 'static> Future for GetMany<'_, K, V> {
             let places = self
                 .keys
                 .iter()
-                .map(|key| Place::new(self.cache, key.as_ref()));
+                .map(|key| Keyed::new(self.cache, key.as_ref()));
             let each = places.zip(found).map(|(place, found)| async move {
                 match found {
                     Some(found) => Some(found),

@@ -16,7 +16,7 @@ use crate::entry::Usable;
 use crate::event::Event;
 use crate::fill::{Fill, Said};
 use crate::hit::{Hit, State};
-use crate::place::Answer;
+use crate::keyed::Answer;
 
 /// A look-up that fills; made by [`Cache::get_or_set`]. Await it.
 ///

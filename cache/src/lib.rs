@@ -17,6 +17,7 @@ mod hit;
 #[cfg(feature = "http")]
 pub mod http;
 mod invalidate;
+mod keyed;
 mod l1;
 #[cfg(feature = "l2")]
 pub mod l2;
@@ -24,7 +25,7 @@ pub mod l2;
 mod loom;
 #[cfg(any(feature = "metrics", feature = "tracing"))]
 mod observe;
-mod place;
+mod reading;
 mod set;
 mod settings;
 mod slots;
@@ -32,7 +33,6 @@ mod store;
 mod sync;
 mod told;
 mod view;
-mod work;
 
 pub use builder::Builder;
 pub use cache::Cache;

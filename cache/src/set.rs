@@ -17,7 +17,7 @@ use crate::entry::{Entry, Held};
 use crate::fill::Said;
 use crate::hit::Hit;
 #[cfg(feature = "l2")]
-use crate::place::Place;
+use crate::keyed::Keyed;
 use crate::store::Reading;
 
 /// A value on its way into the cache; made by [`Cache::set`]. Await it, or [`store`](Self::store) it.
@@ -148,7 +148,7 @@ impl<V: Send + Sync + 'static> Future for Set<'_, V> {
             }
             let (cache, full) = (self.cache.clone(), Arc::clone(&self.full));
             self.below = Some(Box::pin(async move {
-                Place { cache, full }.give_below(hit.entry(), None).await;
+                Keyed { cache, full }.give_below(hit.entry(), None).await;
                 hit
             }));
         }

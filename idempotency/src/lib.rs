@@ -1,5 +1,8 @@
 #![doc = include_str!("../README.md")]
 
+// A request's way: `service` sees whether it has a `key` that has to be honoured; `work` is all that is done for it, and is polled by `future`, or by a task when its caller leaves (`progress`,
+// `spawned`). `opening` claims the key, or waits with the `waiters`; a claim is `held` while the `handler` works under it, and ends in a record (`keep`, `streaming`) or a `withdrawal`. Whoever comes
+// second gets a `reply` or a `refusal`. What no machine can decide is for `operate` and `reconcile`. Records are kept by a `store`, alone or with the effect in one `transaction`.
 mod body;
 mod cipher;
 mod event;

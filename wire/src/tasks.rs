@@ -25,7 +25,8 @@ where
     }
 }
 
-/// Owns the tasks that one handle detaches: counts them, and can wait until none is left. A clone owns the same tasks.
+/// Owns the tasks that one handle detaches, or that several do: counts them, and can wait until none is left. A clone owns the same tasks, and is what
+/// [spawns](Spawn) them wherever somebody asks who does.
 ///
 /// ```
 /// use buttress_wire::tasks::Tasks;
@@ -96,6 +97,13 @@ impl Tasks {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
+    }
+}
+
+/// So that everything of a program that detaches can be waited for at once.
+impl Spawn for Tasks {
+    fn spawn(&self, task: Pin<Box<dyn Future<Output = ()> + Send>>) {
+        Self::spawn(self, task);
     }
 }
 
@@ -229,6 +237,20 @@ mod tests {
         });
         tasks.spawn(std::future::pending());
         assert_eq!(tasks.running(), 0);
+    }
+
+    #[test]
+    fn the_tasks_of_many_are_waited_for_at_once() {
+        let (all, spawned) = by_hand();
+        let some = Tasks::new(all.clone());
+        some.spawn(async {});
+        let mut drain = task::spawn(all.drain());
+        assert_pending!(drain.poll());
+        assert_eq!((some.running(), all.running()), (1, 1));
+        let mut only = task::spawn(spawned.lock().unwrap().remove(0));
+        assert_ready!(only.poll());
+        assert_eq!((some.running(), all.running()), (0, 0));
+        assert!(drain.is_woken());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use buttress_wire::tasks::Tasks;
+use buttress_wire::tasks::{Spawn, Tasks};
 use http::{HeaderMap, HeaderName, request, response};
 use tower_layer::Layer;
 
@@ -216,12 +216,12 @@ impl<M> HttpCacheLayer<M> {
         self.set(|shared| shared.rules.stale.if_error = window)
     }
 
-    /// Refreshes what is used while it is stale in `tasks`. Wait for them at shutdown, by [`Tasks::drain`]. Requires of the service, its future
+    /// Refreshes what is used while it is stale in a task. Wait for these [`tasks`](Self::tasks) at shutdown. Requires of the service, its future
     /// and its requests that they can be sent. Without it, one of those who ask does so, and waits.
-    pub fn detached(self, tasks: Tasks) -> HttpCacheLayer<Detached> {
+    pub fn detached(self, spawn: impl Spawn) -> HttpCacheLayer<Detached> {
         HttpCacheLayer {
             shared: self.shared,
-            mode: Detached(tasks),
+            mode: Detached(Tasks::new(spawn)),
         }
     }
 
@@ -312,6 +312,14 @@ impl<M> HttpCacheLayer<M> {
     fn set(mut self, change: impl FnOnce(&mut Shared)) -> Self {
         change(Arc::make_mut(&mut self.shared));
         self
+    }
+}
+
+impl HttpCacheLayer<Detached> {
+    /// The refreshes that are under way: wait for them at shutdown, by [`Tasks::drain`].
+    #[must_use]
+    pub fn tasks(&self) -> &Tasks {
+        &self.mode.0
     }
 }
 

@@ -19,7 +19,7 @@ use crate::entry::{Entry, Held, Lifetime, Usable};
 use crate::error::InvalidateError;
 use crate::event::{Event, L2Failure};
 use crate::hit::{Hit, State, Tier};
-use crate::place::Place;
+use crate::keyed::Keyed;
 use crate::slots::Slots;
 use crate::told::Told;
 
@@ -175,7 +175,7 @@ impl<V: 'static> Shared<V> {
     }
 }
 
-impl<V: Send + Sync + 'static> Place<V> {
+impl<V: Send + Sync + 'static> Keyed<V> {
     /// What the second level has, and may be used in some way. It is in memory then too, if that was wanted.
     pub(crate) async fn look_below(&self, keep: bool) -> Option<Found<V>> {
         let below = self.cache.below()?;

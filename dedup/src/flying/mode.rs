@@ -3,6 +3,9 @@
 use std::future::Future;
 
 #[cfg(feature = "detached")]
+use buttress_wire::tasks::{Spawn, Tasks};
+
+#[cfg(feature = "detached")]
 use super::{Detach, Leading, Shell, Start};
 
 /// [`Inline`], or with the feature `detached` `Detached`.
@@ -29,7 +32,14 @@ impl<F: Future> Mode<F> for Inline {
 /// Work that has begun goes on when its caller goes away, in a task of these.
 #[cfg(feature = "detached")]
 #[derive(Clone, Debug)]
-pub struct Detached(pub(crate) buttress_wire::tasks::Tasks);
+pub struct Detached(pub(crate) Tasks);
+
+#[cfg(feature = "detached")]
+impl Detached {
+    pub(crate) fn new(spawn: impl Spawn) -> Self {
+        Self(Tasks::new(spawn))
+    }
+}
 
 #[cfg(feature = "detached")]
 impl<W, H> Mode<Leading<W, H>> for Detached

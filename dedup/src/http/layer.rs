@@ -170,14 +170,14 @@ impl<B, M> DedupLayer<B, M> {
         self.set(|settings| settings.elsewhere = Some(elsewhere))
     }
 
-    /// Calls that have begun go on in `tasks` when their caller goes away before the response's head is there, and followers get the
-    /// response. Wait for them at shutdown, by [`Tasks::drain`](buttress_wire::tasks::Tasks::drain). A body goes on as long as somebody reads it.
+    /// Calls that have begun go on in a task when their caller goes away before the response's head is there, and followers get the
+    /// response. Wait for these [`tasks`](Self::tasks) at shutdown. A body goes on as long as somebody reads it.
     /// Requires of the service, its future and its requests that they can be sent.
     #[cfg(feature = "detached")]
-    pub fn detached(self, tasks: buttress_wire::tasks::Tasks) -> DedupLayer<B, Detached> {
+    pub fn detached(self, spawn: impl buttress_wire::tasks::Spawn) -> DedupLayer<B, Detached> {
         DedupLayer {
             shared: self.shared,
-            mode: Detached(tasks),
+            mode: Detached::new(spawn),
         }
     }
 
@@ -198,6 +198,15 @@ impl<B, M> DedupLayer<B, M> {
             shared: Arc::new(Shared::new(settings)),
             ..self
         }
+    }
+}
+
+#[cfg(feature = "detached")]
+impl<B> DedupLayer<B, Detached> {
+    /// The work that has lost its caller and goes on: wait for it at shutdown, by [`Tasks::drain`](buttress_wire::tasks::Tasks::drain).
+    #[must_use]
+    pub fn tasks(&self) -> &buttress_wire::tasks::Tasks {
+        &self.mode.0
     }
 }
 

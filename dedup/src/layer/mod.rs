@@ -148,13 +148,16 @@ impl<F, K, T, E, M> DedupLayer<F, K, T, E, M> {
         self.set(|settings| settings.elsewhere = Some(elsewhere))
     }
 
-    /// Calls that have begun go on in `tasks` when their caller goes away, and followers get their result. Wait for them at shutdown, by
-    /// [`Tasks::drain`](buttress_wire::tasks::Tasks::drain). Requires of the service, its future and its requests that they can be sent.
+    /// Calls that have begun go on in a task when their caller goes away, and followers get their result. Wait for these [`tasks`](Self::tasks) at
+    /// shutdown. Requires of the service, its future and its requests that they can be sent.
     #[cfg(feature = "detached")]
-    pub fn detached(self, tasks: buttress_wire::tasks::Tasks) -> DedupLayer<F, K, T, E, Detached> {
+    pub fn detached(
+        self,
+        spawn: impl buttress_wire::tasks::Spawn,
+    ) -> DedupLayer<F, K, T, E, Detached> {
         DedupLayer {
             entrance: self.entrance,
-            mode: Detached(tasks),
+            mode: Detached::new(spawn),
         }
     }
 
@@ -175,6 +178,15 @@ impl<F, K, T, E, M> DedupLayer<F, K, T, E, M> {
             entrance: Entrance::new(Arc::clone(&self.entrance.key), settings),
             ..self
         }
+    }
+}
+
+#[cfg(feature = "detached")]
+impl<F, K, T, E> DedupLayer<F, K, T, E, Detached> {
+    /// The work that has lost its caller and goes on: wait for it at shutdown, by [`Tasks::drain`](buttress_wire::tasks::Tasks::drain).
+    #[must_use]
+    pub fn tasks(&self) -> &buttress_wire::tasks::Tasks {
+        &self.mode.0
     }
 }
 

@@ -89,7 +89,7 @@ fn a_layers_call_goes_on_and_is_told() {
     let heard = Arc::clone(&told);
     let layer = DedupLayer::new(|key: &u8| Some(*key))
         .observer(move |event: &Event<'_>| heard.lock().unwrap().push(event.name()))
-        .detached(tasks);
+        .detached(tasks.clone());
     let backend = Backend::<u32>::default();
     let service = layer.layer(backend.clone());
     let mut leads = task::spawn(service.clone().oneshot(1));
@@ -97,10 +97,12 @@ fn a_layers_call_goes_on_and_is_told() {
     assert_pending!(leads.poll());
     assert_pending!(follows.poll());
     drop(leads);
+    assert_eq!((layer.tasks().running(), tasks.running()), (1, 1));
     backend.answer(Ok(7));
     let task = spawned.lock().unwrap().pop().unwrap();
     assert_ready!(task::spawn(task).poll());
     assert_eq!(assert_ready!(follows.poll()).unwrap(), 7);
+    assert_eq!((layer.tasks().running(), tasks.running()), (0, 0));
     assert_eq!(*told.lock().unwrap(), ["led", "joined", "detached"]);
     assert_eq!(backend.calls(), 1);
 }

@@ -12,7 +12,6 @@ use buttress_circuit::{
 use buttress_dedup::http::DedupLayer;
 use buttress_idempotency::{IdempotencyLayer, MemoryStore, RequestBody, Scoped};
 use buttress_trace_ctx::{JsonLines, TraceLayer};
-use buttress_wire::tasks::Tasks;
 use buttress_wire::{Protocol, Refusal, grpc::Code};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, Uri};
@@ -211,7 +210,7 @@ impl Parts {
             let responses = cached.responses.snapshot();
             now.flights += cached.layer.flights() + responses.filling;
             now.waiters += cached.layer.waiters();
-            now.tasks += cached.refreshes.running() + responses.background;
+            now.tasks += cached.layer.tasks().running() + responses.background;
         }
         now
     }
@@ -231,7 +230,7 @@ impl Parts {
             keyed.layer.tasks().drain().await;
         }
         if let Some(cached) = &self.cache {
-            cached.refreshes.drain().await;
+            cached.layer.tasks().drain().await;
             cached.responses.drain().await;
         }
     }
@@ -247,7 +246,6 @@ pub(crate) struct Keyed {
 pub(crate) struct Cached {
     pub(crate) responses: Cache<CachedResponse>,
     pub(crate) layer: HttpCacheLayer<Detached>,
-    refreshes: Tasks,
 }
 
 impl Cached {
@@ -260,7 +258,6 @@ impl Cached {
             responses = responses.l2(level.timeout(args.redis_timeout()));
         }
         let responses = responses.build();
-        let refreshes = Tasks::new(|task| drop(tokio::spawn(task)));
         let mut layer = HttpCacheLayer::new(responses.clone())
             .name("gateway")
             .x_cache(args.x_cache)
@@ -276,12 +273,8 @@ impl Cached {
         if let Some(token) = args.purge_token.clone() {
             layer = layer.purge(move |parts| is_authorized(&parts.headers, &token));
         }
-        let layer = layer.detached(refreshes.clone());
-        Ok(Self {
-            responses,
-            layer,
-            refreshes,
-        })
+        let layer = layer.detached(|task| drop(tokio::spawn(task)));
+        Ok(Self { responses, layer })
     }
 }
 

@@ -111,7 +111,7 @@ mod look {
     use crate::http::store::{Found, Held, other_than};
     use crate::http::stored::{CachedResponse, Kind, Stored};
     use crate::http::variants::write_variant;
-    use crate::place::Place;
+    use crate::keyed::Keyed;
 
     /// What a request selects of what is below.
     pub(super) async fn select(
@@ -173,7 +173,7 @@ mod look {
 
     /// What is under a key, here or below, whichever is the newer; and it is here then, if there is room.
     async fn fetch(cache: &Cache<CachedResponse>, key: &[u8]) -> Option<CachedResponse> {
-        let place = Place::new(cache, key);
+        let place = Keyed::new(cache, key);
         let below = place.look_below(false).await;
         let here = cache.peek(key, Instant::now());
         let below = below.filter(|found| {

@@ -1,9 +1,9 @@
 //! The second level in Redis.
 
+mod replies;
 mod script;
 #[cfg(feature = "redis-sentinel")]
 mod sentinel;
-mod wire;
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
@@ -23,8 +23,8 @@ use tokio::sync::{OnceCell, mpsc};
 #[cfg(feature = "redis-sentinel")]
 pub use self::sentinel::SentinelConnection;
 
+use self::replies::{head, moved, news};
 use self::script::{HEADER, SLOTS_AT, Scripts};
-use self::wire::{head, moved, news};
 use super::frame::WRITTEN_AT;
 use super::{Asking, Bump, EntryKey, Head, L2, L2Error, Moved, News, SLOT_BYTES, Slots, Written};
 use crate::clock::{Depth, SlotBits};
@@ -345,7 +345,7 @@ impl<C: Subscribe> L2 for RedisL2<C> {
     fn begin(&self, expected: Option<Head>, begin: Head) -> Asking<'_, bool> {
         Box::pin(async move {
             let mut call = self.scripts.begin.key(&self.names.clock);
-            let header = |head| wire::header(head, &self.names.kind);
+            let header = |head| replies::header(head, &self.names.kind);
             let expected = expected.as_ref().map(header).unwrap_or_default();
             call.arg(&self.names.channel)
                 .arg(expected)
@@ -388,7 +388,7 @@ impl<C: Subscribe> RedisL2<C> {
 
 fn failed(error: RedisError) -> L2Error {
     if error.code() == Some("OTHERCLOCK") {
-        return L2Error::Corrupt(wire::OTHER_CLOCK);
+        return L2Error::Corrupt(replies::OTHER_CLOCK);
     }
     L2Error::Unavailable(error.into())
 }

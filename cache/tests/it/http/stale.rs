@@ -1,7 +1,6 @@
 //! RFC 5861, and RFC 9111, section 4.2.4: what is used although it is stale.
 
 use buttress_cache::http::Detached;
-use buttress_wire::tasks::Tasks;
 use tokio::sync::Semaphore;
 
 use super::*;
@@ -63,19 +62,16 @@ async fn within_its_window_one_asks_anew_and_the_others_get_what_is_stale() {
 /// A layer whose refreshes are tasks, and an origin that waits for permits.
 struct Slow {
     layer: HttpCacheLayer<Detached>,
-    tasks: Tasks,
     gate: Arc<Semaphore>,
     calls: Arc<AtomicUsize>,
 }
 
 impl Slow {
     fn new() -> Self {
-        let tasks = Tasks::new(|task| drop(tokio::spawn(task)));
         Self {
             layer: HttpCacheLayer::new(CachedResponse::cache().build())
                 .response_extension()
-                .detached(tasks.clone()),
-            tasks,
+                .detached(|task| drop(tokio::spawn(task))),
             gate: Arc::new(Semaphore::new(1)),
             calls: Arc::default(),
         }
@@ -142,9 +138,9 @@ async fn in_the_background_there_is_one_refresh_and_nobody_waits_for_it() {
         tokio::task::yield_now().await;
     }
     assert_eq!(slow.calls.load(Ordering::SeqCst), 2);
-    assert_eq!(slow.tasks.running(), 1);
+    assert_eq!(slow.layer.tasks().running(), 1);
     slow.gate.add_permits(1);
-    slow.tasks.drain().await;
+    slow.layer.tasks().drain().await;
     let (outcome, body) = slow.get().await;
     assert_eq!((outcome, &*body), (CacheOutcome::Hit, &b"1"[..]));
 }
@@ -284,7 +280,7 @@ async fn a_refresh_reads_only_what_is_kept() {
     let mut service = slow.layer.layer(endless);
     let stale = service.call(get("/a", &[])).await.unwrap();
     assert_eq!(stale.extensions().get(), Some(&CacheOutcome::Stale));
-    slow.tasks.drain().await;
+    slow.layer.tasks().drain().await;
     assert!(hand.is_dropped() && hand.polls() == 0);
 }
 
@@ -344,7 +340,7 @@ async fn who_brings_nothing_that_can_be_stored_refreshes_nothing() {
         assert_eq!(slow.ask(request).await.0, CacheOutcome::Stale);
         tokio::task::yield_now().await;
         slow.gate.add_permits(1);
-        slow.tasks.drain().await;
+        slow.layer.tasks().drain().await;
     }
     assert_eq!(slow.calls.load(Ordering::SeqCst), 3);
     let (outcome, body) = slow.get().await;
@@ -383,7 +379,7 @@ async fn what_is_too_large_to_be_kept_or_breaks_is_brought_once_for_many() {
                     hand.end();
                 }
                 assert_eq!(slow.get_of(body, &fields).await, CacheOutcome::Stale);
-                slow.tasks.drain().await;
+                slow.layer.tasks().drain().await;
             }
             let calls = slow.calls.load(Ordering::SeqCst);
             assert_eq!(calls, 2, "{fields:?} {breaks}");
@@ -408,9 +404,9 @@ async fn a_refresh_is_the_only_one_until_its_body_has_ended() {
             assert_eq!(slow.get_of(body, &fields).await, CacheOutcome::Stale);
         }
         assert_eq!(slow.calls.load(Ordering::SeqCst), 2, "{control}");
-        assert_eq!(slow.tasks.running(), 1);
+        assert_eq!(slow.layer.tasks().running(), 1);
         hand.end();
-        slow.tasks.drain().await;
+        slow.layer.tasks().drain().await;
         if control == "max-age=10" {
             let (outcome, body) = slow.get().await;
             assert_eq!((outcome, &*body), (CacheOutcome::Hit, &b"new"[..]));

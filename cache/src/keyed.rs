@@ -15,12 +15,12 @@ use crate::hit::{Hit, State};
 pub(crate) type Answer<V, E> = Result<Option<Hit<V>>, FillError<E>>;
 
 /// A key in its cache.
-pub(crate) struct Place<V> {
+pub(crate) struct Keyed<V> {
     pub(crate) cache: Cache<V>,
     pub(crate) full: Arc<[u8]>,
 }
 
-impl<V: Send + Sync + 'static> Place<V> {
+impl<V: Send + Sync + 'static> Keyed<V> {
     #[cfg(feature = "l2")]
     pub(crate) fn new(cache: &Cache<V>, key: &[u8]) -> Self {
         let (cache, full) = (cache.clone(), cache.full(key));
@@ -85,7 +85,7 @@ impl<V: Send + Sync + 'static> Place<V> {
     }
 }
 
-impl<V> Clone for Place<V> {
+impl<V> Clone for Keyed<V> {
     fn clone(&self) -> Self {
         Self {
             cache: self.cache.clone(),

@@ -17,9 +17,9 @@ use crate::error::FillError;
 use crate::event::{Event, Failure};
 use crate::fill::{Fill, Said};
 use crate::hit::{Hit, State};
+use crate::keyed::{Answer, Keyed};
 #[cfg(feature = "l2")]
 use crate::l2::Reader;
-use crate::place::{Answer, Place};
 use crate::store::Reading;
 
 pub(crate) type Leads<V> = Leader<Arc<[u8]>, Filled<V>>;
@@ -100,7 +100,7 @@ impl<V: Send + Sync + 'static> Cache<V> {
     }
 }
 
-impl<V: Send + Sync + 'static> Place<V> {
+impl<V: Send + Sync + 'static> Keyed<V> {
     /// Reads the source, and stores what it says.
     async fn fill<F, Fut, E>(
         &self,
