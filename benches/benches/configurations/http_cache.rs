@@ -10,6 +10,17 @@ use tower_layer::Layer;
 use super::threads::both_ways;
 
 pub(super) fn hits(criterion: &mut Criterion) {
+    for (size, len) in [("1k", 1 << 10), ("64k", 64 << 10)] {
+        let service = Fixed::new(response(len));
+        let id = format!("http-cache/first-level-{size}/bare");
+        both_ways(criterion, &id, || {
+            let (mut service, request) = (service.clone(), request(&[]));
+            move || {
+                let Ok(response) = call(&mut service, request.clone());
+                body_to_end(response);
+            }
+        });
+    }
     for (name, memory) in [("moka", Memory::default()), ("quick", Memory::QuickCache)] {
         for (size, len) in [("1k", 1 << 10), ("64k", 64 << 10)] {
             let cache = CachedResponse::cache().memory(memory).build();

@@ -1,4 +1,4 @@
-//! A replay from the memory store, read to its end: each thread its own key, and both the same.
+//! A replay from the memory store, read to its end: each thread its own key, and both the same; and by the size of what is replayed.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -15,27 +15,51 @@ use tower_layer::Layer;
 use super::threads::both_ways;
 
 pub(super) fn replays(criterion: &mut Criterion) {
-    let layer = IdempotencyLayer::new(MemoryStore::new()).single_tenant();
-    let service = layer.layer(Fixed::new(response(1 << 10)));
-    let runtime = Builder::new_current_thread().enable_time().build().unwrap();
+    bare(criterion, "idempotency/replayed/bare", 1 << 10);
     for (name, step) in [("own-keys", 1), ("one-key", 0)] {
-        let keys = AtomicU64::new(0);
         let id = format!("idempotency/replayed/{name}");
-        both_ways(criterion, &id, || {
-            let order = order(keys.fetch_add(step, Ordering::Relaxed));
-            let mut service = service.clone();
-            {
-                // The first call has a lease to renew, and so needs a timer. A replay has not.
-                let _entered = runtime.enter();
-                let Ok(first) = call(&mut service, order.clone());
-                body_to_end(first);
-            }
-            move || {
-                let Ok(response) = call(&mut service, order.clone());
-                body_to_end(response);
-            }
-        });
+        replay(criterion, &id, step, 1 << 10);
     }
+    for (size, len) in [("1k", 1 << 10), ("64k", 64 << 10), ("1m", 1 << 20)] {
+        let id = |name: &str| format!("idempotency/replayed-{size}/{name}");
+        bare(criterion, &id("bare"), len);
+        replay(criterion, &id("memory"), 1, len);
+    }
+}
+
+fn bare(criterion: &mut Criterion, id: &str, len: usize) {
+    let service = Fixed::new(response(len));
+    both_ways(criterion, id, || {
+        let (mut service, order) = (service.clone(), order(0));
+        move || {
+            let Ok(response) = call(&mut service, order.clone());
+            body_to_end(response);
+        }
+    });
+}
+
+/// The keys of two threads are `step` apart.
+fn replay(criterion: &mut Criterion, id: &str, step: u64, len: usize) {
+    let layer = IdempotencyLayer::new(MemoryStore::new()).single_tenant();
+    let service = layer
+        .max_recorded_body(2 << 20)
+        .layer(Fixed::new(response(len)));
+    let runtime = Builder::new_current_thread().enable_time().build().unwrap();
+    let keys = AtomicU64::new(0);
+    both_ways(criterion, id, || {
+        let order = order(keys.fetch_add(step, Ordering::Relaxed));
+        let mut service = service.clone();
+        {
+            // The first call has a lease to renew, and so needs a timer. A replay has not.
+            let _entered = runtime.enter();
+            let Ok(first) = call(&mut service, order.clone());
+            body_to_end(first);
+        }
+        move || {
+            let Ok(response) = call(&mut service, order.clone());
+            assert_eq!(body_to_end(response), len);
+        }
+    });
 }
 
 fn order(key: u64) -> Request<Body> {

@@ -1,8 +1,9 @@
-//! What each configuration costs, by one thread, and by two where they share something: windows, rules and clocks of a breaker, codecs, compression and sizes of values, first levels of
+//! What each configuration costs, by one thread, and by two where they share something: windows, rules and clocks of a breaker, keys and bodies of flights, codecs, compression and sizes of values, first levels of
 //! the HTTP cache, replays, samplers and sinks. The other side of `rows`, which has one row for each promise.
 #![allow(clippy::unwrap_used)]
 
 mod circuit;
+mod dedup;
 mod http_cache;
 mod idempotency;
 mod second_level;
@@ -17,6 +18,8 @@ fn main() {
     circuit::windows(&mut criterion);
     circuit::rules(&mut criterion);
     circuit::keys(&mut criterion);
+    dedup::keys(&mut criterion);
+    dedup::bodies(&mut criterion);
     second_level::codecs(&mut criterion);
     second_level::compression(&mut criterion);
     http_cache::hits(&mut criterion);

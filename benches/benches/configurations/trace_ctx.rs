@@ -1,5 +1,6 @@
 //! The server layer around a service that answers at once, its body read to its end.
 
+use std::convert::Infallible;
 use std::io;
 use std::num::NonZeroU32;
 
@@ -9,8 +10,13 @@ use buttress_trace_ctx::{
     Always, CommonLog, Deferring, Finished, JsonLines, Never, ParentBased, Probability,
     RateLimited, ServerLayer, Sink, TraceLayer,
 };
+use bytes::Bytes;
 use criterion::Criterion;
+use http::{Request, Response};
+use http_body::Body;
+use http_body_util::Empty;
 use tower_layer::Layer;
+use tower_service::Service;
 
 use super::threads::both_ways;
 
@@ -32,6 +38,11 @@ pub(super) fn samplers(criterion: &mut Criterion) {
             layer().sampler(Deferring(Probability::new(0.1))),
         ),
     ];
+    serve(
+        criterion,
+        "trace-ctx/sampler/bare",
+        &Fixed::new(response(1 << 10)),
+    );
     for (name, layer) in samplers {
         bench(criterion, &format!("trace-ctx/sampler/{name}"), layer);
     }
@@ -39,6 +50,11 @@ pub(super) fn samplers(criterion: &mut Criterion) {
 
 /// Everything is recorded, and written to nowhere.
 pub(super) fn sinks(criterion: &mut Criterion) {
+    serve(
+        criterion,
+        "trace-ctx/sink/bare",
+        &Fixed::new(response(1 << 10)),
+    );
     let layer = || TraceLayer::server().sampler(Always);
     bench(criterion, "trace-ctx/sink/none", layer());
     bench(criterion, "trace-ctx/sink/ignore", layer().sink(ignore));
@@ -60,7 +76,14 @@ fn bench<K: Sink + Send + Sync + 'static>(
     id: &str,
     layer: ServerLayer<K>,
 ) {
-    let service = layer.layer(Fixed::new(response(1 << 10)));
+    serve(criterion, id, &layer.layer(Fixed::new(response(1 << 10))));
+}
+
+fn serve<S, B>(criterion: &mut Criterion, id: &str, service: &S)
+where
+    S: Service<Request<Empty<Bytes>>, Response = Response<B>, Error = Infallible> + Clone + Send,
+    B: Body,
+{
     both_ways(criterion, id, || {
         let (mut service, request) = (service.clone(), request(&[]));
         move || {

@@ -200,6 +200,7 @@ fn open(c: &mut Criterion) {
         .expect("valid");
     let mut service = layer.layer(Echo);
     (0..20).for_each(|_| drop(call(&mut service, BAD)));
+    assert!(call(&mut service, GOOD).is_err(), "it is not open");
     // By one thread: two of them wait for each other by a timer of a millisecond.
     c.bench_function("circuit/open/tower-resilience", |bencher| {
         bencher.iter(|| call(&mut service, GOOD));
@@ -208,6 +209,7 @@ fn open(c: &mut Criterion) {
         failsafe::failure_policy::consecutive_failures(1, failsafe::backoff::constant(A_DAY));
     let breaker = failsafe::Config::new().failure_policy(policy).build();
     (0..3).for_each(|_| drop(poll(breaker.call(echo(BAD)))));
+    assert!(poll(breaker.call(echo(GOOD))).is_err(), "it is not open");
     both_ways(c, "circuit/open/failsafe", || {
         let breaker = breaker.clone();
         move || drop(poll(breaker.call(echo(GOOD))))
@@ -218,6 +220,7 @@ fn open(c: &mut Criterion) {
         .open_wait(A_DAY);
     let breaker = AsyncRecloser::from(built.build());
     (0..5).for_each(|_| drop(poll(breaker.call(echo(BAD)))));
+    assert!(poll(breaker.call(echo(GOOD))).is_err(), "it is not open");
     both_ways(c, "circuit/open/recloser", || {
         let breaker = breaker.clone();
         move || drop(poll(breaker.call(echo(GOOD))))
@@ -268,6 +271,7 @@ fn half_open(c: &mut Criterion) {
             .expect("valid");
         let mut service = layer.layer(Echo);
         (0..20).for_each(|_| drop(call(&mut service, BAD)));
+        assert!(call(&mut service, GOOD).is_err(), "it has not tripped");
         std::thread::sleep(Duration::from_millis(2));
         service
     };
@@ -286,6 +290,10 @@ fn half_open(c: &mut Criterion) {
             .half_open_len(4000);
         let breaker = AsyncRecloser::from(built.open_wait(Duration::from_millis(1)).build());
         (0..5).for_each(|_| drop(poll(breaker.call(echo(BAD)))));
+        assert!(
+            poll(breaker.call(echo(GOOD))).is_err(),
+            "it has not tripped"
+        );
         std::thread::sleep(Duration::from_millis(2));
         breaker
     };

@@ -44,6 +44,11 @@ async fn work(work: Work) -> u64 {
 /// One way of doing work of a key once.
 trait Peer: Clone + Send + 'static {
     fn run(&self, key: u64, how: Work) -> impl Future<Output = u64> + Send;
+
+    /// Forgets the value, where a flight leaves one behind: once for all who shared it.
+    fn forget(&self, _: u64) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
 }
 
 #[derive(Clone)]
@@ -129,10 +134,12 @@ struct Moka(moka::future::Cache<u64, u64>);
 
 impl Peer for Moka {
     async fn run(&self, key: u64, how: Work) -> u64 {
-        let value = self.0.get_with(key, work(how)).await;
-        // Or it would be a hit the next time.
+        self.0.get_with(key, work(how)).await
+    }
+
+    /// Or it would be a hit the next time.
+    async fn forget(&self, key: u64) {
         self.0.invalidate(&key).await;
-        value
     }
 }
 
@@ -175,12 +182,17 @@ macro_rules! each {
 fn leader(criterion: &mut Criterion) {
     fn one(criterion: &mut Criterion, name: &str, peer: impl Peer) {
         let threads = AtomicU64::new(0);
-        both_ways(criterion, &format!("dedup/leader/{name}"), || {
+        both_ways(criterion, &format!("dedup/run/{name}"), || {
             let (peer, thread) = (peer.clone(), threads.fetch_add(1, Ordering::Relaxed));
             let mut call = 0;
             move || {
                 call = (call + 1) % 1000;
-                now(peer.run(thread * 1000 + call, Work::Now))
+                let key = thread * 1000 + call;
+                now(async {
+                    let value = peer.run(key, Work::Now).await;
+                    peer.forget(key).await;
+                    value
+                })
             }
         });
     }
@@ -231,6 +243,7 @@ async fn all(peer: &impl Peer, count: u32, how: Work) {
     while let Some(done) = tasks.join_next().await {
         done.expect("no panic");
     }
+    peer.forget(42).await;
 }
 
 /// A hundred tasks that wait for 300 ms: the processor's time, for all of them.

@@ -4,9 +4,6 @@
 //! compares no bodies.
 #![expect(clippy::disallowed_methods, reason = "a bench reads the clock")]
 
-#[path = "../../src/rows/fleeting.rs"]
-mod fleeting;
-
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -26,7 +23,6 @@ use tokio::runtime::{Builder, Runtime};
 use tower::ServiceExt;
 use tower_cookies::CookieManagerLayer;
 
-use fleeting::Fleeting;
 use peers::together;
 
 fn orders() -> Router {
@@ -42,10 +38,6 @@ fn ours() -> Router {
             .map_or(&b""[..], |user| user.as_bytes())
             .into()
     }))
-}
-
-fn ours_first() -> Router {
-    orders().layer(IdempotencyLayer::new(Fleeting::default()).single_tenant())
 }
 
 fn with_session(router: Router) -> Router {
@@ -90,116 +82,106 @@ async fn sign_in(router: &Router) -> HeaderValue {
     HeaderValue::from_str(pair).unwrap()
 }
 
-/// Keys go round, so that what peers keep does not grow without end.
-const KEYS: u32 = 4096;
-
-/// Sends the same again and again, from a runtime of its own.
-fn again(router: &Router, cookie: &HeaderValue) -> impl FnMut() + Send + use<> {
+/// Sends an order, from a runtime of its own, and the next with the key after it, or with the same.
+fn sends(
+    router: &Router,
+    cookie: &HeaderValue,
+    first: u32,
+    step: u32,
+) -> impl FnMut() + Send + use<> {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-    let (router, cookie) = (router.clone(), cookie.clone());
+    let (router, cookie, mut key) = (router.clone(), cookie.clone(), first);
     move || {
         runtime.block_on(async {
-            let call = router.clone().oneshot(order(0, &cookie));
+            let call = router.clone().oneshot(order(key, &cookie));
             let body = call.await.unwrap().into_body().collect().await;
             assert_eq!(body.unwrap().to_bytes().len(), 1024);
         });
+        key += step;
     }
 }
 
-/// Sends one after the other; `keys` says how many there are. What is one key is asked for by two threads as well.
-fn measure(criterion: &mut Criterion, id: &str, router: Router, keys: u32, replayed: bool) {
-    let runtime: Runtime = Builder::new_current_thread().enable_all().build().unwrap();
-    let cookie = runtime.block_on(sign_in(&router));
-    let send = async |key: u32| {
-        let response = router.clone().oneshot(order(key, &cookie)).await.unwrap();
-        let is_replay = response.headers().contains_key("idempotency-replayed");
-        let body = response.into_body().collect().await.unwrap().to_bytes();
-        assert_eq!(body.len(), 1024);
-        is_replay
-    };
-    runtime.block_on(send(0));
-    assert_eq!(runtime.block_on(send(0)), replayed, "{id}");
-    let mut next = 1;
-    criterion.bench_function(id, |bencher| {
-        bencher.iter_custom(|count| {
-            let mut spent = Duration::ZERO;
-            for _ in 0..count {
-                next = (next + 1) % keys;
-                let begun = Instant::now();
-                runtime.block_on(send(next));
-                spent += begun.elapsed();
-            }
-            spent
-        });
-    });
-    if keys == 1 {
-        criterion.bench_function(&format!("{id}/2-threads"), |bencher| {
-            bencher.iter_custom(|times| {
-                let threads = [(); 2].map(|()| again(&router, &cookie));
-                together(times, threads)
-            });
-        });
+/// A replay says so, and where nothing is kept there is none.
+async fn check(router: &Router, cookie: &HeaderValue, replays: bool) {
+    for is_replay in [false, replays] {
+        let call = router.clone().oneshot(order(u32::MAX, cookie));
+        let response = call.await.unwrap();
+        let says = response.headers().contains_key("idempotency-replayed");
+        assert_eq!(says, is_replay);
     }
+}
+
+/// The same key again and again, by one thread and by two.
+fn replays(criterion: &mut Criterion, name: &str, make: fn() -> Router, is_kept: bool) {
+    let runtime: Runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let router = make();
+    let cookie = runtime.block_on(sign_in(&router));
+    runtime.block_on(check(&router, &cookie, is_kept));
+    sends(&router, &cookie, 0, 0)();
+    let id = format!("idempotency/replay/{name}");
+    criterion.bench_function(&id, |bencher| bencher.iter(sends(&router, &cookie, 0, 0)));
+    criterion.bench_function(&format!("{id}/2-threads"), |bencher| {
+        bencher
+            .iter_custom(|times| together(times, [(); 2].map(|()| sends(&router, &cookie, 0, 0))));
+    });
 }
 
 fn replay(criterion: &mut Criterion) {
-    measure(criterion, "idempotency/replay/bare", orders(), 1, false);
-    measure(criterion, "idempotency/replay/ours", ours(), 1, true);
-    measure(
-        criterion,
-        "idempotency/replay/bare-session",
-        with_session(orders()),
-        1,
-        false,
-    );
-    measure(
-        criterion,
-        "idempotency/replay/axum-idempotent",
-        axum_idempotent(),
-        1,
-        true,
-    );
+    replays(criterion, "bare", orders, false);
+    replays(criterion, "ours", ours, true);
+    replays(criterion, "bare-session", || with_session(orders()), false);
+    replays(criterion, "axum-idempotent", axum_idempotent, true);
 }
 
-/// axum-idempotent forgets nothing before its time: each of its keys is new once, and a replay afterwards, so that its first requests are measured apart, on a router of their
-/// own for as many keys as there are.
-fn first(criterion: &mut Criterion) {
-    measure(criterion, "idempotency/first/bare", orders(), KEYS, false);
-    measure(
-        criterion,
-        "idempotency/first/ours",
-        ours_first(),
-        KEYS,
-        false,
-    );
-    measure(
-        criterion,
-        "idempotency/first/bare-session",
-        with_session(orders()),
-        KEYS,
-        false,
-    );
+/// How many keys a store takes before there is a new one: a key is new once, and what is kept is to have a bound.
+const KEYS: u32 = 4096;
+
+/// Each key once, by one thread, and by two with keys of their own. The store grows meanwhile, as they all do.
+fn firsts(criterion: &mut Criterion, name: &str, make: fn() -> Router, is_kept: bool) {
     let runtime: Runtime = Builder::new_current_thread().enable_all().build().unwrap();
-    criterion.bench_function("idempotency/first/axum-idempotent", |bencher| {
-        bencher.iter_custom(|count| {
-            let mut spent = Duration::ZERO;
-            for begun in (0..count).step_by(KEYS as usize) {
-                let router = axum_idempotent();
-                let cookie = runtime.block_on(sign_in(&router));
-                let keys = KEYS.min((count - begun) as u32);
-                let started = Instant::now();
-                for key in 0..keys {
-                    runtime.block_on(async {
-                        let call = router.clone().oneshot(order(key, &cookie));
-                        let body = call.await.unwrap().into_body().collect().await;
-                        assert_eq!(body.unwrap().to_bytes().len(), 1024);
-                    });
-                }
-                spent += started.elapsed();
-            }
-            spent
+    let fresh = |is_checked| {
+        let router = make();
+        let cookie = runtime.block_on(sign_in(&router));
+        if is_checked {
+            runtime.block_on(check(&router, &cookie, is_kept));
+        }
+        (router, cookie)
+    };
+    drop(fresh(true));
+    let stores = |times: u64, spent: &dyn Fn(&Router, &HeaderValue, u64) -> Duration| {
+        let begun = (0..times).step_by(KEYS as usize);
+        let one = begun.map(|begun| {
+            let (router, cookie) = fresh(false);
+            spent(&router, &cookie, u64::from(KEYS).min(times - begun))
+        });
+        one.sum::<Duration>()
+    };
+    let id = format!("idempotency/first/{name}");
+    criterion.bench_function(&id, |bencher| {
+        bencher.iter_custom(|times| {
+            stores(times, &|router, cookie, keys| {
+                let mut send = sends(router, cookie, 0, 1);
+                let begun = Instant::now();
+                (0..keys).for_each(|_| send());
+                begun.elapsed()
+            })
         });
     });
+    criterion.bench_function(&format!("{id}/2-threads"), |bencher| {
+        bencher.iter_custom(|times| {
+            stores(times, &|router, cookie, keys| {
+                let threads = [0, KEYS].map(|first| sends(router, cookie, first, 1));
+                together(keys, threads)
+            })
+        });
+    });
+}
+
+fn first(criterion: &mut Criterion) {
+    firsts(criterion, "bare", orders, false);
+    firsts(criterion, "ours", ours, true);
+    firsts(criterion, "bare-session", || with_session(orders()), false);
+    firsts(criterion, "axum-idempotent", axum_idempotent, true);
 }
 
 criterion_group! {

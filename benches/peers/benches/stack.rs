@@ -17,7 +17,7 @@ use bytes::Bytes;
 use criterion::{Criterion, criterion_group, criterion_main};
 use http::{HeaderName, HeaderValue, Request, Response};
 use http_body_util::Full;
-use peers::{exchange, runtime};
+use peers::{both_ways, exchange};
 use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
 use tower_http::trace::TraceLayer as TowerHttp;
 use tower_layer::Layer;
@@ -67,15 +67,17 @@ fn request() -> Request<Body> {
     request
 }
 
-fn measure<S, B>(criterion: &mut Criterion, id: &str, mut service: S)
+fn measure<S, B>(criterion: &mut Criterion, id: &str, service: S)
 where
-    S: Service<Request<Body>, Response = Response<B>>,
+    S: Service<Request<Body>, Response = Response<B>> + Clone + Send,
     S::Error: std::fmt::Debug,
     B: http_body::Body,
 {
-    let _entered = runtime().enter();
-    criterion.bench_function(&format!("stack/hello/{id}"), |bencher| {
-        bencher.iter(|| exchange(&mut service, request()));
+    both_ways(criterion, &format!("stack/hello/{id}"), || {
+        let mut service = service.clone();
+        move || {
+            exchange(&mut service, request());
+        }
     });
 }
 
@@ -101,8 +103,10 @@ fn hello(criterion: &mut Criterion) {
 fn tower_http<S, B>(
     inner: S,
 ) -> impl Service<Request<Body>, Response = Response<impl http_body::Body>, Error = S::Error>
++ Clone
++ Send
 where
-    S: Service<Request<Body>, Response = Response<B>>,
+    S: Service<Request<Body>, Response = Response<B>> + Clone + Send,
     S::Error: std::fmt::Display + 'static,
     B: http_body::Body,
     B::Error: std::fmt::Display + 'static,

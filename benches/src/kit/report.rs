@@ -213,7 +213,8 @@ impl Call {
         let share = self.zero.share();
         let measured = all.nanos - share * bare.nanos;
         let over = share > 0.0;
-        let allocations = all.allocations - if over { bare.allocations } else { 0 };
+        let of_bare = if over { bare.allocations } else { 0 };
+        let allocations = all.allocations.saturating_sub(of_bare);
         Line {
             id: self.id,
             unit: "ns",

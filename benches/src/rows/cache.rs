@@ -101,8 +101,11 @@ pub const HTTP_ROWS: &[Row] = &[
 
 const KEY: &str = "product:42";
 
+/// With the hasher that ours has.
 fn bare_moka() -> Work {
-    let level = moka::sync::Cache::<Arc<[u8]>, Arc<u64>>::new(1024);
+    let level = moka::sync::Cache::<Arc<[u8]>, Arc<u64>>::builder()
+        .max_capacity(1024)
+        .build_with_hasher(foldhash::quality::RandomState::default());
     level.insert(KEY.as_bytes().into(), Arc::new(7));
     Work::new(move || level.get(KEY.as_bytes()))
 }

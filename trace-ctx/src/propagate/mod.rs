@@ -3,7 +3,9 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::fields::{self, Field};
-use crate::{Baggage, Flags, Sampling, TraceContext, TraceParent, TraceParentError, TraceState};
+use crate::{
+    Baggage, Flags, IdGenerator, Sampling, TraceContext, TraceParent, TraceParentError, TraceState,
+};
 
 mod b3;
 mod jaeger;
@@ -85,6 +87,13 @@ impl Remote {
             is_state_refused: false,
             is_other_refused: false,
         }
+    }
+
+    /// A span of ours below the caller's, in his trace and by his decision: for who has a [`Propagator`] and no layer, as on a queue.
+    #[must_use]
+    pub fn child(mut self, ids: &dyn IdGenerator) -> TraceContext {
+        let sampling = self.sampling;
+        TraceContext::continuing(&mut self, sampling, ids, None)
     }
 }
 
@@ -317,6 +326,25 @@ mod tests {
             headers.append(*name, HeaderValue::from_str(value).unwrap());
         }
         headers
+    }
+
+    #[test]
+    fn who_has_no_layer_goes_on_below_the_caller() {
+        let came = headers(&[("traceparent", VALID), ("tracestate", "a=1")]);
+        let Extracted::Remote(remote) = W3c.extract(&came) else {
+            panic!("it is valid")
+        };
+        let context = remote.clone().child(&SequentialIds::new());
+        assert_eq!(context.trace_id(), remote.parent.trace_id);
+        assert_eq!(context.parent_id(), Some(remote.parent.span_id));
+        let mut sent = HeaderMap::new();
+        W3c.inject(&context, &mut sent);
+        let (trace, span) = (remote.parent.trace_id, context.span_id());
+        assert_eq!(
+            sent["traceparent"],
+            format!("00-{trace}-{span}-03").as_str()
+        );
+        assert_eq!(sent["tracestate"], "a=1");
     }
 
     /// Another format: the trace parent under another name.

@@ -229,11 +229,12 @@ fn write(found: &Found) -> Result<(), Box<dyn Error>> {
 }
 
 fn sections(found: &Found) -> String {
+    let summary = table::summary(&found.contests);
     let contests = found
         .contests
         .iter()
         .map(|contest| table::section(contest, &format!("plots/{}", plot_file(contest))));
-    let mut text: String = contests.collect();
+    let mut text = summary + &contests.collect::<String>();
     if let Some(table) = &found.hits {
         text.push_str(HITS_WORDS);
         text.push_str(table);
@@ -271,8 +272,8 @@ fn introduction(found: &Found) -> String {
         "# Beside our peers\n\n\
          Written by `cargo compare`. Measured on {}\n\n\
          Nanoseconds for one call, the better of the medians of {ROUNDS} rounds by criterion, peers used as their documentation shows, all in one process. With two \
-         threads, both call the same breaker or table, and this is what each of them waits for a call. *To the best* is the time over that of the \
-         fastest peer: less than one is faster. `bare` is the work alone. `dedup/100-waiters-300ms-cpu` is the processor's time, for all hundred calls.{configurations}\n",
+         threads, both call the same breaker or table, and this is what each of them waits for a call. `bare` is the call alone, or the work. *To the best* is what a call adds to that, over what the \
+         fastest peer adds to it: less than one is faster. Where somebody is faster than `bare`, as who shares work may be, and where there is none, it is the whole time over the whole time. `dedup/100-waiters-300ms-cpu` is the processor's time, for all hundred calls.{configurations}\n",
         found.on
     )
 }

@@ -17,17 +17,31 @@ pub(crate) fn section(contest: &Contest, plot: &str) -> String {
         "| | one thread | to the best |\n|---|--:|--:|\n"
     });
     let best = (
-        contest.best(|entry| entry.alone),
-        contest.best(|entry| entry.two_threads),
+        contest.best(|entry| entry.alone).map(|(_, own)| own),
+        contest.best(|entry| entry.two_threads).map(|(_, own)| own),
     );
+    if let Some(words) = words(&contest.id) {
+        let _ = write!(text, "{words}\n\n");
+    }
     for entry in &contest.entries {
-        row(&mut text, entry, best, has_two);
+        row(&mut text, contest, entry, best, has_two);
     }
     let _ = writeln!(text, "\n![{}]({plot})", contest.id);
     text
 }
 
-fn row(text: &mut String, entry: &Entry, best: (Option<f64>, Option<f64>), has_two: bool) {
+fn row(
+    text: &mut String,
+    contest: &Contest,
+    entry: &Entry,
+    best: (Option<f64>, Option<f64>),
+    has_two: bool,
+) {
+    let is_zero = entry.part() == Part::Zero;
+    let ratio = |of: fn(&Entry) -> Option<f64>, best| {
+        let own = contest.own(entry, of).filter(|_| !is_zero);
+        ratio(own, best)
+    };
     let name = match entry.part() {
         Part::Ours => format!("**{}**", entry.name),
         Part::Peer | Part::Zero => entry.name.clone(),
@@ -37,17 +51,59 @@ fn row(text: &mut String, entry: &Entry, best: (Option<f64>, Option<f64>), has_t
         text,
         " {} | {} |",
         time(entry.alone),
-        ratio(entry.alone, best.0)
+        ratio(|entry| entry.alone, best.0)
     );
     if has_two {
         let _ = write!(
             text,
             " {} | {} |",
             time(entry.two_threads),
-            ratio(entry.two_threads, best.1)
+            ratio(|entry| entry.two_threads, best.1)
         );
     }
     text.push('\n');
+}
+
+/// What has to be known of a contest whose entries do not all do the same.
+fn words(contest: &str) -> Option<&'static str> {
+    Some(match contest {
+        "circuit/half-open" => "failsafe closes with the first success, and so has no such state.",
+        "http-cache/hit-1k" | "http-cache/hit-64k" => {
+            "tower-resilience-cache knows nothing of HTTP: it keeps a value under a key."
+        }
+        "idempotency/first" | "idempotency/replay" => {
+            "axum-idempotent compares no bodies, and asks for a session: `bare-session` is its router with that alone, and what is taken away from its time."
+        }
+        "stack/hello" => "Nobody else has all of these layers: what stands beside them does less.",
+        "trace-ctx/json" => "`ours-access-log` needs no subscriber; the others write through one.",
+        _ => return None,
+    })
+}
+
+/// Everything of ours beside the best peer, by one thread.
+pub(crate) fn summary(contests: &[Contest]) -> String {
+    let mut text = "\n## All of ours, and the best peer of each\n\n\
+        | | one thread | best peer | one thread | to it |\n|---|--:|---|--:|--:|\n"
+        .to_owned();
+    let of = |entry: &Entry| entry.alone;
+    for contest in contests {
+        let best = contest.best(of);
+        let ours = contest.entries.iter();
+        for entry in ours.filter(|entry| entry.part() == Part::Ours) {
+            let (own, name) = (contest.own(entry, of), best.map(|(peer, _)| &*peer.name));
+            let _ = writeln!(
+                text,
+                "| {}/{} | {} | {} | {} | {} |",
+                contest.id,
+                entry.name,
+                time(own),
+                name.unwrap_or("none"),
+                time(best.map(|(_, own)| own)),
+                ratio(own, best.map(|(_, own)| own)),
+            );
+        }
+    }
+    text
 }
 
 /// The same of what has no peer: configurations, and stores under so many clients.
