@@ -152,6 +152,16 @@ fn hits(criterion: &mut Criterion) {
             layer.layer(page.clone()),
         );
 
+        let store = http_cache::MokaManager::new(http_cache::MokaCacheBuilder::new(1000).build());
+        let keyer = http_cache_tower_server::QueryKeyer;
+        let layer = http_cache_tower_server::ServerCacheLayer::with_keyer(store, keyer);
+        measure(
+            criterion,
+            &id("http-cache-tower-server"),
+            page,
+            layer.layer(page.clone()),
+        );
+
         let store = tower_http_cache::prelude::InMemoryBackend::new(10_000);
         let layer = tower_http_cache::prelude::CacheLayer::builder(store)
             .ttl(Duration::from_secs(3600))
