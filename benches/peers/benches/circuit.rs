@@ -261,17 +261,24 @@ fn half_open(c: &mut Criterion) {
             drop(poll(breaker.call(|| echo(GOOD))));
         },
     );
-    let half_open_peer = || {
+    let tripped_peer = |wait| {
         let layer = CircuitBreakerLayer::builder()
             .sliding_window_size(10)
             .minimum_number_of_calls(1)
-            .wait_duration_in_open(Duration::from_millis(1))
+            .wait_duration_in_open(wait)
             .permitted_calls_in_half_open(4000)
             .build()
             .expect("valid");
         let mut service = layer.layer(Echo);
         (0..20).for_each(|_| drop(call(&mut service, BAD)));
-        assert!(call(&mut service, GOOD).is_err(), "it has not tripped");
+        service
+    };
+    assert!(
+        call(&mut tripped_peer(A_DAY), GOOD).is_err(),
+        "it has not tripped"
+    );
+    let half_open_peer = || {
+        let service = tripped_peer(Duration::from_millis(1));
         std::thread::sleep(Duration::from_millis(2));
         service
     };
@@ -283,17 +290,22 @@ fn half_open(c: &mut Criterion) {
             drop(call(service, GOOD));
         },
     );
-    let half_open_recloser = || {
+    let tripped_recloser = |wait| {
         let built = Recloser::custom()
             .error_rate(0.5)
             .closed_len(1)
             .half_open_len(4000);
-        let breaker = AsyncRecloser::from(built.open_wait(Duration::from_millis(1)).build());
+        let breaker = AsyncRecloser::from(built.open_wait(wait).build());
         (0..5).for_each(|_| drop(poll(breaker.call(echo(BAD)))));
-        assert!(
-            poll(breaker.call(echo(GOOD))).is_err(),
-            "it has not tripped"
-        );
+        breaker
+    };
+    let tripped = tripped_recloser(A_DAY);
+    assert!(
+        poll(tripped.call(echo(GOOD))).is_err(),
+        "it has not tripped"
+    );
+    let half_open_recloser = || {
+        let breaker = tripped_recloser(Duration::from_millis(1));
         std::thread::sleep(Duration::from_millis(2));
         breaker
     };

@@ -108,8 +108,15 @@ where
     B: http_body::Body,
 {
     let _entered = runtime().enter();
-    exchange(&mut service, request());
-    exchange(&mut service, request());
+    for _ in 0..2 {
+        exchange(&mut service, request());
+        // Some store in a task.
+        runtime().block_on(async {
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+        });
+    }
     let filled = page.calls();
     exchange(&mut service, request());
     assert_eq!(page.calls(), filled, "{id}: a miss");

@@ -82,18 +82,28 @@ async fn sign_in(router: &Router) -> HeaderValue {
     HeaderValue::from_str(pair).unwrap()
 }
 
+/// Those who are signed in, each with some keys: what one session holds is gone through with each request.
+type Cookies = Arc<[HeaderValue]>;
+
+/// Of how many keys each has made use at the end.
+const KEYS_OF_ONE: usize = 16;
+
+async fn sign_in_all(router: &Router, keys: u32) -> Cookies {
+    let mut cookies = Vec::new();
+    for _ in 0..(keys as usize).div_ceil(KEYS_OF_ONE) {
+        cookies.push(sign_in(router).await);
+    }
+    cookies.into()
+}
+
 /// Sends an order, from a runtime of its own, and the next with the key after it, or with the same.
-fn sends(
-    router: &Router,
-    cookie: &HeaderValue,
-    first: u32,
-    step: u32,
-) -> impl FnMut() + Send + use<> {
+fn sends(router: &Router, cookies: &Cookies, first: u32, step: u32) -> impl FnMut() + Send + use<> {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-    let (router, cookie, mut key) = (router.clone(), cookie.clone(), first);
+    let (router, cookies, mut key) = (router.clone(), Arc::clone(cookies), first);
     move || {
         runtime.block_on(async {
-            let call = router.clone().oneshot(order(key, &cookie));
+            let cookie = &cookies[key as usize / KEYS_OF_ONE];
+            let call = router.clone().oneshot(order(key, cookie));
             let body = call.await.unwrap().into_body().collect().await;
             assert_eq!(body.unwrap().to_bytes().len(), 1024);
         });
@@ -115,14 +125,14 @@ async fn check(router: &Router, cookie: &HeaderValue, replays: bool) {
 fn replays(criterion: &mut Criterion, name: &str, make: fn() -> Router, is_kept: bool) {
     let runtime: Runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let router = make();
-    let cookie = runtime.block_on(sign_in(&router));
-    runtime.block_on(check(&router, &cookie, is_kept));
-    sends(&router, &cookie, 0, 0)();
+    let cookies = runtime.block_on(sign_in_all(&router, 1));
+    runtime.block_on(check(&router, &cookies[0], is_kept));
+    sends(&router, &cookies, 0, 0)();
     let id = format!("idempotency/replay/{name}");
-    criterion.bench_function(&id, |bencher| bencher.iter(sends(&router, &cookie, 0, 0)));
+    criterion.bench_function(&id, |bencher| bencher.iter(sends(&router, &cookies, 0, 0)));
     criterion.bench_function(&format!("{id}/2-threads"), |bencher| {
         bencher
-            .iter_custom(|times| together(times, [(); 2].map(|()| sends(&router, &cookie, 0, 0))));
+            .iter_custom(|times| together(times, [(); 2].map(|()| sends(&router, &cookies, 0, 0))));
     });
 }
 
@@ -139,28 +149,26 @@ const KEYS: u32 = 4096;
 /// Each key once, by one thread, and by two with keys of their own. The store grows meanwhile, as they all do.
 fn firsts(criterion: &mut Criterion, name: &str, make: fn() -> Router, is_kept: bool) {
     let runtime: Runtime = Builder::new_current_thread().enable_all().build().unwrap();
-    let fresh = |is_checked| {
+    let fresh = || {
         let router = make();
-        let cookie = runtime.block_on(sign_in(&router));
-        if is_checked {
-            runtime.block_on(check(&router, &cookie, is_kept));
-        }
-        (router, cookie)
+        let cookies = runtime.block_on(sign_in_all(&router, 2 * KEYS));
+        (router, cookies)
     };
-    drop(fresh(true));
-    let stores = |times: u64, spent: &dyn Fn(&Router, &HeaderValue, u64) -> Duration| {
+    let (router, cookies) = fresh();
+    runtime.block_on(check(&router, &cookies[0], is_kept));
+    let stores = |times: u64, spent: &dyn Fn(&Router, &Cookies, u64) -> Duration| {
         let begun = (0..times).step_by(KEYS as usize);
         let one = begun.map(|begun| {
-            let (router, cookie) = fresh(false);
-            spent(&router, &cookie, u64::from(KEYS).min(times - begun))
+            let (router, cookies) = fresh();
+            spent(&router, &cookies, u64::from(KEYS).min(times - begun))
         });
         one.sum::<Duration>()
     };
     let id = format!("idempotency/first/{name}");
     criterion.bench_function(&id, |bencher| {
         bencher.iter_custom(|times| {
-            stores(times, &|router, cookie, keys| {
-                let mut send = sends(router, cookie, 0, 1);
+            stores(times, &|router, cookies, keys| {
+                let mut send = sends(router, cookies, 0, 1);
                 let begun = Instant::now();
                 (0..keys).for_each(|_| send());
                 begun.elapsed()
@@ -169,8 +177,8 @@ fn firsts(criterion: &mut Criterion, name: &str, make: fn() -> Router, is_kept: 
     });
     criterion.bench_function(&format!("{id}/2-threads"), |bencher| {
         bencher.iter_custom(|times| {
-            stores(times, &|router, cookie, keys| {
-                let threads = [0, KEYS].map(|first| sends(router, cookie, first, 1));
+            stores(times, &|router, cookies, keys| {
+                let threads = [0, KEYS].map(|first| sends(router, cookies, first, 1));
                 together(keys, threads)
             })
         });

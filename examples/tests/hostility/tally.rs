@@ -17,6 +17,13 @@ impl Tally {
         self.0.lock().unwrap().get(kind).copied().unwrap_or(0)
     }
 
+    /// How many acts were those of somebody who means well.
+    pub(crate) fn good(&self) -> u64 {
+        let kinds = self.0.lock().unwrap();
+        let good = kinds.iter().filter(|(kind, _)| kind.starts_with("good "));
+        good.map(|(_, count)| count).sum()
+    }
+
     pub(crate) fn total(&self) -> u64 {
         self.0.lock().unwrap().values().sum()
     }

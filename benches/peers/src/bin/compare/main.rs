@@ -273,7 +273,7 @@ fn introduction(found: &Found) -> String {
          Written by `cargo compare`. Measured on {}\n\n\
          Nanoseconds for one call, the better of the medians of {ROUNDS} rounds by criterion, peers used as their documentation shows, all in one process. With two \
          threads, both call the same breaker or table, and this is what each of them waits for a call. `bare` is the call alone, or the work. *To the best* is what a call adds to that, over what the \
-         fastest peer adds to it: less than one is faster. Where somebody is faster than `bare`, as who shares work may be, and where there is none, it is the whole time over the whole time. `dedup/100-waiters-300ms-cpu` is the processor's time, for all hundred calls.{configurations}\n",
+         fastest peer adds to it: less than one is faster. Where those who wait share one work that `bare` has each of them do (`dedup/*-waiters*`), and where there is no such call, it is the whole time over the whole time. `dedup/100-waiters-300ms-cpu` is the processor's time, for all hundred calls.{configurations}\n",
         found.on
     )
 }

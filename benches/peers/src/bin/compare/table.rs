@@ -80,10 +80,10 @@ fn words(contest: &str) -> Option<&'static str> {
     })
 }
 
-/// Everything of ours beside the best peer, by one thread.
+/// Everything of ours beside the best peer, by one thread, each without the call that it is around.
 pub(crate) fn summary(contests: &[Contest]) -> String {
     let mut text = "\n## All of ours, and the best peer of each\n\n\
-        | | one thread | best peer | one thread | to it |\n|---|--:|---|--:|--:|\n"
+        | | adds | best peer | adds | to it |\n|---|--:|---|--:|--:|\n"
         .to_owned();
     let of = |entry: &Entry| entry.alone;
     for contest in contests {
@@ -165,6 +165,7 @@ pub(crate) fn time(nanos: Option<f64>) -> String {
 }
 
 fn ratio(nanos: Option<f64>, best: Option<f64>) -> String {
+    let nanos = nanos.filter(|nanos| *nanos > 0.0);
     let ratio = nanos.zip(best).map(|(nanos, best)| nanos / best);
     ratio.map_or_else(String::new, |ratio| format!("{ratio:.2}"))
 }
