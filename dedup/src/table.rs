@@ -30,7 +30,7 @@ pub(crate) struct Table<K, V> {
 /// What flies under a sixteenth of the hashes. Whoever leads, and the line of those who wait, hold this and not the table: two threads on two keys then seldom touch
 /// the same count of references, which would cost each of them more than all the rest.
 ///
-/// On cache lines of its own, for the same reason; and what every flight writes to comes first, on two of them where keys are small: one costs a thread about as much as all the work of a flight, when
+/// On cache lines of its own, for the same reason; and what every flight writes to beside that count comes first, on two of them where keys are small: one costs a thread about as much as all the work of a flight, when
 /// another thread has just written to it.
 #[repr(C, align(64))]
 pub(crate) struct Part<K, V> {

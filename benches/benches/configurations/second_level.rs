@@ -76,7 +76,12 @@ fn codec<V>(criterion: &mut Criterion, name: &str, value: &V, codec: impl Codec<
 
 /// Each compression: one `set` and one read past the memory, of text.
 pub(super) fn compression(criterion: &mut Criterion) {
-    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    // Its own thread keeps the clock of the second level current, also while criterion counts.
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
     let kinds = [
         ("off", Compression::Off),
         ("lz4", Compression::Lz4 { over: 512 }),
@@ -110,10 +115,15 @@ async fn cache(compression: Compression) -> Cache<Bytes> {
     // That the machine is busy is no reason to give up here.
     let level = level.timeout(Duration::from_secs(10));
     let cache = Cache::builder().slots(1024).l2(level).build();
+    current(&cache).await;
+    cache
+}
+
+/// Waits until what the second level has is believed.
+async fn current(cache: &Cache<Bytes>) {
     while cache.snapshot().lag.is_none() {
         tokio::task::yield_now().await;
     }
-    cache
 }
 
 fn there_and_back(
@@ -126,10 +136,16 @@ fn there_and_back(
     criterion.bench_function(id, |bencher| {
         bencher.iter(|| {
             runtime.block_on(async {
-                cache.set("key", value.clone()).await;
-                let read =
-                    cache.get_or_set("key", |_| async { Err::<Option<Bytes>, _>("it is there") });
-                read.skip_memory().await.unwrap()
+                loop {
+                    cache.set("key", value.clone()).await;
+                    let read =
+                        cache.get_or_set("key", |_| async { Err::<Option<Bytes>, _>("not there") });
+                    match read.skip_memory().await {
+                        Ok(value) => return value,
+                        // The machine has stood still for longer than the second level may.
+                        Err(_) => current(cache).await,
+                    }
+                }
             })
         });
     });

@@ -89,7 +89,7 @@ impl Remote {
         }
     }
 
-    /// A span of ours below the caller's, in his trace and by his decision: for who has a [`Propagator`] and no layer, as on a queue.
+    /// A span of ours below the caller's, in his trace and by his decision, with what he has [deferred](Sampling::Defer) still undecided: for who has a [`Propagator`] and no layer, as on a queue.
     #[must_use]
     pub fn child(mut self, ids: &dyn IdGenerator) -> TraceContext {
         let sampling = self.sampling;

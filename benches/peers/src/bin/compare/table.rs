@@ -11,6 +11,9 @@ pub(crate) const CONFIGURATIONS: &str = "configurations";
 pub(crate) fn section(contest: &Contest, plot: &str) -> String {
     let mut text = format!("\n## {}\n\n", contest.id);
     let has_two = contest.has_two();
+    if let Some(words) = words(&contest.id) {
+        let _ = write!(text, "{words}\n\n");
+    }
     text.push_str(if has_two {
         "| | one thread | to the best | two threads | to the best |\n|---|--:|--:|--:|--:|\n"
     } else {
@@ -20,9 +23,6 @@ pub(crate) fn section(contest: &Contest, plot: &str) -> String {
         contest.best(|entry| entry.alone).map(|(_, own)| own),
         contest.best(|entry| entry.two_threads).map(|(_, own)| own),
     );
-    if let Some(words) = words(&contest.id) {
-        let _ = write!(text, "{words}\n\n");
-    }
     for entry in &contest.entries {
         row(&mut text, contest, entry, best, has_two);
     }
