@@ -290,6 +290,8 @@ mod tests {
         assert_eq!(answered.refused, 0);
         let refused = format!("{text}  Non-2xx or 3xx responses: 12\n");
         assert_eq!(read_wrk(&refused).expect("it is wrk's").refused, 12);
+        let broken = format!("{text}\n  Socket errors: connect 1, read 20, write 0, timeout 3\n");
+        assert_eq!(read_wrk(&broken).expect("it is wrk's").refused, 24);
         assert!(read_wrk("unable to connect").is_err());
     }
 

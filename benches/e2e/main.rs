@@ -8,6 +8,7 @@
 )]
 
 mod contest;
+mod install;
 mod load;
 mod ours;
 mod process;
@@ -23,7 +24,7 @@ type Failure = Box<dyn std::error::Error>;
 
 /// Asks gateway, storefront, hyper, nginx, Varnish and Express the same, in turns: requests a second, and how long they took.
 ///
-/// What is not installed is left out, and said at the end. Everything stays on loopback.
+/// What is not installed is left out, and said at the end, unless it is to be [installed](Arguments::install). Everything stays on loopback.
 #[derive(Debug, Parser)]
 #[command(name = "cargo e2e")]
 struct Arguments {
@@ -41,6 +42,9 @@ struct Arguments {
     /// Asks with the generator of this program also where wrk is installed.
     #[arg(long)]
     no_wrk: bool,
+    /// Installs first what is missing beside us, by apt-get, where that may be done without asking.
+    #[arg(long)]
+    install: bool,
 }
 
 /// What this program is when it starts itself again.
@@ -79,6 +83,9 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     contests.retain(|contest| contest.id.contains(&arguments.only));
     if contests.is_empty() {
         return Err(format!("no contest has {:?} in its name", arguments.only).into());
+    }
+    if arguments.install {
+        install::missing()?;
     }
     let servers = servers::start()?;
     let load = load::Load::new(arguments.millis, arguments.no_wrk);

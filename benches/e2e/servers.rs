@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
-use crate::Failure;
 use crate::process::{OTHERS, Running, SERVER, find, folder, free, start as run};
+use crate::{Failure, install};
 
 /// What is started from this workspace.
 pub(crate) const OURS: [&str; 6] = [
@@ -127,12 +127,7 @@ fn configuration(file: &str, words: &[(&str, &str)]) -> Result<PathBuf, Failure>
 }
 
 fn installed(program: &str) -> Result<PathBuf, Failure> {
-    let package = match program {
-        "varnishd" => "varnish",
-        "node" => "nodejs",
-        "timeout" => "coreutils",
-        program => program,
-    };
+    let package = install::package(program);
     let missing = || format!("not installed (on Debian: apt-get install {package})").into();
     find(program).ok_or_else(missing)
 }

@@ -71,7 +71,10 @@ fn words(contest: &str) -> Option<&'static str> {
         "http-cache/hit-1k" | "http-cache/hit-64k" => {
             "tower-resilience-cache knows nothing of HTTP: it keeps a value under a key."
         }
-        "idempotency/first" | "idempotency/replay" => {
+        "idempotency/first" => {
+            "The stores are new every 4096 keys, and grow. axum-idempotent compares no bodies, and asks for a session: `bare-session` is its router with that alone, and what is taken away from its time."
+        }
+        "idempotency/replay" => {
             "axum-idempotent compares no bodies, and asks for a session: `bare-session` is its router with that alone, and what is taken away from its time."
         }
         "stack/hello" => "Nobody else has all of these layers: what stands beside them does less.",
