@@ -92,14 +92,18 @@ impl FlightsBuilder {
     /// The flights.
     #[must_use]
     pub fn build<K, V>(self) -> Flights<K, V> {
-        let limits = Limits {
+        Flights::of(Table::new(&self.limits(), &self.audience))
+    }
+
+    pub(crate) fn limits(&self) -> Limits {
+        Limits {
             flights_per_shard: self.max_flights.get().div_ceil(SHARDS),
             waiters: self.max_waiters.get(),
             wait_timeout: self.wait_timeout,
             max_age: self.max_age,
             landed_for: self.landed_for,
-        };
-        Flights::of(Table::new(&limits, &self.audience))
+            since: Instant::now(),
+        }
     }
 }
 
@@ -139,6 +143,8 @@ pub(crate) struct Limits {
     wait_timeout: Option<Duration>,
     max_age: Option<Duration>,
     landed_for: Duration,
+    /// When the table was made.
+    since: Instant,
 }
 
 impl Limits {
@@ -147,15 +153,25 @@ impl Limits {
         self.wait_timeout.and_then(from_now)
     }
 
-    /// Until when a flight that starts now can be joined. `None` is for ever.
-    pub(crate) fn joinable_until(&self) -> Option<Instant> {
-        self.max_age.and_then(from_now)
+    /// For how many nanoseconds a flight can be joined. `None` is for ever.
+    pub(crate) fn max_age_nanos(&self) -> Option<u64> {
+        self.max_age.map(nanos)
+    }
+
+    /// How old the table is, in nanoseconds.
+    pub(crate) fn age(&self) -> u64 {
+        nanos(Instant::now().saturating_duration_since(self.since))
     }
 
     /// Until when a flight that lands now can be joined. `None` is for ever.
     pub(crate) fn landed_until(&self) -> Option<Instant> {
         from_now(self.landed_for)
     }
+}
+
+/// As many as there are in five hundred years, at most.
+fn nanos(duration: Duration) -> u64 {
+    duration.as_nanos().try_into().unwrap_or(u64::MAX)
 }
 
 /// `None` beyond the end of the clock.

@@ -6,10 +6,12 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use hashbrown::HashTable;
 use tokio::time::Instant;
 
+use crate::builder::Limits;
 use crate::line::Line;
 use crate::table::{Part, Place};
 
-/// The first of them in its place, beside the lock, and no more than that is touched by a flight that is alone in its part; the others in a table, that grows.
+/// The first of them in its place, beside the lock, and no more than that is written to by a flight that is alone in its part; the others in a table, that grows.
+#[repr(C)]
 pub(crate) struct Open<K, V> {
     first: Option<Flight<K, V>>,
     more: HashTable<Flight<K, V>>,
@@ -25,12 +27,23 @@ pub(crate) struct Flight<K, V> {
     pub(crate) key: K,
 }
 
-/// Whether a flight takes newcomers.
-pub(crate) enum Joinable {
-    Always,
+/// Until when a flight takes newcomers: a word, in nanoseconds of the [table's time](Limits::age).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Joinable(u64);
+
+impl Joinable {
+    const ALWAYS: Self = Self(u64::MAX);
     /// It should be closed, and there was no room.
-    Never,
-    Until(Instant),
+    pub(crate) const NEVER: Self = Self(0);
+
+    fn for_at_most(limits: &Limits) -> Self {
+        let until = |age| Self(limits.age().saturating_add(age));
+        limits.max_age_nanos().map_or(Self::ALWAYS, until)
+    }
+
+    fn is_over(self, limits: &Limits) -> bool {
+        self != Self::ALWAYS && (self == Self::NEVER || self.0 <= limits.age())
+    }
 }
 
 pub(crate) struct Landed<V> {
@@ -121,22 +134,20 @@ impl<K, V> Default for Open<K, V> {
 }
 
 impl<K, V> Flight<K, V> {
-    pub(crate) fn new(key: K, place: Place, until: Option<Instant>) -> Self {
+    pub(crate) fn new(key: K, place: Place, limits: &Limits) -> Self {
         Self {
             place,
             line: None,
             landed: None,
-            joinable: until.map_or(Joinable::Always, Joinable::Until),
+            joinable: Joinable::for_at_most(limits),
             key,
         }
     }
 
     /// `None` when it takes no newcomers any more.
     pub(crate) fn board(&mut self, part: &Arc<Part<K, V>>) -> Option<Boarded<K, V>> {
-        match self.joinable {
-            Joinable::Always => {}
-            Joinable::Until(until) if Instant::now() < until => {}
-            Joinable::Until(_) | Joinable::Never => return None,
+        if self.joinable.is_over(part.limits()) {
+            return None;
         }
         if let Some(landed) = &self.landed {
             return Some(Boarded::Landed(landed.take()?));
@@ -175,6 +186,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::Flights;
 
     /// Keys of four hashes, of which all but the first stand in the table as soon as another is open.
     fn hash_of(key: u8) -> u64 {
@@ -186,6 +198,7 @@ mod tests {
         fn each_is_found_by_its_key_and_at_its_place_until_it_is_removed(
             steps in prop::collection::vec(0_u8..12, 0..64)
         ) {
+            let limits = Flights::builder().limits();
             let mut open = Open::<u8, ()>::default();
             let mut model = Vec::<(u8, Place)>::new();
             for (number, key) in steps.into_iter().enumerate() {
@@ -201,7 +214,7 @@ mod tests {
                     prop_assert!(open.remove(place).is_none());
                 } else {
                     let place = Place::new(hash_of(key), number as u64, false);
-                    open.insert(Flight::new(key, place, None));
+                    open.insert(Flight::new(key, place, &limits));
                     model.push((key, place));
                 }
                 prop_assert_eq!(open.len(), model.len());

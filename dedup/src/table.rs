@@ -30,7 +30,7 @@ pub(crate) struct Table<K, V> {
 /// What flies under a sixteenth of the hashes. Whoever leads, and the line of those who wait, hold this and not the table: two threads on two keys then seldom touch
 /// the same count of references, which would cost each of them more than all the rest.
 ///
-/// On cache lines of its own, for the same reason; and what every flight writes to beside that count comes first, on two of them where keys are small: one costs a thread about as much as all the work of a flight, when
+/// On cache lines of its own, for the same reason; and what every flight writes to beside that count comes first, on one of them where keys are small: it costs a thread about as much as all the work of a flight, when
 /// another thread has just written to it.
 #[repr(C, align(64))]
 pub(crate) struct Part<K, V> {
@@ -44,11 +44,11 @@ pub(crate) struct Part<K, V> {
 /// In an order that [`Part`] tells of.
 #[repr(C)]
 struct Shard<K, V> {
+    /// Counted here, where it costs no more than an addition under a lock that is held anyway.
+    led: u64,
     flights: Open<K, V>,
     /// Made when the first is closed, or awaited elsewhere.
     closed: Option<Box<Closed<K, V>>>,
-    /// Counted here, where it costs no more than an addition under a lock that is held anyway.
-    led: u64,
     joined: u64,
     full: u64,
 }
@@ -320,7 +320,7 @@ impl<K: Eq, V> Shard<K, V> {
         let is_beside = closed.is_some_and(|closed| closed.older.0.contains_key(&hash));
         let place = Place::new(hash, self.led, is_beside);
         self.led += 1;
-        let flight = Flight::new(key, place, part.limits.joinable_until());
+        let flight = Flight::new(key, place, &part.limits);
         self.flights.insert(flight);
         Joined::Leads(place)
     }
@@ -339,7 +339,7 @@ impl<K, V> Shard<K, V> {
     fn close(&mut self, place: Place, room: usize) -> Option<Ended<K, V>> {
         let closed = self.closed.get_or_insert_default();
         if closed.lines.len() >= room {
-            self.flights.at_mut(place)?.joinable = Joinable::Never;
+            self.flights.at_mut(place)?.joinable = Joinable::NEVER;
             return None;
         }
         let Flight {
@@ -458,11 +458,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_flight_writes_to_is_on_two_cache_lines() {
+    fn what_a_flight_writes_to_is_on_one_cache_line() {
         assert_eq!(offset_of!(Part<u64, u64>, shard), 0);
         // The lock is before it.
         let before = size_of::<Mutex<()>>().next_multiple_of(8);
-        let written = before + offset_of!(Shard<u64, u64>, joined);
-        assert!(written <= 2 * 64, "{written} bytes");
+        let first = offset_of!(Shard<u64, u64>, flights);
+        let written = before + first + size_of::<Option<Flight<u64, u64>>>();
+        assert!(written <= 64, "{written} bytes");
     }
 }
