@@ -135,7 +135,7 @@ impl fmt::Debug for FlightsBuilder {
     }
 }
 
-/// What was chosen, as the table needs it.
+/// What was chosen, as the table needs it, and since when.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     pub(crate) flights_per_shard: usize,
@@ -158,9 +158,12 @@ impl Limits {
         self.max_age.map(nanos)
     }
 
-    /// How old the table is, in nanoseconds.
+    /// What time it is for the table, in nanoseconds. It may be used where tokio's clock is behind that of the place where it was built: it counts from the middle.
     pub(crate) fn age(&self) -> u64 {
-        nanos(Instant::now().saturating_duration_since(self.since))
+        let now = Instant::now();
+        let after = nanos(now.saturating_duration_since(self.since));
+        let before = nanos(self.since.saturating_duration_since(now));
+        (1_u64 << 63).saturating_add(after).saturating_sub(before)
     }
 
     /// Until when a flight that lands now can be joined. `None` is for ever.
@@ -169,7 +172,7 @@ impl Limits {
     }
 }
 
-/// As many as there are in five hundred years, at most.
+/// Those of five hundred years and more are all the same.
 fn nanos(duration: Duration) -> u64 {
     duration.as_nanos().try_into().unwrap_or(u64::MAX)
 }

@@ -30,7 +30,7 @@ pub(crate) struct Table<K, V> {
 /// What flies under a sixteenth of the hashes. Whoever leads, and the line of those who wait, hold this and not the table: two threads on two keys then seldom touch
 /// the same count of references, which would cost each of them more than all the rest.
 ///
-/// On cache lines of its own, for the same reason; and what every flight writes to beside that count comes first, on one of them where keys are small: it costs a thread about as much as all the work of a flight, when
+/// On cache lines of its own, for the same reason; and what every flight writes to beside that count comes first, on one of them where keys and locks are words: it costs a thread about as much as all the work of a flight, when
 /// another thread has just written to it.
 #[repr(C, align(64))]
 pub(crate) struct Part<K, V> {
@@ -450,13 +450,14 @@ impl<K, V> Default for Shard<K, V> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux"))]
 #[cfg(not(buttress_loom))]
 mod tests {
     use std::mem::offset_of;
 
     use super::*;
 
+    /// Where a lock is a word.
     #[test]
     fn what_a_flight_writes_to_is_on_one_cache_line() {
         assert_eq!(offset_of!(Part<u64, u64>, shard), 0);

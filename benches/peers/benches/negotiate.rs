@@ -19,6 +19,7 @@ use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use headers_accept::Accept as HeadersAccept;
 use http::{HeaderMap, HeaderValue, Request, Response, header};
 use mediatype::{MediaType, MediaTypeList, Name, ReadParams};
+use mediatype_of_headers_accept::MediaType as Offer;
 use mime::Mime;
 use tower::{Layer, Service, service_fn};
 use tower_conneg::{CborFormat, ErasedFormat, JsonFormat, MsgPackFormat, ServerConfig, XmlFormat};
@@ -64,7 +65,7 @@ fn accept_header(criterion: &mut Criterion, row: &str, field: &str) {
 }
 
 fn headers_accept(criterion: &mut Criterion, row: &str, field: &str) {
-    let offers = OFFERS.map(|offer| MediaType::parse(offer).expect("a media type"));
+    let offers = OFFERS.map(|offer| Offer::parse(offer).expect("a media type"));
     bench(criterion, row, "headers-accept", || {
         let accept: HeadersAccept = black_box(field).parse().ok()?;
         accept.negotiate(&offers).map(|chosen| chosen.ty)

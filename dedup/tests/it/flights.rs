@@ -360,6 +360,27 @@ async fn a_landed_flight_that_was_begun_too_long_ago_is_not_joined() {
     drop(lead(&flights));
 }
 
+/// Each paused clock begins where the machine's is, and goes its own way.
+#[test]
+fn ages_are_told_also_where_the_clock_is_behind_that_of_the_place_where_flights_were_built() {
+    let paused = || {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        runtime.enable_time().start_paused(true).build().unwrap()
+    };
+    let (behind, ahead) = (paused(), paused());
+    let flights = ahead.block_on(async {
+        tokio::time::advance(Duration::from_secs(3600)).await;
+        let builder = Flights::builder().max_age(Duration::from_secs(1));
+        builder.build::<Key, u32>()
+    });
+    behind.block_on(async {
+        let _first = lead(&flights);
+        drop(follow(&flights));
+        tokio::time::advance(Duration::from_secs(2)).await;
+        drop(lead(&flights));
+    });
+}
+
 #[tokio::test(start_paused = true)]
 async fn who_is_promoted_leads_although_its_time_is_over_meanwhile() {
     let builder = Flights::builder().wait_timeout(Duration::from_secs(1));
