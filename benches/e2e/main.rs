@@ -24,7 +24,7 @@ type Failure = Box<dyn std::error::Error>;
 
 /// Asks gateway, storefront, hyper, nginx, Varnish and Express the same, in turns: requests a second, and how long they took.
 ///
-/// What is not installed is left out, and said at the end, unless it is to be [installed](Arguments::install). Everything stays on loopback.
+/// What is not installed is left out, and said at the end; `--install` installs it first. Everything that is asked stays on loopback.
 #[derive(Debug, Parser)]
 #[command(name = "cargo e2e")]
 struct Arguments {
