@@ -29,6 +29,7 @@ pub(super) struct Mirror {
 /// What a node knew when it asked. What it learns meanwhile may not be in the answer yet.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Asked {
+    known: Option<Head>,
     seen: u64,
     turns: u64,
 }
@@ -71,8 +72,10 @@ pub(super) enum Adopted {
 impl Mirror {
     /// What is to be passed to [`compare`](Self::compare) and [`adopt`](Self::adopt): taken before the question is asked.
     pub(super) fn asked(&self) -> Asked {
-        let Self { seen, turns, .. } = *self;
-        Asked { seen, turns }
+        let Self {
+            known, seen, turns, ..
+        } = *self;
+        Asked { known, seen, turns }
     }
 
     /// What a clock begins with that comes after this one, and after all that is known here.
@@ -117,7 +120,8 @@ impl Mirror {
             Some(head) if self.has_gone_back(head, asked.seen) => Compared::Lost,
             // It was left, and is there again.
             Some(head) if self.left && self.is_of(head.epoch) => Compared::Lost,
-            Some(head) if self.known == Some(head) => Compared::InStep,
+            // By now, or when it was asked for: what was heard since may have happened after the answer.
+            Some(head) if [self.known, asked.known].contains(&Some(head)) => Compared::InStep,
             Some(_) => Compared::Behind,
         }
     }
@@ -342,6 +346,24 @@ mod tests {
             };
             let now = mirror.adopt(head(1, far, 9), &slots, mirror.asked(), &clock);
             assert_eq!(now, adopted, "its tip is forgotten");
+        }
+    }
+
+    #[test]
+    fn a_step_that_is_heard_while_the_head_is_asked_for_is_no_reason_to_read_the_clock() {
+        let clock = InvalidationClock::shared(SlotBits::at_least(1024), 1);
+        let mut mirror = Mirror::default();
+        mirror.adopt(head(1, 5, 50), &Slots::default(), mirror.asked(), &clock);
+        let asked = mirror.asked();
+        let step = moved(head(1, 6, 60), 50, &[0]);
+        assert_eq!(mirror.hear(&step, &clock), Heard::Followed);
+        for (seq, compared) in [
+            (5, Compared::InStep),
+            (6, Compared::InStep),
+            (7, Compared::Behind),
+        ] {
+            let head = head(1, seq, seq * 10);
+            assert_eq!(mirror.compare(Some(head), asked), compared);
         }
     }
 

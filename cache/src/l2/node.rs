@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use buttress_circuit::{Backoff, Breaker, Clock, consecutive};
 use bytes::Bytes;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::frame::Frame;
@@ -193,21 +193,26 @@ impl Node {
     }
 
     /// Asks where the shared clock stands now, and follows it there.
-    pub(crate) async fn catch_up(&self) -> Result<(), L2Error> {
-        let caught_up = self.try_catch_up().await;
+    async fn catch_up(&self, news: &mut mpsc::Receiver<News>) -> Result<(), L2Error> {
+        let caught_up = self.try_catch_up(news).await;
         if let Err(error) = &caught_up {
             (self.tell)(Happened::Failed(error));
         }
         caught_up
     }
 
-    async fn try_catch_up(&self) -> Result<(), L2Error> {
+    async fn try_catch_up(&self, news: &mut mpsc::Receiver<News>) -> Result<(), L2Error> {
         // First: what this node invalidated alone must not be forgotten with an epoch that it adopts.
         self.flush().await?;
         for _ in 0..MAX_ROUNDS {
             let asked = Instant::now();
             let before = self.state().mirror.asked();
             let head = self.in_time(self.l2.head()).await?;
+            // What was said before it answered may tell how it came there: that spares the whole clock.
+            for _ in 0..news.len() {
+                let Ok(heard) = news.try_recv() else { break };
+                self.hear(&heard);
+            }
             let compared = self.state().mirror.compare(head, before);
             let in_step = match compared {
                 Compared::InStep => true,
@@ -443,7 +448,7 @@ async fn follow(node: Arc<Node>) {
             _ = beat.tick() => {}
         }
         // A second level that panics must not take away what keeps us in step.
-        let _ = caught(node.catch_up()).await;
+        let _ = caught(node.catch_up(&mut news)).await;
     }
     // What was said last may have come while it looked at the clock.
     let _ = caught(node.flush()).await;

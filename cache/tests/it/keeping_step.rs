@@ -38,15 +38,24 @@ struct Hold {
     bump: Arc<Semaphore>,
     /// Entries are answered with a permit of this.
     get: Arc<Semaphore>,
+    /// It is asked where the clock stands after so many milliseconds.
+    question: Arc<AtomicU64>,
     /// Where the clock stands is answered after so many milliseconds.
     head: Arc<AtomicU64>,
+    /// How often the whole clock was read.
+    reads: Arc<AtomicU64>,
 }
 
 impl Hold {
     fn nothing() -> Self {
         let open = || Arc::new(Semaphore::new(1 << 20));
-        let (bump, get, head) = (open(), open(), Arc::default());
-        Self { bump, get, head }
+        Self {
+            bump: open(),
+            get: open(),
+            question: Arc::default(),
+            head: Arc::default(),
+            reads: Arc::default(),
+        }
     }
 }
 
@@ -54,6 +63,13 @@ struct Held(Link, Hold);
 
 async fn pass_by(gate: &Semaphore) {
     gate.acquire().await.unwrap().forget();
+}
+
+async fn take(millis: &AtomicU64) {
+    let millis = millis.load(Ordering::Relaxed);
+    if millis > 0 {
+        sleep(Duration::from_millis(millis)).await;
+    }
 }
 
 impl L2 for Held {
@@ -80,17 +96,16 @@ impl L2 for Held {
     }
 
     fn head(&self) -> Asking<'_, Option<Head>> {
-        let answer = self.0.head();
         Box::pin(async move {
-            let late = self.1.head.load(Ordering::Relaxed);
-            if late > 0 {
-                sleep(Duration::from_millis(late)).await;
-            }
+            take(&self.1.question).await;
+            let answer = self.0.head();
+            take(&self.1.head).await;
             answer.await
         })
     }
 
     fn read(&self) -> Asking<'_, Option<(Head, Slots)>> {
+        self.1.reads.fetch_add(1, Ordering::Relaxed);
         self.0.read()
     }
 
@@ -196,6 +211,27 @@ async fn trust_is_counted_from_the_question_and_not_from_the_answer() {
     assert_eq!(fill(&world.one, 2).await, 1, "2.95 s after it asked");
     pass(Duration::from_millis(250)).await;
     assert_eq!(fill(&world.one, 3).await, 3, "3.2 s after it asked");
+}
+
+/// The whole clock is megabytes.
+#[tokio::test(start_paused = true)]
+async fn a_step_of_while_it_is_asked_where_the_clock_stands_is_no_reason_to_read_it() {
+    let hold = Hold::nothing();
+    let world = World::new(&hold).await;
+    let at_first = hold.reads.load(Ordering::Relaxed);
+    for late in [&hold.question, &hold.head] {
+        assert_eq!(fill(&world.one, 1).await, 1);
+        late.store(500, Ordering::Relaxed);
+        pass(SECOND).await;
+        // It has asked, and has no answer; it may not have arrived either.
+        world.other.invalidate(["tag"]).await.unwrap();
+        pass(SECOND).await;
+        late.store(0, Ordering::Relaxed);
+        assert_eq!(fill(&world.one, 2).await, 2, "it has heard of it");
+        world.one.remove("k").await.unwrap();
+        pass(SECOND).await;
+        assert_eq!(hold.reads.load(Ordering::Relaxed), at_first);
+    }
 }
 
 #[tokio::test(start_paused = true)]
