@@ -10,7 +10,7 @@ use serde_json::Value;
 const TWO_THREADS: &str = "2-threads";
 
 /// All that there are. What is not found where criterion is thought to leave it would be lost without a word.
-const CONTESTS: [&str; 24] = [
+const CONTESTS: [&str; 25] = [
     "cache/get",
     "cache/get-or-set",
     "circuit/closed",
@@ -29,6 +29,7 @@ const CONTESTS: [&str; 24] = [
     "negotiate/browser",
     "negotiate/browser-layer",
     "negotiate/json",
+    "negotiate/reply",
     "stack/hello",
     "trace-ctx/denied",
     "trace-ctx/json",

@@ -77,6 +77,9 @@ fn words(contest: &str) -> Option<&'static str> {
         "idempotency/replay" => {
             "axum-idempotent compares no bodies, and asks for a session: `bare-session` is its router with that alone, and what is taken away from its time."
         }
+        "negotiate/reply" => {
+            "`bare` writes JSON, whatever is asked for. Ours says by `Vary` that there was a choice; the others leave that to the handler."
+        }
         "stack/hello" => "Nobody else has all of these layers: what stands beside them does less.",
         "trace-ctx/json" => "`ours-access-log` needs no subscriber; the others write through one.",
         _ => return None,

@@ -15,7 +15,7 @@ use actix_web::test::TestRequest;
 use axum::extract::FromRequestParts;
 use axum_accept::AcceptExtractor;
 use buttress_negotiate::{Cbor, Json, Limits, MessagePack, NegotiateLayer, Offers, Xml};
-use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use criterion::{BatchSize, Criterion};
 use headers_accept::Accept as HeadersAccept;
 use http::{HeaderMap, HeaderValue, Request, Response, header};
 use mediatype::{MediaType, MediaTypeList, Name, ReadParams};
@@ -238,20 +238,17 @@ fn call<S>(
     });
 }
 
-fn browser(criterion: &mut Criterion) {
+pub(crate) fn browser(criterion: &mut Criterion) {
     layers(criterion, "browser-layer", BROWSER);
     everybody(criterion, "browser", BROWSER);
 }
 
-fn json(criterion: &mut Criterion) {
+pub(crate) fn json(criterion: &mut Criterion) {
     everybody(criterion, "json", "application/json");
 }
 
-fn thousand(criterion: &mut Criterion) {
+pub(crate) fn thousand(criterion: &mut Criterion) {
     let ranges = (0..999).map(|i| format!("text/x-{i};q=0.{}", i % 10));
     let field: Vec<_> = ranges.chain(["text/html".to_owned()]).collect();
     everybody(criterion, "1000-ranges", &field.join(","));
 }
-
-criterion_group!(negotiate, browser, json, thousand);
-criterion_main!(negotiate);
