@@ -155,8 +155,17 @@ fn read_wrk(text: &str) -> Result<Answered, Failure> {
         p50: span(&after("50%")?)?,
         p99: span(&after("99%")?)?,
         // It says so only where there are any.
-        refused: after("Non-2xx or 3xx responses:").map_or(Ok(0), |count| count.parse())?,
+        refused: after("Non-2xx or 3xx responses:").map_or(Ok(0), |count| count.parse())?
+            + after("Socket errors:").map_or(0, |errors| sum(&errors)),
     })
+}
+
+/// Of `connect 0, read 5, write 0, timeout 0`.
+fn sum(errors: &str) -> u64 {
+    let counts = errors
+        .split([' ', ','])
+        .filter_map(|word| word.parse::<u64>().ok());
+    counts.sum()
 }
 
 /// As wrk writes it: `311.00us`, `1.24ms`, `1.02s`.
@@ -281,6 +290,8 @@ mod tests {
         assert_eq!(answered.refused, 0);
         let refused = format!("{text}  Non-2xx or 3xx responses: 12\n");
         assert_eq!(read_wrk(&refused).expect("it is wrk's").refused, 12);
+        let broken = format!("{text}\n  Socket errors: connect 1, read 20, write 0, timeout 3\n");
+        assert_eq!(read_wrk(&broken).expect("it is wrk's").refused, 24);
         assert!(read_wrk("unable to connect").is_err());
     }
 
