@@ -325,10 +325,13 @@ async fn a_redis_that_is_asked_and_answers_is_waited_for_on() {
     // As long as this runs, time goes on only where it is said to.
     let (end, until_the_end) = std::sync::mpsc::channel::<()>();
     let runs = tokio::task::spawn_blocking(move || until_the_end.recv().unwrap_err());
-    for questions in 0..3 {
-        assert_eq!(pings(&redis), questions);
+    let mut hours = 0;
+    while pings(&redis) < 2 {
+        // It waits for a day.
+        assert!(hours < 20, "it does not ask");
+        hours += 1;
         tokio::time::advance(AN_HOUR + Duration::from_secs(1)).await;
-        // By the end of the first of these the question is asked; and by that of the second it is answered: all go one way.
+        // In these the question is asked, or answered: all go one way.
         for _ in 0..2 {
             drop(lead(&other, b"another").await);
         }
