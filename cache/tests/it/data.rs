@@ -385,6 +385,8 @@ async fn the_weight_is_bounded() {
 /// What shares a slot with something else goes with it: how much of what lives for ten minutes is lost so under a hundred invalidations a second.
 #[tokio::test(start_paused = true)]
 async fn most_of_what_is_unaffected_outlives_a_hundred_invalidations_a_second() {
+    // By chance it could be outside of what is expected, once in some thousand times.
+    fastrand::seed(1);
     let cache = Cache::builder().ttl(600 * SECOND).build();
     for second in 0..600 {
         for n in 0..10 {

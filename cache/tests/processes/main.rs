@@ -26,7 +26,7 @@ fn nothing_that_was_invalidated_is_served() {
     let rounds = std::env::var("CACHE_ROUNDS").map_or(50, |rounds| rounds.parse().unwrap());
     let told = tell_story(servers::Servers::one(), rounds);
     assert!(
-        told.hits > told.reads / 4,
+        told.hits > told.reads / 20,
         "it is a cache, and not a way around one"
     );
 }

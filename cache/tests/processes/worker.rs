@@ -90,7 +90,9 @@ impl Worker {
     async fn begin(work: &Work) -> Self {
         let database = redis::Client::open(&*work.database).unwrap();
         // It answers when it can: the machine may be busy.
-        let config = AsyncConnectionConfig::new().set_response_timeout(None);
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(None)
+            .set_response_timeout(None);
         let database = database.get_multiplexed_async_connection_with_config(&config);
         let database = database.await.unwrap();
         let level = if work.redis.contains(',') {

@@ -264,7 +264,7 @@ async fn targeted_fields_go_before_the_others() {
     assert_eq!(outcomes(&test, &["/b", "/b"]).await, [MISS, MISS]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn it_may_tell_its_key() {
     let test = with(|layer| layer.tell_key(true));
     let miss = test.get("/a?b").await;
@@ -279,7 +279,7 @@ async fn it_may_tell_its_key() {
     );
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_caches_nearer_to_the_origin_have_told_stays() {
     let test = test();
     test.says(

@@ -111,7 +111,7 @@ async fn a_thousand_misses_are_one_request() {
     assert_eq!(outcome, CacheOutcome::Hit);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn followers_read_as_the_leader_does_and_newcomers_from_the_start() {
     let (hand, body) = hand_body();
     let body = Mutex::new(Some(body));
