@@ -3,7 +3,6 @@
 use std::fmt;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use testkit::server::Redis;
 
@@ -16,6 +15,8 @@ use crate::worker::Work;
 const PROCESSES: usize = 4;
 /// How many operations each does in a round.
 const OPERATIONS: usize = 600;
+/// In how many rounds without a fault all is well again: one does, where the machine has time for it.
+const WELL: usize = 20;
 
 pub(crate) struct Story {
     servers: Servers,
@@ -60,16 +61,15 @@ impl Story {
 
     /// More rounds, in which nothing is wrong, until all is well again.
     pub(crate) fn end(&mut self) -> Told {
-        let (before, begun) = (self.checker.told.hits, Instant::now());
-        while self.checker.told.hits == before {
-            assert!(
-                begun.elapsed() < Duration::from_secs(60),
-                "after everything it caches again"
-            );
+        let before = self.checker.told.hits;
+        for _ in 0..WELL {
             self.processes.iter_mut().for_each(Process::go);
             self.look();
+            if self.checker.told.hits > before {
+                return self.checker.told.clone();
+            }
         }
-        self.checker.told.clone()
+        panic!("after everything it caches again");
     }
 
     fn look(&mut self) {

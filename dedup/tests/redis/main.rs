@@ -1,5 +1,9 @@
 //! Flights across processes, on a real Redis: this binary starts itself again as the processes that share.
 #![allow(clippy::unwrap_used)]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "what other processes do is waited for by the real clock, and not for ever"
+)]
 
 mod process;
 mod worker;

@@ -29,10 +29,8 @@ async fn sqlite() {
 #[cfg(feature = "postgres")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn postgres() {
-    use buttress_idempotency::PostgresStore;
-
     let mut server = testkit::server::Postgres::start().unwrap();
-    let store = PostgresStore::connect(&server.url()).unwrap();
+    let store = crate::patient::postgres(&server.url());
     // As processes do that start together.
     let (one, other) = tokio::join!(store.migrate(), store.migrate());
     one.and(other).unwrap();
@@ -100,10 +98,8 @@ async fn purge_spares_a_claim_that_is_worked_on(
 #[cfg(feature = "redis")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn redis() {
-    use buttress_idempotency::RedisStore;
-
     let mut server = testkit::server::Redis::start().unwrap();
-    let store = RedisStore::open(&server.url()).unwrap();
+    let store = crate::patient::redis(&server.url());
     conformance::check(&store).await;
     crate::history::check(&store, 40).await;
     let kept = conformance::Kept::fill(&store).await;

@@ -3,6 +3,8 @@
 
 mod conformance;
 mod history;
+#[cfg(any(feature = "postgres", feature = "redis"))]
+mod patient;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "redis")]

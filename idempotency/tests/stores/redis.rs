@@ -50,7 +50,7 @@ async fn a_server_that_may_lose_claims_is_told_or_refused() {
 async fn a_server_that_syncs_each_write_forgets_no_answer_when_it_is_killed() {
     let kills = std::env::var("REDIS_KILLS").map_or(3, |kills| kills.parse().unwrap());
     let mut server = Redis::start().unwrap();
-    let store = RedisStore::open(&server.url()).unwrap();
+    let store = crate::patient::redis(&server.url());
     for setting in [
         "appendfsync always",
         "appendfsync everysec",
@@ -82,7 +82,7 @@ async fn a_server_that_syncs_each_write_forgets_no_answer_when_it_is_killed() {
 #[tokio::test]
 async fn a_server_without_room_grants_nothing_and_settles_what_it_has_granted() {
     let server = Redis::start().unwrap();
-    let store = RedisStore::open(&server.url()).unwrap();
+    let store = crate::patient::redis(&server.url());
     let claim = async || match store.begin(order()).await.unwrap() {
         Begin::Claimed(claim) => claim,
         found => panic!("{found:?} for a new key"),

@@ -65,7 +65,8 @@ impl Postgres {
     pub fn restart(&mut self) -> io::Result<()> {
         self.kill();
         // Its children see that it is gone, and go too, but not at the same moment; until then a new one refuses to start.
-        for _ in 0..200 {
+        // Each takes some ten milliseconds: that is a minute, for children that sync what they have.
+        for _ in 0..4000 {
             match run(&self.folder, self.port) {
                 Err(error) if error.to_string().contains("is still in use") => {}
                 started => {

@@ -40,7 +40,7 @@ mod on_postgres {
     impl OnPostgres {
         pub(crate) async fn start() -> Self {
             let server = testkit::server::Postgres::start().unwrap();
-            let store = PostgresStore::connect(&server.url()).unwrap();
+            let store = crate::patient::postgres(&server.url());
             store.migrate().await.unwrap();
             server.ask("CREATE TABLE effects (name text)").unwrap();
             let pool = PgPool::connect(&server.url()).await.unwrap();
