@@ -58,12 +58,24 @@ app.get('/open', async (_, response) => {
   }
 });
 
-const sales = ['lamp', 'chair', 'desk', 'mug'].map((product, n) => ({ product, name: `The ${product}`, units: n * 7, revenue_cents: n * 4711 }));
-app.get('/reports/sales', (_, response) => {
-  response.format({
-    json: () => response.json(sales),
-    csv: () => response.send(['product,name,units,revenue_cents', ...sales.map((sale) => Object.values(sale).join(','))].join('\r\n')),
-  });
+// The storefront's own, before anything is sold; it keeps each form for a minute, and so does this.
+const names = { lamp: 'Desk lamp', bulb: 'Light bulb', chair: 'Oak chair', stool: 'Bar stool', shelf: 'Wall shelf', box: 'Storage box' };
+const sales = Object.entries(names).map(([product, name]) => ({ product, name, units: 0, revenue_cents: 0 }));
+const columns = Object.keys(sales[0]);
+const forms = {
+  json: () => JSON.stringify(sales),
+  csv: () => [columns, ...sales.map(Object.values)].map((row) => `${row.join(',')}\r\n`).join(''),
+};
+const reports = new LRUCache({ max: 100, ttl: 60_000 });
+app.get('/reports/sales', (request, response) => {
+  const form = request.accepts(Object.keys(forms));
+  if (!form) return response.sendStatus(406);
+  let report = reports.get(form);
+  if (!report) {
+    report = forms[form]();
+    reports.set(form, report);
+  }
+  return response.vary('Accept').type(form).send(report);
 });
 
 if (redisPort) {

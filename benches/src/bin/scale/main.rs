@@ -140,26 +140,28 @@ fn measure(arguments: &Arguments) -> Result<ExitCode, Box<dyn std::error::Error>
 
 fn write(measured: &[Measured]) -> std::io::Result<()> {
     let benches = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    // Before anything is written: whether there is more than the commit is asked of the work tree.
+    let on = machine::describe();
     let plots = benches.join("plots/scale");
     fs::create_dir_all(&plots)?;
     for (curve, costs) in measured {
         let svg = scale::svg(curve.id, curve.unit, costs);
         fs::write(plots.join(plot(curve)), svg)?;
     }
-    fs::write(benches.join("SCALE.md"), text(measured))
+    fs::write(benches.join("SCALE.md"), text(measured, &on))
 }
 
 fn plot(curve: &Curve) -> String {
     format!("{}.svg", curve.id.replace('/', "-"))
 }
 
-fn text(measured: &[Measured]) -> String {
+fn text(measured: &[Measured], on: &str) -> String {
     let mut text = String::from(
         "# How costs grow\n\n\
          Written by `cargo scale`: nanoseconds of one call, the minimum of many short batches. *May be* is the order of growth that `cargo scale --check` \
          holds the instructions of each to.\n\n",
     );
-    let _ = writeln!(text, "Measured on {}.", machine::describe());
+    let _ = writeln!(text, "Measured on {on}.");
     for (curve, costs) in measured {
         section(&mut text, curve, costs);
     }
