@@ -79,7 +79,7 @@ pub(crate) fn remote(breaker: Breaker, address: SocketAddr, records: &Records) -
 pub(crate) fn breaker(name: &'static str, failures: u32) -> Breaker {
     Breaker::builder(name)
         .trip(consecutive(failures))
-        .open_for(Backoff::constant(Duration::from_millis(500)))
+        .open_for(Backoff::constant(Duration::from_secs(2)))
         .half_open(Probes::new(1))
         .build()
         .expect("these settings are in range")

@@ -76,10 +76,10 @@ impl Story {
 
     async fn deadline(&self) {
         say(format_args!(
-            "\nDeadlines. The stock takes too long for a client that has 100 ms:"
+            "\nDeadlines. The stock takes too long for a client that has a second:"
         ));
         self.stock(|stock| stock.held = true);
-        let limit = Some(Duration::from_millis(100));
+        let limit = Some(Duration::from_secs(1));
         answer(&self.place("k3", "lamp", limit).await);
         for record in self.records.take(4).await {
             say(format_args!("    {}", record.line));

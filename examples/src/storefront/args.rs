@@ -30,6 +30,10 @@ pub struct Args {
     #[arg(long, value_name = "URL", requires = "redis")]
     postgres: Option<String>,
 
+    /// How many milliseconds that database may take to answer; for a connection to it a third of that is waited.
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 3000)]
+    database_timeout: u64,
+
     /// For how many milliseconds an order that is under way is its process's, after that was last heard of.
     #[arg(long, value_name = "MILLISECONDS", default_value_t = 30_000)]
     lease: u64,
@@ -81,6 +85,10 @@ impl Args {
     /// The URLs of what several processes share: Redis', and Postgres'.
     pub(crate) fn shared(&self) -> Option<(&str, &str)> {
         self.redis.as_deref().zip(self.postgres.as_deref())
+    }
+
+    pub(crate) fn database_timeout(&self) -> Duration {
+        Duration::from_millis(self.database_timeout)
     }
 
     pub(crate) fn lease(&self) -> Duration {

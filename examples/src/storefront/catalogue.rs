@@ -17,7 +17,7 @@ use http_body_util::Full;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-pub(crate) use self::database::{ANSWER, Database, in_time};
+pub(crate) use self::database::{Database, Patience};
 use self::memory::Memory;
 use crate::storefront::tenant::Tenant;
 
@@ -144,7 +144,9 @@ impl Catalogue {
         match &self.stock {
             Stock::Memory(memory) => Ok(memory.set_price(tenant, id, cents)),
             Stock::Database(database) => {
-                in_time(database.set_price(tenant, id, cents, changed)).await?;
+                database
+                    .in_time(database.set_price(tenant, id, cents, changed))
+                    .await?;
                 Ok(true)
             }
         }
@@ -177,7 +179,7 @@ impl Catalogue {
                     payment,
                 };
                 let booked = database.book(tenant, &mut order, changed, claim, created);
-                let response = in_time(booked).await?;
+                let response = database.in_time(booked).await?;
                 (order, response)
             }
         };
@@ -188,7 +190,7 @@ impl Catalogue {
     pub(crate) async fn orders(&self, tenant: &Tenant) -> Result<Vec<Order>, Unavailable> {
         match &self.stock {
             Stock::Memory(memory) => Ok(memory.orders(tenant)),
-            Stock::Database(database) => in_time(database.orders(tenant)).await,
+            Stock::Database(database) => database.in_time(database.orders(tenant)).await,
         }
     }
 
@@ -199,7 +201,7 @@ impl Catalogue {
     ) -> Result<Option<Order>, Unavailable> {
         match &self.stock {
             Stock::Memory(memory) => Ok(memory.order(tenant, id)),
-            Stock::Database(database) => in_time(database.order(tenant, id)).await,
+            Stock::Database(database) => database.in_time(database.order(tenant, id)).await,
         }
     }
 
@@ -208,7 +210,7 @@ impl Catalogue {
         self.reports.fetch_add(1, Ordering::Relaxed);
         match &self.stock {
             Stock::Memory(memory) => Ok(memory.sales(tenant)),
-            Stock::Database(database) => in_time(database.sales(tenant)).await,
+            Stock::Database(database) => database.in_time(database.sales(tenant)).await,
         }
     }
 
@@ -246,7 +248,7 @@ impl Catalogue {
     async fn products(&self, tenant: &Tenant) -> Result<Vec<Product>, Unavailable> {
         match &self.stock {
             Stock::Memory(memory) => Ok(memory.products(tenant)),
-            Stock::Database(database) => in_time(database.products(tenant)).await,
+            Stock::Database(database) => database.in_time(database.products(tenant)).await,
         }
     }
 }

@@ -8,13 +8,15 @@ use buttress_idempotency::{
     StoreError, Token,
 };
 
-use crate::storefront::catalogue::ANSWER;
+use tokio::time::error::Elapsed;
+
+use crate::storefront::catalogue::Patience;
 use crate::under_way::Kept;
 
 #[derive(Clone, Debug)]
 pub(crate) enum KeyStore {
     Memory(MemoryStore),
-    Postgres(PostgresStore),
+    Postgres(PostgresStore, Patience),
 }
 
 /// The same call to whichever it is.
@@ -22,15 +24,18 @@ macro_rules! either {
     ($store:expr, $inside:ident => $call:expr) => {
         match $store {
             KeyStore::Memory($inside) => $call.await,
-            KeyStore::Postgres($inside) => in_time($call).await,
+            KeyStore::Postgres($inside, patience) => in_time(*patience, $call).await,
         }
     };
 }
 
 /// A Postgres that does not answer in time is as good as gone. What it was asked may have been done, or be done yet: a key that is claimed so is nobody's until its lease is over.
-async fn in_time<T>(asked: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-    let answer = tokio::time::timeout(ANSWER, asked).await;
-    answer.unwrap_or_else(|late| Err(StoreError::Unavailable(late.into())))
+async fn in_time<T>(
+    patience: Patience,
+    asked: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    let late = |elapsed: Elapsed| StoreError::Unavailable(elapsed.into());
+    patience.in_time(asked, late).await
 }
 
 impl KeyStore {
@@ -38,7 +43,7 @@ impl KeyStore {
     pub(crate) fn count(&self) -> Option<usize> {
         match self {
             Self::Memory(store) => Some(store.snapshot().keys),
-            Self::Postgres(_) => None,
+            Self::Postgres(..) => None,
         }
     }
 
@@ -46,7 +51,7 @@ impl KeyStore {
     pub(crate) fn kept(&self) -> Kept {
         match self {
             Self::Memory(store) => Kept::keys(store),
-            Self::Postgres(_) => Kept::default(),
+            Self::Postgres(..) => Kept::default(),
         }
     }
 
@@ -54,7 +59,7 @@ impl KeyStore {
     pub(crate) fn running(&self) -> Option<usize> {
         match self {
             Self::Memory(store) => Some(store.running()),
-            Self::Postgres(_) => None,
+            Self::Postgres(..) => None,
         }
     }
 }
@@ -110,14 +115,14 @@ impl Store for KeyStore {
         match self {
             Self::Memory(store) => store.changed(key).await,
             // Nothing is asked.
-            Self::Postgres(store) => store.changed(key).await,
+            Self::Postgres(store, _) => store.changed(key).await,
         }
     }
 
     fn can_fail_to_file(&self) -> bool {
         match self {
             Self::Memory(store) => store.can_fail_to_file(),
-            Self::Postgres(store) => store.can_fail_to_file(),
+            Self::Postgres(store, _) => store.can_fail_to_file(),
         }
     }
 
@@ -125,7 +130,7 @@ impl Store for KeyStore {
     fn as_any(&self) -> &dyn Any {
         match self {
             Self::Memory(store) => store.as_any(),
-            Self::Postgres(store) => store.as_any(),
+            Self::Postgres(store, _) => store.as_any(),
         }
     }
 }

@@ -6,11 +6,14 @@ use std::fmt;
 
 use sqlx::PgPool;
 
-use crate::storefront::catalogue::Unavailable;
+use crate::storefront::catalogue::{Patience, Unavailable};
 use crate::storefront::tokens::GENERATIONS;
 
 #[derive(Clone, Debug)]
-pub(crate) struct KeyTable(PgPool);
+pub(crate) struct KeyTable {
+    pool: PgPool,
+    patience: Patience,
+}
 
 /// A key of Ed25519, as it is kept.
 pub(crate) struct Written {
@@ -40,12 +43,25 @@ pub(crate) fn is_id(id: &str) -> bool {
 }
 
 impl KeyTable {
-    pub(crate) fn new(pool: PgPool) -> Self {
-        Self(pool)
+    pub(crate) fn new(pool: PgPool, patience: Patience) -> Self {
+        Self { pool, patience }
     }
 
     /// Those whose tokens are good, the newest first. If there is none yet, this makes one.
     pub(crate) async fn newest(&self) -> Result<Vec<Written>, Unavailable> {
+        self.patience
+            .in_time(self.select_or_make(), Unavailable::from)
+            .await
+    }
+
+    /// The newest one is this from now on, and those whose tokens were good until now are forgotten.
+    pub(crate) async fn add(&self, key: &Written) -> Result<(), Unavailable> {
+        self.patience
+            .in_time(self.insert(key), Unavailable::from)
+            .await
+    }
+
+    async fn select_or_make(&self) -> Result<Vec<Written>, Unavailable> {
         let found = self.select().await?;
         if !found.is_empty() {
             return Ok(found);
@@ -58,7 +74,7 @@ impl KeyTable {
         )
         .bind(&first.id)
         .bind(&first.secret[..])
-        .execute(&self.0)
+        .execute(&self.pool)
         .await?;
         self.select().await
     }
@@ -67,7 +83,7 @@ impl KeyTable {
         let newest = "SELECT id, secret FROM token_keys ORDER BY number DESC LIMIT $1";
         let rows: Vec<(String, Vec<u8>)> = sqlx::query_as(newest)
             .bind(GENERATIONS as i64)
-            .fetch_all(&self.0)
+            .fetch_all(&self.pool)
             .await?;
         let written = |(id, secret): (_, Vec<u8>)| {
             let secret = secret.as_slice().try_into()?;
@@ -76,9 +92,8 @@ impl KeyTable {
         rows.into_iter().map(written).collect()
     }
 
-    /// The newest one is this from now on, and those whose tokens were good until now are forgotten.
-    pub(crate) async fn add(&self, key: &Written) -> Result<(), Unavailable> {
-        let mut transaction = self.0.begin().await?;
+    async fn insert(&self, key: &Written) -> Result<(), Unavailable> {
+        let mut transaction = self.pool.begin().await?;
         sqlx::query("INSERT INTO token_keys (id, secret) VALUES ($1, $2)")
             .bind(&key.id)
             .bind(&key.secret[..])

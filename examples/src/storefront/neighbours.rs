@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use redis::aio::{MultiplexedConnection, PubSub};
-use redis::{AsyncCommands, Client, ErrorKind, RedisError};
+use redis::{AsyncCommands, AsyncConnectionConfig, Client, ErrorKind, RedisError};
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 use tokio::time::{Instant, interval, sleep, timeout};
@@ -75,7 +75,10 @@ struct Channel {
 
 async fn connect(redis: &Client) -> Result<Channel, RedisError> {
     let connect = async {
-        let speaker = redis.get_multiplexed_async_connection().await?;
+        // As long as it may be silent itself.
+        let config = AsyncConnectionConfig::new().set_response_timeout(Some(3 * BEAT));
+        let speaker = redis.get_multiplexed_async_connection_with_config(&config);
+        let speaker = speaker.await?;
         let mut listener = redis.get_async_pubsub().await?;
         listener.subscribe(CHANNEL).await?;
         Ok(Channel { speaker, listener })

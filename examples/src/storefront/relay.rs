@@ -9,7 +9,7 @@ use buttress_cache::Cache;
 use buttress_cache::http::CachedResponse;
 
 use crate::complain;
-use crate::storefront::catalogue::{Database, Unavailable, in_time};
+use crate::storefront::catalogue::{Database, Unavailable};
 
 /// How long the tables may take, also where another process makes them. Who does not hear of that is to say so, and to ask again.
 const MIGRATION: Duration = Duration::from_secs(30);
@@ -52,13 +52,13 @@ async fn tell(
         *has_tables = true;
     }
     loop {
-        let changes = in_time(database.untold()).await?;
+        let changes = database.in_time(database.untold()).await?;
         if changes.is_empty() {
             return Ok(());
         }
         pages
             .invalidate(changes.iter().map(|change| &change.tag))
             .await?;
-        in_time(database.mark_told(&changes)).await?;
+        database.in_time(database.mark_told(&changes)).await?;
     }
 }

@@ -97,7 +97,7 @@ impl Running {
     pub async fn start(args: Args) -> Result<Self, Failure> {
         let shared = args
             .shared()
-            .map(|(redis, postgres)| Shared::open(redis, postgres));
+            .map(|(redis, postgres)| Shared::open(redis, postgres, args.database_timeout()));
         let (shared, pages) = shared.transpose().map_err(Failure::Flag)?.unzip();
         let listener = listen("--listen", args.listen).await?;
         let address = listener.local_addr().map_err(Failure::Serve)?;

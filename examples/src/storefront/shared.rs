@@ -32,9 +32,10 @@ impl Shared {
     pub(crate) fn open(
         redis: &str,
         postgres: &str,
+        database_timeout: Duration,
     ) -> Result<(Self, SecondLevel<CachedResponse>), BadUrl> {
         let bad = |error: redis::RedisError| BadUrl("--redis", error.to_string());
-        let database = Database::open(postgres);
+        let database = Database::open(postgres, database_timeout);
         let pages = RedisL2::open(redis, "storefront:pages:v1").map_err(bad)?;
         let client = redis::Client::open(redis).map_err(bad)?;
         let shared = Self {

@@ -192,7 +192,10 @@ impl Orders {
             .max_keys(args.max_keys)
             .max_bytes(64 << 20);
         let store = match shared {
-            Some(shared) => KeyStore::Postgres(shared.database.keys().clone()),
+            Some(shared) => {
+                let (keys, patience) = shared.database.keys();
+                KeyStore::Postgres(keys.clone(), patience)
+            }
             None => KeyStore::Memory(memory.build()),
         };
         let layer = IdempotencyLayer::new(store.clone())

@@ -16,7 +16,7 @@ use jsonwebtoken::{
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
-use crate::storefront::catalogue::{Unavailable, in_time};
+use crate::storefront::catalogue::Unavailable;
 use crate::storefront::key_table::{KeyTable, Written, is_id};
 use crate::storefront::signing;
 
@@ -125,7 +125,7 @@ impl Keys {
         let next = Written::random();
         match &self.shared {
             Some(shared) => {
-                in_time(shared.table.add(&next)).await?;
+                shared.table.add(&next).await?;
                 self.refresh().await?;
             }
             None => {
@@ -201,7 +201,7 @@ impl Keys {
         let mut last = shared.last.lock().await;
         if last.number <= before {
             let number = shared.begun.fetch_add(1, Ordering::AcqRel) + 1;
-            let read = in_time(shared.table.newest()).await;
+            let read = shared.table.newest().await;
             let error = read.as_ref().err().map(ToString::to_string);
             if let Ok(read) = read {
                 self.know(&read);

@@ -10,7 +10,7 @@ async fn each_printed_line_shows_its_pattern() {
     for (pattern, shown) in [
         (
             "cache",
-            &["x-cache: MISS", "x-cache: HIT-MEMORY", "age: 0"][..],
+            &["x-cache: MISS", "x-cache: HIT-MEMORY", "\nage: "][..],
         ),
         ("dedup", &["\"requests\":100", "\"reads\":1"]),
         (

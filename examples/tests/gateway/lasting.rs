@@ -101,7 +101,7 @@ async fn what_is_stale_is_used_when_the_origin_fails() {
 #[tokio::test]
 async fn what_is_stale_is_used_when_the_origin_takes_too_long() {
     let mut origin = Origin::start().await;
-    let args = ["--timeout", "100", "--stale-while-revalidate", "0"];
+    let args = ["--timeout", "3000", "--stale-while-revalidate", "0"];
     let gateway = Gateway::start_with(&origin, &args).await;
     gateway
         .through(&mut origin, "GET /", "", &stale("", "old"))

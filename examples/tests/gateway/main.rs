@@ -130,7 +130,7 @@ async fn a_key_is_its_callers_whom_authorization_or_a_cookie_tells() {
 #[tokio::test]
 async fn an_origin_that_does_not_answer_is_a_504_and_one_that_hangs_up_a_502() {
     let mut origin = Origin::start().await;
-    let gateway = Gateway::start_with(&origin, &["--timeout", "100"]).await;
+    let gateway = Gateway::start_with(&origin, &["--timeout", "3000"]).await;
     let (client, _request) = tokio::join!(gateway.get("/slow"), origin.request());
     let response = client.read().await;
     assert!(response.starts_with("HTTP/1.1 504"), "{response}");
@@ -258,7 +258,7 @@ async fn an_upgrade_is_a_tunnel() {
 #[tokio::test]
 async fn a_tunnel_that_is_not_opened_in_time_is_a_504_and_one_that_is_refused_says_so() {
     let mut origin = Origin::start().await;
-    let gateway = Gateway::start_with(&origin, &["--timeout", "100"]).await;
+    let gateway = Gateway::start_with(&origin, &["--timeout", "3000"]).await;
     let upgrade = "GET /ws HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n";
     let (mut client, request) = tokio::join!(gateway.send(upgrade), origin.request());
     let head = client.until("\r\n\r\n").await;

@@ -66,7 +66,7 @@ async fn lengths_that_contradict_are_no_response() {
 #[tokio::test]
 async fn what_pauses_for_too_long_is_cut_and_not_kept() {
     let mut origin = Origin::start().await;
-    let gateway = Gateway::start_with(&origin, &["--timeout", "100"]).await;
+    let gateway = Gateway::start_with(&origin, &["--timeout", "3000"]).await;
     let (client, mut request) = tokio::join!(gateway.get("/"), origin.request());
     request
         .write(&format!("{FRESH}Content-Length: 10\r\n\r\nhalf"))

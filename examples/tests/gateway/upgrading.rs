@@ -76,7 +76,7 @@ async fn what_is_not_upgraded_is_a_response_like_others() {
 #[tokio::test]
 async fn a_refusal_that_stands_still_is_given_up_on() {
     let mut origin = Origin::start().await;
-    let gateway = Gateway::start_with(&origin, &["--timeout", "100"]).await;
+    let gateway = Gateway::start_with(&origin, &["--timeout", "3000"]).await;
     let asked = upgrade("GET", "echo", "");
     let (client, mut request) = tokio::join!(gateway.send(&asked), origin.request());
     request

@@ -40,7 +40,7 @@ async fn each_message_comes_before_the_next_is_made() {
 async fn a_stream_with_a_deadline_ends_at_it_in_trailers() {
     let test = Test::start().await;
     let mut request = Request::new(Watch {});
-    let deadline = Deadline::after(Duration::from_millis(100));
+    let deadline = Deadline::after(Duration::from_secs(2));
     request.extensions_mut().insert(deadline);
     let mut news = test.watch(request).await;
     let ended = loop {

@@ -65,6 +65,7 @@ fn what_is_planted_is_found() {
             link.send(get).await.unwrap();
             links.push(link);
         }
+        until_one_waits_for_the_other(&mut world).await;
         finds(&mut world, &before, "storefront: flights").await;
         // One of the two waits for the other.
         finds(&mut world, &before, "storefront: waiters").await;
@@ -76,6 +77,18 @@ fn what_is_planted_is_found() {
         world.stop().await
     });
     drop(stopped);
+}
+
+/// They are written; the shop has yet to read them.
+async fn until_one_waits_for_the_other(world: &mut World) {
+    for _ in 0..LOOKS {
+        let [shop, ..] = world.census().programs;
+        if (shop.under_way.flights, shop.under_way.waiters) == (1, 1) {
+            return;
+        }
+        world.watcher.next().await;
+    }
+    panic!("there is no flight with a waiter: {:?}", world.census());
 }
 
 async fn finds(world: &mut World, before: &Census, words: &str) {

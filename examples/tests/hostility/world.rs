@@ -30,7 +30,7 @@ pub(crate) struct World {
     /// Without breakers, and with hardly a cache.
     pub(crate) bare: Served<gateway::Running>,
     pub(crate) upstream: Upstream,
-    watcher: Watcher,
+    pub(crate) watcher: Watcher,
     /// What there was when nobody had asked for anything yet.
     first: Option<Census>,
 }

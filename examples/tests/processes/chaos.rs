@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::ledger::{BOUND, Ledger};
+use crate::ledger::{LONG, Ledger};
 use crate::process::{Answer, Process};
 use crate::world::World;
 
@@ -67,7 +68,7 @@ struct Story {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_is_killed_orders_are_placed_once_and_prices_are_seen_in_time() {
     let rounds = std::env::var("PROCESSES_ROUNDS").map_or(ROUNDS, |rounds| rounds.parse().unwrap());
-    let mut world = World::with(3).await;
+    let mut world = World::to_be_disturbed(3).await;
     let gateway = world.gateway().await;
     let story = Story {
         gateway: gateway.clone(),
@@ -240,16 +241,14 @@ impl Story {
         for shop in &self.shops {
             shop.until_ready().await;
         }
-        let current = async {
-            for shop in &self.shops {
-                for product in PRODUCTS {
-                    let cents = self.ledger.current(product);
-                    let is_current = |page: &Answer| page.status == 200 && price_on(page) == cents;
-                    shop.until(&page_of(product), is_current).await;
-                }
-            }
-        };
-        let current = tokio::time::timeout(BOUND, current).await;
+        let pages = self.shops.iter().flat_map(|shop| {
+            PRODUCTS.map(|product| async move {
+                let cents = self.ledger.current(product);
+                let is_current = |page: &Answer| page.status == 200 && price_on(page) == cents;
+                shop.until(&page_of(product), is_current).await;
+            })
+        });
+        let current = tokio::time::timeout(LONG, join_all(pages)).await;
         current.expect("every shop shows every price in time");
         self.heal(world).await;
     }

@@ -10,6 +10,9 @@ use tokio::time::Instant;
 /// a page that nobody has told of the change, would be shown for a minute.
 pub(crate) const BOUND: Duration = Duration::from_millis(500 + 1000 + 6500);
 
+/// For who waits for a price, on a machine that may stand still: of those that nobody was told of none would be seen by then either.
+pub(crate) const LONG: Duration = Duration::from_secs(25);
+
 /// Prices only grow, and each product has one who sets them, so that a price says how old it is.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger(Mutex<Books>);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use examples::within_reason;
 
-use crate::ledger::BOUND;
+use crate::ledger::LONG;
 use crate::process::Process;
 use crate::world::World;
 
@@ -60,12 +60,12 @@ async fn a_page_that_one_has_stored_is_had_by_the_other_until_the_price_changes(
     until_price(&other, &path, 1).await;
 }
 
-/// Waits as long as is promised. The page is good for a minute: only an invalidation shows another price so soon.
+/// The page is good for a minute: only an invalidation shows another price so soon.
 async fn until_price(shop: &Process, path: &str, cents: u64) {
     let seen = shop.until(path, |page| {
         page.status == 200 && page.json()[0]["price_cents"] == cents
     });
-    let seen = tokio::time::timeout(BOUND, seen).await;
+    let seen = tokio::time::timeout(LONG, seen).await;
     seen.expect("the price is seen in time");
 }
 
@@ -114,7 +114,7 @@ async fn a_trip_of_one_breaker_is_the_others_too() {
 
 #[tokio::test]
 async fn a_shop_starts_before_what_it_shares_and_is_ready_when_that_is_there() {
-    let mut world = World::with(1).await;
+    let mut world = World::to_be_disturbed(1).await;
     let shop = world.shops[0].clone();
     shop.kill().await;
     world.postgres.kill();

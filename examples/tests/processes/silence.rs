@@ -46,7 +46,7 @@ async fn ask_for_everything(shop: &Process, round: &str) -> Vec<(String, u16, Du
 
 #[tokio::test]
 async fn no_request_waits_for_ever_for_what_is_silent_and_all_is_well_when_it_speaks_again() {
-    let world = World::with(0).await;
+    let world = World::to_be_disturbed(0).await;
     let redis = Link::to(world.redis.address()).await;
     let postgres = Link::to(world.postgres.address()).await;
     let shop = world.shop_over(redis.address, postgres.address).await;

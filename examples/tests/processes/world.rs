@@ -15,17 +15,27 @@ pub(crate) struct World {
     pub(crate) shops: Vec<Process>,
     pub(crate) pulse: Pulse,
     services: SocketAddr,
+    more: &'static [&'static str],
 }
 
 /// How long a shop serves on when it is told to stop: many times as long as the gateway takes to see it.
-const LINGER: &str = "2500";
+const LINGER: &str = "6000";
 
 impl World {
-    /// So many storefronts, which can do their work.
+    /// So many storefronts, which can do their work. However slow the machine is, they wait for the database, which stays, and for payments.
     pub(crate) async fn with(shops: usize) -> Self {
+        Self::start(shops, &["--database-timeout", "60000", "--timeout", "60"]).await
+    }
+
+    /// The same, and what dies or says nothing they wait for no longer than anybody does.
+    pub(crate) async fn to_be_disturbed(shops: usize) -> Self {
+        Self::start(shops, &[]).await
+    }
+
+    async fn start(shops: usize, more: &'static [&str]) -> Self {
         let (redis, postgres) = (Redis::start().unwrap(), Postgres::start().unwrap());
         let (payments, services) = Payments::start().await;
-        let args = args(services, &redis.url(), &postgres.url());
+        let args = args(services, &redis.url(), &postgres.url(), more);
         let pulse = Pulse::default();
         let start = (0..shops).map(|_| Process::storefront(args.clone(), &pulse));
         let shops = futures_util::future::join_all(start).await;
@@ -39,6 +49,7 @@ impl World {
             shops,
             pulse,
             services,
+            more,
         }
     }
 
@@ -51,7 +62,11 @@ impl World {
         };
         let redis = over(self.redis.url(), self.redis.address(), redis);
         let postgres = over(self.postgres.url(), self.postgres.address(), postgres);
-        Process::storefront(args(self.services, &redis, &postgres), &self.pulse).await
+        Process::storefront(
+            args(self.services, &redis, &postgres, self.more),
+            &self.pulse,
+        )
+        .await
     }
 
     /// A gateway in front of all of them. It keeps nothing: what is kept is the shops'.
@@ -90,7 +105,7 @@ impl World {
     }
 }
 
-fn args(services: SocketAddr, redis: &str, postgres: &str) -> Vec<String> {
+fn args(services: SocketAddr, redis: &str, postgres: &str, more: &[&str]) -> Vec<String> {
     let services = services.to_string();
     let args = [
         ["--services", &services],
@@ -103,5 +118,6 @@ fn args(services: SocketAddr, redis: &str, postgres: &str) -> Vec<String> {
         ["--lease", "500"],
         ["--linger", LINGER],
     ];
-    args.into_iter().flatten().map(str::to_owned).collect()
+    let args = args.as_flattened().iter().chain(more);
+    args.map(|arg| (*arg).to_owned()).collect()
 }

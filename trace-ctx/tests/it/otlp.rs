@@ -101,9 +101,13 @@ async fn collector_over_grpc() -> (Collector, SdkTracerProvider) {
     (collector, provider)
 }
 
+/// More than a machine stands still for.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 async fn flush(provider: SdkTracerProvider) {
-    let flushed = tokio::task::spawn_blocking(move || provider.force_flush()).await;
-    flushed.unwrap().unwrap();
+    // To flush alone gives up after five seconds.
+    let end = move || provider.shutdown_with_timeout(PATIENCE);
+    tokio::task::spawn_blocking(end).await.unwrap().unwrap();
 }
 
 fn server(provider: &SdkTracerProvider) -> ServerLayer<OtelSink<SdkTracer>> {

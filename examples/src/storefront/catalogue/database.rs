@@ -11,6 +11,7 @@ use http_body_util::Full;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{PgConnection, PgPool};
 use tokio::sync::Notify;
+use tokio::time::error::Elapsed;
 
 use super::{MAX_ORDERS, Order, PRODUCTS, Product, Sale, Unavailable};
 use crate::storefront::key_table::KeyTable;
@@ -22,6 +23,7 @@ pub(crate) struct Database {
     pool: PgPool,
     keys: PostgresStore,
     changed: Arc<Notify>,
+    patience: Patience,
 }
 
 /// A change that is committed, and not told yet: the tag of what shows it.
@@ -34,21 +36,30 @@ pub(crate) struct Untold {
 /// How many changes are read at once.
 const BATCH: i64 = 100;
 /// How long it may take to answer.
-pub(crate) const ANSWER: Duration = Duration::from_secs(3);
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience(Duration);
 
-/// What does not answer in time is as good as gone. A change that is given up is rolled back, or was committed: who asks again under the same key is told.
-pub(crate) async fn in_time<T>(
-    asked: impl Future<Output = Result<T, Unavailable>>,
-) -> Result<T, Unavailable> {
-    tokio::time::timeout(ANSWER, asked).await?
+impl Patience {
+    /// What does not answer in time is as good as gone. A change that is given up is rolled back, or was committed: who asks again under the same key is told.
+    pub(crate) async fn in_time<T, E>(
+        self,
+        asked: impl Future<Output = Result<T, E>>,
+        late: impl FnOnce(Elapsed) -> E,
+    ) -> Result<T, E> {
+        let answer = tokio::time::timeout(self.0, asked).await;
+        answer.unwrap_or_else(|elapsed| Err(late(elapsed)))
+    }
+
+    /// How long a connection is waited for: while the database is down, everybody waits so long.
+    fn to_connect(self) -> Duration {
+        self.0 / 3
+    }
 }
-
-/// How long a connection is waited for: while the database is down, everybody waits so long.
-const PATIENCE: Duration = Duration::from_secs(1);
 
 impl Database {
     /// It connects when it is first asked. The handlers' transactions and the layer's statements have a pool each, so that neither waits for the other.
-    pub(crate) fn open(url: &str) -> Result<Self, sqlx::Error> {
+    pub(crate) fn open(url: &str, timeout: Duration) -> Result<Self, sqlx::Error> {
+        let patience = Patience(timeout);
         let options: PgConnectOptions = url.parse()?;
         let options = options.options([
             ("lock_timeout", "1s"),
@@ -57,24 +68,33 @@ impl Database {
         let pool = || {
             PgPoolOptions::new()
                 .max_connections(8)
-                .acquire_timeout(PATIENCE)
+                .acquire_timeout(patience.to_connect())
         };
         let keys = pool().test_before_acquire(false);
         Ok(Self {
             pool: pool().connect_lazy_with(options.clone()),
-            keys: PostgresStore::new(keys.connect_lazy_with(options)),
+            keys: PostgresStore::new(keys.connect_lazy_with(options)).timeout(timeout),
             changed: Arc::default(),
+            patience,
         })
     }
 
-    /// Where the keys of orders are.
-    pub(crate) fn keys(&self) -> &PostgresStore {
-        &self.keys
+    /// Where the keys of orders are, and how long that may take to answer.
+    pub(crate) fn keys(&self) -> (&PostgresStore, Patience) {
+        (&self.keys, self.patience)
+    }
+
+    /// What it is asked, as long as it may take.
+    pub(crate) async fn in_time<T>(
+        &self,
+        asked: impl Future<Output = Result<T, Unavailable>>,
+    ) -> Result<T, Unavailable> {
+        self.patience.in_time(asked, Unavailable::from).await
     }
 
     /// Where the keys of tokens are.
     pub(crate) fn token_keys(&self) -> KeyTable {
-        KeyTable::new(self.pool.clone())
+        KeyTable::new(self.pool.clone(), self.patience)
     }
 
     /// Makes the tables, or finds them; those of the keys last, for whoever can claim one has all of them.
