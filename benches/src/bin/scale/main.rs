@@ -131,37 +131,37 @@ fn measure(arguments: &Arguments) -> Result<ExitCode, Box<dyn std::error::Error>
         });
         measured.push((curve, costs.collect()));
     }
-    println!("{}", text(&measured));
+    // Before anything is written: whether there is more than the commit is asked of the work tree.
+    let text = text(&measured);
+    println!("{text}");
     if arguments.only.is_empty() {
-        write(&measured)?;
+        write(&measured, &text)?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn write(measured: &[Measured]) -> std::io::Result<()> {
+fn write(measured: &[Measured], text: &str) -> std::io::Result<()> {
     let benches = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    // Before anything is written: whether there is more than the commit is asked of the work tree.
-    let on = machine::describe();
     let plots = benches.join("plots/scale");
     fs::create_dir_all(&plots)?;
     for (curve, costs) in measured {
         let svg = scale::svg(curve.id, curve.unit, costs);
         fs::write(plots.join(plot(curve)), svg)?;
     }
-    fs::write(benches.join("SCALE.md"), text(measured, &on))
+    fs::write(benches.join("SCALE.md"), text)
 }
 
 fn plot(curve: &Curve) -> String {
     format!("{}.svg", curve.id.replace('/', "-"))
 }
 
-fn text(measured: &[Measured], on: &str) -> String {
+fn text(measured: &[Measured]) -> String {
     let mut text = String::from(
         "# How costs grow\n\n\
          Written by `cargo scale`: nanoseconds of one call, the minimum of many short batches. *May be* is the order of growth that `cargo scale --check` \
          holds the instructions of each to.\n\n",
     );
-    let _ = writeln!(text, "Measured on {on}.");
+    let _ = writeln!(text, "Measured on {}.", machine::describe());
     for (curve, costs) in measured {
         section(&mut text, curve, costs);
     }
