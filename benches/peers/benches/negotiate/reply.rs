@@ -1,4 +1,4 @@
-//! An order that a handler of axum gives, as JSON or CBOR, by what its request prefers: through a router, with the body read to its end.
+//! An order that a handler of axum gives, as JSON or CBOR, by what its request prefers: through a router, with the body read to its end. JSON is preferred in what is measured.
 //!
 //! Each is set up as its documentation shows. `bare` is the router with a handler that gives JSON, whatever is asked for; axum-accept chooses, and leaves the writing to the
 //! handler.
@@ -14,8 +14,10 @@ use axum_content_negotiation as axum_content;
 use buttress_negotiate::{self as ours, Negotiated, ReplyBody};
 use criterion::{BatchSize, Criterion};
 use http::Request;
-use peers::exchange;
+use http::header::CONTENT_TYPE;
+use peers::{exchange, poll};
 use serde::Serialize;
+use tower::ServiceExt;
 use tower_conneg::{CborFormat, ErasedFormat, JsonFormat, NegotiateResponse, ServerConfig};
 
 #[derive(Serialize)]
@@ -88,23 +90,41 @@ fn axum_accept() -> Router {
     async fn order(accept: Extracted) -> Response {
         match accept {
             Extracted::Json => Json(ORDER).into_response(),
-            Extracted::Cbor => unreachable!("JSON is preferred"),
+            Extracted::Cbor => {
+                let kind = [(CONTENT_TYPE, "application/cbor")];
+                (kind, "written by whoever likes CBOR").into_response()
+            }
         }
     }
     at(get(order))
 }
 
 fn request() -> Request<Body> {
+    request_for("application/cbor;q=0.5, application/json")
+}
+
+fn request_for(accept: &str) -> Request<Body> {
     Request::get("/orders/4711")
         .header("host", "shop.example")
-        .header("accept", "application/cbor;q=0.5, application/json")
+        .header("accept", accept)
         .body(Body::empty())
         .expect("a request")
+}
+
+/// Whether it answers with what is preferred.
+fn chooses(router: &Router) -> bool {
+    let kind = |accept| {
+        let response = poll(router.clone().oneshot(request_for(accept))).expect("it answers");
+        response.headers()[CONTENT_TYPE].clone()
+    };
+    kind("application/cbor;q=0.5, application/json") == "application/json"
+        && kind("application/cbor, application/json;q=0.5") == "application/cbor"
 }
 
 fn bench(criterion: &mut Criterion, name: &str, mut router: Router) {
     let whole = serde_json::to_vec(&ORDER).expect("JSON").len();
     assert_eq!(exchange(&mut router, request()), whole, "{name}");
+    assert_eq!(chooses(&router), name != "bare", "{name}");
     criterion.bench_function(&format!("negotiate/reply/{name}"), |bencher| {
         bencher.iter_batched(
             request,

@@ -7,6 +7,7 @@ mod machine;
 mod plot;
 mod results;
 mod table;
+mod times;
 mod versions;
 
 use std::error::Error;
@@ -34,8 +35,8 @@ const CONFIGURATIONS: [&str; 3] = ["configurations", "idempotency-stores", "cach
 /// On what, and when, it was measured, by each run.
 const MEASURED_ON: &str = "measured-on";
 /// All are gone through so often, each time from the first to the last: a slow minute is then not all that there is of one contest. The best median of each
-/// counts.
-const ROUNDS: usize = 2;
+/// is told, and what it adds to a call is taken round by round.
+const ROUNDS: usize = 3;
 /// Enough for a table. `cargo bench` by hand measures for longer.
 const BRIEFLY: [&str; 7] = [
     "--warm-up-time",
@@ -271,9 +272,9 @@ fn introduction(found: &Found) -> String {
     format!(
         "# Beside our peers\n\n\
          Written by `cargo compare`. Measured on {}\n\n\
-         Nanoseconds for one call, the better of the medians of {ROUNDS} rounds by criterion, peers used as their documentation shows, all in one process. With two \
-         threads, both call the same breaker or table, and this is what each of them waits for a call. `bare` is the call alone, or the work. *To the best* is what a call adds to that, over what the \
-         fastest peer adds to it: less than one is faster. Where those who wait share one work that `bare` has each of them do (`dedup/*-waiters*`), and where there is no such call, it is the whole time over the whole time. `dedup/100-waiters-300ms-cpu` is the processor's time, for all hundred calls.{configurations}\n",
+         Nanoseconds for one call, the best of the medians of {ROUNDS} rounds by criterion, peers used as their documentation shows, all in one process. With two \
+         threads, both call the same breaker or table, and this is what each of them waits for a call. `bare` is the call alone, or the work. *To the best* is what a call adds to that in the same round, the median of all rounds, over what the \
+         fastest peer adds to it: less than one is faster, and where the rounds of one reach into those of the other (≈) nobody knows which is. Where those who wait share one work that `bare` has each of them do (`dedup/*-waiters*`), and where there is no such call, it is the whole time over the whole time. `dedup/100-waiters-300ms-cpu` is the processor's time, for all hundred calls.{configurations}\n",
         found.on
     )
 }

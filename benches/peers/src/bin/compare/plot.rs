@@ -73,8 +73,10 @@ impl Frame {
     /// Where the next one begins.
     fn bars(&self, bars: &mut String, mut y: f64, entry: &Entry) -> f64 {
         let (class, left) = (class(entry), self.left);
-        for (nanos, two) in [(entry.alone, ""), (entry.two_threads, " two")] {
-            let Some(nanos) = nanos else { continue };
+        for (nanos, two) in [(&entry.alone, ""), (&entry.two_threads, " two")] {
+            let Some(nanos) = nanos.best() else {
+                continue;
+            };
             let width = (nanos / self.longest * WIDTH).max(1.0);
             let (right, base) = (left + width + 6.0, y + BAR - 4.0);
             let _ = writeln!(
@@ -90,7 +92,9 @@ impl Frame {
 }
 
 fn times(entry: &Entry) -> impl Iterator<Item = f64> {
-    [entry.alone, entry.two_threads].into_iter().flatten()
+    [&entry.alone, &entry.two_threads]
+        .into_iter()
+        .filter_map(|times| times.best())
 }
 
 fn class(entry: &Entry) -> &'static str {

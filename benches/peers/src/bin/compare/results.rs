@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::times::{Adds, Times};
+
 const TWO_THREADS: &str = "2-threads";
 
 /// All that there are. What is not found where criterion is thought to leave it would be lost without a word.
@@ -47,12 +49,12 @@ pub(crate) struct Contest {
     pub(crate) entries: Vec<Entry>,
 }
 
-/// One of them, in nanoseconds for one call.
-#[derive(Debug)]
+/// One of them.
+#[derive(Debug, Default)]
 pub(crate) struct Entry {
     pub(crate) name: String,
-    pub(crate) alone: Option<f64>,
-    pub(crate) two_threads: Option<f64>,
+    pub(crate) alone: Times,
+    pub(crate) two_threads: Times,
 }
 
 /// How an entry takes part.
@@ -78,24 +80,24 @@ impl Entry {
 
 impl Contest {
     pub(crate) fn has_two(&self) -> bool {
-        self.entries.iter().any(|entry| entry.two_threads.is_some())
+        self.entries
+            .iter()
+            .any(|entry| !entry.two_threads.is_empty())
     }
 
     /// What an entry adds to the call without it. Where those who wait share one work that `bare` has each of them do, and where there is no such call: all of its time.
-    pub(crate) fn own(&self, entry: &Entry, of: fn(&Entry) -> Option<f64>) -> Option<f64> {
+    pub(crate) fn own(&self, entry: &Entry, of: fn(&Entry) -> &Times) -> Option<Adds> {
         let is_shared = self.id.ends_with("-waiters") || self.id.ends_with("-cpu");
         let zero = self.zero(entry).filter(|_| !is_shared);
-        Some(of(entry)? - zero.and_then(of).unwrap_or(0.0))
+        of(entry).over(zero.map(of).filter(|zero| !zero.is_empty()))
     }
 
     /// The fastest peer, and what it adds.
-    pub(crate) fn best(&self, of: fn(&Entry) -> Option<f64>) -> Option<(&Entry, f64)> {
+    pub(crate) fn best(&self, of: fn(&Entry) -> &Times) -> Option<(&Entry, Adds)> {
         let is_peer = |entry: &&Entry| entry.part() == Part::Peer;
         let peers = self.entries.iter().filter(is_peer);
         let own = peers.filter_map(|entry| Some((entry, self.own(entry, of)?)));
-        // Less than nothing is noise.
-        let own = own.filter(|(_, own)| *own > 0.0);
-        own.min_by(|(_, one), (_, other)| one.total_cmp(other))
+        own.min_by(|(_, one), (_, other)| one.middle().total_cmp(&other.middle()))
     }
 
     /// The call without the entry: there are two where a peer asks for a frame of its own.
@@ -119,8 +121,10 @@ type Contests = BTreeMap<String, BTreeMap<String, Entry>>;
 /// All contests that have been measured in these rounds.
 pub(crate) fn read(rounds: &[PathBuf]) -> Result<Vec<Contest>, Box<dyn Error>> {
     let mut contests = Contests::new();
-    for round in rounds.iter().filter(|round| round.exists()) {
-        look(round, &mut contests)?;
+    for (number, round) in rounds.iter().enumerate() {
+        if round.exists() {
+            look(round, number, &mut contests)?;
+        }
     }
     Ok(contests.into_iter().map(sorted).collect())
 }
@@ -150,20 +154,19 @@ pub(crate) fn unmeasured(contests: &[Contest]) -> Vec<String> {
 }
 
 /// A group of benchmarks has a folder of its own, with one for each of them in it.
-fn look(folder: &Path, contests: &mut Contests) -> Result<(), Box<dyn Error>> {
+fn look(folder: &Path, round: usize, contests: &mut Contests) -> Result<(), Box<dyn Error>> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         if path.ends_with("new") && path.join("estimates.json").exists() {
-            add(contests, &id(&path)?, median(&path)?);
+            add(contests, &id(&path)?, round, median(&path)?);
         } else if path.is_dir() {
-            look(&path, contests)?;
+            look(&path, round, contests)?;
         }
     }
     Ok(())
 }
 
-/// Keeps the better one, if there is one of another round.
-fn add(contests: &mut Contests, id: &str, nanos: f64) {
+fn add(contests: &mut Contests, id: &str, round: usize, nanos: f64) {
     let mut parts: Vec<&str> = id.split('/').collect();
     let two_threads = parts.pop_if(|last| *last == TWO_THREADS).is_some();
     let Some(name) = parts.pop() else { return };
@@ -171,21 +174,22 @@ fn add(contests: &mut Contests, id: &str, nanos: f64) {
     let contest = contests.entry(parts.join("/")).or_default();
     let entry = contest.entry(name.to_owned()).or_insert_with(|| Entry {
         name: name.to_owned(),
-        alone: None,
-        two_threads: None,
+        ..Entry::default()
     });
-    let time = nanos / calls;
-    let best = if two_threads {
+    let times = if two_threads {
         &mut entry.two_threads
     } else {
         &mut entry.alone
     };
-    *best = Some(best.map_or(time, |best| best.min(time)));
+    times.add(round, nanos / calls);
 }
 
 fn sorted((id, entries): (String, BTreeMap<String, Entry>)) -> Contest {
     let mut entries: Vec<Entry> = entries.into_values().collect();
-    let time = |entry: &Entry| entry.alone.or(entry.two_threads).unwrap_or(f64::MAX);
+    let time = |entry: &Entry| {
+        let best = entry.alone.best().or(entry.two_threads.best());
+        best.unwrap_or(f64::MAX)
+    };
     entries.sort_by(|a, b| {
         (a.part(), time(a))
             .partial_cmp(&(b.part(), time(b)))
@@ -251,7 +255,7 @@ mod tests {
         let contests = contests.unwrap();
         let ids: Vec<_> = contests.iter().map(|contest| &*contest.id).collect();
         assert_eq!(ids, ["dedup/run", "trace-ctx/round-trip"]);
-        assert_eq!(contests[1].entries[0].alone, Some(7.0));
+        assert_eq!(contests[1].entries[0].alone.best(), Some(7.0));
         let missing = unmeasured(&contests);
         assert_eq!(missing.len(), CONTESTS.len() - 2, "{missing:?}");
     }
@@ -259,55 +263,65 @@ mod tests {
     #[test]
     fn what_is_compared_is_what_is_added_to_the_call() {
         let contest = |id: &str, times: &[(&str, f64)]| {
-            let entry = |(name, time): &(&str, f64)| Entry {
-                name: (*name).to_owned(),
-                alone: Some(*time),
-                two_threads: None,
+            let entry = |(name, time): &(&str, f64)| {
+                let name = (*name).to_owned();
+                let mut entry = Entry {
+                    name,
+                    ..Entry::default()
+                };
+                entry.alone.add(0, *time);
+                entry
             };
             Contest {
                 id: id.to_owned(),
                 entries: times.iter().map(entry).collect(),
             }
         };
-        let own =
-            |contest: &Contest, n: usize| contest.own(&contest.entries[n], |entry| entry.alone);
-        let best = |contest: &Contest| contest.best(|entry| entry.alone).unwrap().1;
+        let own = |contest: &Contest, n: usize| {
+            let own = contest.own(&contest.entries[n], |entry| &entry.alone);
+            own.unwrap().middle()
+        };
+        let best = |contest: &Contest| {
+            let best = contest.best(|entry| &entry.alone);
+            best.map(|(peer, adds)| (peer.name.clone(), adds.middle()))
+                .unwrap()
+        };
         let times = [
             ("ours", 30.0),
             ("bare", 10.0),
             ("bare-session", 50.0),
             ("axum-idempotent", 90.0),
             ("peer", 35.0),
-            ("noise", 9.0),
         ];
         let framed = contest("idempotency/first", &times);
-        assert_eq!((own(&framed, 0), own(&framed, 3)), (Some(20.0), Some(40.0)));
-        assert_eq!(best(&framed), 25.0);
+        assert_eq!((own(&framed, 0), own(&framed, 3)), (20.0, 40.0));
+        assert_eq!(best(&framed), ("peer".to_owned(), 25.0));
         // Who shares work may need less than who does it himself.
         let times = [("ours", 5.0), ("bare", 10.0), ("peer", 15.0)];
         let shared = contest("dedup/64-waiters", &times);
-        assert_eq!((own(&shared, 0), best(&shared)), (Some(5.0), 15.0));
+        assert_eq!((own(&shared, 0), best(&shared).1), (5.0, 15.0));
     }
 
     #[test]
-    fn the_better_round_counts() {
+    fn the_best_round_is_told() {
         let mut contests = Contests::new();
-        for nanos in [30.0, 20.0, 40.0] {
-            add(&mut contests, "circuit/closed/ours", nanos);
+        for (round, nanos) in [30.0, 20.0, 40.0].into_iter().enumerate() {
+            add(&mut contests, "circuit/closed/ours", round, nanos);
         }
-        add(&mut contests, "circuit/closed/ours/2-threads", 50.0);
+        add(&mut contests, "circuit/closed/ours/2-threads", 0, 50.0);
         let ours = &contests["circuit/closed"]["ours"];
-        assert_eq!((ours.alone, ours.two_threads), (Some(20.0), Some(50.0)));
+        let told = (ours.alone.best(), ours.two_threads.best());
+        assert_eq!(told, (Some(20.0), Some(50.0)));
     }
 
     #[test]
     fn a_thousand_calls_are_among_the_single_ones() {
         let mut contests = Contests::new();
-        add(&mut contests, "circuit/closed/ours", 20.0);
-        add(&mut contests, "circuit/closed-x1000/peer", 70_000.0);
+        add(&mut contests, "circuit/closed/ours", 0, 20.0);
+        add(&mut contests, "circuit/closed-x1000/peer", 0, 70_000.0);
         let closed = &contests["circuit/closed"];
         assert_eq!(
-            (closed["ours"].alone, closed["peer"].alone),
+            (closed["ours"].alone.best(), closed["peer"].alone.best()),
             (Some(20.0), Some(70.0))
         );
     }

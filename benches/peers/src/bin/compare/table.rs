@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use crate::results::{Contest, Entry, Part};
+use crate::times::{Adds, Times};
 
 /// What their headings begin with.
 pub(crate) const CONFIGURATIONS: &str = "configurations";
@@ -19,54 +20,54 @@ pub(crate) fn section(contest: &Contest, plot: &str) -> String {
     } else {
         "| | one thread | to the best |\n|---|--:|--:|\n"
     });
-    let best = (
-        contest.best(|entry| entry.alone).map(|(_, own)| own),
-        contest.best(|entry| entry.two_threads).map(|(_, own)| own),
-    );
     for entry in &contest.entries {
-        row(&mut text, contest, entry, best, has_two);
+        row(&mut text, contest, entry, has_two);
     }
     let _ = writeln!(text, "\n![{}]({plot})", contest.id);
     text
 }
 
-fn row(
-    text: &mut String,
-    contest: &Contest,
-    entry: &Entry,
-    best: (Option<f64>, Option<f64>),
-    has_two: bool,
-) {
-    let is_zero = entry.part() == Part::Zero;
-    let ratio = |of: fn(&Entry) -> Option<f64>, best| {
-        let own = contest.own(entry, of).filter(|_| !is_zero);
-        ratio(own, best)
-    };
+fn row(text: &mut String, contest: &Contest, entry: &Entry, has_two: bool) {
     let name = match entry.part() {
         Part::Ours => format!("**{}**", entry.name),
         Part::Peer | Part::Zero => entry.name.clone(),
     };
     let _ = write!(text, "| {name} |");
-    let _ = write!(
-        text,
-        " {} | {} |",
-        time(entry.alone),
-        ratio(|entry| entry.alone, best.0)
-    );
-    if has_two {
-        let _ = write!(
-            text,
-            " {} | {} |",
-            time(entry.two_threads),
-            ratio(|entry| entry.two_threads, best.1)
-        );
+    let columns: [fn(&Entry) -> &Times; 2] = [|entry| &entry.alone, |entry| &entry.two_threads];
+    for of in columns.into_iter().take(1 + usize::from(has_two)) {
+        let (time, ratio) = (time(of(entry).best()), to_the_best(contest, entry, of));
+        let _ = write!(text, " {time} | {ratio} |");
     }
     text.push('\n');
+}
+
+/// What it adds, over what the fastest peer does.
+fn to_the_best(contest: &Contest, entry: &Entry, of: fn(&Entry) -> &Times) -> String {
+    let (own, best) = (contest.own(entry, of), contest.best(of));
+    let (Some(own), Some((peer, best))) = (own, best) else {
+        return String::new();
+    };
+    if entry.part() == Part::Zero {
+        return String::new();
+    }
+    if peer.name == entry.name {
+        return "1.00".to_owned();
+    }
+    // Less than nothing is noise.
+    if own.middle() <= 0.0 || best.middle() <= 0.0 {
+        return "≈".to_owned();
+    }
+    let is_open = own.reaches_into(&best);
+    let about = if is_open { "≈ " } else { "" };
+    format!("{about}{:.2}", own.middle() / best.middle())
 }
 
 /// What has to be known of a contest whose entries do not all do the same.
 fn words(contest: &str) -> Option<&'static str> {
     Some(match contest {
+        "circuit/closed" | "circuit/closed-filled" => {
+            "recloser counts calls and reads no clock. `failsafe-time` is its default, two rules at once: a share of successes, and so many failures in a row."
+        }
         "circuit/half-open" => "failsafe closes with the first success, and so has no such state.",
         "http-cache/hit-1k" | "http-cache/hit-64k" => {
             "tower-resilience-cache knows nothing of HTTP: it keeps a value under a key."
@@ -77,10 +78,16 @@ fn words(contest: &str) -> Option<&'static str> {
         "idempotency/replay" => {
             "axum-idempotent compares no bodies, and asks for a session: `bare-session` is its router with that alone, and what is taken away from its time."
         }
+        "negotiate/1000-ranges" | "negotiate/browser" | "negotiate/json" => {
+            "`mime` and `mediatype` read ranges and choose nothing: the loop around them is ours, and takes the first range that covers an offer, whatever RFC 9110 says of more specific ones. So does the one for actix-web's."
+        }
         "negotiate/reply" => {
             "`bare` writes JSON, whatever is asked for. Ours says by `Vary` that there was a choice; the others leave that to the handler."
         }
         "stack/hello" => "Nobody else has all of these layers: what stands beside them does less.",
+        "trace-ctx/quiet" => {
+            "Nobody listens: what makes a span of `tracing` finds it switched off."
+        }
         "trace-ctx/json" => "`ours-access-log` needs no subscriber; the others write through one.",
         _ => return None,
     })
@@ -91,21 +98,23 @@ pub(crate) fn summary(contests: &[Contest]) -> String {
     let mut text = "\n## All of ours, and the best peer of each\n\n\
         | | adds | best peer | adds | to it |\n|---|--:|---|--:|--:|\n"
         .to_owned();
-    let of = |entry: &Entry| entry.alone;
+    let of: fn(&Entry) -> &Times = |entry| &entry.alone;
+    let adds = |adds: Option<Adds>| time(adds.map(|adds| adds.middle()));
     for contest in contests {
-        let best = contest.best(of);
+        let (name, best) = match contest.best(of) {
+            Some((peer, best)) => (&*peer.name, Some(best)),
+            None => ("none", None),
+        };
         let ours = contest.entries.iter();
         for entry in ours.filter(|entry| entry.part() == Part::Ours) {
-            let (own, name) = (contest.own(entry, of), best.map(|(peer, _)| &*peer.name));
             let _ = writeln!(
                 text,
-                "| {}/{} | {} | {} | {} | {} |",
+                "| {}/{} | {} | {name} | {} | {} |",
                 contest.id,
                 entry.name,
-                time(own),
-                name.unwrap_or("none"),
-                time(best.map(|(_, own)| own)),
-                ratio(own, best.map(|(_, own)| own)),
+                adds(contest.own(entry, of)),
+                adds(best.clone()),
+                to_the_best(contest, entry, of),
             );
         }
     }
@@ -126,9 +135,14 @@ pub(crate) fn configurations(contest: &Contest) -> String {
     entries.sort_by_key(clients);
     for entry in entries {
         let of = if clients(&entry) > 0 { " clients" } else { "" };
-        let _ = write!(text, "| {}{of} | {} |", entry.name, time(entry.alone));
+        let _ = write!(
+            text,
+            "| {}{of} | {} |",
+            entry.name,
+            time(entry.alone.best())
+        );
         if has_two {
-            let _ = write!(text, " {} |", time(entry.two_threads));
+            let _ = write!(text, " {} |", time(entry.two_threads.best()));
         }
         text.push('\n');
     }
@@ -170,21 +184,18 @@ pub(crate) fn time(nanos: Option<f64>) -> String {
     }
 }
 
-fn ratio(nanos: Option<f64>, best: Option<f64>) -> String {
-    let nanos = nanos.filter(|nanos| *nanos > 0.0);
-    let ratio = nanos.zip(best).map(|(nanos, best)| nanos / best);
-    ratio.map_or_else(String::new, |ratio| format!("{ratio:.2}"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn of(names: &[&str]) -> String {
-        let entry = |name: &&str| Entry {
-            name: (*name).to_owned(),
-            alone: Some(1.0),
-            two_threads: None,
+        let entry = |name: &&str| {
+            let mut entry = Entry {
+                name: (*name).to_owned(),
+                ..Entry::default()
+            };
+            entry.alone.add(0, 1.0);
+            entry
         };
         let contest = Contest {
             id: "circuit/open".to_owned(),
