@@ -2,12 +2,18 @@
 
 use benches::kit::{body_to_end, call};
 use benches::rows::http::{Fixed, request, response};
-use buttress_cache::Memory;
 use buttress_cache::http::{CachedResponse, HttpCacheLayer};
+use buttress_cache::{Eviction, Memory};
 use criterion::Criterion;
 use tower_layer::Layer;
 
 use super::threads::both_ways;
+
+const MEMORIES: [(&str, Memory); 3] = [
+    ("moka", Memory::Moka(Eviction::TinyLfu)),
+    ("moka-lru", Memory::Moka(Eviction::Lru)),
+    ("quick", Memory::QuickCache),
+];
 
 pub(super) fn hits(criterion: &mut Criterion) {
     for (size, len) in [("1k", 1 << 10), ("64k", 64 << 10)] {
@@ -21,7 +27,7 @@ pub(super) fn hits(criterion: &mut Criterion) {
             }
         });
     }
-    for (name, memory) in [("moka", Memory::default()), ("quick", Memory::QuickCache)] {
+    for (name, memory) in MEMORIES {
         for (size, len) in [("1k", 1 << 10), ("64k", 64 << 10)] {
             let cache = CachedResponse::cache().memory(memory).build();
             let layer = HttpCacheLayer::new(cache);

@@ -1,11 +1,12 @@
 //! What each configuration costs, by one thread, and by two where they share something: windows, rules and clocks of a breaker, keys and bodies of flights, codecs, compression and sizes of values, first levels of
-//! the HTTP cache, replays, samplers and sinks. The other side of `rows`, which has one row for each promise.
+//! the HTTP cache, replays, formats, samplers and sinks. The other side of `rows`, which has one row for each promise.
 #![allow(clippy::unwrap_used)]
 
 mod circuit;
 mod dedup;
 mod http_cache;
 mod idempotency;
+mod negotiate;
 mod second_level;
 #[path = "../support/threads.rs"]
 mod threads;
@@ -24,6 +25,7 @@ fn main() {
     second_level::compression(&mut criterion);
     http_cache::hits(&mut criterion);
     idempotency::replays(&mut criterion);
+    negotiate::collections(&mut criterion);
     trace_ctx::samplers(&mut criterion);
     trace_ctx::sinks(&mut criterion);
     criterion.final_summary();

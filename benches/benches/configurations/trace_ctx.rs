@@ -3,16 +3,18 @@
 use std::convert::Infallible;
 use std::io;
 use std::num::NonZeroU32;
+use std::time::Duration;
 
 use benches::kit::{body_to_end, call};
 use benches::rows::http::{Fixed, request, response};
 use buttress_trace_ctx::{
-    Always, CommonLog, Deferring, Finished, JsonLines, Never, ParentBased, Probability,
-    RateLimited, ServerLayer, Sink, TraceLayer,
+    Always, CommonLog, DebugHeader, Deferring, Finished, JsonLines, MetricsSink, Never,
+    ParentBased, PerRoute, Probability, RateLimited, SampledOnly, SampledOr, ServerLayer, Sink,
+    SlowOnly, TraceLayer, TracingSink,
 };
 use bytes::Bytes;
 use criterion::Criterion;
-use http::{Request, Response};
+use http::{HeaderName, HeaderValue, Request, Response};
 use http_body::Body;
 use http_body_util::Empty;
 use tower_layer::Layer;
@@ -20,7 +22,7 @@ use tower_service::Service;
 
 use super::threads::both_ways;
 
-/// The sampler decides about a trace that begins here; somebody listens to what is recorded.
+/// The sampler decides about a trace that begins here, but where a parent is named; somebody listens to what is recorded.
 pub(super) fn samplers(criterion: &mut Criterion) {
     let layer = || TraceLayer::server().sink(ignore);
     let often = NonZeroU32::new(1000).unwrap();
@@ -37,16 +39,44 @@ pub(super) fn samplers(criterion: &mut Criterion) {
             "deferring",
             layer().sampler(Deferring(Probability::new(0.1))),
         ),
+        (
+            "per-route",
+            layer().sampler(PerRoute::new(Always).route("/orders/{id}", Never)),
+        ),
+        (
+            "debug-header",
+            layer().sampler(DebugHeader::new(DEBUG, &SECRET, Always)),
+        ),
     ];
     serve(
         criterion,
         "trace-ctx/sampler/bare",
         &Fixed::new(response(1 << 10)),
+        &[],
     );
     for (name, layer) in samplers {
         bench(criterion, &format!("trace-ctx/sampler/{name}"), layer);
     }
+    let parent = [("traceparent", PARENT)];
+    for (name, fields) in [
+        ("parent-sampled", &parent[..]),
+        ("debug-header-sent", &[("x-debug", "open sesame")]),
+    ] {
+        let sampler = ParentBased(DebugHeader::new(DEBUG, &SECRET, Never));
+        let layer = layer().sampler(sampler);
+        let service = layer.layer(Fixed::new(response(1 << 10)));
+        serve(
+            criterion,
+            &format!("trace-ctx/sampler/{name}"),
+            &service,
+            fields,
+        );
+    }
 }
+
+const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+const DEBUG: HeaderName = HeaderName::from_static("x-debug");
+const SECRET: HeaderValue = HeaderValue::from_static("open sesame");
 
 /// Everything is recorded, and written to nowhere.
 pub(super) fn sinks(criterion: &mut Criterion) {
@@ -54,6 +84,7 @@ pub(super) fn sinks(criterion: &mut Criterion) {
         criterion,
         "trace-ctx/sink/bare",
         &Fixed::new(response(1 << 10)),
+        &[],
     );
     let layer = || TraceLayer::server().sampler(Always);
     bench(criterion, "trace-ctx/sink/none", layer());
@@ -62,11 +93,19 @@ pub(super) fn sinks(criterion: &mut Criterion) {
     bench(criterion, "trace-ctx/sink/json", layer().sink(json()));
     let common = CommonLog::new(io::sink());
     bench(criterion, "trace-ctx/sink/common", layer().sink(common));
-    bench(
-        criterion,
-        "trace-ctx/sink/two",
-        layer().sink((json(), ignore)),
-    );
+    let metrics = layer().sink(MetricsSink::new());
+    bench(criterion, "trace-ctx/sink/metrics", metrics);
+    let tracing = layer().sink(TracingSink::new());
+    bench(criterion, "trace-ctx/sink/tracing", tracing);
+    let sampled = layer().sink(SampledOnly(json()));
+    bench(criterion, "trace-ctx/sink/sampled-only", sampled);
+    let slow = layer().sink(SlowOnly::new(Duration::from_secs(1), json()));
+    bench(criterion, "trace-ctx/sink/slow-only", slow);
+    let upgraded = layer().sampler(Deferring(Never));
+    let upgraded = upgraded.sink(SampledOr::failed(json()).or_slower_than(Duration::from_secs(1)));
+    bench(criterion, "trace-ctx/sink/sampled-or", upgraded);
+    let two = layer().sink((json(), ignore));
+    bench(criterion, "trace-ctx/sink/two", two);
 }
 
 fn ignore(_: &Finished<'_>) {}
@@ -76,16 +115,21 @@ fn bench<K: Sink + Send + Sync + 'static>(
     id: &str,
     layer: ServerLayer<K>,
 ) {
-    serve(criterion, id, &layer.layer(Fixed::new(response(1 << 10))));
+    let service = layer.layer(Fixed::new(response(1 << 10)));
+    serve(criterion, id, &service, &[]);
 }
 
-fn serve<S, B>(criterion: &mut Criterion, id: &str, service: &S)
-where
+fn serve<S, B>(
+    criterion: &mut Criterion,
+    id: &str,
+    service: &S,
+    fields: &[(&'static str, &'static str)],
+) where
     S: Service<Request<Empty<Bytes>>, Response = Response<B>, Error = Infallible> + Clone + Send,
     B: Body,
 {
     both_ways(criterion, id, || {
-        let (mut service, request) = (service.clone(), request(&[]));
+        let (mut service, request) = (service.clone(), request(fields));
         move || {
             let Ok(response) = call(&mut service, request.clone());
             body_to_end(response);
