@@ -21,8 +21,8 @@ pub(crate) struct Entry {
     status: &'static str,
     /// What has to be in its answer, in small letters.
     has: &'static str,
-    /// Its best round.
-    pub(crate) best: Option<Answered>,
+    /// What came of each, where it counts.
+    rounds: Vec<Option<Answered>>,
 }
 
 const GET: Asked = Asked {
@@ -149,7 +149,7 @@ fn get(server: &'static str, path: &'static str, status: &'static str, has: &'st
         asked: Asked { path, ..GET },
         status,
         has,
-        best: None,
+        rounds: Vec::new(),
     }
 }
 
@@ -206,23 +206,65 @@ impl Entry {
             return;
         };
         let is_refusal = self.status.starts_with(['4', '5']);
-        match load.run(address, &self.asked) {
+        self.rounds.push(match load.run(address, &self.asked) {
             // Quick as it is, it is not what was asked for.
             Ok(now) if now.refused > 0 && !is_refusal => {
                 eprintln!(
                     "{}: {} refusals; this round does not count",
                     self.server, now.refused
                 );
+                None
             }
-            Ok(now)
-                if self
-                    .best
-                    .is_none_or(|best| best.per_second < now.per_second) =>
-            {
-                self.best = Some(now);
+            Ok(now) => Some(now),
+            Err(error) => {
+                eprintln!("{}: {error}", self.server);
+                None
             }
-            Ok(_) => {}
-            Err(error) => eprintln!("{}: {error}", self.server),
-        }
+        });
+    }
+
+    pub(crate) fn best(&self) -> Option<&Answered> {
+        let rounds = self.rounds.iter().flatten();
+        rounds.max_by(|one, other| one.per_second.total_cmp(&other.per_second))
+    }
+
+    /// How many times as many answers it gave as `other` in the same round; in order.
+    pub(crate) fn ratios(&self, other: &Self) -> Vec<f64> {
+        let rounds = self.rounds.iter().zip(&other.rounds);
+        let ratio = |(own, other): (&Option<Answered>, &Option<Answered>)| {
+            Some(own.as_ref()?.per_second / other.as_ref()?.per_second)
+        };
+        let mut ratios: Vec<f64> = rounds.filter_map(ratio).collect();
+        ratios.sort_by(f64::total_cmp);
+        ratios
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn rounds_are_compared_each_with_its_own() {
+        let entry = |rounds: &[Option<f64>]| {
+            let answered = |per_second: f64| Answered {
+                per_second,
+                p50: Duration::ZERO,
+                p99: Duration::ZERO,
+                refused: 0,
+            };
+            let rounds = rounds.iter().map(|round| round.map(answered)).collect();
+            Entry {
+                rounds,
+                ..get("hyper", "/", "200", "")
+            }
+        };
+        let hyper = entry(&[Some(100.0), Some(50.0), Some(80.0)]);
+        let ours = entry(&[Some(90.0), Some(30.0), None]);
+        assert_eq!(ours.ratios(&hyper), [0.6, 0.9]);
+        assert_eq!(ours.best().unwrap().per_second, 90.0);
+        assert!(entry(&[None]).best().is_none());
     }
 }

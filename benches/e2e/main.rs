@@ -33,7 +33,7 @@ struct Arguments {
     /// For how long each is asked in a round.
     #[arg(long, value_name = "MS", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(100..))]
     millis: u64,
-    /// How often all are gone through; the best round of each counts.
+    /// How often all are gone through; the best round of each is told, and each is compared with hyper in the same round.
     #[arg(long, default_value_t = 3)]
     rounds: u32,
     /// Only the contests whose name contains this.
@@ -112,8 +112,9 @@ fn failed(contests: &[contest::Contest], missing: &[String]) -> Option<String> {
         servers::OURS.into_iter().any(is_it)
     };
     let unmeasured = contests.iter().find_map(|contest| {
-        let is_it =
-            |entry: &&contest::Entry| entry.best.is_none() && servers::OURS.contains(&entry.server);
+        let is_it = |entry: &&contest::Entry| {
+            entry.best().is_none() && servers::OURS.contains(&entry.server)
+        };
         let entry = contest.entries.iter().find(is_it)?;
         Some(format!(
             "{} of {} came to nothing",

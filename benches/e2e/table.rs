@@ -8,7 +8,7 @@ use crate::process::can_pin;
 
 pub(crate) fn text(contests: &[Contest], missing: &[String], load: &str) -> String {
     let mut text = format!(
-        "asked by {load} over 32 connections; {}\n\n{:<24} {:<18} {:>10} {:>9} {:>9} {:>9}\n",
+        "asked by {load} over 32 connections; {}\n\n{:<24} {:<18} {:>10} {:>9} {:>9} {:>17}\n",
         if can_pin() {
             "each on a core of its own"
         } else {
@@ -23,9 +23,6 @@ pub(crate) fn text(contests: &[Contest], missing: &[String], load: &str) -> Stri
     );
     for contest in contests {
         let hyper = contest.entries.iter().find(|entry| entry.server == "hyper");
-        let hyper = hyper
-            .and_then(|entry| entry.best)
-            .map(|best| best.per_second);
         for entry in &contest.entries {
             row(&mut text, contest.id, entry, hyper);
         }
@@ -37,22 +34,32 @@ pub(crate) fn text(contests: &[Contest], missing: &[String], load: &str) -> Stri
     text
 }
 
-fn row(text: &mut String, contest: &str, entry: &Entry, hyper: Option<f64>) {
-    let Some(best) = entry.best else {
+fn row(text: &mut String, contest: &str, entry: &Entry, hyper: Option<&Entry>) {
+    let Some(best) = entry.best() else {
         let _ = writeln!(text, "{contest:<24} {:<18} failed", entry.server);
         return;
     };
-    let ratio = hyper.map_or_else(String::new, |hyper| {
-        format!("{:.2}", best.per_second / hyper)
-    });
+    let ratio = hyper.map_or_else(String::new, |hyper| spread(&entry.ratios(hyper)));
     let _ = writeln!(
         text,
-        "{contest:<24} {:<18} {:>10.0} {:>9} {:>9} {ratio:>9}",
+        "{contest:<24} {:<18} {:>10.0} {:>9} {:>9} {ratio:>17}",
         entry.server,
         best.per_second,
         short(best.p50),
         short(best.p99)
     );
+}
+
+/// The middle one, and from where to where they go.
+fn spread(ordered: &[f64]) -> String {
+    let Some((low, high)) = ordered.first().zip(ordered.last()) else {
+        return String::new();
+    };
+    let middle = ordered[ordered.len() / 2];
+    if high - low < 0.005 {
+        return format!("{middle:.2}");
+    }
+    format!("{middle:.2} ({low:.2}-{high:.2})")
 }
 
 /// As in `311 µs`, `1.24 ms`.
