@@ -36,11 +36,14 @@ impl Joinable {
     /// It should be closed, and there was no room.
     pub(crate) const NEVER: Self = Self(0);
 
+    // Not generic, and of each flight's path: without it a linker decides whether it is a call.
+    #[inline]
     fn for_at_most(limits: &Limits) -> Self {
         let until = |age| Self(limits.age().saturating_add(age));
         limits.max_age_nanos().map_or(Self::ALWAYS, until)
     }
 
+    #[inline]
     fn is_over(self, limits: &Limits) -> bool {
         self != Self::ALWAYS && (self == Self::NEVER || self.0 <= limits.age())
     }
