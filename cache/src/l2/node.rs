@@ -209,9 +209,10 @@ impl Node {
             let before = self.state().mirror.asked();
             let head = self.in_time(self.l2.head()).await?;
             // What was said before it answered may tell how it came there: that spares the whole clock.
+            let mut missed = false;
             for _ in 0..news.len() {
                 let Ok(heard) = news.try_recv() else { break };
-                self.hear(&heard);
+                missed |= self.hear(&heard) == Heard::Gap;
             }
             let compared = self.state().mirror.compare(head, before);
             let in_step = match compared {
@@ -224,6 +225,10 @@ impl Node {
             };
             if in_step {
                 self.verified_at(asked);
+                // What was missed may be later than that head. What was read was asked for after it.
+                if missed && compared == Compared::InStep {
+                    self.behind.notify_one();
+                }
                 return Ok(());
             }
         }

@@ -234,6 +234,21 @@ async fn a_step_of_while_it_is_asked_where_the_clock_stands_is_no_reason_to_read
     }
 }
 
+/// Nothing says what was cleared: the clock has to be asked, and not only when it is time again.
+#[tokio::test(start_paused = true)]
+async fn what_is_cleared_while_it_is_asked_where_the_clock_stands_is_known_at_once() {
+    let hold = Hold::nothing();
+    let world = World::new(&hold).await;
+    assert_eq!(fill(&world.one, 1).await, 1);
+    hold.head.store(500, Ordering::Relaxed);
+    pass(SECOND).await;
+    // It has asked, and the answer is of before.
+    world.other.clear().await.unwrap();
+    hold.head.store(0, Ordering::Relaxed);
+    pass(Duration::from_millis(500)).await;
+    assert_eq!(fill(&world.one, 2).await, 2, "long before the next beat");
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_comes_after_a_step_that_failed_is_told_later_too() {
     let world = World::new(&Hold::nothing()).await;
