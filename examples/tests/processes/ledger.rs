@@ -10,7 +10,7 @@ use tokio::time::Instant;
 /// a page that nobody has told of the change, would be shown for a minute.
 pub(crate) const BOUND: Duration = Duration::from_millis(500 + 1000 + 6500);
 
-/// For who waits for a price, on a machine that may stand still: of those that nobody was told of none would be seen by then either.
+/// For who waits for a price, on a machine that may stand still. A page that was stored just before, and that nobody has told of the change, would not show it by then.
 pub(crate) const LONG: Duration = Duration::from_secs(25);
 
 /// Prices only grow, and each product has one who sets them, so that a price says how old it is.

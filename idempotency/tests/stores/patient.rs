@@ -28,7 +28,7 @@ pub(crate) fn postgres(url: &str) -> PostgresStore {
 
     let options: PgConnectOptions = url.parse().unwrap();
     let options = options.options([
-        ("lock_timeout", "60s"),
+        ("lock_timeout", "30s"),
         ("default_transaction_isolation", "read committed"),
     ]);
     let pool = PgPoolOptions::new()

@@ -95,6 +95,7 @@ async fn collector_over_grpc() -> (Collector, SdkTracerProvider) {
     let exporter = opentelemetry_otlp::SpanExporter::builder()
         .with_tonic()
         .with_endpoint(address)
+        .with_timeout(PATIENCE)
         .build()
         .unwrap();
     let provider = OtelSink::provider().with_batch_exporter(exporter).build();
@@ -350,6 +351,7 @@ async fn the_same_arrives_over_http() {
         let exporter = opentelemetry_otlp::SpanExporter::builder()
             .with_http()
             .with_endpoint(format!("{address}/v1/traces"))
+            .with_timeout(PATIENCE)
             .build()
             .unwrap();
         OtelSink::provider().with_batch_exporter(exporter).build()

@@ -497,12 +497,16 @@ mod tests {
             }
             _ => false,
         };
-        loop {
-            match l2.head().await {
-                Err(error) if is_late(&error) => {}
-                head => return head,
+        let ask = async {
+            loop {
+                match l2.head().await {
+                    Err(error) if is_late(&error) => {}
+                    head => return head,
+                }
             }
-        }
+        };
+        let head = tokio::time::timeout(PATIENCE, ask).await;
+        head.expect("sentinels say who is the master")
     }
 
     #[cfg(feature = "redis-sentinel")]

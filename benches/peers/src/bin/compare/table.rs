@@ -53,12 +53,14 @@ fn to_the_best(contest: &Contest, entry: &Entry, of: fn(&Entry) -> &Times) -> St
     if peer.name == entry.name {
         return "1.00".to_owned();
     }
-    // Less than nothing is noise.
-    if own.middle() <= 0.0 || best.middle() <= 0.0 {
-        return "≈".to_owned();
-    }
     let is_open = own.reaches_into(&best);
     let about = if is_open { "≈ " } else { "" };
+    // Less than nothing is noise, and nothing to divide by.
+    if own.middle() <= 0.0 || best.middle() <= 0.0 {
+        let is_slower = own.middle() > best.middle();
+        let known = if is_slower { "slower" } else { "faster" };
+        return if is_open { "≈" } else { known }.to_owned();
+    }
     format!("{about}{:.2}", own.middle() / best.middle())
 }
 
@@ -79,7 +81,7 @@ fn words(contest: &str) -> Option<&'static str> {
             "axum-idempotent compares no bodies, and asks for a session: `bare-session` is its router with that alone, and what is taken away from its time."
         }
         "negotiate/1000-ranges" | "negotiate/browser" | "negotiate/json" => {
-            "`mime` and `mediatype` read ranges and choose nothing: the loop around them is ours, and takes the first range that covers an offer, whatever RFC 9110 says of more specific ones. So does the one for actix-web's."
+            "`mime` and `mediatype` read ranges and choose nothing: the loop around them is ours, and takes the heaviest range that covers an offer, the first of equals, whatever RFC 9110 says of more specific ones. So does the one for actix-web's."
         }
         "negotiate/reply" => {
             "`bare` writes JSON, whatever is asked for. Ours says by `Vary` that there was a choice; the others leave that to the handler."
