@@ -207,6 +207,13 @@ impl Entry {
         };
         let is_refusal = self.status.starts_with(['4', '5']);
         self.rounds.push(match load.run(address, &self.asked) {
+            Ok(now) if now.broken > 0 => {
+                eprintln!(
+                    "{}: {} broken connections; this round does not count",
+                    self.server, now.broken
+                );
+                None
+            }
             // Quick as it is, it is not what was asked for.
             Ok(now) if now.refused > 0 && !is_refusal => {
                 eprintln!(
@@ -254,6 +261,7 @@ mod tests {
                 p50: Duration::ZERO,
                 p99: Duration::ZERO,
                 refused: 0,
+                broken: 0,
             };
             let rounds = rounds.iter().map(|round| round.map(answered)).collect();
             Entry {

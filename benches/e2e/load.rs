@@ -36,6 +36,8 @@ pub(crate) struct Answered {
     pub(crate) p99: Duration,
     /// How many answers were refusals, by their status.
     pub(crate) refused: u64,
+    /// How many connections broke.
+    pub(crate) broken: u64,
 }
 
 #[derive(Debug)]
@@ -133,6 +135,8 @@ impl Load {
             p50: Duration::from_secs_f64(p50),
             p99: Duration::from_secs_f64(p99),
             refused: refused as u64,
+            // One that breaks ends it.
+            broken: 0,
         })
     }
 }
@@ -155,8 +159,8 @@ fn read_wrk(text: &str) -> Result<Answered, Failure> {
         p50: span(&after("50%")?)?,
         p99: span(&after("99%")?)?,
         // It says so only where there are any.
-        refused: after("Non-2xx or 3xx responses:").map_or(Ok(0), |count| count.parse())?
-            + after("Socket errors:").map_or(0, |errors| sum(&errors)),
+        refused: after("Non-2xx or 3xx responses:").map_or(Ok(0), |count| count.parse())?,
+        broken: after("Socket errors:").map_or(0, |errors| sum(&errors)),
     })
 }
 
@@ -291,7 +295,7 @@ mod tests {
         let refused = format!("{text}  Non-2xx or 3xx responses: 12\n");
         assert_eq!(read_wrk(&refused).expect("it is wrk's").refused, 12);
         let broken = format!("{text}\n  Socket errors: connect 1, read 20, write 0, timeout 3\n");
-        assert_eq!(read_wrk(&broken).expect("it is wrk's").refused, 24);
+        assert_eq!(read_wrk(&broken).expect("it is wrk's").broken, 24);
         assert!(read_wrk("unable to connect").is_err());
     }
 

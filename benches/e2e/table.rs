@@ -55,7 +55,12 @@ fn spread(ordered: &[f64]) -> String {
     let Some((low, high)) = ordered.first().zip(ordered.last()) else {
         return String::new();
     };
-    let middle = ordered[ordered.len() / 2];
+    let half = ordered.len() / 2;
+    let middle = if ordered.len().is_multiple_of(2) {
+        f64::midpoint(ordered[half - 1], ordered[half])
+    } else {
+        ordered[half]
+    };
     if high - low < 0.005 {
         return format!("{middle:.2}");
     }
@@ -67,5 +72,18 @@ fn short(span: Duration) -> String {
     match span.as_micros() {
         micros @ 0..1000 => format!("{micros} µs"),
         _ => format!("{:.2} ms", span.as_secs_f64() * 1000.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_middle_of_what_is_left_is_told_with_its_ends() {
+        assert_eq!(spread(&[0.5, 0.6, 0.9]), "0.60 (0.50-0.90)");
+        assert_eq!(spread(&[0.5, 0.9]), "0.70 (0.50-0.90)");
+        assert_eq!(spread(&[0.5]), "0.50");
+        assert_eq!(spread(&[]), "");
     }
 }

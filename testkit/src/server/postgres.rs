@@ -65,7 +65,7 @@ impl Postgres {
     pub fn restart(&mut self) -> io::Result<()> {
         self.kill();
         // Its children see that it is gone, and go too, but not at the same moment; until then a new one refuses to start.
-        // Each takes some ten milliseconds: that is a minute, for children that sync what they have.
+        // A try takes some ten milliseconds: a minute in all, for children that sync what they have.
         for _ in 0..4000 {
             match run(&self.folder, self.port) {
                 Err(error) if error.to_string().contains("is still in use") => {}
