@@ -4,6 +4,7 @@
 pub mod conditions;
 pub mod connections;
 pub mod gateway;
+pub mod path;
 mod process;
 pub mod retry;
 pub mod storefront;

@@ -11,6 +11,7 @@ mod catalogue;
 mod client;
 mod events;
 mod health;
+mod history;
 mod key_store;
 mod key_table;
 mod limits;

@@ -206,7 +206,7 @@ impl<St: Store> Held<St> {
         }
     }
 
-    /// The effect is there and its record is not: the claim is kept, and filing is tried again, soon at first. A store that stays away for some minutes is given up, and the claim
+    /// The effect is there and its record is not: the claim is kept, and filing is tried again, soon at first. A store that stays away is given up in the end, and the claim
     /// left to its lease. It has its room until then: what is kept of it is kept in memory.
     fn try_again_later(&self, record: Box<Record>, room: Option<Room>) {
         let grant = Arc::clone(&self.grant);

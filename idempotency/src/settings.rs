@@ -385,21 +385,20 @@ impl<St: Store + Clone, Sc: Clone> IdempotencyLayer<St, Sc> {
         self.set(|settings| settings.recovery = recovery)
     }
 
-    /// Asks the downstream system how the work of a holder ended who is gone, instead of leaving it unknown. With [`Recovery::Reject`] alone: else the work is
-    /// done again.
+    /// Asks the downstream system how the work of a holder ended who is gone, instead of doing it again. Sets [`recovery`](Self::recovery) to [`Recovery::Reject`], which says what becomes of what the
+    /// downstream system does not know either.
     ///
     /// The hook holds the claim while it asks, with a lease that is kept and a new fence: one request of a key asks at a time, and whoever held the claim before can
     /// settle nothing any more. When it panics, or its request is dropped under [`Execution::Inline`], nothing is known still. Give it a timeout of its own.
     ///
     /// ```
-    /// use buttress_idempotency::{Idempotency, IdempotencyLayer, MemoryStore, Reconciled, Recovery};
+    /// use buttress_idempotency::{Idempotency, IdempotencyLayer, MemoryStore, Reconciled};
     /// use bytes::Bytes;
     /// use http::{Request, Response};
     ///
     /// # async fn payment_of(_: &str) -> Result<Option<Bytes>, ()> { Ok(None) }
     /// let layer = IdempotencyLayer::new(MemoryStore::new())
     ///     .single_tenant()
-    ///     .recovery(Recovery::Reject)
     ///     .reconcile(|request: Request<Bytes>| async move {
     ///         let claim: &Idempotency = request.extensions().get().expect("it is held");
     ///         match payment_of(&claim.downstream_key("payment")).await {
@@ -411,7 +410,10 @@ impl<St: Store + Clone, Sc: Clone> IdempotencyLayer<St, Sc> {
     /// # let _ = layer;
     /// ```
     pub fn reconcile(self, reconcile: impl Reconcile) -> Self {
-        self.set(|settings| settings.reconcile = Some(Arc::new(reconcile)))
+        self.set(|settings| {
+            settings.reconcile = Some(Arc::new(reconcile));
+            settings.recovery = Recovery::Reject;
+        })
     }
 
     /// What becomes of a keyed request when the store fails. Default: 503.

@@ -6,6 +6,7 @@ use axum::extract::{FromRequestParts, OptionalFromRequestParts};
 use http::request::Parts;
 use http::{Extensions, StatusCode};
 
+use crate::current::caught_up;
 use crate::{FastIds, Head, Route, RouteName, TraceContext, current};
 
 /// Finds the template in axum's `MatchedPath`: of a request inside the router, or of a [`RouteName`] in the response.
@@ -41,5 +42,6 @@ impl<S: Sync> OptionalFromRequestParts<S> for TraceContext {
 }
 
 fn known(parts: &Parts) -> Option<TraceContext> {
-    parts.extensions.get().cloned().or_else(current)
+    let known = parts.extensions.get().cloned();
+    known.map(caught_up).or_else(current)
 }

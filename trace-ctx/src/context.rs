@@ -234,6 +234,19 @@ impl TraceContext {
         self.rare_mut().user = Some(user);
     }
 
+    /// Takes over what was [said](crate::user) of the same request since this copy of its context was made.
+    #[inline]
+    pub(crate) fn catch_up(&mut self, current: &Self) {
+        if self.span_id == current.span_id
+            && let Some(Rare {
+                user: Some(user), ..
+            }) = current.rare.as_deref()
+            && self.user() != Some(user)
+        {
+            self.set_user(Arc::clone(user));
+        }
+    }
+
     pub(crate) fn carried(&self) -> &Carried {
         static EMPTY: Carried = Carried::EMPTY;
         self.rare.as_ref().map_or(&EMPTY, |rare| &rare.carried)

@@ -1,9 +1,10 @@
 //! The context of what is being polled on this thread, and how other tasks get one.
 
-use std::cell::RefCell;
+use std::cell::Cell;
+use std::fmt;
+use std::mem::{self, ManuallyDrop};
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::{fmt, mem};
 
 use pin_project_lite::pin_project;
 
@@ -11,7 +12,8 @@ use crate::slot::Slot;
 use crate::{Note, TraceContext};
 
 thread_local! {
-    static CURRENT: RefCell<Slot> = const { RefCell::new(Slot::EMPTY) };
+    /// Without a destructor, which each of many accesses would have to ask about: it is empty when a thread ends, since whoever enters leaves.
+    static CURRENT: Cell<ManuallyDrop<Slot>> = const { Cell::new(ManuallyDrop::new(Slot::EMPTY)) };
 }
 
 /// The context of whatever is being polled on this thread.
@@ -20,46 +22,42 @@ thread_local! {
 /// [`InTrace`]. Not inherited by spawned tasks: give them one with [`InTrace::in_current_trace`].
 #[must_use]
 pub fn current() -> Option<TraceContext> {
-    // Fails only while the thread is torn down: there is no current context any more.
-    let current = CURRENT.try_with(|current| current.borrow().get().cloned());
-    let mut copy = current.ok().flatten()?;
+    let mut copy = with(|context| context.cloned())?;
     copy.is_told = false;
     Some(copy)
 }
 
-/// Lends the current context. `look` must not call code of the user: no context could be entered meanwhile.
-#[cfg(feature = "tracing")]
+/// A copy of a context, with what was said of its request since it was made, if that is the current one.
+pub(crate) fn caught_up(mut copy: TraceContext) -> TraceContext {
+    with(|current| current.map(|current| copy.catch_up(current)));
+    copy
+}
+
+/// Lends the current context. `look` must not call code of the user: it would find none.
 pub(crate) fn with<R>(look: impl FnOnce(Option<&TraceContext>) -> R) -> R {
-    let mut look = Some(look);
-    let lent = CURRENT.try_with(|current| {
-        let current = current.try_borrow();
-        let look = look.take().expect("called once");
-        look(current.as_deref().ok().and_then(Slot::get))
-    });
-    // The thread is being torn down: there is no current context any more.
-    lent.unwrap_or_else(|_| look.take().expect("not called")(None))
+    lend(|slot| look(slot.get()))
 }
 
 /// Adds a note to the current context, if a sink is to be told of it. Made only then.
 pub(crate) fn note(make: impl FnOnce() -> Note) {
-    // Fails only while the thread is torn down: there is no current context any more.
-    let _ = CURRENT.try_with(|current| {
-        let is_wanted = current
-            .borrow()
-            .get()
-            .is_some_and(|context| context.is_told);
-        // Made while nothing is borrowed: words of an error are code of the user.
-        let note = is_wanted.then(make);
-        if let (Some(current), Some(note)) = (current.borrow_mut().get_mut(), note) {
-            current.note(note);
-        }
-    });
+    let is_wanted = with(|context| context.is_some_and(|context| context.is_told));
+    // Made while nothing is lent: words of an error are code of the user.
+    let note = is_wanted.then(make);
+    if let Some(note) = note {
+        change(|context| context.note(note));
+    }
 }
 
-/// Changes the current context, if there is one. `change` must not call code of the user.
+/// Changes the current context, if there is one. `change` must not call code of the user: it would find none.
 pub(crate) fn change(change: impl FnOnce(&mut TraceContext)) {
-    // Fails only while the thread is torn down: there is no current context any more.
-    let _ = CURRENT.try_with(|current| current.borrow_mut().get_mut().map(change));
+    lend(|slot| slot.get_mut().map(change));
+}
+
+/// Takes the current context out for a moment. By a guard, so that it is back also after a panic.
+fn lend<R>(look: impl FnOnce(&mut Slot) -> R) -> R {
+    let mut none = Slot::EMPTY;
+    let lent = Entered::new(&mut none);
+    look(lent.slot)
 }
 
 /// Makes a context current until dropped, also by a panic. What is moved is where it is, and not the context.
@@ -85,8 +83,10 @@ impl Drop for Entered<'_> {
 
 #[inline(always)]
 fn swap(slot: &mut Slot) {
-    // Fails only while the thread is torn down, and then for both swaps of a pair.
-    let _ = CURRENT.try_with(|current| mem::swap(&mut *current.borrow_mut(), slot));
+    CURRENT.with(|current| {
+        let ours = ManuallyDrop::new(mem::take(slot));
+        *slot = ManuallyDrop::into_inner(current.replace(ours));
+    });
 }
 
 /// Gives futures a context of their own.

@@ -60,8 +60,9 @@ impl TraceLayer {
             .sampler(ParentBased(RateLimited::per_second(TRACES_PER_SECOND)))
     }
 
-    /// For a service that only services of ours call: with their traces and request ids go on their baggage and their
-    /// `x-correlation-id`, and request and correlation id come back with the response.
+    /// For a service that only services of ours call: with their traces and request ids their baggage and their
+    /// `x-correlation-id` are taken in, and request and correlation id come back with the response. For these to go on, calls need a client layer that writes them, with
+    /// [`propagator((W3c, BaggageFields))`](ClientLayer::propagator) and [`correlation_id`](ClientLayer::correlation_id).
     pub fn internal() -> ServerLayer {
         Self::server()
             .propagator((W3c, BaggageFields))

@@ -3,14 +3,16 @@
 use std::convert::Infallible;
 use std::hash::Hash;
 use std::hint::black_box;
+use std::iter::Cycle;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
+use std::vec::IntoIter;
 
 use benches::kit::{body_to_end, call};
 use benches::rows::http::{Fixed, request, response};
-use buttress_dedup::{DedupLayer, Flights};
+use buttress_dedup::{DedupLayer, Event, Flights};
 use bytes::Bytes;
 use criterion::Criterion;
 use http::{Request, Response};
@@ -30,16 +32,21 @@ pub(super) fn keys(criterion: &mut Criterion) {
     });
 }
 
+/// The same with numbers, where somebody hears of each flight, and where nobody does.
+pub(super) fn observers(criterion: &mut Criterion) {
+    let nobody = Flights::<(), ()>::builder();
+    run(criterion, "dedup/observer/none", &nobody.build(), |n| n);
+    let one = Flights::<(), ()>::builder().observer(ignore);
+    run(criterion, "dedup/observer/one", &one.build(), |n| n);
+}
+
+fn ignore(_: &Event<'_>) {}
+
 fn key<K>(criterion: &mut Criterion, name: &str, make: fn(u64) -> K)
 where
     K: Clone + Eq + Hash + Send + Sync + 'static,
 {
-    let (flights, threads) = (Flights::<K, u64>::new(), AtomicU64::new(0));
-    let keys = || {
-        let first = 1000 * threads.fetch_add(1, Ordering::Relaxed);
-        let keys: Vec<K> = (first..first + 1000).map(make).collect();
-        keys.into_iter().cycle()
-    };
+    let keys = in_turn(make);
     both_ways(criterion, &format!("dedup/key/{name}-bare"), || {
         let mut keys = keys();
         move || {
@@ -47,13 +54,36 @@ where
             black_box(now(std::future::ready((key, 7))));
         }
     });
-    both_ways(criterion, &format!("dedup/key/{name}"), || {
+    run(
+        criterion,
+        &format!("dedup/key/{name}"),
+        &Flights::new(),
+        make,
+    );
+}
+
+fn run<K>(criterion: &mut Criterion, id: &str, flights: &Flights<K, u64>, make: fn(u64) -> K)
+where
+    K: Clone + Eq + Hash + Send + Sync + 'static,
+{
+    let keys = in_turn(make);
+    both_ways(criterion, id, || {
         let (flights, mut keys) = (flights.clone(), keys());
         move || {
             let key = black_box(keys.next()).expect("it never ends");
             now(flights.run(key, || std::future::ready(7)));
         }
     });
+}
+
+/// A thousand keys for each who asks, again and again.
+fn in_turn<K: Clone>(make: fn(u64) -> K) -> impl Fn() -> Cycle<IntoIter<K>> {
+    let threads = AtomicU64::new(0);
+    move || {
+        let first = 1000 * threads.fetch_add(1, Ordering::Relaxed);
+        let keys: Vec<K> = (first..first + 1000).map(make).collect();
+        keys.into_iter().cycle()
+    }
 }
 
 /// Nobody is waited for.

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use benches::kit::{body_to_end, call};
 use benches::rows::http::{Body, Fixed, request, response};
-use buttress_idempotency::{IdempotencyLayer, MemoryStore};
+use buttress_idempotency::{Event, IdempotencyLayer, Idempotent, MemoryStore};
 use bytes::Bytes;
 use criterion::Criterion;
 use http::{Method, Request};
@@ -38,12 +38,33 @@ fn bare(criterion: &mut Criterion, id: &str, len: usize) {
     });
 }
 
-/// The keys of two threads are `step` apart.
+/// Who hears of a replay.
+pub(super) fn observers(criterion: &mut Criterion) {
+    let layer = || IdempotencyLayer::new(MemoryStore::new()).single_tenant();
+    let none = layer().layer(Fixed::new(response(1 << 10)));
+    replays_of(criterion, "idempotency/observer/none", &none, 1, 1 << 10);
+    let one = layer().observer(ignore);
+    let one = one.layer(Fixed::new(response(1 << 10)));
+    replays_of(criterion, "idempotency/observer/one", &one, 1, 1 << 10);
+}
+
+fn ignore(_: &Event<'_>) {}
+
 fn replay(criterion: &mut Criterion, id: &str, step: u64, len: usize) {
     let layer = IdempotencyLayer::new(MemoryStore::new()).single_tenant();
-    let service = layer
-        .max_recorded_body(2 << 20)
-        .layer(Fixed::new(response(len)));
+    let layer = layer.max_recorded_body(2 << 20);
+    let service = layer.layer(Fixed::new(response(len)));
+    replays_of(criterion, id, &service, step, len);
+}
+
+/// The keys of two threads are `step` apart.
+fn replays_of(
+    criterion: &mut Criterion,
+    id: &str,
+    service: &Idempotent<Fixed, MemoryStore>,
+    step: u64,
+    len: usize,
+) {
     let runtime = Builder::new_current_thread().enable_time().build().unwrap();
     let keys = AtomicU64::new(0);
     both_ways(criterion, id, || {

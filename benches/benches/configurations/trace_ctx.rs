@@ -9,8 +9,8 @@ use benches::kit::{body_to_end, call};
 use benches::rows::http::{Fixed, request, response};
 use buttress_trace_ctx::{
     Always, CommonLog, DebugHeader, Deferring, Finished, JsonLines, MetricsSink, Never,
-    ParentBased, PerRoute, Probability, RateLimited, SampledOnly, SampledOr, ServerLayer, Sink,
-    SlowOnly, TraceLayer, TracingSink,
+    ParentBased, PerRoute, Probability, QuantaClock, RateLimited, SampledOnly, SampledOr,
+    ServerLayer, Sink, SlowOnly, TraceLayer, TracingSink,
 };
 use bytes::Bytes;
 use criterion::Criterion;
@@ -21,6 +21,16 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::threads::both_ways;
+
+/// Somebody listens, so that the time is asked for.
+pub(super) fn clocks(criterion: &mut Criterion) {
+    let bare = Fixed::new(response(1 << 10));
+    serve(criterion, "trace-ctx/clock/bare", &bare, &[]);
+    let layer = || TraceLayer::server().sampler(Always).sink(ignore);
+    bench(criterion, "trace-ctx/clock/system", layer());
+    let quanta = layer().clock(QuantaClock::new());
+    bench(criterion, "trace-ctx/clock/quanta", quanta);
+}
 
 /// The sampler decides about a trace that begins here, but where a parent is named; somebody listens to what is recorded.
 pub(super) fn samplers(criterion: &mut Criterion) {

@@ -1,8 +1,10 @@
-//! Criterion on the rows of a crate, with the minimum of short batches beside its estimate.
+//! Criterion on the rows of a crate, with the minimum of short batches beside its estimate; and on what else of ours stands beside peers.
 #![expect(
     clippy::print_stdout,
     reason = "the minimum belongs beside what criterion prints"
 )]
+
+use std::collections::BTreeSet;
 
 use benches::kit::{Contest, Row, Span, Work, time};
 use criterion::Criterion;
@@ -11,19 +13,20 @@ use testkit::alloc::Counting;
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Measures each row and its bare service.
-pub(crate) fn bench(rows: &[Row]) {
+/// Measures each row, and before it its bare service where no row before has had the same; then what has no row, under the names that it has beside peers.
+pub(crate) fn bench(rows: &[Row], more: impl FnOnce(&mut Criterion)) {
     let mut criterion = Criterion::default().configure_from_args();
+    let mut bares = BTreeSet::new();
     for row in rows {
-        if let Row::Call(call) = row {
-            one(
-                &mut criterion,
-                &format!("{}/bare", call.id),
-                call.zero.work(),
-            );
-            one(&mut criterion, call.id, (call.work)());
+        let Row::Call(call) = row else { continue };
+        let bare = call.bare();
+        if !bares.contains(&bare) {
+            one(&mut criterion, &bare, call.zero.work());
+            bares.insert(bare);
         }
+        one(&mut criterion, call.id, (call.work)());
     }
+    more(&mut criterion);
     criterion.final_summary();
 }
 

@@ -1,10 +1,8 @@
 //! The same work by one thread, and by two at once.
 
-use std::hint::black_box;
-use std::sync::Barrier;
-use std::time::{Duration, Instant};
-
 use criterion::Criterion;
+
+use crate::two_threads::two_threads;
 
 /// Measures one call by one thread, and by two threads at once of which each has what `handle` gives it: clones that share their state.
 pub(crate) fn both_ways<F: FnMut() + Send>(
@@ -14,30 +12,5 @@ pub(crate) fn both_ways<F: FnMut() + Send>(
 ) {
     let mut once = handle();
     criterion.bench_function(id, |bencher| bencher.iter(&mut once));
-    criterion.bench_function(&format!("{id}/2-threads"), |bencher| {
-        bencher.iter_custom(|times| together(times, [handle(), handle()]));
-    });
-}
-
-/// How long both need for `times` calls each, beginning at the same moment: their mean.
-#[expect(clippy::disallowed_methods, reason = "a bench reads the clock")]
-fn together<F: FnMut() + Send>(times: u64, work: [F; 2]) -> Duration {
-    let start = Barrier::new(work.len());
-    let threads = work.len() as u32;
-    let run = |mut once: F| {
-        start.wait();
-        let began = Instant::now();
-        (0..times).for_each(|_| {
-            black_box(&once());
-        });
-        began.elapsed()
-    };
-    let total: Duration = std::thread::scope(|scope| {
-        let threads = work.map(|once| scope.spawn(|| run(once)));
-        threads
-            .map(|thread| thread.join().expect("no panic"))
-            .iter()
-            .sum()
-    });
-    total / threads
+    two_threads(criterion, id, handle);
 }

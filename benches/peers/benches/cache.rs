@@ -1,10 +1,12 @@
 //! Caches in memory: the raw get, and the call that would fill, when everything is there. One thread, and two on the same keys.
 //!
 //! Each is set up as its documentation shows: 1024 keys like `product:17` that are asked for in turn, values of a kilobyte, room for ten times as
-//! many, a lifetime of an hour where there is one. Values are shared and not copied, but by who stores them in another form.
+//! many, a lifetime of an hour where there is one. Values are shared and not copied, but by who stores them in another form. `bare` is the way through the
+//! keys.
 
 use std::convert::Infallible;
 use std::future::ready;
+use std::hint::black_box;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -63,7 +65,13 @@ fn ours(memory: Memory) -> Cache<Vec<u8>> {
     cache
 }
 
+/// A key that is looked at, and not up.
+fn bare(criterion: &mut Criterion, id: &str) {
+    both_ways(criterion, id, || in_turn(|key| black_box(key).len()));
+}
+
 fn get(criterion: &mut Criterion) {
+    bare(criterion, "cache/get/bare");
     let sync = moka::sync::Cache::<String, Value>::builder()
         .max_capacity(ROOM as u64)
         .time_to_live(HOUR)
@@ -151,6 +159,7 @@ async fn cached_product(key: String) -> Value {
 }
 
 fn get_or_set(criterion: &mut Criterion) {
+    bare(criterion, "cache/get-or-set/bare");
     let future = moka::future::Cache::<String, Value>::builder()
         .max_capacity(ROOM as u64)
         .time_to_live(HOUR)

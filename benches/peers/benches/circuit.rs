@@ -14,7 +14,7 @@ use buttress_circuit::{
 };
 use criterion::{Criterion, criterion_group, criterion_main};
 use failsafe::futures::CircuitBreaker as _;
-use peers::{BAD, Echo, GOOD, both_ways, call, echo, poll, thousand};
+use peers::{BAD, Echo, GOOD, both_ways, call, echo, poll, thousand, thousand_both_ways};
 use recloser::{AsyncRecloser, Recloser};
 use tower_layer::Layer;
 use tower_resilience_circuitbreaker::{CircuitBreakerLayer, FailureModel, SlidingWindowType};
@@ -37,6 +37,11 @@ fn over(window: Window) -> Rate {
 
 fn by_time() -> Rate {
     over(Window::time(TEN_SECONDS))
+}
+
+/// The call that all of them are around.
+fn bare() {
+    black_box(call(&mut Echo, GOOD)).ok();
 }
 
 /// A service behind `breaker` that is called again and again.
@@ -71,9 +76,7 @@ fn recloser(calls: usize) -> AsyncRecloser {
 }
 
 fn closed_ours(c: &mut Criterion) {
-    c.bench_function("circuit/closed/bare", |bencher| {
-        bencher.iter(|| call(&mut Echo, GOOD));
-    });
+    both_ways(c, "circuit/closed/bare", || bare);
     let limit = tower::limit::ConcurrencyLimitLayer::new(1000);
     let mut limited = limit.layer(Echo);
     c.bench_function("circuit/closed/tower-concurrency-limit", |bencher| {
@@ -84,6 +87,11 @@ fn closed_ours(c: &mut Criterion) {
     let breaker = ours(by_time(), Clock::system());
     both_ways(c, "circuit/closed/ours-time-std", || calls(&breaker));
     both_ways(c, "circuit/closed/ours-call-time-std", || works(&breaker));
+    let breaker = ours(by_time(), Clock::quanta());
+    both_ways(c, "circuit/closed/ours-permit", || {
+        let breaker = breaker.clone();
+        move || drop(breaker.try_acquire().map(|permit| permit.success()))
+    });
     for size in SIZES {
         let breaker = ours(over(Window::calls(size)), Clock::system());
         (0..size).for_each(|_| breaker.try_acquire().expect("closed").success());
@@ -101,6 +109,8 @@ fn closed_ours(c: &mut Criterion) {
 
 /// A window of time that holds many calls already.
 fn filled_ours(c: &mut Criterion) {
+    let id = "circuit/closed-filled-x1000/bare";
+    thousand_both_ways(c, id, || (), |()| bare());
     for held in HELD {
         let id = format!("circuit/closed-filled-x1000/ours-time-{held}");
         let fresh = || {
@@ -109,7 +119,7 @@ fn filled_ours(c: &mut Criterion) {
             (0..held).for_each(|_| drop(call(&mut service, GOOD)));
             service
         };
-        thousand(c, &id, fresh, |service| drop(call(service, GOOD)));
+        thousand_both_ways(c, &id, fresh, |service| drop(call(service, GOOD)));
     }
 }
 
@@ -143,7 +153,7 @@ fn closed_peers(c: &mut Criterion) {
             (0..held).for_each(|_| drop(call(&mut service, GOOD)));
             service
         };
-        thousand(c, &id, fresh, |service| drop(call(service, GOOD)));
+        thousand_both_ways(c, &id, fresh, |service| drop(call(service, GOOD)));
     }
     let layer = CircuitBreakerLayer::builder()
         .failure_model(FailureModel::ConsecutiveFailures { k: 5 })
@@ -177,9 +187,7 @@ fn closed_peers(c: &mut Criterion) {
 
 fn open(c: &mut Criterion) {
     let _entered = peers::runtime().enter();
-    c.bench_function("circuit/open/bare", |bencher| {
-        bencher.iter(|| call(&mut Echo, GOOD));
-    });
+    both_ways(c, "circuit/open/bare", || bare);
     for (id, clock) in [
         ("circuit/open/ours", Clock::quanta()),
         ("circuit/open/ours-std", Clock::system()),
@@ -236,16 +244,10 @@ fn half_open(c: &mut Criterion) {
         std::thread::sleep(Duration::from_millis(2));
         breaker
     };
-    thousand(
-        c,
-        "circuit/half-open-x1000/bare",
-        || Echo,
-        |service| {
-            black_box(call(service, GOOD)).ok();
-        },
-    );
+    let id = "circuit/half-open-x1000/bare";
+    thousand_both_ways(c, id, || (), |()| bare());
     let half_open_service = || CircuitLayer::new(half_open_ours()).layer(Echo);
-    thousand(
+    thousand_both_ways(
         c,
         "circuit/half-open-x1000/ours-std",
         half_open_service,
@@ -253,7 +255,7 @@ fn half_open(c: &mut Criterion) {
             drop(call(service, GOOD));
         },
     );
-    thousand(
+    thousand_both_ways(
         c,
         "circuit/half-open-x1000/ours-call-std",
         half_open_ours,
@@ -282,6 +284,7 @@ fn half_open(c: &mut Criterion) {
         std::thread::sleep(Duration::from_millis(2));
         service
     };
+    // By one thread: who finds it locked waits for a timer of a millisecond, here and where it is open.
     thousand(
         c,
         "circuit/half-open-x1000/tower-resilience",
@@ -309,7 +312,7 @@ fn half_open(c: &mut Criterion) {
         std::thread::sleep(Duration::from_millis(2));
         breaker
     };
-    thousand(
+    thousand_both_ways(
         c,
         "circuit/half-open-x1000/recloser",
         half_open_recloser,

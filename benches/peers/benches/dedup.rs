@@ -1,64 +1,25 @@
-//! Single flight: a leader whom nobody follows (one thread, and two on many keys), 64 and 1000 waiters, and what a hundred waiters on a slow
+//! Single flight: a leader whom nobody follows (one thread, and two on many keys), 64 and 1000 waiters (tasks of one thread, and of two), and what a hundred waiters on a slow
 //! operation cost the processor.
 //!
 //! Each is set up as its documentation shows. `bare` is the work alone: with waiters, each does its own.
-#![expect(clippy::disallowed_methods, reason = "a bench reads the clock")]
+
+#[path = "../../benches/support/waiters.rs"]
+mod waiters;
 
 use std::convert::Infallible;
-use std::fs;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Waker};
-use std::time::{Duration, Instant};
 
 use buttress_dedup::{Dedup, DedupLayer, Flights};
-use criterion::{Criterion, SamplingMode, criterion_group, criterion_main};
+use criterion::{Criterion, criterion_group, criterion_main};
 use peers::both_ways;
-use tokio::runtime::{Builder, Runtime};
-use tokio::task::JoinSet;
 use tower::ServiceExt;
 use tower_layer::Layer;
 use tower_resilience_coalesce::CoalesceLayer;
 
-/// The work.
-#[derive(Clone, Copy, Debug)]
-enum Work {
-    /// Done at once.
-    Now,
-    /// Done when everybody else who is awake has had a turn.
-    Later,
-    /// Done after 300 ms.
-    Slow,
-}
-
-async fn work(work: Work) -> u64 {
-    match work {
-        Work::Now => {}
-        Work::Later => tokio::task::yield_now().await,
-        Work::Slow => tokio::time::sleep(Duration::from_millis(300)).await,
-    }
-    7
-}
-
-/// One way of doing work of a key once.
-trait Peer: Clone + Send + 'static {
-    fn run(&self, key: u64, how: Work) -> impl Future<Output = u64> + Send;
-
-    /// Forgets the value, where a flight leaves one behind: once for all who shared it.
-    fn forget(&self, _: u64) -> impl Future<Output = ()> + Send {
-        std::future::ready(())
-    }
-}
-
-#[derive(Clone)]
-struct Bare;
-
-impl Peer for Bare {
-    async fn run(&self, _: u64, how: Work) -> u64 {
-        work(how).await
-    }
-}
+use waiters::{Bare, Peer, Work, waiters, work};
 
 impl Peer for Flights<u64, u64> {
     fn run(&self, key: u64, how: Work) -> impl Future<Output = u64> + Send {
@@ -222,61 +183,12 @@ fn waiters_1000(criterion: &mut Criterion) {
     each!(one, criterion);
 }
 
-/// So many tasks that ask for the same: the time of each, with its task.
-fn waiters(criterion: &mut Criterion, name: &str, peer: &impl Peer, count: u32) {
-    let runtime = runtime();
-    criterion.bench_function(&format!("dedup/{count}-waiters/{name}"), |bencher| {
-        bencher.iter_custom(|times| {
-            let start = Instant::now();
-            (0..times).for_each(|_| runtime.block_on(all(peer, count, Work::Later)));
-            start.elapsed() / count
-        });
-    });
-}
-
-async fn all(peer: &impl Peer, count: u32, how: Work) {
-    let mut tasks = JoinSet::new();
-    for _ in 0..count {
-        let peer = peer.clone();
-        tasks.spawn(async move { peer.run(42, how).await });
-    }
-    while let Some(done) = tasks.join_next().await {
-        done.expect("no panic");
-    }
-    peer.forget(42).await;
-}
-
-/// A hundred tasks that wait for 300 ms: the processor's time, for all of them.
+/// A hundred that wait for 300 ms.
 fn slow(criterion: &mut Criterion) {
     fn one(criterion: &mut Criterion, name: &str, peer: impl Peer) {
-        let runtime = runtime();
-        let mut group = criterion.benchmark_group("dedup/100-waiters-300ms-cpu");
-        group.sampling_mode(SamplingMode::Flat).sample_size(10);
-        group.warm_up_time(Duration::from_millis(300));
-        group.bench_function(name, |bencher| {
-            bencher.iter_custom(|times| {
-                let before = on_processor();
-                (0..times).for_each(|_| runtime.block_on(all(&peer, 100, Work::Slow)));
-                on_processor() - before
-            });
-        });
+        waiters::slow(criterion, name, &peer);
     }
     each!(one, criterion);
-}
-
-/// How long this thread has been on a processor.
-fn on_processor() -> Duration {
-    let stat = fs::read_to_string("/proc/thread-self/schedstat").expect("linux");
-    let nanos = stat.split(' ').next().and_then(|nanos| nanos.parse().ok());
-    Duration::from_nanos(nanos.expect("a number"))
-}
-
-fn runtime() -> Runtime {
-    let mut builder = Builder::new_current_thread();
-    builder
-        .enable_time()
-        .build()
-        .expect("a runtime without I/O")
 }
 
 criterion_group!(dedup, leader, waiters_64, waiters_1000, slow);

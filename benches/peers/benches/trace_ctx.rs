@@ -1,12 +1,13 @@
 //! Trace context: read, a new id, written; and a server layer around a service that answers at once, whose body is read to its end.
 //!
-//! Each is set up as its documentation shows, and reports to nowhere: an SDK whose processor drops spans, a subscriber that writes to a sink. A
+//! By one thread, and by two at one layer. Each is set up as its documentation shows, and reports to nowhere: an SDK whose processor drops spans, a subscriber that writes to a sink. A
 //! request has seven fields and comes with a parent. Groups are compared within themselves: `quiet` has nobody who listens, `json` writes one line
 //! or more per request, `spans` makes a span for an SDK, `denied` the same where the caller has decided that nothing is recorded.
 
 use std::{
     convert::Infallible,
     future::{Ready, ready},
+    hint::black_box,
     io,
     pin::pin,
     task::{Context, Poll},
@@ -15,10 +16,10 @@ use std::{
 
 use axum::body::Body;
 use buttress_trace_ctx::{
-    Extracted, FastIds, JsonFormat, JsonLines, OtelSink, Propagator, Sink, TraceLayer, TracingSink,
-    W3c,
+    Extracted, FastIds, JsonFormat, JsonLines, OtelSink, Policy, Propagator, Sink, TraceLayer,
+    TracingSink, W3c,
 };
-use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use criterion::{Criterion, criterion_group, criterion_main};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use http_body::Body as _;
 use opentelemetry::{
@@ -32,13 +33,14 @@ use opentelemetry_sdk::{
     propagation::TraceContextPropagator,
     trace::{SdkTracerProvider, Span, SpanData, SpanProcessor},
 };
-use peers::poll;
+use peers::{both_ways, both_ways_within, poll};
 use tower_http::{
     request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer},
-    trace::TraceLayer as TowerHttp,
+    trace::{DefaultMakeSpan, DefaultOnResponse, TraceLayer as TowerHttp},
 };
 use tower_layer::Layer;
 use tower_service::Service;
+use tracing::{Dispatch, dispatcher};
 use tracing_subscriber::{fmt::format::JsonFields, layer::SubscriberExt};
 
 const SAMPLED: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
@@ -98,90 +100,112 @@ where
     }
 }
 
-fn measure<S, B>(criterion: &mut Criterion, id: &str, parent: &'static str, mut service: S)
+fn measure<S, B>(criterion: &mut Criterion, id: &str, parent: &'static str, service: S)
 where
-    S: Service<Request<Body>, Response = Response<B>>,
+    S: Service<Request<Body>, Response = Response<B>> + Clone + Send,
     S::Error: std::fmt::Debug,
     B: http_body::Body,
 {
-    let name = format!("trace-ctx/{id}");
-    criterion.bench_function(&name, |bencher| {
-        bencher.iter(|| serve(&mut service, parent))
+    measure_under(criterion, None, id, parent, service);
+}
+
+/// With a subscriber, which each thread has to be told of.
+fn measure_under<S, B>(
+    criterion: &mut Criterion,
+    subscriber: Option<&Dispatch>,
+    id: &str,
+    parent: &'static str,
+    service: S,
+) where
+    S: Service<Request<Body>, Response = Response<B>> + Clone + Send,
+    S::Error: std::fmt::Debug,
+    B: http_body::Body,
+{
+    let enter = || subscriber.map(dispatcher::set_default);
+    both_ways_within(criterion, &format!("trace-ctx/{id}"), enter, || {
+        let mut service = service.clone();
+        move || serve(&mut service, parent)
     });
 }
 
-fn ours<K: Sink>(
+fn ours<K: Sink + Send + Sync>(
     sink: K,
-) -> impl Service<Request<Body>, Response = Response<impl http_body::Body>, Error = Infallible> {
+) -> impl Service<Request<Body>, Response = Response<impl http_body::Body>, Error = Infallible>
++ Clone
++ Send {
     TraceLayer::server().sink(sink).layer(Hello)
 }
 
 fn tower_http()
--> impl Service<Request<Body>, Response = Response<impl http_body::Body>, Error = Infallible> {
+-> impl Service<Request<Body>, Response = Response<impl http_body::Body>, Error = Infallible>
++ Clone
++ Send {
     let traced =
         TowerHttp::new_for_http().layer(PropagateRequestIdLayer::x_request_id().layer(Hello));
     SetRequestIdLayer::x_request_id(MakeRequestUuid).layer(traced)
 }
 
+/// `bare` clears the table that all of them write to, as they do.
 fn codec(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("trace-ctx/round-trip");
-    let incoming = request(SAMPLED).into_parts().0.headers;
-    let room = || HeaderMap::with_capacity(8);
-    group.bench_function("ours", |bencher| {
-        bencher.iter_batched_ref(
-            room,
-            |out| {
-                let Extracted::Remote(remote) = W3c.extract(&incoming) else {
-                    unreachable!()
-                };
-                W3c.inject(&remote.child(&FastIds), out);
-            },
-            BatchSize::SmallInput,
-        );
+    codec_of(criterion, "bare", |_, _| {});
+    codec_of(criterion, "ours", |incoming, out| {
+        let Extracted::Remote(remote) = W3c.extract(incoming.headers()) else {
+            unreachable!()
+        };
+        W3c.inject(&remote.child(&FastIds), out);
     });
-    group.bench_function("opentelemetry", |bencher| {
-        let propagator = TraceContextPropagator::new();
-        let ids = opentelemetry_sdk::trace::RandomIdGenerator::default();
-        bencher.iter_batched_ref(
-            room,
-            |out| {
-                let parent = propagator.extract(&HeaderExtractor(&incoming));
-                let span = parent.span().span_context().clone();
-                let id = opentelemetry_sdk::trace::IdGenerator::new_span_id(&ids);
-                let child = SpanContext::new(
-                    span.trace_id(),
-                    id,
-                    span.trace_flags(),
-                    false,
-                    span.trace_state().clone(),
-                );
-                let child = parent.with_remote_span_context(child);
-                propagator.inject_context(&child, &mut HeaderInjector(out));
-            },
-            BatchSize::SmallInput,
-        );
+    let policy = Policy::default();
+    codec_of(criterion, "ours-policy", |incoming, out| {
+        let context = policy.accept(incoming);
+        policy.inject(&context, out);
     });
-    group.bench_function("fastrace", |bencher| {
+    let propagator = TraceContextPropagator::new();
+    let ids = opentelemetry_sdk::trace::RandomIdGenerator::default();
+    codec_of(criterion, "opentelemetry", |incoming, out| {
+        let parent = propagator.extract(&HeaderExtractor(incoming.headers()));
+        let span = parent.span().span_context().clone();
+        let id = opentelemetry_sdk::trace::IdGenerator::new_span_id(&ids);
+        let child = SpanContext::new(
+            span.trace_id(),
+            id,
+            span.trace_flags(),
+            false,
+            span.trace_state().clone(),
+        );
+        let child = parent.with_remote_span_context(child);
+        propagator.inject_context(&child, &mut HeaderInjector(out));
+    });
+    codec_of(criterion, "fastrace", |incoming, out| {
         use fastrace::prelude::{SpanContext, SpanId};
-        bencher.iter_batched_ref(
-            room,
-            |out| {
-                let field = incoming["traceparent"].to_str().expect("ASCII");
-                let parent = SpanContext::decode_w3c_traceparent(field).expect("valid");
-                let child =
-                    SpanContext::new(parent.trace_id, SpanId::random()).sampled(parent.sampled);
-                let field = HeaderValue::from_str(&child.encode_w3c_traceparent());
-                out.insert("traceparent", field.expect("ASCII"));
-            },
-            BatchSize::SmallInput,
-        );
+        let field = incoming.headers()["traceparent"].to_str().expect("ASCII");
+        let parent = SpanContext::decode_w3c_traceparent(field).expect("valid");
+        let child = SpanContext::new(parent.trace_id, SpanId::random()).sampled(parent.sampled);
+        let field = HeaderValue::from_str(&child.encode_w3c_traceparent());
+        out.insert("traceparent", field.expect("ASCII"));
     });
-    group.finish();
+}
+
+/// From the fields of a request into another table of fields, both of which each thread has to itself.
+fn codec_of(
+    criterion: &mut Criterion,
+    name: &str,
+    pass_on: impl Fn(&mut Request<Body>, &mut HeaderMap) + Sync,
+) {
+    both_ways(criterion, &format!("trace-ctx/round-trip/{name}"), || {
+        let (mut incoming, mut out) = (request(SAMPLED), HeaderMap::with_capacity(8));
+        let pass_on = &pass_on;
+        move || {
+            out.clear();
+            pass_on(&mut incoming, &mut out);
+            black_box(&out);
+        }
+    });
 }
 
 fn quiet(criterion: &mut Criterion) {
     measure(criterion, "quiet/bare", SAMPLED, Hello);
     measure(criterion, "quiet/ours", SAMPLED, ours(()));
+    measure(criterion, "quiet/ours-unsampled", UNSAMPLED, ours(()));
     measure(criterion, "quiet/tower-http", SAMPLED, tower_http());
     let otel = axum_tracing_opentelemetry::middleware::OtelAxumLayer::default();
     measure(
@@ -206,28 +230,30 @@ fn json(criterion: &mut Criterion) {
         .fmt_fields(JsonFields::new())
         .with_writer(io::sink)
         .finish();
-    tracing::subscriber::with_default(subscriber, || {
-        measure(
-            criterion,
-            "json/ours-tracing",
-            SAMPLED,
-            ours(TracingSink::new()),
-        );
-    });
+    measure_under(
+        criterion,
+        Some(&subscriber.into()),
+        "json/ours-tracing",
+        SAMPLED,
+        ours(TracingSink::new()),
+    );
     let subscriber = tracing_subscriber::fmt()
         .json()
         .with_writer(io::sink)
         .finish();
-    tracing::subscriber::with_default(subscriber, || {
-        use tower_http::trace::{DefaultMakeSpan, DefaultOnResponse};
-        // At INFO, as ours: by its default nothing would be written here.
-        let layer = TowerHttp::new_for_http()
-            .make_span_with(DefaultMakeSpan::new().level(tracing::Level::INFO))
-            .on_response(DefaultOnResponse::new().level(tracing::Level::INFO));
-        let traced = layer.layer(PropagateRequestIdLayer::x_request_id().layer(Hello));
-        let service = SetRequestIdLayer::x_request_id(MakeRequestUuid).layer(traced);
-        measure(criterion, "json/tower-http", SAMPLED, service);
-    });
+    // At INFO, as ours: by its default nothing would be written here.
+    let layer = TowerHttp::new_for_http()
+        .make_span_with(DefaultMakeSpan::new().level(tracing::Level::INFO))
+        .on_response(DefaultOnResponse::new().level(tracing::Level::INFO));
+    let traced = layer.layer(PropagateRequestIdLayer::x_request_id().layer(Hello));
+    let service = SetRequestIdLayer::x_request_id(MakeRequestUuid).layer(traced);
+    measure_under(
+        criterion,
+        Some(&subscriber.into()),
+        "json/tower-http",
+        SAMPLED,
+        service,
+    );
 }
 
 /// Takes spans, and does nothing with them.
@@ -284,17 +310,14 @@ fn spans(criterion: &mut Criterion) {
         );
         let subscriber = tracing_subscriber::registry()
             .with(tracing_opentelemetry::layer().with_tracer(provider.tracer("shop")));
-        tracing::subscriber::with_default(subscriber, || {
-            let layer = axum_tracing_opentelemetry::middleware::OtelAxumLayer::default();
-            measure(
-                criterion,
-                &id("axum-tracing-opentelemetry"),
-                parent,
-                layer.layer(Hello),
-            );
-            let layer = tower_otel::trace::HttpLayer::server(tracing::Level::INFO);
-            measure(criterion, &id("tower-otel"), parent, layer.layer(Hello));
-        });
+        let subscriber = Dispatch::new(subscriber);
+        let subscriber = Some(&subscriber);
+        let layer = axum_tracing_opentelemetry::middleware::OtelAxumLayer::default();
+        let name = id("axum-tracing-opentelemetry");
+        measure_under(criterion, subscriber, &name, parent, layer.layer(Hello));
+        let layer = tower_otel::trace::HttpLayer::server(tracing::Level::INFO);
+        let name = id("tower-otel");
+        measure_under(criterion, subscriber, &name, parent, layer.layer(Hello));
     }
 }
 

@@ -91,21 +91,42 @@ pub fn runtime() -> &'static Runtime {
 
 /// Measures one call by one thread, and by two threads at once of which each has what `handle` gives it: clones that share their state.
 pub fn both_ways<F: FnMut() + Send>(criterion: &mut Criterion, id: &str, handle: impl Fn() -> F) {
+    both_ways_within(criterion, id, || (), handle);
+}
+
+/// The same where each thread has to enter something first, and stay there.
+pub fn both_ways_within<G, F: FnMut() + Send>(
+    criterion: &mut Criterion,
+    id: &str,
+    enter: impl Fn() -> G + Sync,
+    handle: impl Fn() -> F,
+) {
     let _entered = runtime().enter();
     let mut once = handle();
-    criterion.bench_function(id, |bencher| bencher.iter(&mut once));
+    {
+        let _within = enter();
+        criterion.bench_function(id, |bencher| bencher.iter(&mut once));
+    }
     criterion.bench_function(&format!("{id}/2-threads"), |bencher| {
-        bencher.iter_custom(|times| together(times, [handle(), handle()]));
+        bencher.iter_custom(|times| together_within(times, &enter, [handle(), handle()]));
     });
 }
 
 /// How long both need for `times` calls each, beginning at the same moment: their mean.
-#[expect(clippy::disallowed_methods, reason = "a bench reads the clock")]
 pub fn together<F: FnMut() + Send>(times: u64, work: [F; 2]) -> Duration {
+    together_within(times, &|| (), work)
+}
+
+#[expect(clippy::disallowed_methods, reason = "a bench reads the clock")]
+fn together_within<G, F: FnMut() + Send>(
+    times: u64,
+    enter: &(impl Fn() -> G + Sync),
+    work: [F; 2],
+) -> Duration {
     let start = Barrier::new(work.len());
     let threads = work.len() as u32;
     let run = |mut once: F| {
-        let _entered = runtime().enter();
+        let (_entered, _within) = (runtime().enter(), enter());
         start.wait();
         let began = Instant::now();
         (0..times).for_each(|_| {
@@ -140,5 +161,28 @@ pub fn thousand<S>(
             },
             BatchSize::PerIteration,
         );
+    });
+}
+
+/// The same, and with two threads a thousand calls each on clones of the same one.
+pub fn thousand_both_ways<S: Clone + Send>(
+    criterion: &mut Criterion,
+    id: &str,
+    fresh: impl Fn() -> S,
+    once: impl Fn(&mut S) + Sync,
+) {
+    thousand(criterion, id, &fresh, &once);
+    let calls = |mut subject: S| {
+        let once = &once;
+        move || once(&mut subject)
+    };
+    criterion.bench_function(&format!("{id}/2-threads"), |bencher| {
+        bencher.iter_custom(|times| {
+            let one = |_| {
+                let subject = fresh();
+                together(1000, [calls(subject.clone()), calls(subject)])
+            };
+            (0..times).map(one).sum::<Duration>()
+        });
     });
 }

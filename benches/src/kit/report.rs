@@ -210,10 +210,13 @@ impl Row {
 
 impl Call {
     fn line(&self, bare: Figures, all: Figures, scale: f64) -> Line {
-        let share = self.zero.share();
-        let measured = all.nanos - share * bare.nanos;
-        let over = share > 0.0;
-        let of_bare = if over { bare.allocations } else { 0 };
+        let over = self.zero.is_over();
+        let (nanos, of_bare) = if over {
+            (bare.nanos, bare.allocations)
+        } else {
+            (0.0, 0)
+        };
+        let measured = all.nanos - nanos;
         let allocations = all.allocations.saturating_sub(of_bare);
         Line {
             id: self.id,

@@ -37,11 +37,12 @@ pub struct Budget {
 
 /// The bare service, which every measurement contains.
 #[derive(Clone, Copy, Debug)]
-pub enum Zero {
-    /// Measured and shown; the budget is for all of it.
-    Beside(fn() -> Work),
-    /// Measured and taken away; the budget is for what comes on top.
-    Over(fn() -> Work),
+pub struct Zero {
+    /// The last part of its name.
+    name: &'static str,
+    work: fn() -> Work,
+    /// Whether it is taken away.
+    is_over: bool,
 }
 
 /// What a thing keeps.
@@ -88,20 +89,50 @@ impl Budget {
     }
 }
 
-impl Zero {
-    /// The bare service.
+impl Call {
+    /// The name of its zero line: `crate/path/bare`, one for all rows of a path that have the same.
     #[must_use]
-    pub fn work(self) -> Work {
-        match self {
-            Self::Beside(work) | Self::Over(work) => work(),
+    pub fn bare(&self) -> String {
+        let path = self.id.rsplit_once('/').map_or(self.id, |(path, _)| path);
+        format!("{path}/{}", self.zero.name)
+    }
+}
+
+impl Zero {
+    /// Measured and shown; the budget is for all of it.
+    #[must_use]
+    pub const fn beside(work: fn() -> Work) -> Self {
+        Self {
+            name: "bare",
+            work,
+            is_over: false,
         }
     }
 
-    /// The part of what the bare service costs that the budget is not for.
-    pub(super) fn share(self) -> f64 {
-        match self {
-            Self::Beside(_) => 0.0,
-            Self::Over(_) => 1.0,
+    /// Measured and taken away; the budget is for what comes on top.
+    #[must_use]
+    pub const fn over(work: fn() -> Work) -> Self {
+        Self {
+            is_over: true,
+            ..Self::beside(work)
         }
+    }
+
+    /// Where another row of the same path has another one.
+    #[must_use]
+    pub const fn named(self, name: &'static str) -> Self {
+        Self { name, ..self }
+    }
+
+    /// The bare service.
+    #[must_use]
+    pub fn work(self) -> Work {
+        (self.work)()
+    }
+
+    /// Whether it is taken away.
+    #[must_use]
+    pub fn is_over(self) -> bool {
+        self.is_over
     }
 }

@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use buttress_cache::http::{CachedResponse, HttpCacheLayer};
+use buttress_cache::http::{CachedResponse, HttpCache, HttpCacheLayer};
 use buttress_cache::{Cache, Memory};
 use bytes::Bytes;
 use http::header::CACHE_CONTROL;
@@ -24,31 +24,31 @@ pub const ROWS: &[Row] = &[
     Row::Call(Call {
         id: "cache/get-or-set/ours",
         budget: Some(Budget::new(60.0, 0)),
-        zero: Zero::Over(bare_moka),
+        zero: Zero::over(bare_moka),
         work: || get_or_set(Memory::default()),
     }),
     Row::Call(Call {
         id: "cache/get-or-set/ours-quick",
         budget: Some(Budget::new(60.0, 0)),
-        zero: Zero::Over(bare_quick),
+        zero: Zero::over(bare_quick).named("bare-quick"),
         work: || get_or_set(Memory::QuickCache),
     }),
     Row::Call(Call {
         id: "cache/get/ours",
         budget: Some(Budget::new(60.0, 0)),
-        zero: Zero::Over(bare_moka),
+        zero: Zero::over(bare_moka),
         work: || get(Memory::default()),
     }),
     Row::Call(Call {
         id: "cache/get/ours-quick",
         budget: Some(Budget::new(60.0, 0)),
-        zero: Zero::Over(bare_quick),
+        zero: Zero::over(bare_quick).named("bare-quick"),
         work: || get(Memory::QuickCache),
     }),
     Row::Call(Call {
         id: "cache/invalidate/ours",
         budget: None,
-        zero: Zero::Over(|| Work::new(|| ())),
+        zero: Zero::over(|| Work::new(|| ())),
         work: invalidate,
     }),
 ];
@@ -58,48 +58,49 @@ pub const HTTP_ROWS: &[Row] = &[
     Row::Call(Call {
         id: "http-cache/hit-1k/ours",
         budget: Some(Budget::new(400.0, 0)),
-        zero: Zero::Over(|| bare(1 << 10)),
+        zero: Zero::over(|| bare(1 << 10)),
         work: || hit(1 << 10, Memory::default()),
     }),
     Row::Call(Call {
         id: "http-cache/hit-64k/ours",
         budget: Some(Budget::new(400.0, 0)),
-        zero: Zero::Over(|| bare(64 << 10)),
+        zero: Zero::over(|| bare(64 << 10)),
         work: || hit(64 << 10, Memory::default()),
     }),
     Row::Call(Call {
         id: "http-cache/hit-1k/ours-quick",
         budget: Some(Budget::new(250.0, 0)),
-        zero: Zero::Over(|| bare(1 << 10)),
+        zero: Zero::over(|| bare(1 << 10)),
         work: || hit(1 << 10, Memory::QuickCache),
     }),
     Row::Call(Call {
         id: "http-cache/hit-64k/ours-quick",
         budget: Some(Budget::new(250.0, 0)),
-        zero: Zero::Over(|| bare(64 << 10)),
+        zero: Zero::over(|| bare(64 << 10)),
         work: || hit(64 << 10, Memory::QuickCache),
     }),
     Row::Call(Call {
         id: "http-cache/miss-1k/ours",
         budget: Some(Budget::new(3000.0, 36)),
-        zero: Zero::Over(|| bare_of_many(stored())),
+        zero: Zero::over(|| bare_of_many(stored())),
         work: || miss(stored(), Memory::default()),
     }),
     Row::Call(Call {
         id: "http-cache/miss-1k/ours-quick",
         budget: Some(Budget::new(3000.0, 30)),
-        zero: Zero::Over(|| bare_of_many(stored())),
+        zero: Zero::over(|| bare_of_many(stored())),
         work: || miss(stored(), Memory::QuickCache),
     }),
     Row::Call(Call {
         id: "http-cache/miss-1k/ours-private",
         budget: Some(Budget::new(3000.0, 8)),
-        zero: Zero::Over(|| bare_of_many(private())),
+        zero: Zero::over(|| bare_of_many(private())).named("bare-private"),
         work: || miss(private(), Memory::default()),
     }),
 ];
 
-const KEY: &str = "product:42";
+/// What there is.
+pub const KEY: &str = "product:42";
 
 /// With the hasher that ours has.
 fn bare_moka() -> Work {
@@ -116,7 +117,9 @@ fn bare_quick() -> Work {
     Work::new(move || level.get(KEY.as_bytes()))
 }
 
-fn cache(memory: Memory) -> Cache<u64> {
+/// With [`KEY`], which has three tags.
+#[must_use]
+pub fn cache(memory: Memory) -> Cache<u64> {
     let cache = Cache::builder().memory(memory).build();
     // So that there is something to look at for each slot, and a reason to look.
     cache.invalidate(["shop:1", "brand:3", "category:7"]).now();
@@ -160,19 +163,26 @@ fn bare(len: usize) -> Work {
 }
 
 fn hit(len: usize, memory: Memory) -> Work {
-    let layer = HttpCacheLayer::new(CachedResponse::cache().memory(memory).build());
-    let (mut service, request) = (layer.layer(Fixed::new(response(len))), request(&[]));
-    let Ok(filled) = call(&mut service, request.clone());
-    assert_eq!(body_to_end(filled), len);
-    let Ok(again) = call(&mut service, request.clone());
-    assert!(
-        again.headers().contains_key("age"),
-        "it came from the store"
-    );
+    let (mut service, request) = (kept(len, memory), request(&[]));
     Work::new(move || {
         let Ok(response) = call(&mut service, request.clone());
         body_to_end(response)
     })
+}
+
+/// The layer around a service with a body of so many bytes, which it has stored.
+#[must_use]
+pub fn kept(len: usize, memory: Memory) -> HttpCache<Fixed> {
+    let layer = HttpCacheLayer::new(CachedResponse::cache().memory(memory).build());
+    let mut service = layer.layer(Fixed::new(response(len)));
+    let Ok(filled) = call(&mut service, request(&[]));
+    assert_eq!(body_to_end(filled), len);
+    let Ok(again) = call(&mut service, request(&[]));
+    assert!(
+        again.headers().contains_key("age"),
+        "it came from the store"
+    );
+    service
 }
 
 /// Less than is stored: what is new pushes something out.

@@ -18,31 +18,31 @@ pub const ROWS: &[Row] = &[
     Row::Call(Call {
         id: "circuit/closed/ours-time",
         budget: Some(Budget::new(20.0, 0)),
-        zero: Zero::Beside(bare),
+        zero: Zero::beside(bare),
         work: || closed(Clock::quanta()),
     }),
     Row::Call(Call {
         id: "circuit/closed/ours-time-std",
         budget: Some(Budget::new(45.0, 0)),
-        zero: Zero::Beside(bare),
+        zero: Zero::beside(bare),
         work: || closed(Clock::system()),
     }),
     Row::Call(Call {
         id: "circuit/open/ours",
         budget: Some(Budget::new(15.0, 0)),
-        zero: Zero::Beside(bare),
+        zero: Zero::beside(bare),
         work: || open(Clock::quanta()),
     }),
     Row::Call(Call {
         id: "circuit/open/ours-std",
         budget: Some(Budget::new(40.0, 0)),
-        zero: Zero::Beside(bare),
+        zero: Zero::beside(bare),
         work: || open(Clock::system()),
     }),
     Row::Call(Call {
         id: "circuit/closed/ours-permit",
         budget: None,
-        zero: Zero::Beside(bare),
+        zero: Zero::beside(bare),
         work: || {
             let breaker = breaker(Clock::quanta());
             Work::new(move || breaker.try_acquire().map(|permit| permit.success()))
@@ -52,7 +52,7 @@ pub const ROWS: &[Row] = &[
     Row::Call(Call {
         id: "circuit/made-of/quanta",
         budget: None,
-        zero: Zero::Beside(bare),
+        zero: Zero::beside(bare),
         work: || {
             let clock = quanta::Clock::new();
             Work::new(move || clock.raw())
@@ -61,13 +61,13 @@ pub const ROWS: &[Row] = &[
     Row::Call(Call {
         id: "circuit/made-of/system-clock",
         budget: None,
-        zero: Zero::Beside(bare),
+        zero: Zero::beside(bare),
         work: || Work::new(now),
     }),
     Row::Call(Call {
         id: "circuit/made-of/compare-exchange",
         budget: None,
-        zero: Zero::Beside(bare),
+        zero: Zero::beside(bare),
         work: || {
             let cell = AtomicU64::new(0);
             Work::new(move || cell.compare_exchange(0, 0, AcqRel, Acquire))
@@ -107,8 +107,9 @@ fn now() -> Instant {
     Instant::now()
 }
 
+/// Ready, and answers at once with what it was asked.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Echo;
+pub struct Echo;
 
 impl Service<u64> for Echo {
     type Response = u64;

@@ -23,44 +23,44 @@ pub const ROWS: &[Row] = &[
     Row::Call(Call {
         id: "dedup/leader/ours",
         budget: Some(Budget::new(80.0, 0)),
-        zero: Zero::Over(|| Work::new(|| 42_u64)),
+        zero: Zero::over(|| Work::new(|| 42_u64)),
         work: || leader(|| 42_u64),
     }),
     Row::Call(Call {
         id: "dedup/leader/ours-text",
         budget: Some(Budget::new(80.0, 0)),
-        zero: Zero::Over(|| Work::new(text)),
+        zero: Zero::over(|| Work::new(text)).named("bare-text"),
         work: || leader(text),
     }),
     // 150 ns for each follower. What is allocated is their queue, which doubles, for all of them.
     Row::Call(Call {
         id: "dedup/followers/64",
         budget: Some(Budget::new(64.0 * 150.0, 8)),
-        zero: Zero::Over(|| leader(|| 42_u64)),
+        zero: Zero::over(|| leader(|| 42_u64)),
         work: || followers(64),
     }),
     Row::Call(Call {
         id: "dedup/followers/1000",
         budget: Some(Budget::new(1000.0 * 150.0, 12)),
-        zero: Zero::Over(|| leader(|| 42_u64)),
+        zero: Zero::over(|| leader(|| 42_u64)),
         work: || followers(1000),
     }),
     Row::Call(Call {
         id: "dedup/run/ours",
         budget: None,
-        zero: Zero::Over(|| Work::new(|| 42_u64)),
+        zero: Zero::over(|| Work::new(|| 42_u64)),
         work: run,
     }),
     Row::Call(Call {
         id: "dedup/layer/ours",
         budget: None,
-        zero: Zero::Over(|| exchange(Echo)),
+        zero: Zero::over(|| exchange(Echo)),
         work: || exchange(DedupLayer::new(|key: &u64| Some(*key)).layer(Echo)),
     }),
     Row::Call(Call {
         id: "dedup/http/ours",
         budget: None,
-        zero: Zero::Over(|| http_exchange(Fixed::new(response(1 << 10)))),
+        zero: Zero::over(|| http_exchange(Fixed::new(response(1 << 10)))),
         work: || http_exchange(DedupLayer::http().layer(Fixed::new(response(1 << 10)))),
     }),
 ];

@@ -1,6 +1,6 @@
 //! First requests and replays with the memory store, over a service that clones a ready response, all read to the end.
 
-use buttress_idempotency::{IdempotencyLayer, MemoryStore};
+use buttress_idempotency::{IdempotencyLayer, Idempotent, MemoryStore};
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request};
 use http_body_util::Full;
@@ -16,13 +16,13 @@ pub const ROWS: &[Row] = &[
     Row::Call(Call {
         id: "idempotency/first/ours",
         budget: Some(Budget::new(1500.0, 24)),
-        zero: Zero::Over(bare_orders),
+        zero: Zero::over(bare_orders),
         work: first,
     }),
     Row::Call(Call {
         id: "idempotency/replay/ours",
         budget: Some(Budget::new(1000.0, 6)),
-        zero: Zero::Over(bare),
+        zero: Zero::over(bare),
         work: replay,
     }),
 ];
@@ -60,15 +60,22 @@ fn first() -> Work {
 }
 
 fn replay() -> Work {
+    let (mut service, order) = (done(), order());
+    Work::new(move || {
+        let Ok(response) = call(&mut service, order.clone());
+        body_to_end(response)
+    })
+}
+
+/// The layer around a service, which has done the [`order`].
+#[must_use]
+pub fn done() -> Idempotent<Fixed, MemoryStore> {
     let layer = IdempotencyLayer::new(MemoryStore::new())
         .scope(|request| request.headers["x-user"].as_bytes().into());
-    let (mut service, order, runtime) = (
-        layer.layer(Fixed::new(response(1 << 10))),
-        order(),
-        runtime(),
-    );
+    let (mut service, order) = (layer.layer(Fixed::new(response(1 << 10))), order());
     {
         // The first call has a lease to renew, and so needs a timer. A replay has not.
+        let runtime = runtime();
         let _entered = runtime.enter();
         let Ok(first) = call(&mut service, order.clone());
         assert_eq!(body_to_end(first), 1 << 10);
@@ -76,10 +83,7 @@ fn replay() -> Work {
     let Ok(again) = call(&mut service, order.clone());
     let replayed = HeaderValue::from_static("true");
     assert_eq!(again.headers().get("idempotency-replayed"), Some(&replayed));
-    Work::new(move || {
-        let Ok(response) = call(&mut service, order.clone());
-        body_to_end(response)
-    })
+    service
 }
 
 /// Orders under 256 keys, in turn.
@@ -93,7 +97,9 @@ fn orders() -> impl Iterator<Item = Request<Body>> {
     (0..orders.len()).cycle().map(move |n| orders[n].clone())
 }
 
-fn order() -> Request<Body> {
+/// A `POST` with a key.
+#[must_use]
+pub fn order() -> Request<Body> {
     let key = [("idempotency-key", "order-4711"), ("x-user", "ada")];
     let mut order = request(&key).map(|_| Full::new(Bytes::from(vec![b'x'; 256])));
     *order.method_mut() = Method::POST;

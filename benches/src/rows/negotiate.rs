@@ -18,7 +18,7 @@ use tower_service::Service;
 use crate::kit::{Budget, Call, Row, Work, Zero};
 
 /// What Chrome sends when somebody follows a link, but for the image formats of its own.
-const BROWSER: &str =
+pub const BROWSER: &str =
     "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8";
 
 /// From the bytes of the field, and from a `HeaderMap`.
@@ -26,7 +26,7 @@ pub const ROWS: &[Row] = &[
     Row::Call(Call {
         id: "negotiate/browser/ours",
         budget: Some(Budget::new(100.0, 0)),
-        zero: Zero::Beside(|| Work::new(|| BROWSER)),
+        zero: Zero::beside(|| Work::new(|| BROWSER)),
         work: || {
             let offers = offers();
             assert_eq!(chosen(offers.select_field(BROWSER.as_bytes())), 2);
@@ -36,7 +36,7 @@ pub const ROWS: &[Row] = &[
     Row::Call(Call {
         id: "negotiate/browser/ours-headers",
         budget: Some(Budget::new(130.0, 0)),
-        zero: Zero::Beside(|| Work::new(|| BROWSER)),
+        zero: Zero::beside(|| Work::new(|| BROWSER)),
         work: || {
             let (offers, mut headers) = (offers(), HeaderMap::new());
             headers.insert(header::ACCEPT, HeaderValue::from_static(BROWSER));
@@ -46,7 +46,7 @@ pub const ROWS: &[Row] = &[
     Row::Call(Call {
         id: "negotiate/json/ours",
         budget: Some(Budget::new(25.0, 0)),
-        zero: Zero::Beside(|| Work::new(|| BROWSER)),
+        zero: Zero::beside(|| Work::new(|| BROWSER)),
         work: || {
             let offers = offers();
             Work::new(move || chosen(offers.select_field(black_box(b"application/json"))))
@@ -55,28 +55,22 @@ pub const ROWS: &[Row] = &[
     Row::Call(Call {
         id: "negotiate/1000-ranges/ours",
         budget: Some(Budget::new(10_000.0, 0)),
-        zero: Zero::Beside(|| Work::new(|| BROWSER)),
+        zero: Zero::beside(|| Work::new(|| BROWSER)),
         work: || {
-            let offers = offers().limits(Limits {
-                bytes: usize::MAX,
-                ranges: usize::MAX,
-            });
-            let ranges = (0..1000).map(|i| format!("text/x-{i};q=0.{}", i % 10));
-            let field = ranges.chain(["text/html".to_owned()]).collect::<Vec<_>>();
-            let field = field.join(",");
+            let (offers, field) = (unlimited(), thousand());
             Work::new(move || chosen(offers.select_field(black_box(field.as_bytes()))))
         },
     }),
     Row::Call(Call {
         id: "negotiate/stream-1000-records/ndjson",
         budget: Some(Budget::new(350_000.0, 99)),
-        zero: Zero::Beside(|| Work::new(|| BROWSER)),
+        zero: Zero::beside(|| Work::new(|| BROWSER)),
         work: || streamed("application/x-ndjson"),
     }),
     Row::Call(Call {
         id: "negotiate/stream-1000-records/csv",
         budget: Some(Budget::new(300_000.0, 99)),
-        zero: Zero::Beside(|| Work::new(|| BROWSER)),
+        zero: Zero::beside(|| Work::new(|| BROWSER)),
         work: || streamed("text/csv"),
     }),
 ];
@@ -156,7 +150,26 @@ impl Service<Request<()>> for Handler {
     }
 }
 
-fn offers() -> Offers<u8> {
+/// A field of a thousand ranges that nobody offers, and one that somebody does.
+#[must_use]
+pub fn thousand() -> String {
+    let ranges = (0..1000).map(|i| format!("text/x-{i};q=0.{}", i % 10));
+    let field = ranges.chain(["text/html".to_owned()]).collect::<Vec<_>>();
+    field.join(",")
+}
+
+/// [`offers`] that read fields of any length.
+#[must_use]
+pub fn unlimited() -> Offers<u8> {
+    offers().limits(Limits {
+        bytes: usize::MAX,
+        ranges: usize::MAX,
+    })
+}
+
+/// The four media types.
+#[must_use]
+pub fn offers() -> Offers<u8> {
     let types = [
         "application/json",
         "text/csv",

@@ -17,7 +17,7 @@ pub const ROWS: &[Row] = &[
     Row::Call(Call {
         id: "stack/hello/ours",
         budget: None,
-        zero: Zero::Over(|| exchange(Fixed::new(hello()))),
+        zero: Zero::over(|| exchange(Fixed::new(hello()))),
         work: || exchange(stack::server(Fixed::new(hello()))),
     }),
     Row::Share(Share {

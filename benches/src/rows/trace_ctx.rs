@@ -10,45 +10,47 @@ use tower_layer::Layer;
 use super::http::{Body, Fixed, request};
 use crate::kit::{Budget, Call, Row, Work, Zero, body_to_end, call};
 
-const SAMPLED: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-const UNSAMPLED: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
+/// Recorded, by its caller.
+pub const SAMPLED: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+/// Not recorded, by its caller.
+pub const UNSAMPLED: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
 
 /// Sampled or not, the layer may cost the same.
 pub const ROWS: &[Row] = &[
     Row::Call(Call {
         id: "trace-ctx/round-trip/ours",
         budget: Some(Budget::new(100.0, 1)),
-        zero: Zero::Beside(|| Work::new(|| ())),
+        zero: Zero::beside(|| Work::new(|| ())),
         work: round_trip,
     }),
     Row::Call(Call {
         id: "trace-ctx/round-trip/ours-policy",
         budget: None,
-        zero: Zero::Beside(|| Work::new(|| ())),
+        zero: Zero::beside(|| Work::new(|| ())),
         work: policy,
     }),
     Row::Call(Call {
         id: "trace-ctx/quiet/ours",
         budget: Some(Budget::new(200.0, 3)),
-        zero: Zero::Over(|| bare(SAMPLED)),
+        zero: Zero::over(|| bare(SAMPLED)),
         work: || server(TraceLayer::server(), SAMPLED),
     }),
     Row::Call(Call {
         id: "trace-ctx/quiet/ours-unsampled",
         budget: Some(Budget::new(200.0, 3)),
-        zero: Zero::Over(|| bare(UNSAMPLED)),
+        zero: Zero::over(|| bare(UNSAMPLED)).named("bare-unsampled"),
         work: || server(TraceLayer::server(), UNSAMPLED),
     }),
     Row::Call(Call {
         id: "trace-ctx/told/ours",
         budget: None,
-        zero: Zero::Over(|| bare(SAMPLED)),
+        zero: Zero::over(|| bare(SAMPLED)),
         work: || server(TraceLayer::server().sink(ignore), SAMPLED),
     }),
     Row::Call(Call {
         id: "trace-ctx/client/ours",
         budget: Some(Budget::new(120.0, 1)),
-        zero: Zero::Over(bare_client),
+        zero: Zero::over(bare_client),
         work: client,
     }),
 ];
@@ -91,11 +93,14 @@ fn server<K: Sink + 'static>(layer: ServerLayer<K>, traceparent: &'static str) -
 }
 
 /// Without fields, so that what is taken away as the bare service is small beside what is left.
-fn hello() -> http::Response<Body> {
+#[must_use]
+pub fn hello() -> http::Response<Body> {
     http::Response::new(Body::from("hello"))
 }
 
-fn traced(traceparent: &'static str) -> http::Request<http_body_util::Empty<bytes::Bytes>> {
+/// A request that says in what trace it is.
+#[must_use]
+pub fn traced(traceparent: &'static str) -> http::Request<http_body_util::Empty<bytes::Bytes>> {
     request(&[("traceparent", traceparent), ("x-request-id", "req-1")])
 }
 

@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use buttress_wire::{Refusal, grpc::Code};
+use examples::path::segment;
 use http::{HeaderMap, StatusCode, header};
 use serde::Serialize;
 use tokio::time::Instant;
@@ -38,6 +39,7 @@ struct Parts {
 /// Both are asked at once, and neither is waited for beyond the deadline.
 async fn parts(shop: &Shop, id: &str) -> Parts {
     let deadline = Instant::now() + shop.deadline;
+    let id = segment(id);
     let paths = (format!("/products/{id}"), format!("/reviews/{id}"));
     let (product, reviews) = tokio::join!(
         part(&shop.catalogue, &paths.0, deadline),

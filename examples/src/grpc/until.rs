@@ -34,16 +34,15 @@ impl http_body::Body for Until {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let Some(body) = &mut self.body else {
+        let this = &mut *self;
+        let Some(body) = &mut this.body else {
             return Poll::Ready(None);
         };
-        if let Poll::Ready(frame) = Pin::new(body).poll_frame(cx) {
-            return Poll::Ready(frame);
+        // First: a body that always has something to say would never be over.
+        if this.over.as_mut().poll(cx).is_pending() {
+            return Pin::new(body).poll_frame(cx);
         }
-        if self.over.as_mut().poll(cx).is_pending() {
-            return Poll::Pending;
-        }
-        self.body = None;
+        this.body = None;
         Poll::Ready(Some(Ok(Frame::trailers(exceeded().headers().clone()))))
     }
 

@@ -17,7 +17,7 @@ use http_body_util::Full;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-pub(crate) use self::database::{Database, Patience};
+pub(crate) use self::database::{Database, Patience, Untold};
 use self::memory::Memory;
 use crate::storefront::tenant::Tenant;
 
@@ -75,7 +75,7 @@ enum Stock {
 const MAX_ORDERS: usize = 100_000;
 const READ_TIME: Duration = Duration::from_millis(120);
 
-/// The source cannot be asked. Nothing has changed there.
+/// The source cannot be asked, or has not answered: then what was to change may have changed.
 #[derive(Debug)]
 pub(crate) struct Unavailable(Box<dyn std::error::Error + Send + Sync>);
 

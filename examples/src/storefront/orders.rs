@@ -6,10 +6,10 @@ use axum::Json;
 use axum::extract::{Extension, Path, State};
 use axum::response::{IntoResponse, Response};
 use buttress_circuit::Rejected;
-use buttress_idempotency::{Idempotency, NoEffect};
+use buttress_idempotency::{Idempotency, Keep, NoEffect};
 use buttress_wire::{Refusal, grpc::Code};
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, StatusCode, header, response};
 use http_body_util::{BodyExt, Full};
 use serde::Deserialize;
 
@@ -20,15 +20,17 @@ use crate::storefront::router::note_rejection;
 use crate::storefront::shop::Shop;
 use crate::storefront::tenant::Tenant;
 
+/// What the payment service has charged under a key: what it was asked for the first time, whatever it is asked for now.
 #[derive(Deserialize)]
 struct Receipt {
     payment: String,
+    cents: u64,
 }
 
 /// Charges the customer, then books the order.
 ///
-/// The key that the payment service gets is derived from the order's own, so that an order that is tried again is charged once. So a payment
-/// that fails leaves nothing behind that a second try would double, and the order's key is given back.
+/// The key that the payment service gets is derived from the order's own, so that an order that is tried again is charged once, and booked for what was charged: the price may be
+/// another one by then. Until it is known that nothing was charged the order's key is not free: another order under it would be paid for by this one.
 pub(crate) async fn place(
     State(shop): State<Arc<Shop>>,
     tenant: Tenant,
@@ -51,12 +53,18 @@ async fn try_place(
         return Err(unprocessable());
     };
     let total = price * u64::from(new.quantity);
-    let payment = pay(shop, tenant, claim, total).await?;
+    let paid = pay(shop, tenant, claim, total).await?;
     let changed = tenant.tag("sales");
-    let booked = shop
-        .catalogue
-        .book(tenant, new, (total, payment), &changed, claim, created);
-    let (order, response) = booked.await.map_err(unavailable)?;
+    let booked = shop.catalogue.book(
+        tenant,
+        new,
+        (paid.cents, paid.payment),
+        &changed,
+        claim,
+        created,
+    );
+    let booked = booked.await;
+    let (order, response) = booked.map_err(|error| unfinished(error.into_response()))?;
     shop.feed.publish(
         tenant,
         Happening::Order {
@@ -108,13 +116,13 @@ pub(crate) async fn one(
     }
 }
 
-/// The number of the payment, or the response that says why there is none.
+/// What was charged, or the response that says why nothing was, or that nobody knows.
 async fn pay(
     shop: &Shop,
     tenant: &Tenant,
     claim: Option<&Idempotency>,
     cents: u64,
-) -> Result<String, Box<Response>> {
+) -> Result<Receipt, Box<Response>> {
     let key = claim.map_or_else(random_key, |claim| claim.downstream_key("payment"));
     let request = http::Request::builder()
         .method(http::Method::POST)
@@ -123,21 +131,19 @@ async fn pay(
         .payments
         .send(tenant, request, "/payments", cents.to_string())
         .await;
-    let response = sent.map_err(|error| nothing_done(bad_gateway("payments", &error)))?;
+    let failed = |error| unfinished(bad_gateway("payments", &error));
+    let response = sent.map_err(failed)?;
     note_rejection(shop, &response);
     if response.extensions().get::<Rejected>().is_some() {
         // The breaker's own answer: a 503 that says when to come back.
         return Err(nothing_done(response));
     }
     if !response.status().is_success() {
-        let error = format!("it answered {}", response.status()).into();
-        return Err(nothing_done(bad_gateway("payments", &error)));
+        return Err(failed(format!("it answered {}", response.status()).into()));
     }
     let body = response.into_body().collect().await;
-    let body = body.map_err(|error| nothing_done(bad_gateway("payments", &error.into())))?;
-    let receipt: Result<Receipt, _> = serde_json::from_slice(&body.to_bytes());
-    let receipt = receipt.map_err(|error| nothing_done(bad_gateway("payments", &error.into())))?;
-    Ok(receipt.payment)
+    let body = body.map_err(|error| failed(error.into()))?;
+    serde_json::from_slice(&body.to_bytes()).map_err(|error| failed(error.into()))
 }
 
 /// An order without a key is charged as often as it is sent.
@@ -145,10 +151,32 @@ fn random_key() -> String {
     format!("{:032x}", fastrand::u128(..))
 }
 
-/// Nothing was booked, and the payment can be asked for again under the same key.
+/// Nothing was charged and nothing was booked: the key is free again.
 fn nothing_done(mut response: Response) -> Box<Response> {
     response.extensions_mut().insert(NoEffect);
     Box::new(response)
+}
+
+/// Nobody knows whether something was charged, or booked: the same order is to be sent again, and no other one under its key.
+fn unfinished(mut response: Response) -> Box<Response> {
+    response.extensions_mut().insert(Unfinished);
+    Box::new(response)
+}
+
+/// In the extensions of a response: what it was asked for may be half done.
+#[derive(Clone, Copy)]
+struct Unfinished;
+
+/// What is unfinished is done again when it is asked for again; all else is an answer, or says that nothing was done.
+pub(crate) fn keep(head: &response::Parts) -> Keep {
+    let extensions = &head.extensions;
+    if extensions.get::<Unfinished>().is_some() {
+        Keep::Unknown
+    } else if extensions.get::<NoEffect>().is_some() {
+        Keep::Forget
+    } else {
+        Keep::Record
+    }
 }
 
 fn unprocessable() -> Box<Response> {

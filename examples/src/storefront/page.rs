@@ -18,10 +18,12 @@ use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tokio::sync::watch;
+use tokio::time::MissedTickBehavior;
 use tower::ServiceExt;
 
 use crate::conditions::{Conditions, Service};
 use crate::storefront::events::stream_response;
+use crate::storefront::history::Counts;
 use crate::storefront::shop::Shop;
 
 /// The page and its files, which are part of the program.
@@ -62,7 +64,7 @@ pub(crate) async fn favicon() -> StatusCode {
     StatusCode::NO_CONTENT
 }
 
-/// Everything the page shows, once a second, and whenever something has changed, at most ten times a second.
+/// Everything the page shows, once a second, and whenever something has changed, at most ten times a second. The last two minutes come first.
 pub(crate) async fn stream(State(shop): State<Arc<Shop>>) -> Response {
     let changes = shop.stats.changes();
     let stopping = shop.stopping.clone().cancelled_owned();
@@ -74,9 +76,13 @@ pub(crate) async fn stream(State(shop): State<Arc<Shop>>) -> Response {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
             changes.mark_unchanged();
+            let mut snapshot = snapshot(&shop);
+            if first {
+                snapshot["seconds"] = json!(shop.stats.seconds());
+            }
             let event = Event::default()
                 .event("snapshot")
-                .json_data(snapshot(&shop))
+                .json_data(snapshot)
                 .ok()?;
             Some((event, (shop, changes, false)))
         },
@@ -89,6 +95,23 @@ async fn next_change(changes: &mut watch::Receiver<u64>) -> Option<()> {
     match tokio::time::timeout(Duration::from_secs(1), changes.changed()).await {
         Ok(changed) => changed.ok(),
         Err(_) => Some(()),
+    }
+}
+
+/// Keeps the last two minutes, for as long as it is polled.
+pub(crate) async fn remember(shop: Arc<Shop>) {
+    let mut seconds = tokio::time::interval(Duration::from_secs(1));
+    seconds.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    loop {
+        seconds.tick().await;
+        let state = shop.stats.state();
+        shop.stats.tick(Counts {
+            finished: state.finished,
+            hits: shop.pages.stored.snapshot().hits,
+            rejected: state.rejected.iter().map(|(_, count)| count).sum(),
+            trips: state.trips,
+            replayed: state.idempotency.replayed,
+        });
     }
 }
 

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
-use buttress_cache::http::{CacheInvalidate, CacheTags};
+use buttress_cache::http::CacheTags;
 use buttress_wire::{Refusal, grpc::Code};
 use http::{HeaderMap, StatusCode, header};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
+use crate::path;
 use crate::storefront::events::Happening;
 use crate::storefront::shop::Shop;
 use crate::storefront::tenant::Tenant;
@@ -86,12 +86,9 @@ pub(crate) async fn set_price(
             price_cents: new.price_cents,
         },
     );
-    let mut response =
-        Json(serde_json::json!({ "product": id, "price_cents": new.price_cents })).into_response();
-    response
-        .extensions_mut()
-        .insert(CacheInvalidate::from_iter([changed]));
-    response
+    // Here and not by an extension of the response: the client may have gone, and the response with it.
+    shop.pages.stored.invalidate([changed]).now();
+    Json(serde_json::json!({ "product": id, "price_cents": new.price_cents })).into_response()
 }
 
 /// What else is bought with a product, from another service.
@@ -100,7 +97,7 @@ pub(crate) async fn recommendations(
     tenant: Tenant,
     Path(id): Path<String>,
 ) -> Response {
-    let path = format!("/recommendations/{}", encode(&id));
+    let path = format!("/recommendations/{}", path::segment(&id));
     let request = http::Request::builder();
     match shop.recommendations.send(&tenant, request, &path, "").await {
         Ok(mut response) => {
@@ -138,14 +135,4 @@ fn not_found(headers: &HeaderMap) -> Response {
 
 pub(crate) fn tag(tenant: &Tenant, product: &str) -> String {
     tenant.tag(&format!("product:{product}"))
-}
-
-/// A path segment that came decoded, encoded again.
-fn encode(segment: &str) -> impl std::fmt::Display {
-    const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
-        .remove(b'-')
-        .remove(b'_')
-        .remove(b'.')
-        .remove(b'~');
-    utf8_percent_encode(segment, UNRESERVED)
 }

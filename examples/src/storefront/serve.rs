@@ -15,7 +15,7 @@ use crate::storefront::args::Args;
 use crate::storefront::shared::{BadUrl, Shared};
 use crate::storefront::shop::Shop;
 use crate::storefront::upstream::Upstream;
-use crate::storefront::{neighbours, relay, router, upstream};
+use crate::storefront::{neighbours, page, relay, router, upstream};
 use crate::{say, told_to_stop};
 
 /// Why the storefront could not run.
@@ -199,6 +199,7 @@ impl Services {
 fn background(shop: &Arc<Shop>, shared: Option<Shared>) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     tasks.spawn(shop.limits.clone().forget_the_idle());
+    tasks.spawn(page::remember(Arc::clone(shop)));
     if let Some(shared) = shared {
         let purge = Purge::new(shop.orders.store.clone());
         tasks.spawn(async { match purge.run().await {} });

@@ -23,6 +23,7 @@ use crate::storefront::events::Feed;
 use crate::storefront::key_store::KeyStore;
 use crate::storefront::limits::Limits;
 use crate::storefront::observe;
+use crate::storefront::orders;
 use crate::storefront::shared::Shared;
 use crate::storefront::stats::Stats;
 use crate::storefront::tokens::Keys;
@@ -201,6 +202,7 @@ impl Orders {
         let layer = IdempotencyLayer::new(store.clone())
             .scope(caller::principal)
             .lease(args.lease())
+            .keep(orders::keep)
             .observer(observe::idempotency(stats));
         Self { store, layer }
     }

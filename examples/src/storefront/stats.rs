@@ -8,11 +8,14 @@ use serde::Serialize;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::storefront::history::{Counts, History};
+
 /// Everything that is counted. Observers write here; the page's stream reads.
 #[derive(Debug)]
 pub(crate) struct Stats {
     started: Instant,
     state: Mutex<State>,
+    history: Mutex<History>,
     /// Moves whenever something was written.
     version: watch::Sender<u64>,
 }
@@ -90,6 +93,7 @@ impl Stats {
         Self {
             started: Instant::now(),
             state: Mutex::default(),
+            history: Mutex::default(),
             version: watch::Sender::new(0),
         }
     }
@@ -149,6 +153,16 @@ impl Stats {
         self.lock().clone()
     }
 
+    /// A second is over, in which so much was counted since the start.
+    pub(crate) fn tick(&self, counted: Counts) {
+        self.history().tick(counted);
+    }
+
+    /// The last two minutes.
+    pub(crate) fn seconds(&self) -> Vec<Counts> {
+        self.history().seconds()
+    }
+
     /// Milliseconds since the start.
     pub(crate) fn now(&self) -> u64 {
         self.uptime().as_millis() as u64
@@ -157,6 +171,10 @@ impl Stats {
     /// Wakes whenever something changes.
     pub(crate) fn changes(&self) -> watch::Receiver<u64> {
         self.version.subscribe()
+    }
+
+    fn history(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

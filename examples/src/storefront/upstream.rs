@@ -8,7 +8,7 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 
 use crate::conditions::{self, Service};
@@ -20,12 +20,18 @@ pub(crate) struct Upstream {
     receipts: Mutex<Receipts>,
 }
 
-/// Payments by their idempotency key: a charge that is sent twice is made once.
+/// Payments by their idempotency key: a charge that is sent twice is made once, and the second one is told what was charged by the first.
 #[derive(Debug, Default)]
 struct Receipts {
-    by_key: HashMap<String, u64>,
+    by_key: HashMap<String, Charge>,
     order: VecDeque<String>,
     next: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Charge {
+    number: u64,
+    cents: u64,
 }
 
 const MAX_RECEIPTS: usize = 100_000;
@@ -45,19 +51,23 @@ impl Upstream {
 }
 
 impl Receipts {
-    fn charge(&mut self, key: &str) -> u64 {
-        if let Some(receipt) = self.by_key.get(key) {
-            return *receipt;
+    fn charge(&mut self, key: &str, cents: u64) -> Charge {
+        if let Some(charge) = self.by_key.get(key) {
+            return *charge;
         }
         self.next += 1;
+        let charge = Charge {
+            number: self.next,
+            cents,
+        };
         if self.order.len() >= MAX_RECEIPTS
             && let Some(oldest) = self.order.pop_front()
         {
             self.by_key.remove(&oldest);
         }
         self.order.push_back(key.to_owned());
-        self.by_key.insert(key.to_owned(), self.next);
-        self.next
+        self.by_key.insert(key.to_owned(), charge);
+        charge
     }
 }
 
@@ -75,23 +85,28 @@ pub(crate) fn router(upstream: Arc<Upstream>) -> Router {
 #[derive(Serialize)]
 struct Receipt {
     payment: String,
+    cents: u64,
     /// What the caller sent, to show that the trace goes on.
     traceparent: Option<String>,
 }
 
-async fn pay(State(upstream): State<Arc<Upstream>>, headers: HeaderMap) -> Response {
+async fn pay(State(upstream): State<Arc<Upstream>>, headers: HeaderMap, cents: String) -> Response {
+    let Ok(cents) = cents.parse() else {
+        return StatusCode::UNPROCESSABLE_ENTITY.into_response();
+    };
     if let Err(failed) = upstream.payments.work().await {
         return failed;
     }
     let key = text(&headers, "idempotency-key").unwrap_or_default();
-    let number = upstream
+    let charge = upstream
         .receipts
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
-        .charge(&key);
+        .charge(&key, cents);
     let traceparent = text(&headers, "traceparent");
     Json(Receipt {
-        payment: format!("pay-{number}"),
+        payment: format!("pay-{}", charge.number),
+        cents: charge.cents,
         traceparent,
     })
     .into_response()

@@ -26,6 +26,15 @@ async fn the_web_gets_everything_and_a_phone_what_it_shows() {
 }
 
 #[tokio::test]
+async fn whatever_is_in_a_name_it_is_one_segment_to_the_services() {
+    let test = Test::start(NO_DEADLINE).await;
+    for name in ["a%20b", "lamp%3Fx=1", "..%2Fproducts%2Flamp"] {
+        let page = test.get(&format!("/web/products/{name}")).await;
+        assert_eq!(page.status, 404, "{name}: {}", page.body);
+    }
+}
+
+#[tokio::test]
 async fn both_services_are_asked_at_once() {
     let test = Test::start(NO_DEADLINE).await;
     test.catalogue().set(HELD);

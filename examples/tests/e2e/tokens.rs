@@ -180,6 +180,22 @@ async fn a_scope_that_is_missing_is_named() {
     assert_eq!(refused.json()["scope"], "orders");
     assert_eq!(shop.get_with(&token, "/reports/sales").await.status, 200);
     assert_eq!(shop.snapshot().await["orders"], 0);
+    let price = || {
+        let request = shop.request("PUT", "/products/lamp");
+        request.header("content-type", "application/json")
+    };
+    let refused = shop
+        .send(with(&token, price()), r#"{"price_cents":1}"#)
+        .await;
+    assert_eq!(
+        (refused.status.as_u16(), &refused.json()["scope"]),
+        (403, &json!("prices"))
+    );
+    let token = shop.token("scope=prices").await;
+    let set = shop
+        .send(with(&token, price()), r#"{"price_cents":1}"#)
+        .await;
+    assert_eq!(set.status, 200);
 }
 
 #[tokio::test]

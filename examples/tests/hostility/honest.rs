@@ -65,11 +65,15 @@ impl Client {
         let answer = answer.unwrap_or_else(|error| panic!("{words} is not answered: {error:?}"));
         let may_be = matches!(answer.status.as_u16(), 200..=299 | 409 | 502..=504);
         assert!(may_be, "{words}: {} {:?}", answer.status, answer.body);
+        if answer.status.is_success() {
+            self.tally.up(SERVED);
+        }
         answer
     }
 }
 
 const AGAIN: &str = "answers to good requests that broke off";
+const SERVED: &str = "answers to good requests that are good";
 
 /// Answers to good requests that broke off were fewer than one in two hundred.
 pub(crate) fn seldom(acts: &Tally) {

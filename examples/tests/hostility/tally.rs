@@ -24,8 +24,13 @@ impl Tally {
         good.map(|(_, count)| count).sum()
     }
 
+    /// How many acts there were, without what is told of their answers.
     pub(crate) fn total(&self) -> u64 {
-        self.0.lock().unwrap().values().sum()
+        let kinds = self.0.lock().unwrap();
+        let acts = kinds
+            .iter()
+            .filter(|(kind, _)| !kind.starts_with("answers "));
+        acts.map(|(_, count)| count).sum()
     }
 }
 

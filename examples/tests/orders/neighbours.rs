@@ -108,7 +108,7 @@ impl Books {
     }
 }
 
-/// Kills before the charge, or after it and before the answer.
+/// Kills after the charge and before the answer.
 async fn charge(
     State(books): State<Arc<Books>>,
     headers: HeaderMap,

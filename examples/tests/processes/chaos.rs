@@ -89,6 +89,7 @@ async fn whatever_is_killed_orders_are_placed_once_and_prices_are_seen_in_time()
         world.until_passed_on(&gateway).await;
         reads.shutdown_and_check().await;
     }
+    story.read_until_due().await;
     story.check(&world).await;
 }
 
@@ -184,7 +185,7 @@ impl Story {
         match page.filter(|page| page.status == 200) {
             Some(page) => {
                 let shown = price_on(&page).unwrap();
-                self.ledger.shown(product, shown, asked);
+                self.ledger.shown(product, shown, lowest, asked);
                 assert!(
                     shown >= lowest,
                     "{product} for {shown}, which is below {lowest}: {page:?}"
@@ -236,6 +237,18 @@ impl Story {
         drop(examples::within_reason(reached).await.unwrap());
     }
 
+    /// Reads on until the last prices are due, which is where a bound has to hold.
+    async fn read_until_due(&self) {
+        let (reads, before) = (self.read_on(), self.ledger.due());
+        let due = async {
+            while self.ledger.due() == before {
+                self.gateway.pace().await;
+            }
+        };
+        examples::within_reason(due).await;
+        reads.shutdown_and_check().await;
+    }
+
     /// All shops are well, and show what is current no later than is promised.
     async fn settle(&self, world: &World) {
         for shop in &self.shops {
@@ -271,14 +284,19 @@ impl Story {
             assert_eq!(orders.len(), placed.len(), "one order for each key");
             for (key, order) in &placed {
                 assert!(orders.contains(order), "{key} is lost: {order}");
-                let payment = order["payment"].as_str().unwrap();
-                assert!(charges.contains_key(payment), "{key} is not paid for");
+                let charged = charges.get(order["payment"].as_str().unwrap());
+                let booked = order["total_cents"].as_u64();
+                assert_eq!(
+                    charged.copied(),
+                    booked,
+                    "{key} is booked for what was charged"
+                );
             }
         }
         assert_eq!(charges.len(), placed.len(), "one charge for each order");
-        let (orders, latest) = (placed.len(), self.ledger.latest());
+        let (orders, due, latest) = (placed.len(), self.ledger.due(), self.ledger.latest());
         examples::say(format_args!(
-            "{orders} orders, one charge each; a price was seen {latest:?} late at the latest"
+            "{orders} orders, one charge each; {due} reads had to see a price, which was seen {latest:?} late at the latest"
         ));
     }
 }

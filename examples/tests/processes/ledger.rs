@@ -25,6 +25,8 @@ struct Books {
     disturbed: Option<Instant>,
     /// The outbox cannot be read.
     is_blind: bool,
+    /// How many reads came so late that a price was due.
+    due: usize,
     /// For how long the oldest price that was shown had been another one by then, while nothing was lost.
     latest: Duration,
 }
@@ -48,9 +50,10 @@ impl Ledger {
         books.is_blind = is_blind;
     }
 
-    /// A price that was shown to who asked then.
-    pub(crate) fn shown(&self, product: &str, cents: u64, asked: Instant) {
+    /// A price that was shown to who asked then, when none below `lowest` was to be shown any more.
+    pub(crate) fn shown(&self, product: &str, cents: u64, lowest: u64, asked: Instant) {
         let mut books = self.0.lock().unwrap();
+        books.due += usize::from(lowest > 0);
         let prices = books.prices.get(product).into_iter().flatten();
         let next = prices.into_iter().find(|(price, _)| *price > cents);
         let Some((_, committed)) = next.filter(|_| !books.is_blind) else {
@@ -58,6 +61,11 @@ impl Ledger {
         };
         let from = books.disturbed.map_or(*committed, |at| at.max(*committed));
         books.latest = books.latest.max(asked.saturating_duration_since(from));
+    }
+
+    /// How many reads were made when a price was due, and so had to see it.
+    pub(crate) fn due(&self) -> usize {
+        self.0.lock().unwrap().due
     }
 
     /// How late a price was seen at the latest, when what carries changes was there.

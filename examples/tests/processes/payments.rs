@@ -18,8 +18,9 @@ use tokio::sync::watch;
 #[derive(Clone, Default)]
 pub(crate) struct Payments {
     /// Key to payment and amount.
-    charged: Arc<Mutex<HashMap<String, (String, String)>>>,
+    charged: Arc<Mutex<HashMap<String, (String, u64)>>>,
     broken: Arc<AtomicBool>,
+    silent: Arc<AtomicBool>,
     /// How many charges there are.
     count: watch::Sender<usize>,
 }
@@ -40,6 +41,11 @@ impl Payments {
         self.broken.store(true, Ordering::Relaxed);
     }
 
+    /// The next one is charged, and nobody is told.
+    pub(crate) fn lose_the_next_answer(&self) {
+        self.silent.store(true, Ordering::Relaxed);
+    }
+
     /// Waits until there are so many more than when this was called.
     pub(crate) fn after(&self, charges: usize) -> impl Future<Output = ()> + use<> {
         let until = *self.count.borrow() + charges;
@@ -51,7 +57,7 @@ impl Payments {
     }
 
     /// Payments, and what was charged.
-    pub(crate) fn charges(&self) -> HashMap<String, String> {
+    pub(crate) fn charges(&self) -> HashMap<String, u64> {
         self.charged.lock().unwrap().values().cloned().collect()
     }
 }
@@ -63,8 +69,11 @@ async fn charge(State(payments): State<Payments>, headers: HeaderMap, cents: Str
     let key = headers["idempotency-key"].to_str().unwrap().to_owned();
     let mut charged = payments.charged.lock().unwrap();
     let next = format!("pay-{}", charged.len());
-    let (payment, _) = charged.entry(key).or_insert((next, cents));
-    let payment = payment.clone();
+    let cents = cents.parse().unwrap();
+    let (payment, cents) = charged.entry(key).or_insert((next, cents)).clone();
     payments.count.send_replace(charged.len());
-    Json(json!({ "payment": payment })).into_response()
+    if payments.silent.swap(false, Ordering::Relaxed) {
+        return StatusCode::BAD_GATEWAY.into_response();
+    }
+    Json(json!({ "payment": payment, "cents": cents })).into_response()
 }

@@ -38,6 +38,28 @@ async fn an_order_that_one_has_placed_is_replayed_by_the_other() {
 }
 
 #[tokio::test]
+async fn an_order_is_booked_for_what_was_charged_and_its_key_is_good_for_no_other() {
+    let (world, one, other) = two().await;
+    world.payments.lose_the_next_answer();
+    let lost = one.send("POST", "/orders", "k", LAMP).await.unwrap();
+    assert_eq!(lost.status, 502, "charged, and nobody was told: {lost:?}");
+    let set = one.send("PUT", "/products/lamp", "", r#"{"price_cents":1}"#);
+    assert_eq!(set.await.unwrap().status, 200);
+    let more = LAMP.replace('1', "100");
+    let refused = other.send("POST", "/orders", "k", &more).await.unwrap();
+    assert_eq!(
+        refused.status, 422,
+        "another order would be paid for by the first: {refused:?}"
+    );
+    let placed = other.send("POST", "/orders", "k", LAMP).await.unwrap();
+    assert_eq!(placed.status, 201, "{placed:?}");
+    let charges = world.payments.charges();
+    let charged = charges[placed.json()["payment"].as_str().unwrap()];
+    assert_eq!((charges.len(), charged), (1, 3900), "at the price of then");
+    assert_eq!(placed.json()["total_cents"], charged);
+}
+
+#[tokio::test]
 async fn a_page_that_one_has_stored_is_had_by_the_other_until_the_price_changes() {
     let (_world, one, other) = two().await;
     let mut n = 0;

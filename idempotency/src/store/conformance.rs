@@ -13,12 +13,14 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::task::Poll;
+use std::sync::Barrier;
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, SystemTime};
 
 use buttress_wire::Recorded;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
+use tokio::runtime::Handle;
 
 use super::{
     Begin, BeginRequest, Claim, Origin, Record, Recovery, Standing, Store, StoreError, Token,
@@ -105,7 +107,7 @@ pub async fn a_key_is_claimed_once<S: Store>(store: &S) {
     for _ in 0..10 {
         let key = random_key();
         let found = all((0..20).map(|_| begin(store, key, 1))).await;
-        assert_eq!(claims(&found).len(), 1, "{found:?}");
+        assert_eq!(claims(&found).len(), 1, "one of {found:?}");
         for found in &found {
             match found {
                 Begin::Claimed(_) => {}
@@ -515,10 +517,12 @@ async fn listed<S: Store>(store: &S, claim: &Claim) -> bool {
     unknown.contains(claim)
 }
 
-/// Polls all of them together, so that they are under way at once.
-async fn all<F: Future>(calls: impl Iterator<Item = F>) -> Vec<F::Output> {
-    let mut calls: Vec<Pin<Box<F>>> = calls.map(Box::pin).collect();
-    let mut found = Vec::with_capacity(calls.len());
+/// Has all of them under way at once: each begins on a thread of its own, at the same moment, so that also those race which never wait; and those that wait are polled together.
+async fn all<F>(calls: impl Iterator<Item = F>) -> Vec<F::Output>
+where
+    F: Future<Output: Send> + Send,
+{
+    let (mut found, mut calls) = begun(calls.map(Box::pin).collect());
     std::future::poll_fn(|cx| {
         calls.retain_mut(|call| match call.as_mut().poll(cx) {
             Poll::Pending => true,
@@ -535,6 +539,37 @@ async fn all<F: Future>(calls: impl Iterator<Item = F>) -> Vec<F::Output> {
     })
     .await;
     found
+}
+
+/// What is ready at once, and what is not.
+fn begun<F>(calls: Vec<Pin<Box<F>>>) -> (Vec<F::Output>, Vec<Pin<Box<F>>>)
+where
+    F: Future<Output: Send> + Send,
+{
+    let (start, runtime) = (Barrier::new(calls.len()), Handle::try_current().ok());
+    let begin = |mut call: Pin<Box<F>>| {
+        let _entered = runtime.as_ref().map(Handle::enter);
+        start.wait();
+        // Whoever waits is polled again, and is woken then.
+        match call.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(output) => Ok(output),
+            Poll::Pending => Err(call),
+        }
+    };
+    let (mut found, mut waiting) = (Vec::new(), Vec::new());
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = calls
+            .into_iter()
+            .map(|call| scope.spawn(|| begin(call)))
+            .collect();
+        for thread in threads {
+            match thread.join().expect("a store does not panic") {
+                Ok(output) => found.push(output),
+                Err(call) => waiting.push(call),
+            }
+        }
+    });
+    (found, waiting)
 }
 
 fn response() -> Record {

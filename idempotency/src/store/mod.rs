@@ -206,10 +206,10 @@ impl fmt::Debug for Token {
 }
 
 impl Token {
-    /// A token that nobody else has.
+    /// A token that nobody else has: of a generator that the operating system has seeded.
     #[must_use]
     pub fn random() -> Self {
-        Self(fastrand::u128(..))
+        Self(rand::random())
     }
 }
 

@@ -67,7 +67,8 @@ impl<St: Store> Ledger for Granted<St> {
 
 impl Idempotency {
     /// Completes the claim with `response` in `transaction` and commits it: the effect and its record are there together, or not at all. Give the response
-    /// that comes back to the layer; it files nothing more. Of a handler that answers something else the client gets what was filed, as a replay.
+    /// that comes back to the layer; it files nothing more. Its body is read first, as far as it is recorded, while the transaction is open; of a stream of events nothing is
+    /// ([`Keep`](crate::Keep)). Of a handler that answers something else the client gets what was filed, as a replay.
     ///
     /// # Errors
     ///
@@ -235,9 +236,9 @@ async fn ask(store: &impl Store, held: &Idempotency) -> Result<Standing, StoreEr
 /// A response that was read as far as it is recorded.
 struct Whole<B> {
     head: response::Parts,
-    /// Nothing when it is too large.
+    /// Nothing when it is too large, or a stream of events.
     recorded: Option<Recorded>,
-    /// What was read of a body that is too large, and the rest of it.
+    /// What was read of a body that is not recorded, and the rest of it.
     rest: Option<(VecDeque<Frame<Bytes>>, Pin<Box<B>>)>,
 }
 
@@ -251,6 +252,14 @@ where
         let (mut body, ledger) = (Box::pin(body), &*held.ledger);
         let names = ledger.names();
         let Fields { told, all_stay } = Fields::of(&head.headers, names);
+        if told.is_event_stream() {
+            // Its end may never come: with its head the work is done.
+            return Ok(Self {
+                head,
+                recorded: None,
+                rest: Some((VecDeque::new(), body)),
+            });
+        }
         let announced = told.announced_length(body.size_hint().exact());
         let headers = recorded_headers(&mut head.headers, all_stay, names);
         let mut recording =

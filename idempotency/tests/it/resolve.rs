@@ -32,7 +32,7 @@ async fn orphaned(findings: Vec<Reconciled>) -> (Shop, Asked, Arc<Semaphore>) {
             next.unwrap_or_else(|| std::panic::resume_unwind(Box::new(())))
         }
     };
-    let shop = with(|layer| layer.recovery(Recovery::Reject).reconcile(hook));
+    let shop = with(|layer| layer.reconcile(hook));
     orphan(&shop, "k").await;
     (shop, asked, gate)
 }

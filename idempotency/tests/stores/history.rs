@@ -1,15 +1,17 @@
 //! Concurrent histories of one key, checked for an order in which a plain table would have given the same answers.
 
 use std::collections::HashSet;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use buttress_idempotency::{
     Begin, BeginRequest, Claim, Fingerprint, MemoryStore, Origin, Record, RecordKey, Recovery,
-    Standing, Store, StoreError, Token,
+    Standing, Store, StoreError, Token, conformance,
 };
 use buttress_wire::Recorded;
+use futures_util::FutureExt;
 
 const LONG: Duration = Duration::from_secs(3600);
 
@@ -303,12 +305,17 @@ enum Bug {
     NoFence,
     /// Of those who come together, more than one may get the claim.
     LookThenClaim,
+    /// The same, without ever waiting: only those who come from several threads come together.
+    LookThenClaimAtOnce,
     /// Everything is remembered but who abandons.
     AbandonsForOthers,
 }
 
 impl Store for Planted {
     async fn begin(&self, request: BeginRequest) -> Result<Begin, StoreError> {
+        if self.bug == Bug::LookThenClaimAtOnce {
+            return self.look_then_claim(request).await;
+        }
         let found = self.store.begin(request.clone()).await?;
         Ok(match found {
             Begin::InProgress(_) if self.bug == Bug::LookThenClaim && fastrand::bool() => {
@@ -373,6 +380,42 @@ impl Store for Planted {
     async fn unknown(&self, limit: usize) -> Result<Vec<Claim>, StoreError> {
         self.store.unknown(limit).await
     }
+}
+
+impl Planted {
+    async fn look_then_claim(&self, request: BeginRequest) -> Result<Begin, StoreError> {
+        if let Some(found) = self.store.look(&request).await? {
+            return Ok(found);
+        }
+        std::thread::yield_now();
+        let begun = self.store.begin(request.clone()).await?;
+        let claim = Claim {
+            key: request.key,
+            token: request.token,
+            fence: u64::MAX,
+            attempt: 1,
+        };
+        Ok(match begun {
+            Begin::InProgress(_) => Begin::Claimed(claim),
+            begun => begun,
+        })
+    }
+}
+
+/// Threads meet as they like: often enough, in so many rounds of ten.
+#[tokio::test]
+async fn the_suite_finds_who_looks_and_then_claims_without_waiting() {
+    let planted = Planted {
+        store: MemoryStore::new(),
+        bug: Bug::LookThenClaimAtOnce,
+    };
+    for _ in 0..1000 {
+        let checked = AssertUnwindSafe(conformance::a_key_is_claimed_once(&planted));
+        if checked.catch_unwind().await.is_err() {
+            return;
+        }
+    }
+    panic!("it was not found");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -41,6 +41,28 @@ async fn a_server_that_may_lose_claims_is_told_or_refused() {
     );
 }
 
+#[tokio::test]
+async fn a_server_that_does_not_tell_is_not_known_to_be_fit() {
+    let server = Redis::start().unwrap();
+    server
+        .ask("ACL SETUSER shy on nopass ~* &* +@all -config")
+        .unwrap();
+    let url = server.url().replace("redis://", "redis://shy:any@");
+    let store = RedisStore::open(&url).unwrap();
+    assert_eq!(store.check().await.unwrap(), [Risk::Untold]);
+    let refused = store.clone().checked(OnRisk::Refuse).await;
+    assert!(
+        matches!(refused, Err(StoreError::Unavailable(_))),
+        "{refused:?}"
+    );
+    server.ask("ACL SETUSER shy -info").unwrap();
+    let refused = store.checked(OnRisk::Refuse).await;
+    assert!(
+        matches!(refused, Err(StoreError::Unavailable(_))),
+        "{refused:?}"
+    );
+}
+
 /// `REDIS_KILLS` kills for each way of writing the log, or three.
 ///
 /// A kill takes the process and not the machine: what was written and not synced is still with the kernel. (With `everysec`, Redis puts writing off

@@ -135,7 +135,7 @@ impl Policy {
     /// [`current()`](crate::current), or of a new trace.
     pub fn descend<B>(&self, request: &Request<B>) -> TraceContext {
         match request.extensions().get::<TraceContext>() {
-            Some(parent) => parent.child(&*self.ids),
+            Some(parent) => current::caught_up(parent.clone()).into_child(&*self.ids),
             None => self.descend_from_current(request),
         }
     }
@@ -146,6 +146,7 @@ impl Policy {
     pub(crate) fn descend_in<B>(&self, request: &mut Request<B>) -> TraceContext {
         match request.extensions_mut().get_mut::<TraceContext>() {
             Some(context) => {
+                current::with(|current| current.map(|current| context.catch_up(current)));
                 context.descend(&*self.ids);
                 context.clone()
             }

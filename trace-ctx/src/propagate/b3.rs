@@ -17,7 +17,8 @@ static SEVERAL: [&HeaderName; 5] = [&TRACE_ID, &SPAN_ID, &PARENT_ID, &SAMPLED, &
 
 /// Zipkin's B3, in one field or in several. Reads both, the one field first; writes the one it was made for.
 ///
-/// Both forms may be written, as the tuple `(B3::single(), B3::multi())`.
+/// Both forms may be written, as the tuple `(B3::single(), B3::multi())`. For a form that is on its way out there is nothing to do, since both are read:
+/// [`ExtractOnly`](crate::ExtractOnly) of a `B3` would remove what another one has written.
 ///
 /// Debug decisions survive. A deferred one is read as what it is, and written as denied: those we call would record what we may not. Trace ids of 64 bits are
 /// read with zeros on the left. A decision that comes without ids (`b3: 0`) is no context.

@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex};
 
 use buttress_trace_ctx::{
-    ClientIp, ClientLayer, Clock, Finished, InTrace, PeerAddr, Probability, SequentialIds,
-    ServerLayer, SystemClock, TraceContext, TraceLayer, Trust, W3c, current,
+    BaggageFields, ClientIp, ClientLayer, Clock, Finished, InTrace, PeerAddr, Policy, Probability,
+    SequentialIds, ServerLayer, SystemClock, TraceContext, TraceLayer, Trust, W3c, current,
 };
 use bytes::Bytes;
 use http::{HeaderName, Request, Response};
@@ -169,6 +169,37 @@ fn inside_baggage_and_correlation_go_on_and_ids_come_back() {
 }
 
 #[test]
+fn what_is_taken_in_inside_goes_on_by_a_client_that_writes_it() {
+    let sent_on = Arc::new(Mutex::new(None));
+    let seen = sent_on.clone();
+    let client = TraceLayer::client()
+        .propagator((W3c, BaggageFields))
+        .correlation_id(HeaderName::from_static("x-correlation-id"))
+        .layer(service_fn(move |call: Request<()>| {
+            *seen.lock().unwrap() = Some(call.headers().clone());
+            std::future::ready(Ok::<_, &str>(Response::new(Empty::<Bytes>::new())))
+        }));
+    let server = TraceLayer::internal().layer(service_fn(move |_: Request<()>| {
+        client.clone().oneshot(Request::new(()))
+    }));
+    let mut request = sent();
+    for (name, value) in [("baggage", "tenant=acme"), ("x-correlation-id", "order-7")] {
+        request.headers_mut().insert(name, value.parse().unwrap());
+    }
+    tokio_test::block_on(server.oneshot(request))
+        .map(drop)
+        .unwrap();
+    let call = sent_on.lock().unwrap().take().unwrap();
+    for (name, value) in [
+        ("baggage", "tenant=acme"),
+        ("x-correlation-id", "order-7"),
+        ("x-request-id", "req-1"),
+    ] {
+        assert_eq!(call[name], value);
+    }
+}
+
+#[test]
 fn a_passthrough_changes_nothing_on_the_way_in_or_out() {
     for hostile in [false, true] {
         let mut request = sent();
@@ -199,10 +230,12 @@ fn who_asks_is_known_to_context_and_records() {
                 .unwrap()
                 .push((finished.context.client_ip(), user));
         })
-        .layer(service_fn(|_: Request<()>| {
+        .layer(service_fn(|request: Request<()>| {
             buttress_trace_ctx::user("u-17");
             let below = current().unwrap().child(&SequentialIds::new());
             assert_eq!(below.user(), Some("u-17"), "calls know it too");
+            let passed_on = Policy::default().descend(&request);
+            assert_eq!(passed_on.user(), Some("u-17"), "also of the request itself");
             std::future::ready(Ok::<_, &str>(Response::new(Empty::<Bytes>::new())))
         }));
     for (peer, expected) in [

@@ -4,12 +4,13 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
 use buttress_trace_ctx::{
-    Always, JsonFormat, Never, OtelSink, ParentBased, Sampler, TraceContext, TraceLayer, current,
+    Always, JsonFormat, Never, OtelSink, ParentBased, Probability, Sampler, TraceContext,
+    TraceLayer, current,
 };
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Empty};
-use opentelemetry::trace::{Span as _, Tracer, TracerProvider};
+use opentelemetry::trace::{Span as _, SpanId, SpanKind, Tracer, TracerProvider};
 use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider, SpanData};
 use serde_json::Value;
 use tower::{Layer, ServiceExt, service_fn};
@@ -133,6 +134,7 @@ fn spans_of_a_handler_are_below_ours_in_the_export_and_in_the_log() {
         ours.span_context.span_id()
     );
     assert_eq!(reserve.parent_span_id, checkout.span_context.span_id());
+    assert!(ours.parent_span_is_remote, "the caller's");
     assert_eq!(ran.exported.len(), 4);
     for span in &ran.exported {
         assert_eq!(span.span_context.trace_id().to_string(), &PARENT[3..35]);
@@ -147,6 +149,38 @@ fn spans_of_a_handler_are_below_ours_in_the_export_and_in_the_log() {
     }
     assert_eq!(ran.lines[1]["message"], "low stock");
     assert_eq!(ran.lines[1]["spans"][1]["fields"]["sku"], 7);
+}
+
+#[test]
+fn a_root_is_exported_with_its_probability_and_what_is_called_for_it_as_of_this_process() {
+    let exporter = InMemorySpanExporter::default();
+    let provider = OtelSink::provider()
+        .with_simple_exporter(exporter.clone())
+        .build();
+    let answer = || std::future::ready(Ok::<_, &str>(Response::new(Empty::<Bytes>::new())));
+    let call = TraceLayer::client()
+        .sink(OtelSink::new(provider.tracer("call")))
+        .layer(service_fn(move |_: Request<()>| answer()));
+    let shop = TraceLayer::server()
+        .sampler(Probability::new(1.0))
+        .sink(OtelSink::new(provider.tracer("shop")))
+        .layer(service_fn(move |_: Request<()>| {
+            let call = call.clone();
+            async move { call.oneshot(Request::new(())).await }
+        }));
+    tokio_test::block_on(shop.oneshot(Request::new(())))
+        .map(drop)
+        .unwrap();
+    let exported = exporter.get_finished_spans().unwrap();
+    let of = |kind| exported.iter().find(|span| span.span_kind == kind).unwrap();
+    let (root, call) = (of(SpanKind::Server), of(SpanKind::Client));
+    assert_eq!(root.parent_span_id, SpanId::INVALID);
+    assert_eq!(call.parent_span_id, root.span_context.span_id());
+    assert!(!call.parent_span_is_remote);
+    for span in [root, call] {
+        assert_eq!(span.span_context.trace_id(), root.span_context.trace_id());
+        assert_eq!(span.span_context.trace_state().get("ot"), Some("th:0"));
+    }
 }
 
 #[test]

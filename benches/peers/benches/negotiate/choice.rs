@@ -177,6 +177,8 @@ fn bench<R>(criterion: &mut Criterion, row: &str, name: &str, mut once: impl FnM
 }
 
 fn everybody(criterion: &mut Criterion, row: &str, field: &str) {
+    // The field, which all of them look at.
+    bench(criterion, row, "bare", || Some(black_box(field).len()));
     ours(criterion, row, field);
     accept_header(criterion, row, field);
     headers_accept(criterion, row, field);
@@ -196,7 +198,7 @@ fn layers(criterion: &mut Criterion, row: &str, field: &str) {
     };
     let answer = |_: Request<()>| ready(Ok::<_, Infallible>(Response::new(String::new())));
     let bare = service_fn(answer);
-    call(criterion, row, "bare-service", bare, request);
+    call(criterion, row, "bare", bare, request);
     let formats = (Json, Cbor, MessagePack, Xml::root("all"));
     call(
         criterion,

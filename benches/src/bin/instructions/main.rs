@@ -10,7 +10,7 @@ mod record;
 
 use std::process::ExitCode;
 
-use benches::kit::{Call, Counted, Row, Uncounted, Zero, count_instructions};
+use benches::kit::{Call, Counted, Row, Uncounted, count_instructions};
 use benches::rows;
 use clap::Parser;
 
@@ -29,6 +29,9 @@ const HOTTEST: &[&str] = &[
     "cache/get-or-set/ours",
     "cache/get-or-set/ours-quick",
     "http-cache/hit-1k/ours",
+    "http-cache/hit-1k/ours-quick",
+    "http-cache/miss-1k/ours",
+    "http-cache/miss-1k/ours-quick",
     "negotiate/browser/ours",
     "negotiate/json/ours",
     "trace-ctx/round-trip/ours",
@@ -95,17 +98,15 @@ fn count() -> Result<Vec<(&'static str, u64)>, Uncounted> {
     let mut works = Vec::new();
     for call in &calls {
         works.push(Counted::new(TIMES, call.work));
-        if let Zero::Over(bare) = call.zero {
-            works.push(Counted::new(TIMES, bare));
+        if call.zero.is_over() {
+            works.push(Counted::new(TIMES, move || call.zero.work()));
         }
     }
     let mut counts = count_instructions(&works, [])?.into_iter();
     let mut next = || counts.next().unwrap_or_default();
     let path = |call: &Call| {
-        let (all, bare) = match call.zero {
-            Zero::Over(_) => (next(), next()),
-            Zero::Beside(_) => (next(), 0.0),
-        };
+        let all = next();
+        let bare = if call.zero.is_over() { next() } else { 0.0 };
         (call.id, (all - bare).round() as u64)
     };
     Ok(calls.iter().map(path).collect())

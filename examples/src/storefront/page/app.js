@@ -334,24 +334,39 @@ function drawTimes() {
 // ---- The last two minutes ----
 
 const PLOTS = [
-  { title: "Requests finished", bars: (s) => pick(s, "trace.finished") },
-  { title: "Cache hits", bars: (s) => pick(s, "cache.hits") },
+  { title: "Requests finished", past: "finished", bars: (s) => pick(s, "trace.finished") },
+  { title: "Cache hits", past: "hits", bars: (s) => pick(s, "cache.hits") },
   {
     title: "Refused by a breaker",
     tone: "brick",
+    past: "rejected",
+    pastMarks: "trips",
     bars: (s) => list(s.breakers).reduce((sum, one) => sum + number(one.rejected), 0),
     marks: (s) => pick(s, "trips"),
   },
-  { title: "Orders replayed", bars: (s) => pick(s, "idempotency.replayed") },
+  { title: "Orders replayed", past: "replayed", bars: (s) => pick(s, "idempotency.replayed") },
 ].map((plot) => ({ ...plot, barBins: new Map(), markBins: new Map(), last: {} }));
 
 const second = () => Math.floor(performance.now() / 1000);
 
 // Counters become rates: what was added since the last snapshot is put into the current second.
 function count(snapshot) {
+  if (snapshot.seconds) recall(list(snapshot.seconds));
   for (const plot of PLOTS) {
     add(plot, "bars", plot.barBins, plot.bars(snapshot));
     if (plot.marks) add(plot, "marks", plot.markBins, plot.marks(snapshot));
+  }
+}
+
+// What was before the page was opened, or while it was cut off: the last of these seconds is over.
+function recall(seconds) {
+  const first = second() - seconds.length;
+  for (const plot of PLOTS) {
+    plot.last = {};
+    seconds.forEach((one, at) => {
+      plot.barBins.set(first + at, number(one[plot.past]));
+      if (plot.pastMarks) plot.markBins.set(first + at, number(one[plot.pastMarks]));
+    });
   }
 }
 
@@ -521,9 +536,17 @@ function replayWords(answer) {
 
 function refusal(answer) {
   const after = answer.headers.get("retry-after");
-  if (after) return `Refused at once. Ask again in ${after} s.`;
-  return parsed(answer).detail ?? "The order was not taken.";
+  const again = after ? ` Ask again in ${after} s.` : "";
+  if (isRefused(answer)) return `Refused at once by the breaker.${again}`;
+  const { detail, title } = parsed(answer);
+  return `${detail ?? title ?? "The order was not taken."}${again}`;
 }
+
+// What an answer is a problem of: the last word of its type.
+const problem = (answer) => String(parsed(answer).type ?? "").split(":").pop();
+const isRefused = (answer) => problem(answer) === "circuit-open";
+const done = (answer) => answer.status >= 200 && answer.status < 300;
+const NOT_OURS = "This process has no payment service of its own: break it where it runs.";
 
 async function eightOrders() {
   const chips = el("ol", { class: "chips" });
@@ -541,20 +564,23 @@ async function eightOrders() {
 
 function eightWords(answers) {
   const taken = answers.filter((one) => one.status === 201).length;
-  const refused = answers.filter((one) => one.status === 503 && one.headers.has("retry-after")).length;
-  const failed = answers.length - taken - refused;
+  const refused = answers.filter(isRefused).length;
+  const failed = answers.filter((one) => problem(one) === "upstream").length;
+  const other = answers.filter((one) => one.status !== 201 && !isRefused(one) && problem(one) !== "upstream");
   if (taken === answers.length) return "All eight were taken: the payment service answers, the breaker lets calls through.";
-  const parts = [[taken, "taken"], [failed, "failed at the payment service"], [refused, "refused at once by the breaker"]];
+  const parts = [[taken, "taken"], [failed, "failed at the payment service"], [refused, "refused at once by the breaker"], [other.length, other.length && `not taken: ${refusal(other[0])}`]];
   const said = parts.filter(([n]) => n).map(([n, what]) => `${n} ${what}`).join(", ");
   return `${said}.`;
 }
 
 const ACTIONS = {
   async break() {
-    show("circuit", await ask("POST", "/demo/payments/break"), { gist: "The payment service fails every call from now on. Place eight orders." });
+    const answer = await ask("POST", "/demo/payments/break");
+    show("circuit", answer, { gist: done(answer) ? "The payment service fails every call from now on. Place eight orders." : NOT_OURS });
   },
   async heal() {
-    show("circuit", await ask("POST", "/demo/payments/heal"), { gist: "The payment service is well. An open breaker learns it from its next probe." });
+    const answer = await ask("POST", "/demo/payments/heal");
+    show("circuit", answer, { gist: done(answer) ? "The payment service is well. An open breaker learns it from its next probe." : NOT_OURS });
   },
   orders: eightOrders,
   async burst() {

@@ -20,7 +20,8 @@ use super::{Begin, BeginRequest, Claim, Record, Standing, Store, StoreError, Tok
 ///
 /// # Guarantees
 ///
-/// - A fresh `begin` is one round trip, and a duplicate's two; `complete` is one.
+/// - A fresh `begin` is one round trip, and a duplicate's two; `complete` is one. A pool of [yours](Self::new) may add one to each.
+/// - What a server has answered is its own: an asynchronous replica that takes over knows nothing of the last claims, nor of the effects beside them. `synchronous_standby_names` has it wait.
 /// - What was answered is durable with the server's defaults (`fsync` and `synchronous_commit` on).
 /// - All times are the server's.
 /// - A duplicate takes no lock and writes nothing. One that comes to take over a claim whose lease is over, while a [transaction](crate::transaction) that
@@ -78,7 +79,8 @@ impl PostgresStore {
     }
 
     /// A store on a pool of yours. Its connections have to be `READ COMMITTED`, and should have a `lock_timeout`, so that those
-    /// who wait for a transaction that is long do not use up the pool. Handlers that take their transactions from the same pool need connections too.
+    /// who wait for a transaction that is long do not use up the pool. sqlx asks a connection whether it lives before it is used, which is a round trip more, unless the pool was made with
+    /// `test_before_acquire(false)`. Handlers that take their transactions from the same pool need connections too.
     #[must_use]
     pub fn new(pool: PgPool) -> Self {
         Self {
@@ -131,7 +133,7 @@ impl PostgresStore {
         };
         let set = sqlx::query(set)
             .bind(sql::MIGRATIONS.len() as i32)
-            .bind(fastrand::u128(..).to_be_bytes().to_vec());
+            .bind(rand::random::<u128>().to_be_bytes().to_vec());
         run(set.execute(&mut *connection)).await?;
         transaction.commit().await.map_err(failed)
     }

@@ -19,6 +19,8 @@ pub enum Risk {
     Eviction,
     /// It writes no log (`appendonly no`): a crash of the process takes what it granted since its last snapshot, or all.
     NoLog,
+    /// It does not tell of itself what has to be known, as where `CONFIG` is forbidden: whether it syncs each write, say.
+    Untold,
     /// It does not sync each write (`appendfsync` is not `always`): a crash of the machine takes the last second, or more, and with
     /// `everysec` a crash of the process what was answered while it synced.
     NoSync,
@@ -37,7 +39,7 @@ pub enum OnRisk {
 }
 
 impl<C: ConnectionLike + Clone + Send + Sync> RedisStore<C> {
-    /// The store, if its server is fit for it, or as you choose. Ask once, at the start.
+    /// The store, if its server is fit for it, or as you choose. Ask once, at the start. A server that does not tell is not known to be fit ([`Risk::Untold`]).
     ///
     /// # Errors
     ///
@@ -58,14 +60,16 @@ impl<C: ConnectionLike + Clone + Send + Sync> RedisStore<C> {
     }
 }
 
-/// `CONFIG` is often forbidden, and `INFO` does not tell all: what cannot be known is no risk.
+/// `CONFIG` is often forbidden, and `INFO` does not tell all.
 pub(super) async fn check(connection: &mut impl ConnectionLike) -> RedisResult<Vec<Risk>> {
     let told: Value = ::redis::cmd("INFO").query_async(connection).await?;
-    let (mut evicts, mut forgets) = (false, false);
+    let (mut evicts, mut forgets, mut untold) = (false, false, false);
     for info in infos(told)? {
         let policy = info.get::<String>("maxmemory_policy");
+        let log = info.get::<u8>("aof_enabled");
+        untold |= policy.is_none() || log.is_none();
         evicts |= policy.is_some_and(|policy| policy != "noeviction");
-        forgets |= info.get::<u8>("aof_enabled") == Some(0);
+        forgets |= log == Some(0);
     }
     let mut risks = Vec::new();
     if evicts {
@@ -73,6 +77,11 @@ pub(super) async fn check(connection: &mut impl ConnectionLike) -> RedisResult<V
     }
     if forgets {
         risks.push(Risk::NoLog);
+    }
+    if untold {
+        risks.push(Risk::Untold);
+    }
+    if forgets || untold {
         return Ok(risks);
     }
     let sync: RedisResult<HashMap<String, String>> = ::redis::cmd("CONFIG")
@@ -80,8 +89,13 @@ pub(super) async fn check(connection: &mut impl ConnectionLike) -> RedisResult<V
         .arg("appendfsync")
         .query_async(connection)
         .await;
-    if sync.is_ok_and(|sync| sync.values().any(|sync| sync != "always")) {
-        risks.push(Risk::NoSync);
+    match sync {
+        Ok(sync) if sync.values().any(|sync| sync != "always") => risks.push(Risk::NoSync),
+        Ok(sync) if !sync.is_empty() => {}
+        // It answers, and not to that.
+        Ok(_) => risks.push(Risk::Untold),
+        Err(error) if error.is_unrecoverable_error() || error.is_timeout() => return Err(error),
+        Err(_) => risks.push(Risk::Untold),
     }
     Ok(risks)
 }

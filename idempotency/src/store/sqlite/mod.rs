@@ -84,7 +84,7 @@ impl SqliteStore {
         };
         let set = sqlx::query(set)
             .bind(sql::MIGRATIONS.len() as i64)
-            .bind(fastrand::u128(..).to_be_bytes().to_vec());
+            .bind(rand::random::<u128>().to_be_bytes().to_vec());
         run(set.execute(&mut *connection)).await?;
         transaction.commit().await.map_err(failed)
     }

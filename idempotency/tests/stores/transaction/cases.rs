@@ -8,8 +8,9 @@ use buttress_idempotency::transaction::{CommitError, Transaction};
 use buttress_idempotency::{Idempotency, IdempotencyLayer, NoEffect, RequestBody};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
+use http_body::Frame;
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Full, StreamBody};
 use tokio::sync::{Notify, oneshot};
 use tower::{Layer, ServiceExt, service_fn};
 
@@ -385,6 +386,25 @@ pub(crate) async fn a_response_over_the_limit_is_a_tombstone_and_streams_on<D: D
         }
         assert_eq!(database.effects(key).await, 1);
     }
+}
+
+/// Nothing of it comes before the effect is committed, and nobody waits for its end.
+pub(crate) async fn a_stream_of_events_is_committed_with_its_head<D: Database>(database: &D) {
+    let handler = |database: D, claim: Idempotency| async move {
+        let tx = database.effect("events".into()).await;
+        let events = futures_util::stream::once(async move {
+            assert_eq!(database.effects("events").await, 1, "it is committed");
+            Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"data: done\n\n")))
+        });
+        let stream = Response::builder().header("content-type", "text/event-stream");
+        let stream = stream.body(Box::pin(StreamBody::new(events))).unwrap();
+        committed(claim.commit_with(tx, stream).await)
+    };
+    let first = send(database, "events", handler).await;
+    assert_eq!(first.body, "data: done\n\n");
+    let again = send(database, "events", handler).await;
+    assert_eq!(again.status, StatusCode::CONFLICT, "it was not kept");
+    assert_eq!(database.effects("events").await, 1);
 }
 
 pub(crate) async fn a_transaction_of_another_database_is_refused<D: Database>(database: &D) {

@@ -15,8 +15,8 @@ use opentelemetry_sdk::trace::{
 };
 
 use crate::{
-    FastIds, Finished, Head, IdGenerator, Kind, Sampling, Sink, SpanId, Started, TraceContext,
-    TraceId,
+    FastIds, Finished, Head, IdGenerator, Kind, Origin, Sampling, Sink, SpanId, Started,
+    TraceContext, TraceId,
 };
 
 mod attributes;
@@ -29,7 +29,7 @@ mod attributes;
 ///
 /// The provider has to come from [`provider`](Self::provider), which makes the ids of the exported span those of the headers and the
 /// logs. Attributes follow the stable semantic conventions for HTTP: the name is method and route, never the path; of a query, the values of known
-/// credentials, and of keys that are [named](Self::redact), are written `REDACTED`; no header is recorded unless it is [listed](Self::header). The client's address and the user are recorded
+/// credentials, and of keys that are [named](Self::redact), are written `REDACTED`; but for the user agent, and the host where the target has none, no header is recorded unless it is [listed](Self::header). The client's address and the user are recorded
 /// where they are known, as by [`client_ip`](crate::ServerLayer::client_ip) and [`user`](crate::user).
 #[derive(Debug)]
 #[must_use]
@@ -230,28 +230,31 @@ fn ours(context: &TraceContext) -> Context {
         span_id(context.span_id()),
         TraceFlags::new(context.flags().bits()),
         false,
-        TraceState::NONE,
+        state(context),
     ))
 }
 
-/// The caller's span. The decision to record was ours, so the SDK's sampler is told of it as the parent's.
+/// The span above: the caller's, or of a call of ours that of the request it is made for. The decision to record was ours, so the SDK's sampler is told of it as the parent's.
+///
+/// Of a root there is none, and what stands here has no id: from it the SDK takes the `tracestate`, in which the sampler has said how probable the root was.
 fn parent(context: &TraceContext) -> Context {
-    let Some(parent) = context.parent_id() else {
-        return Context::new();
-    };
-    let state = match context.state() {
+    let parent = context.parent_id();
+    let is_remote = parent.is_some() && context.origin() != Origin::Local;
+    let flags = TraceFlags::new(context.flags().bits()).with_sampled(true);
+    Context::new().with_remote_span_context(SpanContext::new(
+        trace_id(context.trace_id()),
+        parent.map_or(trace::SpanId::INVALID, span_id),
+        flags,
+        is_remote,
+        state(context),
+    ))
+}
+
+fn state(context: &TraceContext) -> TraceState {
+    match context.state() {
         none if none.is_empty() => TraceState::NONE,
         some => TraceState::from_key_value(some.iter()).unwrap_or_default(),
-    };
-    let flags = TraceFlags::new(context.flags().bits()).with_sampled(true);
-    let id = trace_id(context.trace_id());
-    Context::new().with_remote_span_context(SpanContext::new(
-        id,
-        span_id(parent),
-        flags,
-        true,
-        state,
-    ))
+    }
 }
 
 fn link(link: crate::Link) -> Link {

@@ -1,7 +1,8 @@
 //! `cargo compare [FILTER]`: runs the benches beside our peers, and those of our own configurations, and writes what came of it to `benches/RESULTS.md`, with a plot for each
-//! contest in `benches/plots`. `cargo compare configurations` runs the latter alone. `cargo compare --keep` writes it anew from the last run. A run of some that would lose something which
+//! contest in `benches/plots`. `cargo budgets` is run as well, and each of its rows told beside the best peer. `cargo compare configurations` runs those of our own alone, `cargo compare budgets` what we promise. `cargo compare --keep` writes it anew from the last run. A run of some that would lose something which
 //! stands there is printed, and not written; a whole one is written, and says what is not there any more.
 
+mod budgets;
 #[path = "../../../../src/machine.rs"]
 mod machine;
 mod plot;
@@ -15,6 +16,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use budgets::Budgets;
 use results::Contest;
 
 /// Each is a bench target of this package.
@@ -30,8 +32,15 @@ const CRATES: [&str; 8] = [
 ];
 /// The one that measures no time.
 const HITS: &str = "cache_hits";
+/// What we promise, as JSON.
+const BUDGETS: &str = "budgets";
 /// Those of our own package that have no peer. Servers that are not installed are left out.
-const CONFIGURATIONS: [&str; 3] = ["configurations", "idempotency-stores", "cache-l2"];
+const CONFIGURATIONS: [&str; 4] = [
+    "configurations",
+    "idempotency-stores",
+    "cache-l2",
+    "dedup-coordinators",
+];
 /// On what, and when, it was measured, by each run.
 const MEASURED_ON: &str = "measured-on";
 /// All are gone through so often, each time from the first to the last: a slow minute is then not all that there is of one contest. The best median of each
@@ -84,6 +93,12 @@ fn measure(filter: &str, measured: &Path) -> Result<(), Box<dyn Error>> {
     let noted = measured.join(MEASURED_ON);
     let before = fs::read_to_string(&noted).unwrap_or_default();
     fs::write(&noted, note(filter, &before)?)?;
+    if filter.is_empty() || filter == BUDGETS {
+        fs::write(measured.join(BUDGETS), promised()?)?;
+    }
+    if filter == BUDGETS {
+        return Ok(());
+    }
     if filter != table::CONFIGURATIONS {
         for round in rounds(measured) {
             for name in CRATES {
@@ -117,10 +132,10 @@ fn note(filter: &str, before: &str) -> Result<String, Box<dyn Error>> {
         let versions = versions::of(&peers().join("Cargo.lock"))?;
         return Ok(format!("{on}.\n\nOf {versions}."));
     }
-    let what = if filter == table::CONFIGURATIONS {
-        "The configurations were".to_owned()
-    } else {
-        format!("What has `{filter}` in its name was")
+    let what = match filter {
+        table::CONFIGURATIONS => "The configurations were".to_owned(),
+        BUDGETS => "The budgets were".to_owned(),
+        _ => format!("What has `{filter}` in its name was"),
     };
     Ok(format!("{before} {what} measured again: {on}."))
 }
@@ -139,6 +154,7 @@ struct Found {
     contests: Vec<Contest>,
     configurations: Vec<Contest>,
     hits: Option<String>,
+    budgets: Option<Budgets>,
     on: String,
 }
 
@@ -149,9 +165,12 @@ impl Found {
         if contests.is_empty() && configurations.is_empty() {
             return Err("nothing has been measured yet: run `cargo compare`".into());
         }
+        let budgets = fs::read_to_string(measured.join(BUDGETS)).ok();
+        let budgets = budgets.map(|json| Budgets::read(&json));
         Ok(Self {
             contests,
             configurations,
+            budgets: budgets.transpose()?,
             hits: fs::read_to_string(measured.join(HITS)).ok(),
             on: fs::read_to_string(measured.join(MEASURED_ON)).unwrap_or_default(),
         })
@@ -161,6 +180,7 @@ impl Found {
     fn lacks(&self) -> Vec<String> {
         let mut lacks = results::unmeasured(&self.contests);
         lacks.extend(self.hits.is_none().then(|| HITS.to_owned()));
+        lacks.extend(self.budgets.is_none().then(|| BUDGETS.to_owned()));
         // Only a whole run says that.
         lacks.extend(self.on.is_empty().then(|| MEASURED_ON.to_owned()));
         lacks
@@ -194,10 +214,29 @@ fn bench(name: &str) -> Command {
 
 /// One of the package beside, which is in the workspace of the crates.
 fn our_bench(name: &str) -> Result<Command, Box<dyn Error>> {
-    let mut bench = Command::new(env!("CARGO"));
+    let mut bench = ours()?;
     bench.args(["bench", "-p", "benches", "--bench", name]);
-    bench.current_dir(results_file()?.parent().ok_or("no folder above")?);
     Ok(bench)
+}
+
+fn ours() -> Result<Command, Box<dyn Error>> {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.current_dir(results_file()?.parent().ok_or("no folder above")?);
+    Ok(cargo)
+}
+
+/// What `cargo budgets` has measured. That a promise is broken is told in the table, and is no reason to stop.
+fn promised() -> Result<String, Box<dyn Error>> {
+    eprintln!("── {BUDGETS}");
+    let mut budgets = ours()?;
+    budgets.args(["run", "--profile", "bench", "-p", "benches"]);
+    budgets.args(["--bin", "budgets", "--", "--json"]);
+    let output = budgets.stderr(Stdio::inherit()).output()?;
+    let json = String::from_utf8(output.stdout)?;
+    match Budgets::read(&json) {
+        Ok(_) => Ok(json),
+        Err(why) => Err(format!("`cargo budgets` has told nothing: {why}").into()),
+    }
 }
 
 /// A table, as it is.
@@ -235,7 +274,9 @@ fn sections(found: &Found) -> String {
         .contests
         .iter()
         .map(|contest| table::section(contest, &format!("plots/{}", plot_file(contest))));
-    let mut text = summary + &contests.collect::<String>();
+    let budgets = found.budgets.as_ref();
+    let budgets = budgets.map(|budgets| budgets.section(&found.contests));
+    let mut text = budgets.unwrap_or_default() + &summary + &contests.collect::<String>();
     if let Some(table) = &found.hits {
         text.push_str(HITS_WORDS);
         text.push_str(table);

@@ -106,13 +106,8 @@ impl Contest {
             "axum-idempotent" => "bare-session",
             _ => "bare",
         };
-        let zeros = self
-            .entries
-            .iter()
-            .filter(|entry| entry.part() == Part::Zero);
-        zeros
-            .max_by_key(|zero| (zero.name == name, zero.name == "bare-service"))
-            .filter(|zero| zero.name.starts_with("bare"))
+        let named = |name| self.entries.iter().find(|zero| zero.name == name);
+        named(name).or_else(|| named("bare"))
     }
 }
 

@@ -42,7 +42,7 @@ fn row(text: &mut String, contest: &Contest, entry: &Entry, has_two: bool) {
 }
 
 /// What it adds, over what the fastest peer does.
-fn to_the_best(contest: &Contest, entry: &Entry, of: fn(&Entry) -> &Times) -> String {
+pub(crate) fn to_the_best(contest: &Contest, entry: &Entry, of: fn(&Entry) -> &Times) -> String {
     let (own, best) = (contest.own(entry, of), contest.best(of));
     let (Some(own), Some((peer, best))) = (own, best) else {
         return String::new();
@@ -68,9 +68,17 @@ fn to_the_best(contest: &Contest, entry: &Entry, of: fn(&Entry) -> &Times) -> St
 fn words(contest: &str) -> Option<&'static str> {
     Some(match contest {
         "circuit/closed" | "circuit/closed-filled" => {
-            "recloser counts calls and reads no clock. `failsafe-time` is its default, two rules at once: a share of successes, and so many failures in a row."
+            "`ours-permit` is taken and given back by hand, without a service. recloser counts calls and reads no clock. `failsafe-time` is its default, two rules at once: a share of successes, and so many failures in a row."
         }
-        "circuit/half-open" => "failsafe closes with the first success, and so has no such state.",
+        "circuit/half-open" => {
+            "failsafe closes with the first success, and so has no such state. Two threads at tower-resilience's would wait for each other by a timer of a millisecond, as where it is open."
+        }
+        "cache/get" | "cache/get-or-set" => {
+            "`bare` is the way through the keys, without a look-up."
+        }
+        "dedup/64-waiters" | "dedup/1000-waiters" => {
+            "Two threads are those of one runtime, which share the tasks: who asks when the others have been answered begins anew, or finds what a cache has kept."
+        }
         "http-cache/hit-1k" | "http-cache/hit-64k" => {
             "tower-resilience-cache knows nothing of HTTP: it keeps a value under a key."
         }
@@ -81,7 +89,7 @@ fn words(contest: &str) -> Option<&'static str> {
             "axum-idempotent compares no bodies, and asks for a session: `bare-session` is its router with that alone, and what is taken away from its time."
         }
         "negotiate/1000-ranges" | "negotiate/browser" | "negotiate/json" => {
-            "`mime` and `mediatype` read ranges and choose nothing: the loop around them is ours, and takes the heaviest range that covers an offer, the first of equals, whatever RFC 9110 says of more specific ones. So does the one for actix-web's."
+            "`bare` looks at the field. `mime` and `mediatype` read ranges and choose nothing: the loop around them is ours, and takes the heaviest range that covers an offer, the first of equals, whatever RFC 9110 says of more specific ones. So does the one for actix-web's."
         }
         "negotiate/reply" => {
             "`bare` writes JSON, whatever is asked for. Ours says by `Vary` that there was a choice; the others leave that to the handler."
@@ -89,6 +97,9 @@ fn words(contest: &str) -> Option<&'static str> {
         "stack/hello" => "Nobody else has all of these layers: what stands beside them does less.",
         "trace-ctx/quiet" => {
             "Nobody listens: what makes a span of `tracing` finds it switched off."
+        }
+        "trace-ctx/round-trip" => {
+            "`bare` clears the table that is written to, as all of them do. `ours-policy` decides about trust, sampling and the request id as well."
         }
         "trace-ctx/json" => "`ours-access-log` needs no subscriber; the others write through one.",
         _ => return None,
