@@ -76,6 +76,7 @@ pub(crate) fn idempotency(stats: &Arc<Stats>) -> impl buttress_idempotency::Obse
                 Event::Mismatch => counts.mismatch += 1,
                 Event::Detached => counts.detached += 1,
                 Event::Forgotten(_) => counts.forgotten += 1,
+                Event::Orphaned(_) => counts.orphaned += 1,
                 _ => {}
             }
         });
@@ -100,6 +101,9 @@ fn idempotency_words(event: &buttress_idempotency::Event<'_>) -> Option<&'static
         }
         Event::Forgotten(_) => {
             "An order was not placed, and its key is free to try again: under it the payment service charges once, however often it is asked."
+        }
+        Event::Orphaned(_) => {
+            "Nobody knows whether an order was charged: its key is kept for the same order, which is to be sent again."
         }
         Event::Detached => {
             "A client left in the middle of its order; the order is finished without it."

@@ -18,6 +18,7 @@ use crate::storefront::events::Happening;
 use crate::storefront::products::bad_gateway;
 use crate::storefront::router::note_rejection;
 use crate::storefront::shop::Shop;
+use crate::storefront::stats::Stats;
 use crate::storefront::tenant::Tenant;
 
 /// What the payment service has charged under a key: what it was asked for the first time, whatever it is asked for now.
@@ -168,9 +169,10 @@ fn unfinished(mut response: Response) -> Box<Response> {
 struct Unfinished;
 
 /// What is unfinished is done again when it is asked for again; all else is an answer, or says that nothing was done.
-pub(crate) fn keep(head: &response::Parts) -> Keep {
+pub(crate) fn keep(head: &response::Parts, stats: &Stats) -> Keep {
     let extensions = &head.extensions;
     if extensions.get::<Unfinished>().is_some() {
+        stats.note(|state| state.idempotency.unfinished += 1);
         Keep::Unknown
     } else if extensions.get::<NoEffect>().is_some() {
         Keep::Forget

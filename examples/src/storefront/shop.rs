@@ -134,6 +134,12 @@ impl Shop {
         self.remotes().map(|to| to.breaker.clone())
     }
 
+    /// How many answers have said that nobody knows what became of an order.
+    #[must_use]
+    pub fn unfinished(&self) -> u64 {
+        self.stats.state().idempotency.unfinished
+    }
+
     /// Where it keeps the keys of orders.
     pub fn order_keys(&self) -> &impl Store {
         &self.orders.store
@@ -199,10 +205,11 @@ impl Orders {
             }
             None => KeyStore::Memory(memory.build()),
         };
+        let counts = Arc::clone(stats);
         let layer = IdempotencyLayer::new(store.clone())
             .scope(caller::principal)
             .lease(args.lease())
-            .keep(orders::keep)
+            .keep(move |head| orders::keep(head, &counts))
             .observer(observe::idempotency(stats));
         Self { store, layer }
     }

@@ -52,6 +52,10 @@ pub(crate) struct Idempotency {
     pub(crate) mismatch: u64,
     pub(crate) detached: u64,
     pub(crate) forgotten: u64,
+    /// Answers that said that nobody knows what became of an order.
+    pub(crate) unfinished: u64,
+    /// How often a key was left to whoever sends the same order again.
+    pub(crate) orphaned: u64,
 }
 
 #[derive(Clone, Debug, Default, Serialize)]

@@ -342,7 +342,7 @@ async fn service(head: &str, path: &str, to: &mut TcpStream, tally: &Tally) -> i
     if !n.is_multiple_of(3) {
         tally.up("service calls that are good");
         let body = match path {
-            "/payments" => format!("{{\"payment\":\"pay-{n}\"}}"),
+            "/payments" => format!("{{\"payment\":\"pay-{n}\",\"cents\":{n}}}"),
             _ => format!("{{\"product\":\"{path}\",\"also\":[]}}"),
         };
         let length = body.len();

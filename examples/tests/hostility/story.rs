@@ -45,8 +45,10 @@ fn nothing_is_left_of_what_is_hostile() {
         let all = load(&world, seed + 1, length).await;
         println!("the load has ended after {:?}", all.took);
         honest::seldom(&all.acts);
+        honest::served(&all.acts);
         let after = world.settle(&before, LOOKS).await;
         let after = after.unwrap_or_else(|left| panic!("seed {seed}: something is left:\n{left}"));
+        world.leaves_only_what_is_told().await;
         world.is_well().await;
         report(&world, &all, &before, &after);
         drop(first);

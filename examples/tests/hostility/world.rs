@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use buttress_idempotency::Store as _;
 use clap::Parser;
 use examples::under_way::Active;
 use examples::{gateway, storefront};
@@ -151,6 +152,18 @@ impl World {
         };
         let quiet = self.settle(&first, LOOKS).await;
         quiet.unwrap_or_else(|left| panic!("something is left:\n{left}"))
+    }
+
+    /// A key that is kept for an order of which nobody knows what became is one whose client was told so.
+    pub(crate) async fn leaves_only_what_is_told(&self) {
+        let shop = self.shop.program.shop();
+        let left = shop.order_keys().unknown(usize::MAX).await.unwrap().len();
+        let told = shop.unfinished();
+        println!("{left} orders are left, and {told} answers say that nobody knows");
+        assert!(
+            left as u64 <= told,
+            "orders are left of which nobody was told"
+        );
     }
 
     /// Waits until each place answers as it should: breakers that are open have to close first.

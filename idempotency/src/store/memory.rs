@@ -86,11 +86,11 @@ impl MemoryStore {
             })
     }
 
-    /// How many keys are claimed and not settled: what they are for is under way, or was left behind. Looks at every key.
+    /// How many keys are claimed under a lease that is not over: what they are for is under way. Those that were left behind are [`unknown`](Store::unknown). Looks at every key.
     #[must_use]
     pub fn running(&self) -> usize {
-        let tables = self.inner.tables.iter();
-        tables.map(|table| lock(table).running()).sum()
+        let (tables, now) = (self.inner.tables.iter(), Instant::now());
+        tables.map(|table| lock(table).running(now)).sum()
     }
 
     fn table(&self, key: &RecordKey) -> MutexGuard<'_, Table> {

@@ -269,9 +269,9 @@ impl Table {
         self.bytes
     }
 
-    /// Claims that are not settled.
-    pub(super) fn running(&self) -> usize {
-        let runs = |entry: &&Entry| matches!(entry.state, State::Running { .. });
+    /// Claims that somebody keeps.
+    pub(super) fn running(&self, now: Instant) -> usize {
+        let runs = |entry: &&Entry| matches!(entry.state, State::Running { lease_until } if lease_until > now);
         self.entries.values().filter(runs).count()
     }
 
