@@ -17,7 +17,7 @@ async fn sqlite() {
         migrated.await.unwrap();
     }
     conformance::check(&store).await;
-    crate::history::check(&store, 40).await;
+    conformance::histories_have_an_order(&store, 40).await;
     begin_by_itself_leaves_what_is_done(&file).await;
     let kept = conformance::Kept::fill(&store).await;
     drop(store);
@@ -36,7 +36,7 @@ async fn postgres() {
     one.and(other).unwrap();
     store.migrate().await.unwrap();
     conformance::check(&store).await;
-    crate::history::check(&store, 40).await;
+    conformance::histories_have_an_order(&store, 40).await;
     let kept = conformance::Kept::fill(&store).await;
     server.restart().unwrap();
     // No connection of the pool is good any more, and nobody is told.
@@ -101,7 +101,7 @@ async fn redis() {
     let mut server = testkit::server::Redis::start().unwrap();
     let store = crate::patient::redis(&server.url());
     conformance::check(&store).await;
-    crate::history::check(&store, 40).await;
+    conformance::histories_have_an_order(&store, 40).await;
     let kept = conformance::Kept::fill(&store).await;
     server.restart().unwrap();
     while store.unknown(0).await.is_err() {

@@ -24,6 +24,12 @@ pub(crate) fn redis(url: &str) -> RedisStore {
 /// As [`PostgresStore::connect`], with more time.
 #[cfg(feature = "postgres")]
 pub(crate) fn postgres(url: &str) -> PostgresStore {
+    postgres_of(url, 16)
+}
+
+/// The same, with so many connections.
+#[cfg(feature = "postgres")]
+pub(crate) fn postgres_of(url: &str, connections: u32) -> PostgresStore {
     use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
     let options: PgConnectOptions = url.parse().unwrap();
@@ -32,7 +38,7 @@ pub(crate) fn postgres(url: &str) -> PostgresStore {
         ("default_transaction_isolation", "read committed"),
     ]);
     let pool = PgPoolOptions::new()
-        .max_connections(16)
+        .max_connections(connections)
         .acquire_timeout(PATIENCE)
         .test_before_acquire(false);
     PostgresStore::new(pool.connect_lazy_with(options)).timeout(PATIENCE)

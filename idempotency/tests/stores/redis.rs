@@ -151,7 +151,7 @@ async fn a_cluster_conforms() {
     let client = redis::cluster::ClusterClient::new(cluster.urls()).unwrap();
     let store = RedisStore::new(client.get_async_connection().await.unwrap());
     conformance::check(&store).await;
-    crate::history::check(&store, 20).await;
+    conformance::histories_have_an_order(&store, 20).await;
 }
 
 #[tokio::test]

@@ -20,7 +20,8 @@ use super::{Begin, BeginRequest, Claim, Record, Standing, Store, StoreError, Tok
 ///
 /// # Guarantees
 ///
-/// - A fresh `begin` is one round trip, and a duplicate's two; `complete` is one. A pool of [yours](Self::new) may add one to each.
+/// - A fresh `begin` is one round trip, and a duplicate's two; all else is one. A pool of [yours](Self::new) may add one to each. Before sqlx lends a connection again it asks once more whether it is
+///   well: nobody waits for that as long as another one is free.
 /// - What a server has answered is its own: an asynchronous replica that takes over knows nothing of the last claims, nor of the effects beside them. `synchronous_standby_names` has it wait.
 /// - What was answered is durable with the server's defaults (`fsync` and `synchronous_commit` on).
 /// - All times are the server's.
@@ -89,7 +90,7 @@ impl PostgresStore {
         }
     }
 
-    /// How long the server may take for a statement of a request's. After that the store is [unavailable](StoreError::Unavailable) and the connection is closed;
+    /// How long the server may take for what it is asked at once. After that the store is [unavailable](StoreError::Unavailable) and the connection is closed;
     /// the server may have done what it was asked, or do it yet: a key that is claimed so is given back by the layer when the server answers again, or is, after a lease, one whose outcome
     /// is unknown. Three seconds by default. How long one may wait for a connection is said by the pool;
     /// [`migrate`](Self::migrate) takes its time.
@@ -136,47 +137,6 @@ impl PostgresStore {
             .bind(rand::random::<u128>().to_be_bytes().to_vec());
         run(set.execute(&mut *connection)).await?;
         transaction.commit().await.map_err(failed)
-    }
-
-    async fn claim(&self, request: &BeginRequest) -> Result<Option<Begin>, StoreError> {
-        let claimed = self.ask(|mut lent: Lent| async move {
-            let answer = sqlx::query_as::<_, (i64, i32)>(sql::BEGIN)
-                .bind(&request.key.as_bytes()[..])
-                .bind(&request.fingerprint.as_bytes()[..])
-                .bind(request.token.to_bytes())
-                .bind(millis(request.lease))
-                .bind(millis(request.ttl))
-                .bind(request.takes_over())
-                .fetch_optional(&mut *lent.connection)
-                .await;
-            (lent, answer)
-        });
-        match claimed.await {
-            Ok(claimed) => Ok(claimed.map(|(fence, n)| request.claimed(fence as u64, n as u32))),
-            Err(error) if has_code(&error, &[LOCKED]) => Ok(Some(Begin::InProgress(A_MOMENT))),
-            Err(error) => Err(failed(error)),
-        }
-    }
-
-    async fn lookup(&self, request: &BeginRequest) -> Result<Option<Found>, StoreError> {
-        type Row = (bool, bool, Option<Vec<u8>>, i64);
-        let found = self.ask(|mut lent: Lent| async move {
-            let answer = sqlx::query_as::<_, Row>(sql::LOOKUP)
-                .bind(&request.key.as_bytes()[..])
-                .bind(&request.fingerprint.as_bytes()[..])
-                .fetch_optional(&mut *lent.connection)
-                .await;
-            (lent, answer)
-        });
-        let found = found.await.map_err(failed)?;
-        Ok(found.map(|(done, same_request, record, left)| Found {
-            same_request,
-            state: if done {
-                FoundState::Done(record.unwrap_or_default())
-            } else {
-                FoundState::Running { left }
-            },
-        }))
     }
 
     /// For statements that may be repeated: a connection that broke while nobody used it shows when it is used, and after a restart of the server all of
@@ -251,24 +211,22 @@ async fn take_turns(connection: &mut PgConnection) -> Result<(), Error> {
 
 impl Store for PostgresStore {
     async fn begin(&self, request: BeginRequest) -> Result<Begin, StoreError> {
-        for _ in 0..TRIES {
-            if let Some(claimed) = self.claim(&request).await? {
-                return Ok(claimed);
+        let begun = self.ask(|mut lent: Lent| {
+            let request = &request;
+            async move {
+                let answer = begin(&mut lent.connection, request).await;
+                (lent, answer)
             }
-            // Gone in between: it is free.
-            let Some(found) = self.lookup(&request).await? else {
-                continue;
-            };
-            if let Some(answer) = found.answer(&request)? {
-                return Ok(answer);
-            }
-        }
-        // Others are always a little faster.
-        Ok(Begin::InProgress(A_MOMENT))
+        });
+        begun.await.map_err(failed)?
     }
 
     async fn look(&self, request: &BeginRequest) -> Result<Option<Begin>, StoreError> {
-        let found = self.lookup(request).await?;
+        let found = self.ask(|mut lent: Lent| async move {
+            let answer = lookup(&mut lent.connection, request).await;
+            (lent, answer)
+        });
+        let found = found.await.map_err(failed)?;
         found.map_or(Ok(None), |found| found.answer(request))
     }
 
@@ -383,6 +341,66 @@ impl Store for PostgresStore {
             .map(|(key, token, fence, n)| claim(key, token, *fence as u64, *n as u32));
         claims.collect()
     }
+}
+
+/// On one connection: what else is done with it, before it is lent again, is done once.
+async fn begin(
+    connection: &mut PgConnection,
+    request: &BeginRequest,
+) -> Result<Result<Begin, StoreError>, Error> {
+    for _ in 0..TRIES {
+        if let Some(claimed) = claim_key(connection, request).await? {
+            return Ok(Ok(claimed));
+        }
+        // Gone in between: it is free.
+        let Some(found) = lookup(connection, request).await? else {
+            continue;
+        };
+        if let Some(answer) = found.answer(request).transpose() {
+            return Ok(answer);
+        }
+    }
+    // Others are always a little faster.
+    Ok(Ok(Begin::InProgress(A_MOMENT)))
+}
+
+async fn claim_key(
+    connection: &mut PgConnection,
+    request: &BeginRequest,
+) -> Result<Option<Begin>, Error> {
+    let claimed = sqlx::query_as::<_, (i64, i32)>(sql::BEGIN)
+        .bind(&request.key.as_bytes()[..])
+        .bind(&request.fingerprint.as_bytes()[..])
+        .bind(request.token.to_bytes())
+        .bind(millis(request.lease))
+        .bind(millis(request.ttl))
+        .bind(request.takes_over())
+        .fetch_optional(connection);
+    match claimed.await {
+        Ok(claimed) => Ok(claimed.map(|(fence, n)| request.claimed(fence as u64, n as u32))),
+        Err(error) if has_code(&error, &[LOCKED]) => Ok(Some(Begin::InProgress(A_MOMENT))),
+        Err(error) => Err(error),
+    }
+}
+
+async fn lookup(
+    connection: &mut PgConnection,
+    request: &BeginRequest,
+) -> Result<Option<Found>, Error> {
+    type Row = (bool, bool, Option<Vec<u8>>, i64);
+    let found = sqlx::query_as::<_, Row>(sql::LOOKUP)
+        .bind(&request.key.as_bytes()[..])
+        .bind(&request.fingerprint.as_bytes()[..])
+        .fetch_optional(connection)
+        .await?;
+    Ok(found.map(|(done, same_request, record, left)| Found {
+        same_request,
+        state: if done {
+            FoundState::Done(record.unwrap_or_default())
+        } else {
+            FoundState::Running { left }
+        },
+    }))
 }
 
 impl Drop for Lent {

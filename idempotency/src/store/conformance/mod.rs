@@ -11,6 +11,9 @@
 //! Each check uses keys of its own, so that a store may be shared by several runs; [`Kept`] is for a store that can be restarted. None sleeps: leases are ended by renewing them to zero,
 //! which every store must take for "over".
 
+mod history;
+mod row;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Barrier;
@@ -22,6 +25,7 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use tokio::runtime::Handle;
 
+pub use self::history::histories_have_an_order;
 use super::{
     Begin, BeginRequest, Claim, Origin, Record, Recovery, Standing, Store, StoreError, Token,
 };
@@ -52,6 +56,7 @@ pub async fn check<S: Store>(store: &S) {
     an_unknown_outcome_is_resolved_by_hand(store).await;
     what_is_over_is_new(store).await;
     durations_have_no_end(store).await;
+    histories_have_an_order(store, 20).await;
 }
 
 /// What must be as it was after a store outside of the process was restarted: fill it, restart it, and ask.
