@@ -276,6 +276,42 @@ mod tests {
         assert_eq!(span(), None);
     }
 
+    /// Whichever of the thread's locals goes first.
+    #[test]
+    fn the_context_is_current_while_a_thread_that_ends_drops_the_future() {
+        use std::cell::RefCell;
+        use std::sync::mpsc::{Sender, channel};
+
+        struct Tell(Sender<Option<SpanId>>);
+        impl Drop for Tell {
+            fn drop(&mut self) {
+                self.0.send(span()).unwrap();
+            }
+        }
+        type Never = Traced<Pin<Box<dyn Future<Output = ()>>>>;
+        thread_local! {
+            static KEPT: RefCell<Option<Never>> = const { RefCell::new(None) };
+        }
+        for is_asked_before in [true, false] {
+            let (cx, (tell, told)) = (root(), channel());
+            let id = cx.span_id();
+            let thread = std::thread::spawn(move || {
+                if is_asked_before {
+                    assert_eq!(span(), None);
+                }
+                let tell = Tell(tell);
+                let never = async move {
+                    let _tell = tell;
+                    std::future::pending().await
+                };
+                let never: Pin<Box<dyn Future<Output = ()>>> = Box::pin(never);
+                KEPT.set(Some(never.in_trace(cx)));
+            });
+            thread.join().unwrap();
+            assert_eq!(told.recv().unwrap(), Some(id));
+        }
+    }
+
     #[test]
     fn a_spawned_task_keeps_the_context_only_when_asked() {
         let cx = root();

@@ -92,7 +92,7 @@ impl<T: FormatTime> JsonFormat<T> {
         N: for<'a> FormatFields<'a> + 'static,
     {
         self.head(event, line)?;
-        if context.lookup_current().is_some() {
+        if event.parent().is_some() || context.lookup_current().is_some() {
             // Opened once more: of the fields of spans it is known that they are JSON, and serde would read them to believe it.
             line.pop();
             line.extend_from_slice(br#","spans":["#);

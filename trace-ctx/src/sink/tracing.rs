@@ -49,18 +49,22 @@ impl Sink for TracingSink {
         }
         let method = known_method(started.head.method);
         let route = started.route().map(|route| route.as_str());
-        let span = tracing::info_span!(
-            "request",
-            otel.name = &*name(method, route),
-            otel.kind = started.kind.as_str(),
-            trace_id = %started.context.trace_id(),
-            span_id = %started.context.span_id(),
-            request_id = %started.context.request_id(),
-            http.request.method = method,
-            http.route = route,
-            http.response.status_code = Empty,
-        );
-        Some(span)
+        let context = started.context;
+        let make = || {
+            tracing::info_span!(
+                "request",
+                otel.name = &*name(method, route),
+                otel.kind = started.kind.as_str(),
+                trace_id = %context.trace_id(),
+                span_id = %context.span_id(),
+                request_id = %context.request_id(),
+                http.request.method = method,
+                http.route = route,
+                http.response.status_code = Empty,
+            )
+        };
+        // A subscriber may write a line of a span that is new, and looks at what is current for it.
+        Some(context.clone().scope(make))
     }
 
     fn in_scope<R>(&self, span: &mut Span, run: impl FnOnce() -> R) -> R {

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use tower::{Layer, ServiceExt, service_fn};
 use tracing_subscriber::fmt::MakeWriter;
-use tracing_subscriber::fmt::format::{DefaultFields, JsonFields, Writer};
+use tracing_subscriber::fmt::format::{DefaultFields, FmtSpan, JsonFields, Writer};
 use tracing_subscriber::fmt::time::FormatTime;
 
 use crate::server::PARENT;
@@ -216,6 +216,47 @@ fn a_request_is_a_span_and_one_event_at_its_end() {
     assert_eq!(end["spans"][0]["fields"]["http.response.status_code"], 200);
     assert_eq!(end["fields"]["outcome"], "complete");
     assert_eq!(end["fields"]["bytes"], 5);
+}
+
+#[test]
+fn what_is_written_of_a_span_itself_carries_its_ids_from_the_first_line() {
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt()
+        .with_span_events(FmtSpan::FULL)
+        .event_format(JsonFormat::new())
+        .fmt_fields(JsonFields::new())
+        .with_writer(log.clone())
+        .finish();
+    tracing::subscriber::with_default(subscriber, || {
+        let call = TraceLayer::client()
+            .sink(TracingSink::new())
+            .layer(service_fn(async |_: Request<()>| {
+                Ok::<_, &str>(Response::new(Full::<Bytes>::default()))
+            }));
+        let serve = TraceLayer::server()
+            .sink(TracingSink::new())
+            .layer(service_fn(async |_: Request<()>| {
+                call.clone().oneshot(Request::new(())).await
+            }));
+        let response = tokio_test::block_on(serve.oneshot(Request::new(()))).unwrap();
+        tokio_test::block_on(response.into_body().collect())
+            .map(drop)
+            .unwrap();
+    });
+    let lines = log.lines();
+    let news = lines.iter().filter(|line| line["message"] == "new");
+    let of_spans: Vec<_> = news.map(|line| &line["span_id"]).collect();
+    assert_eq!(
+        of_spans.len(),
+        2,
+        "the server's and the client's: {lines:#?}"
+    );
+    assert_ne!(of_spans[0], of_spans[1]);
+    for line in &lines {
+        let innermost = line["spans"].as_array().unwrap().last().unwrap();
+        assert_eq!(line["span_id"], innermost["fields"]["span_id"], "{line}");
+        assert_eq!(line["trace_id"], innermost["fields"]["trace_id"], "{line}");
+    }
 }
 
 #[test]
