@@ -124,16 +124,14 @@ impl Stats {
         self.note(|state| {
             state.next_story += 1;
             let id = state.next_story;
-            push(
-                &mut state.story,
-                Story {
-                    id,
-                    at_ms,
-                    pattern,
-                    text,
-                },
-                STORIES,
-            );
+            let story = Story {
+                id,
+                at_ms,
+                pattern,
+                text,
+            };
+            make_room(&mut state.story);
+            state.story.push_front(story);
         });
     }
 
@@ -195,8 +193,40 @@ impl State {
     }
 }
 
+/// The oldest goes, but for the last that is told of a pattern: each card of the page shows that, however much the others have to tell.
+fn make_room(story: &mut VecDeque<Story>) {
+    if story.len() < STORIES {
+        return;
+    }
+    let is_followed = |n: &usize| {
+        let is_of_it = |one: &Story| one.pattern == story[*n].pattern;
+        story.range(..*n).any(is_of_it)
+    };
+    let oldest = (0..story.len()).rev().find(is_followed);
+    story.remove(oldest.expect("there are fewer patterns than places"));
+}
+
 /// Newest first, and no more than `most`.
 fn push<T>(list: &mut VecDeque<T>, item: T, most: usize) {
     list.truncate(most - 1);
     list.push_front(item);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_told_seldom_stays_while_others_tell_much() {
+        let stats = Stats::new();
+        stats.tell("circuit", "opened");
+        stats.tell("circuit", "closed");
+        for n in 0..3 * STORIES {
+            stats.tell("cache", n.to_string());
+        }
+        let story = stats.state().story;
+        assert_eq!(story.len(), STORIES);
+        let texts: Vec<_> = story.iter().map(|one| &*one.text).collect();
+        assert_eq!((texts[0], texts[STORIES - 1]), ("119", "closed"));
+    }
 }

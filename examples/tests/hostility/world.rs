@@ -159,7 +159,6 @@ impl World {
         let shop = self.shop.program.shop();
         let left = shop.order_keys().unknown(usize::MAX).await.unwrap().len();
         let told = shop.unfinished();
-        println!("{left} orders are left, and {told} answers say that nobody knows");
         assert!(
             left as u64 <= told,
             "orders are left of which nobody was told"
