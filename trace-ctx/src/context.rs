@@ -19,7 +19,7 @@ use crate::{
 ///
 /// It is small, since a request has two of them, and calls made for it more. What few requests have beside their ids is behind one shared
 /// allocation.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct TraceContext {
     pub(crate) trace_id: TraceId,
     pub(crate) span_id: SpanId,
@@ -111,6 +111,44 @@ impl Rare {
             ..Self::default()
         }))
     }
+
+    fn without_notes(&self) -> Self {
+        Self {
+            state: self.state.clone(),
+            correlation_id: self.correlation_id.clone(),
+            link: self.link,
+            baggage: self.baggage.clone(),
+            client_ip: self.client_ip,
+            user: self.user.clone(),
+            carried: self.carried.clone(),
+            notes: Vec::new(),
+        }
+    }
+}
+
+impl Clone for TraceContext {
+    #[inline]
+    fn clone(&self) -> Self {
+        Self {
+            request_id: self.request_id.clone(),
+            rare: self.rare.clone(),
+            ..*self
+        }
+    }
+
+    /// Field by field to where it stays: whole ones would be copied once more on the way.
+    #[inline]
+    fn clone_from(&mut self, other: &Self) {
+        self.trace_id = other.trace_id;
+        self.span_id = other.span_id;
+        self.parent_id = other.parent_id;
+        self.sampling = other.sampling;
+        self.random = other.random;
+        self.origin = other.origin;
+        self.is_told = other.is_told;
+        self.request_id.clone_from(&other.request_id);
+        self.rare.clone_from(&other.rare);
+    }
 }
 
 impl TraceContext {
@@ -172,7 +210,7 @@ impl TraceContext {
     #[inline]
     pub(crate) fn descend(&mut self, ids: &dyn IdGenerator) {
         if !self.notes().is_empty() {
-            self.rare_mut().notes.clear();
+            self.forget_notes();
         }
         self.parent_id = Some(self.span_id);
         self.span_id = ids.span_id();
@@ -268,6 +306,7 @@ impl TraceContext {
         &mut self.rare_mut().baggage
     }
 
+    #[inline]
     pub(crate) fn notes(&self) -> &[Note] {
         self.rare.as_ref().map_or(&[], |rare| &rare.notes)
     }
@@ -276,6 +315,15 @@ impl TraceContext {
         let notes = &mut self.rare_mut().notes;
         if notes.len() < MAX_NOTES {
             notes.push(note);
+        }
+    }
+
+    /// What is shared with others, as with the request that a call is made for, is made anew without them rather than copied with all of them.
+    fn forget_notes(&mut self) {
+        let Some(rare) = &mut self.rare else { return };
+        match Arc::get_mut(rare) {
+            Some(rare) => rare.notes.clear(),
+            None => *rare = Arc::new(rare.without_notes()),
         }
     }
 

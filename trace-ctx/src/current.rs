@@ -276,39 +276,44 @@ mod tests {
         assert_eq!(span(), None);
     }
 
-    /// Whichever of the thread's locals goes first.
+    /// Whichever of the thread's locals goes first: they go in the opposite order of their first use. What fails in there aborts the test.
     #[test]
     fn the_context_is_current_while_a_thread_that_ends_drops_the_future() {
         use std::cell::RefCell;
         use std::sync::mpsc::{Sender, channel};
 
-        struct Tell(Sender<Option<SpanId>>);
+        struct Tell(Sender<[Option<SpanId>; 2]>);
         impl Drop for Tell {
             fn drop(&mut self) {
-                self.0.send(span()).unwrap();
+                let inside = root().scope(span);
+                let _ = self.0.send([span(), inside]);
             }
         }
         type Never = Traced<Pin<Box<dyn Future<Output = ()>>>>;
         thread_local! {
             static KEPT: RefCell<Option<Never>> = const { RefCell::new(None) };
         }
-        for is_asked_before in [true, false] {
+        for goes_last in [true, false] {
             let (cx, (tell, told)) = (root(), channel());
             let id = cx.span_id();
             let thread = std::thread::spawn(move || {
-                if is_asked_before {
-                    assert_eq!(span(), None);
+                if goes_last {
+                    KEPT.with(|_| ());
                 }
+                assert_eq!(span(), None);
                 let tell = Tell(tell);
                 let never = async move {
                     let _tell = tell;
                     std::future::pending().await
                 };
                 let never: Pin<Box<dyn Future<Output = ()>>> = Box::pin(never);
-                KEPT.set(Some(never.in_trace(cx)));
+                let never = never.in_trace(cx);
+                KEPT.set(Some(never));
             });
             thread.join().unwrap();
-            assert_eq!(told.recv().unwrap(), Some(id));
+            let [outer, inner] = told.recv().unwrap();
+            assert_eq!(outer, Some(id));
+            assert!(inner.is_some_and(|inner| inner != id));
         }
     }
 

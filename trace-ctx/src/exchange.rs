@@ -12,7 +12,7 @@ use http_body::{Body, Frame};
 use crate::current::Entered;
 use crate::shared::Shared;
 use crate::slot::Slot;
-use crate::{Finished, Head, Outcome, RouteName, Sink, Started, TraceContext};
+use crate::{Finished, Head, Outcome, RouteName, Sink, Started};
 
 /// One request and its response, from the call to the end of the body: its context, and what is told when it ends.
 ///
@@ -48,21 +48,28 @@ struct Record<P> {
 impl<K: Sink> Exchange<K> {
     pub(crate) fn begin<B>(
         shared: &Arc<Shared<K>>,
-        mut context: TraceContext,
+        mut context: Slot,
         request: &Request<B>,
     ) -> Self {
-        let head = Head::of(request);
-        let started = Started::new(&context, shared.kind, head, &*shared.route);
-        let span = shared.sink.begin(&started);
-        let record = span.map(|span| {
+        let record = context.get().and_then(|context| {
+            let head = Head::of(request);
+            let started = Started::new(context, shared.kind, head, &*shared.route);
+            let span = shared.sink.begin(&started)?;
             let started_at = shared.clock.now();
-            Box::new(Record::new(span, head, started.into_route(), started_at))
+            Some(Box::new(Record::new(
+                span,
+                head,
+                started.into_route(),
+                started_at,
+            )))
         });
-        context.is_told = record.is_some();
+        if let Some(context) = context.get_mut() {
+            context.is_told = record.is_some();
+        }
         let is_needed = record.is_some() || shared.answer.says_something;
         Self {
             shared: is_needed.then(|| shared.clone()),
-            context: Slot::of(context),
+            context,
             record,
         }
     }

@@ -10,6 +10,7 @@ use tower_service::Service;
 
 use crate::exchange::Exchange;
 use crate::shared::Shared;
+use crate::slot::Slot;
 use crate::{ResponseFuture, Sink, TraceBody};
 
 /// Made by [`ServerLayer`](crate::ServerLayer). A clone costs one reference count beyond the inner service's.
@@ -39,8 +40,10 @@ where
     }
 
     fn call(&mut self, mut request: Request<A>) -> Self::Future {
-        let context = self.shared.policy.accept(&mut request);
-        request.extensions_mut().insert(context.clone());
+        let context = Slot::of(self.shared.policy.accept(&mut request));
+        if let Some(context) = context.get() {
+            request.extensions_mut().insert(context.clone());
+        }
         let mut exchange = Exchange::begin(&self.shared, context, &request);
         let inner = if let Some(_entered) = exchange.enter_silently() {
             self.inner.call(request)
@@ -67,7 +70,9 @@ where
 
     fn call(&mut self, mut request: Request<A>) -> Self::Future {
         let context = self.shared.policy.descend_in(&mut request);
-        self.shared.policy.send(&context, &mut request);
+        if let Some(context) = context.get() {
+            self.shared.policy.send(context, &mut request);
+        }
         let mut exchange = Exchange::begin(&self.shared, context, &request);
         let inner = if let Some(_entered) = exchange.enter_silently() {
             self.inner.call(request)

@@ -27,14 +27,24 @@ impl Slot {
 
     #[inline]
     pub(crate) fn of(context: TraceContext) -> Self {
-        // Fails only while the thread is torn down.
-        let spare = SPARE.try_with(|spare| spare.borrow_mut().pop());
-        Self(Some(match spare {
-            Ok(Some(mut slot)) => {
+        Self(Some(match spare() {
+            Some(mut slot) => {
                 *slot = context;
                 slot
             }
-            _ => Box::new(context),
+            None => Box::new(context),
+        }))
+    }
+
+    /// The same of a copy, which is made where it stays.
+    #[inline]
+    pub(crate) fn copy_of(context: &TraceContext) -> Self {
+        Self(Some(match spare() {
+            Some(mut slot) => {
+                (*slot).clone_from(context);
+                slot
+            }
+            None => Box::new(context.clone()),
         }))
     }
 
@@ -56,6 +66,12 @@ impl Drop for Slot {
             give_back(context);
         }
     }
+}
+
+/// None also while the thread is torn down.
+#[inline]
+fn spare() -> Option<Box<TraceContext>> {
+    SPARE.try_with(|spare| spare.borrow_mut().pop()).ok()?
 }
 
 fn give_back(mut context: Box<TraceContext>) {

@@ -4,7 +4,6 @@ use std::error::Error;
 use std::fmt;
 use std::num::{NonZeroU64, NonZeroU128};
 
-use bytes::Bytes;
 use http::HeaderValue;
 
 use crate::{SpanId, TraceId, ascii, hex};
@@ -136,11 +135,11 @@ impl TraceParent {
     #[must_use]
     pub fn to_header_value(self) -> HeaderValue {
         // Written where it stays: a copy would wait for the stores of its words.
-        let mut value: Box<[u8]> = Box::from(&Self::TEMPLATE[..]);
+        let mut value = Self::TEMPLATE.to_vec();
         if let Ok(value) = (&mut *value).try_into() {
             self.write(value);
         }
-        HeaderValue::from_maybe_shared(Bytes::from(value)).expect("visible ASCII by construction")
+        HeaderValue::try_from(value).expect("visible ASCII by construction")
     }
 }
 

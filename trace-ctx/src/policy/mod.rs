@@ -12,6 +12,7 @@ use crate::carry::Carried;
 use crate::fields::{self, Field};
 use crate::propagate::{self, TRACESTATE};
 use crate::sample::ot;
+use crate::slot::Slot;
 use crate::{
     ClientIp, Decision, Extracted, Head, Hosts, IdGenerator, Link, Origin, Propagator, Remote,
     RequestId, SampleRequest, Sampler, Threshold, TraceContext, TraceId, Trust, TrustPolicy,
@@ -143,14 +144,19 @@ impl Policy {
     /// The same, and writes it into the request: layers below see the attempt, not the request it is made for. Where
     /// there is no extension it is [current](crate::current), and none is made up.
     #[inline]
-    pub(crate) fn descend_in<B>(&self, request: &mut Request<B>) -> TraceContext {
-        match request.extensions_mut().get_mut::<TraceContext>() {
+    pub(crate) fn descend_in<B>(&self, request: &mut Request<B>) -> Slot {
+        if let Some(context) = request.extensions_mut().get_mut::<TraceContext>() {
+            current::with(|current| current.map(|current| context.catch_up(current)));
+            context.descend(&*self.ids);
+            return Slot::copy_of(context);
+        }
+        let mut slot = current::with(|current| current.map_or(Slot::EMPTY, Slot::copy_of));
+        match slot.get_mut() {
             Some(context) => {
-                current::with(|current| current.map(|current| context.catch_up(current)));
                 context.descend(&*self.ids);
-                context.clone()
+                slot
             }
-            None => self.descend_from_current(request),
+            None => Slot::of(self.root(Origin::New, &Head::of(request), None)),
         }
     }
 

@@ -57,6 +57,8 @@ impl<S: Sink> Sink for Option<S> {
 impl Sink for () {
     type Span = Infallible;
 
+    const TIMES_HEAD: bool = false;
+
     fn begin(&self, _: &Started<'_>) -> Option<Infallible> {
         None
     }
@@ -72,6 +74,17 @@ macro_rules! scoped {
     ($run:ident $name:ident $($rest:ident)*) => {
         scope($name.0, $name.1, || scoped!($run $($rest)*))
     };
+}
+
+/// Each sink of a tuple begins in the scopes of those to its left: what it makes there is below theirs.
+macro_rules! begun {
+    ($started:ident $name:ident) => {{
+        *$name.1 = $name.0.begin($started);
+    }};
+    ($started:ident $name:ident $($rest:ident)+) => {{
+        *$name.1 = $name.0.begin($started);
+        scope($name.0, $name.1, || begun!($started $($rest)+))
+    }};
 }
 
 fn scope<S: Sink, R>(sink: &S, span: &mut Option<S::Span>, run: impl FnOnce() -> R) -> R {
@@ -96,7 +109,11 @@ macro_rules! tuples {
             const TIMES_HEAD: bool = $($name::TIMES_HEAD)||+;
 
             fn begin(&self, started: &Started<'_>) -> Option<Self::Span> {
-                let spans = ($(self.$place.begin(started),)+);
+                let mut spans: Self::Span = ($(None::<$name::Span>,)+);
+                {
+                    $(let $name = (&self.$place, &mut spans.$place);)+
+                    begun!(started $($name)+);
+                }
                 let wanted = $(spans.$place.is_some())||+;
                 wanted.then_some(spans)
             }

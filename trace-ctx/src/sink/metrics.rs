@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use metrics::{Gauge, Label, gauge, histogram};
 
-use crate::sink::known_method;
+use crate::sink::{known_method, scheme_of};
 use crate::{Finished, Kind, Outcome, Sink, Started, TraceContext};
 
 type Exemplar = Arc<dyn Fn(&TraceContext, Duration) + Send + Sync>;
@@ -16,14 +16,24 @@ type Exemplar = Arc<dyn Fn(&TraceContext, Duration) + Send + Sync>;
 ///
 /// - `http.server.request.duration` and `http.client.request.duration`: a histogram in seconds, from the call to the end of
 ///   the body, with the labels `http.request.method`, `http.response.status_code`, `http.route` and `error.type` where
-///   they are known. All of them have few values, whatever callers send.
+///   they are known, and of a server `url.scheme`. All of them have few values, whatever callers send: hence no host that is called.
 ///   A call of ours that is dropped, or its body, is no error; a client that goes away is `future_dropped` or `body_dropped`.
-/// - `http.server.active_requests` and `http.client.active_requests`: a gauge with the label `http.request.method`. It goes
+/// - `http.server.active_requests` and `http.client.active_requests`: a gauge with the label `http.request.method`, and of a server `url.scheme`. It goes
 ///   down when what is kept for the request is dropped: it cannot leak.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 #[must_use]
 pub struct MetricsSink {
+    scheme: &'static str,
     exemplar: Option<Exemplar>,
+}
+
+impl Default for MetricsSink {
+    fn default() -> Self {
+        Self {
+            scheme: "http",
+            exemplar: None,
+        }
+    }
 }
 
 /// One request under way.
@@ -35,10 +45,16 @@ impl MetricsSink {
         Self::default()
     }
 
+    /// The scheme of requests that do not tell it, as those to a server; `http` by default.
+    pub fn scheme(self, scheme: &'static str) -> Self {
+        Self { scheme, ..self }
+    }
+
     /// Also tells this of every sampled request, for a backend that can attach a trace to a measurement.
     pub fn exemplar(self, hook: impl Fn(&TraceContext, Duration) + Send + Sync + 'static) -> Self {
         Self {
             exemplar: Some(Arc::new(hook)),
+            ..self
         }
     }
 }
@@ -50,11 +66,16 @@ impl Sink for MetricsSink {
 
     fn begin(&self, started: &Started<'_>) -> Option<Active> {
         let method = known_method(started.head.method);
-        let name = match started.kind {
-            Kind::Server => "http.server.active_requests",
-            Kind::Client => "http.client.active_requests",
+        let active = match started.kind {
+            Kind::Server => {
+                let scheme = scheme_of(started.head.uri, self.scheme);
+                let name = "http.server.active_requests";
+                gauge!(name, "http.request.method" => method, "url.scheme" => scheme)
+            }
+            Kind::Client => {
+                gauge!("http.client.active_requests", "http.request.method" => method)
+            }
         };
-        let active = gauge!(name, "http.request.method" => method);
         active.increment(1.0);
         Some(Active(active))
     }
@@ -64,7 +85,7 @@ impl Sink for MetricsSink {
             Kind::Server => "http.server.request.duration",
             Kind::Client => "http.client.request.duration",
         };
-        histogram!(name, labels(finished)).record(finished.total.as_secs_f64());
+        histogram!(name, labels(finished, self.scheme)).record(finished.total.as_secs_f64());
         if let Some(exemplar) = self
             .exemplar
             .as_ref()
@@ -75,10 +96,13 @@ impl Sink for MetricsSink {
     }
 }
 
-fn labels(finished: &Finished<'_>) -> Vec<Label> {
+fn labels(finished: &Finished<'_>, scheme: &'static str) -> Vec<Label> {
     let method = known_method(finished.method);
-    let mut labels = Vec::with_capacity(4);
+    let mut labels = Vec::with_capacity(5);
     labels.push(Label::new("http.request.method", method));
+    if finished.kind == Kind::Server {
+        labels.push(Label::new("url.scheme", scheme_of(finished.uri, scheme)));
+    }
     if let Some(status) = finished.status {
         let status = status.as_str().to_owned();
         labels.push(Label::new("http.response.status_code", status));

@@ -41,7 +41,7 @@ pub use self::upgrade::SampledOr;
 /// Where no sink wants a request, nothing is kept for it and no clock is read.
 ///
 /// - A closure over [`Finished`] is a sink that wants every request.
-/// - A tuple of sinks is a sink, and so are `Arc<S>`, `Option<S>` and [`SampledOnly<S>`].
+/// - A tuple of sinks is a sink, and so are `Arc<S>`, `Option<S>` and [`SampledOnly<S>`]. Of a tuple each begins, and is scoped, inside of those to its left.
 /// - `()` wants nothing.
 pub trait Sink {
     /// What the sink keeps for one request; `()` if all it needs is in [`Finished`].
@@ -52,10 +52,11 @@ pub trait Sink {
 
     /// A request has come in, or is about to go out. `None`: not interested.
     ///
-    /// Called before the service is. Should be quick, like everything here: it runs on the task of the request.
+    /// Called before the service is, when the request is not yet [`current()`](crate::current): for a call that is the request it is made for. Should be quick, like everything here: it runs on the task of the
+    /// request.
     fn begin(&self, started: &Started<'_>) -> Option<Self::Span>;
 
-    /// Surrounds the call, every poll of the future and of the body, and the drops of both.
+    /// Surrounds the call, every poll of the future and of the body, and the drops of both; in a tuple also the beginning of those to its right.
     fn in_scope<R>(&self, span: &mut Self::Span, run: impl FnOnce() -> R) -> R {
         let _ = span;
         run()
@@ -241,6 +242,16 @@ pub(crate) fn known_method(method: &Method) -> &'static str {
         Method::TRACE => "TRACE",
         Method::PATCH => "PATCH",
         _ => "_OTHER",
+    }
+}
+
+/// As the target tells it, or else what it is known to be.
+#[cfg(any(feature = "otel", feature = "metrics"))]
+pub(crate) fn scheme_of(uri: &Uri, known: &'static str) -> &'static str {
+    match uri.scheme_str() {
+        Some("http") => "http",
+        Some("https") => "https",
+        _ => known,
     }
 }
 

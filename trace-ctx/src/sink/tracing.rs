@@ -14,6 +14,8 @@ use crate::{Finished, Kind, Sink, Started};
 /// `trace_id`, `span_id`, `request_id`, `http.request.method` and, when the request tells it, `http.route`. No header is recorded, and nothing of
 /// the target. What is known at the end is in the event.
 ///
+/// With `tracing-opentelemetry` this span begins a trace of its own, unless an [`OtelSink`](crate::OtelSink) stands to the left of this sink: `(otel, TracingSink::new())`.
+///
 /// Where the subscriber is not interested, a request costs the question and nothing else.
 #[derive(Clone, Copy, Debug, Default)]
 #[must_use]

@@ -5,7 +5,7 @@ use std::hint::black_box;
 use buttress_trace_ctx::{
     Always, B3, Baggage, ClientIp, Extracted, FastIds, Finished, Head, Hosts, Jaeger, Never,
     PeerAddr, Policy, Propagator, ResponseFuture, SampledOnly, Sampler, TraceBody, TraceContext,
-    TraceLayer, TraceState, W3c, XRay,
+    TraceLayer, TraceState, W3c, XRay, attribute,
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response};
@@ -272,30 +272,61 @@ fn hosts_and_clients_are_recognized_without_an_allocation() {
     assert_eq!(allocations(found), 0);
 }
 
-#[test]
-fn the_client_layer_allocates_the_one_new_header() {
+/// What a call allocates over the bare one, with or without the context in its extensions.
+fn per_call(context: &TraceContext, in_extensions: bool) -> u64 {
     let handler = || {
         service_fn(|request: Request<()>| {
             drop(request);
             std::future::ready(Ok::<_, &str>(Response::new(Full::new(Bytes::new()))))
         })
     };
-    let mut incoming = Request::new(());
-    *incoming.headers_mut() = headers(None);
-    let context = Policy::default().accept(&mut incoming);
     let request = || {
         let mut request = Request::new(());
         request.headers_mut().reserve(8);
-        request
-            .extensions_mut()
-            .insert::<TraceContext>(context.clone());
+        if in_extensions {
+            request
+                .extensions_mut()
+                .insert::<TraceContext>(context.clone());
+        }
         request
     };
     let mut bare = handler();
     let mut traced = TraceLayer::client().layer(handler());
-    let without = allocations(|| drive(bare.call(request())));
-    let with = allocations(|| drive(traced.call(request())));
-    assert_eq!(with - without, 1);
+    context.clone().scope(|| {
+        let without = allocations(|| drive(bare.call(request())));
+        let with = allocations(|| drive(traced.call(request())));
+        with - without
+    })
+}
+
+#[test]
+fn the_client_layer_allocates_the_one_new_header_and_another_for_an_id_of_ours() {
+    let mut incoming = Request::new(());
+    *incoming.headers_mut() = headers(None);
+    let received = Policy::default().accept(&mut incoming);
+    let generated = Policy::default().accept(&mut Request::new(()));
+    for in_extensions in [true, false] {
+        assert_eq!(per_call(&received, in_extensions), 1);
+        assert_eq!(per_call(&generated, in_extensions), 2);
+    }
+}
+
+/// However much that is.
+#[test]
+fn what_was_said_of_a_request_is_not_copied_for_its_calls() {
+    let call = || drop(Policy::default().descend(&Request::new(())));
+    let says_much = service_fn(async |_: Request<()>| {
+        attribute("key", "value");
+        // What is beside the notes is one allocation anew.
+        let few = allocations(call);
+        (0..100).for_each(|n| attribute("key", format!("value {n}")));
+        assert_eq!(allocations(call), few);
+        Ok::<_, &str>(Response::new(Full::new(Bytes::new())))
+    });
+    let mut service = TraceLayer::server()
+        .sink(|_: &Finished<'_>| ())
+        .layer(says_much);
+    drive(service.call(Request::new(())));
 }
 
 #[test]

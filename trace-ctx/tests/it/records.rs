@@ -499,6 +499,7 @@ fn scopes_surround_polls_and_drops_in_the_order_of_the_tuple() {
     impl Sink for Scoped {
         type Span = ();
         fn begin(&self, _: &buttress_trace_ctx::Started<'_>) -> Option<()> {
+            self.1.lock().unwrap().push(format!("begin {}", self.0));
             Some(())
         }
         fn in_scope<R>(&self, (): &mut (), run: impl FnOnce() -> R) -> R {
@@ -520,7 +521,9 @@ fn scopes_surround_polls_and_drops_in_the_order_of_the_tuple() {
     let mut call = task::spawn(service.call(Request::new(())));
     assert_eq!(
         log.lock().unwrap().split_off(0),
-        ["+a", "+b", "call", "-b", "-a"]
+        [
+            "begin a", "+a", "begin b", "-a", "+a", "+b", "call", "-b", "-a"
+        ]
     );
     assert_pending!(call.poll());
     assert_eq!(log.lock().unwrap().split_off(0), ["+a", "+b", "-b", "-a"]);

@@ -129,10 +129,10 @@ fn durations_are_measured_and_what_is_active_cannot_leak() {
     assert_eq!(
         seen,
         [
-            r#"http.server.active_requests ["http.request.method=GET"] 0"#,
-            r#"http.server.active_requests ["http.request.method=_OTHER"] 0"#,
-            r#"http.server.request.duration ["http.request.method=GET", "http.response.status_code=200"] [0.25]"#,
-            r#"http.server.request.duration ["http.request.method=_OTHER", "error.type=future_dropped"] [0.25]"#,
+            r#"http.server.active_requests ["http.request.method=GET", "url.scheme=http"] 0"#,
+            r#"http.server.active_requests ["http.request.method=_OTHER", "url.scheme=http"] 0"#,
+            r#"http.server.request.duration ["http.request.method=GET", "url.scheme=http", "http.response.status_code=200"] [0.25]"#,
+            r#"http.server.request.duration ["http.request.method=_OTHER", "url.scheme=http", "error.type=future_dropped"] [0.25]"#,
         ]
     );
 }

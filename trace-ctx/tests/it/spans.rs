@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use buttress_trace_ctx::{
     Always, JsonFormat, Never, OtelSink, ParentBased, Probability, Sampler, TraceContext,
-    TraceLayer, current,
+    TraceLayer, TracingSink, current,
 };
 use bytes::Bytes;
 use http::{Request, Response};
@@ -149,6 +149,49 @@ fn spans_of_a_handler_are_below_ours_in_the_export_and_in_the_log() {
     }
     assert_eq!(ran.lines[1]["message"], "low stock");
     assert_eq!(ran.lines[1]["spans"][1]["fields"]["sku"], 7);
+}
+
+/// What is exported of a request with this probability, and of what its handler and `TracingSink` make below it.
+fn beside_a_sink_of_tracing(probability: f64) -> Vec<SpanData> {
+    let exporter = InMemorySpanExporter::default();
+    let provider = OtelSink::provider()
+        .with_simple_exporter(exporter.clone())
+        .build();
+    let bridge = tracing_opentelemetry::layer().with_tracer(provider.tracer("tracing"));
+    let subscriber = tracing_subscriber::registry().with(bridge);
+    let ours = OtelSink::new(provider.tracer("shop")).cover_unsampled();
+    let service = TraceLayer::server()
+        .sampler(Probability::new(probability))
+        .sink((ours, TracingSink::new()))
+        .layer(service_fn(async |_: Request<()>| {
+            tracing::info_span!("checkout").in_scope(|| ());
+            Ok::<_, &str>(Response::new(Empty::<Bytes>::new()))
+        }));
+    tracing::subscriber::with_default(subscriber, || {
+        let response = tokio_test::block_on(service.oneshot(Request::new(())));
+        response.map(drop).unwrap();
+    });
+    exporter.get_finished_spans().unwrap()
+}
+
+#[test]
+fn beside_a_sink_of_tracing_everything_is_one_trace() {
+    let exported = beside_a_sink_of_tracing(1.0);
+    let below = |parent: SpanId| {
+        let mut found = exported.iter().filter(|span| span.parent_span_id == parent);
+        let span = found.next().unwrap();
+        assert!(found.next().is_none(), "{exported:#?}");
+        (&*span.name, span.span_context.span_id())
+    };
+    let (ours, id) = below(SpanId::INVALID);
+    let (of_the_sink, id) = below(id);
+    let (of_the_handler, _) = below(id);
+    assert_eq!(
+        [ours, of_the_sink, of_the_handler],
+        ["GET", "GET", "checkout"]
+    );
+    assert_eq!(exported.len(), 3);
+    assert_eq!(beside_a_sink_of_tracing(0.0), []);
 }
 
 #[test]

@@ -29,10 +29,18 @@ enum Head {
     Panic,
 }
 
+/// What is dropped.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Part {
+    Future,
+    Body,
+}
+
 #[derive(Clone, Debug)]
 struct Story {
     is_head_request: bool,
     panics_in_call: bool,
+    panics_in_drop: Option<Part>,
     pending: usize,
     head: Head,
     body: Vec<Step>,
@@ -59,6 +67,7 @@ fn story() -> impl Strategy<Value = Story> {
         prop::bool::weighted(0.05),
         any::<bool>(),
         any::<bool>(),
+        prop_oneof![8 => Just(None), 1 => Just(Some(Part::Future)), 1 => Just(Some(Part::Body))],
     );
     (flags, 0usize..3, head, body, 0usize..14).prop_map(|(flags, pending, head, body, polls)| {
         Story {
@@ -69,6 +78,7 @@ fn story() -> impl Strategy<Value = Story> {
             body,
             knows_its_end: flags.2,
             declares_length: flags.3,
+            panics_in_drop: flags.4,
             polls,
         }
     })
@@ -89,6 +99,9 @@ impl Story {
     /// The outcome and the bytes, told as a story.
     fn expected(&self) -> (Outcome, u64) {
         if self.panics_in_call {
+            return (Outcome::Panic, 0);
+        }
+        if self.panics_in_drop == Some(Part::Future) {
             return (Outcome::Panic, 0);
         }
         if self.polls <= self.pending {
@@ -120,6 +133,9 @@ impl Story {
             if self.knows_its_end && poll + 1 == self.body.len() && passed_a_frame {
                 return (Outcome::Complete, bytes);
             }
+        }
+        if self.panics_in_drop == Some(Part::Body) {
+            return (Outcome::Panic, bytes);
         }
         let whole = self.declares_length && bytes >= self.length();
         let dropped = self.is_head_request || whole || saw_trailers;
@@ -181,7 +197,49 @@ impl Body for Scripted {
     }
 }
 
-async fn handle(story: Story) -> Result<Response<Scripted>, &'static str> {
+/// Panics when it is dropped, unless there is a panic already.
+struct Bomb<T> {
+    inner: T,
+    is_live: bool,
+}
+
+impl<T> Drop for Bomb<T> {
+    fn drop(&mut self) {
+        if self.is_live && !std::thread::panicking() {
+            std::panic::resume_unwind(Box::new("drop"));
+        }
+    }
+}
+
+impl<F: Future + Unpin> Future for Bomb<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        Pin::new(&mut self.inner).poll(cx)
+    }
+}
+
+impl<B: Body + Unpin> Body for Bomb<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        Pin::new(&mut self.inner).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+async fn handle(story: Story) -> Result<Response<Bomb<Scripted>>, &'static str> {
     for _ in 0..story.pending {
         tokio::task::yield_now().await;
     }
@@ -191,8 +249,9 @@ async fn handle(story: Story) -> Result<Response<Scripted>, &'static str> {
         Head::Panic => std::panic::resume_unwind(Box::new("head")),
         Head::Ready => {
             let length = story.declares_length.then(|| story.length());
-            let body = Scripted::new(story.body, story.knows_its_end, length);
-            Ok(Response::new(body))
+            let inner = Scripted::new(story.body, story.knows_its_end, length);
+            let is_live = story.panics_in_drop == Some(Part::Body);
+            Ok(Response::new(Bomb { inner, is_live }))
         }
     }
 }
@@ -229,7 +288,10 @@ fn live(story: &Story, told: Told) {
             if script.panics_in_call {
                 std::panic::resume_unwind(Box::new("call"));
             }
-            handle(script.clone())
+            Bomb {
+                inner: Box::pin(handle(script.clone())),
+                is_live: script.panics_in_drop == Some(Part::Future),
+            }
         }));
     let mut cx = Context::from_waker(Waker::noop());
     let method = if story.is_head_request {
@@ -291,11 +353,15 @@ fn every_short_story_has_one_record_with_the_right_outcome() {
     for body in bodies(3) {
         for head in [Head::Ready, Head::Fail, Head::Panic] {
             for (pending, polls) in (0..2).flat_map(|p| (0..7).map(move |polls| (p, polls))) {
-                for bits in 0..16 {
+                let drops = [None, Some(Part::Future), Some(Part::Body)];
+                for (bits, panics_in_drop) in
+                    (0..16).flat_map(|bits| drops.map(|drop| (bits, drop)))
+                {
                     let bit = |place: usize| flag[bits >> place & 1];
                     let story = Story {
                         is_head_request: bit(0),
                         panics_in_call: bit(1),
+                        panics_in_drop,
                         pending,
                         head,
                         body: body.clone(),
@@ -314,7 +380,7 @@ fn every_short_story_has_one_record_with_the_right_outcome() {
             }
         }
     }
-    assert_eq!(stories, 29_568, "none was left out");
+    assert_eq!(stories, 88_704, "none was left out");
 }
 
 proptest! {

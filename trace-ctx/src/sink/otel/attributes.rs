@@ -10,7 +10,7 @@ use percent_encoding::percent_decode_str;
 
 use super::OtelHead;
 use crate::sink::failure::grpc_name;
-use crate::sink::{known_method, span_name};
+use crate::sink::{known_method, scheme_of, span_name};
 use crate::{Finished, Kind, Note, Value};
 
 /// Credentials, of signed addresses (as the semantic conventions name them) and of whoever puts a token into a query: their values are never
@@ -51,8 +51,19 @@ pub(super) fn of(
     caller(head, finished, &mut say);
     answer(finished, &mut say);
     all.extend(head.headers.iter().map(header));
-    all.extend(finished.notes().iter().filter_map(attribute));
+    add_notes(finished, &mut all);
     all
+}
+
+/// Each key once, as OTLP asks: what was said last is told, and nothing that we know ourselves is said otherwise.
+fn add_notes(finished: &Finished<'_>, all: &mut Vec<KeyValue>) {
+    let ours = all.len();
+    for said in finished.notes().iter().rev().filter_map(attribute) {
+        if all.iter().all(|known| known.key != said.key) {
+            all.push(said);
+        }
+    }
+    all[ours..].reverse();
 }
 
 /// All its lines, in one attribute.
@@ -90,11 +101,8 @@ fn target(
     secrets: &[String],
     say: &mut impl FnMut(&'static str, OtelValue),
 ) {
-    let scheme = match finished.uri.scheme_str() {
-        Some("http") => "http",
-        Some("https") => "https",
-        _ => scheme,
-    };
+    let scheme = scheme_of(finished.uri, scheme);
+    let authority = authority(head, finished.uri);
     match finished.kind {
         Kind::Server => {
             say("url.path", finished.uri.path().to_owned().into());
@@ -103,9 +111,12 @@ fn target(
             }
             say("url.scheme", scheme.into());
         }
-        Kind::Client => say("url.full", full(finished.uri, scheme, secrets).into()),
+        Kind::Client => {
+            let full = full(scheme, authority, finished.uri, secrets);
+            say("url.full", full.into());
+        }
     }
-    if let Some((address, port)) = authority(head, finished.uri) {
+    if let Some((address, port)) = authority.map(host_and_port) {
         say("server.address", address.to_owned().into());
         if let Some(port) = port.or_else(|| known_port(finished.kind, scheme)) {
             say("server.port", i64::from(port).into());
@@ -132,7 +143,10 @@ fn caller(head: &OtelHead, finished: &Finished<'_>, say: &mut impl FnMut(&'stati
     if let Some(user) = finished.context.user() {
         say("user.id", user.to_owned().into());
     }
-    let agent = head.user_agent.as_ref();
+    let agent = head
+        .user_agent
+        .as_ref()
+        .filter(|_| finished.kind == Kind::Server);
     if let Some(agent) = agent.and_then(|agent| agent.to_str().ok()) {
         say("user_agent.original", agent.to_owned().into());
     }
@@ -187,7 +201,8 @@ fn version(version: Version) -> Option<&'static str> {
     }
 }
 
-fn authority<'a>(head: &'a OtelHead, uri: &'a Uri) -> Option<(&'a str, Option<u16>)> {
+/// Without user and password.
+fn authority<'a>(head: &'a OtelHead, uri: &'a Uri) -> Option<&'a str> {
     let sent = || {
         head.host
             .as_ref()?
@@ -196,7 +211,7 @@ fn authority<'a>(head: &'a OtelHead, uri: &'a Uri) -> Option<(&'a str, Option<u1
             .filter(|host| is_host(host))
     };
     let authority = uri.authority().map(Authority::as_str).or_else(sent)?;
-    Some(host_and_port(without_user(authority)))
+    Some(without_user(authority))
 }
 
 /// Whether it looks like a host and a port: it may be any text.
@@ -218,12 +233,11 @@ fn host_and_port(text: &str) -> (&str, Option<u16>) {
     }
 }
 
-/// Without user and password, and with a redacted query.
-fn full(uri: &Uri, scheme: &str, secrets: &[String]) -> String {
+/// With a redacted query.
+fn full(scheme: &str, authority: Option<&str>, uri: &Uri, secrets: &[String]) -> String {
     let mut full = String::new();
-    if let Some(authority) = uri.authority() {
-        let host = without_user(authority.as_str());
-        full = format!("{scheme}://{host}");
+    if let Some(authority) = authority {
+        full = format!("{scheme}://{authority}");
     }
     full.push_str(uri.path());
     if let Some(query) = uri.query() {
@@ -331,11 +345,9 @@ mod tests {
         ] {
             assert_eq!(redacted(query, &["Card".to_owned()]), expected);
         }
-        let uri = "https://user:pass@host:1/p?X-Amz-Signature=x&q"
-            .parse()
-            .unwrap();
+        let uri = "/p?X-Amz-Signature=x&q".parse().unwrap();
         assert_eq!(
-            full(&uri, "https", &[]),
+            full("https", Some("host:1"), &uri, &[]),
             "https://host:1/p?X-Amz-Signature=REDACTED&q"
         );
     }
