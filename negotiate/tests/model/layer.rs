@@ -72,7 +72,14 @@ fn exchange(method: Method, accept: &[u8]) -> (StatusCode, HeaderMap, Bytes, boo
 proptest! {
     #[test]
     fn a_406_is_sent_exactly_where_the_service_is_not_called_and_vary_always(accept in field()) {
-        let offers = ["application/json", "application/x-ndjson", "text/plain"];
+        // Also the other names of a format: who refuses one of them may take another.
+        let offers = [
+            "application/json",
+            "application/x-ndjson",
+            "application/ndjson",
+            "application/jsonl",
+            "text/plain",
+        ];
         let offers = Offers::new(offers.map(|name| (name, ()))).unwrap();
         let accepted = offers.select_field(&accept).is_ok();
         let (status, headers, _, called) = exchange(Method::GET, &accept);
