@@ -129,10 +129,15 @@ fn is_of_one_moment(name: &HeaderName) -> bool {
     *name == header::AGE || *name == header::DATE || *name == header::SET_COOKIE
 }
 
+/// In the extensions of a response that is [marked done](crate::IdempotencyLayer::mark_done), or comes of [`Reconciled::Done`](crate::Reconciled::Done): what its body ends with, as `grpc-status`.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Trailers(pub HeaderMap);
+
 /// A response that somebody else knows, as it is recorded.
 pub(crate) fn recorded(response: Response<Bytes>, names: Names<'_>) -> Recorded {
     let (mut head, body) = response.into_parts();
     let all_stay = Fields::of(&head.headers, names).all_stay;
     let headers = recorded_headers(&mut head.headers, all_stay, names);
-    Recorded::new(head.status, headers, body, None)
+    let trailers = head.extensions.remove().map(|Trailers(trailers)| trailers);
+    Recorded::new(head.status, headers, body, trailers)
 }

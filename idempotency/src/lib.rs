@@ -42,7 +42,7 @@ pub use event::{Event, Observer, Snapshot};
 pub use fingerprint::{Fingerprint, FingerprintError};
 pub use future::ResponseFuture;
 pub use handler::Idempotency;
-pub use keep::{Keep, NoEffect};
+pub use keep::{Keep, NoEffect, Trailers};
 pub use key::{KeyError, RecordKey, Syntax};
 pub use layer::{IdempotencyLayer, Scoped, Unscoped};
 #[cfg(feature = "metrics")]

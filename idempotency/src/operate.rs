@@ -52,7 +52,7 @@ impl<St: Store> IdempotencyLayer<St, Scoped> {
         self.shared.store.unknown(limit).await
     }
 
-    /// Says that the work was done, and with what response; it is replayed for a ttl from now on. The claim is taken over for it: a holder that wakes again can settle
+    /// Says that the work was done, and with what response, of which [`Trailers`](crate::Trailers) may be in the extensions; it is replayed for a ttl from now on. The claim is taken over for it: a holder that wakes again can settle
     /// nothing, and commit nothing under it.
     ///
     /// # Errors

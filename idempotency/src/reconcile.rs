@@ -9,7 +9,7 @@ use http::{Request, Response};
 /// What a [reconcile hook](crate::IdempotencyLayer::reconcile) has found out.
 #[derive(Debug)]
 pub enum Reconciled {
-    /// The effect is there. This is the response to it; it is recorded, and replayed from now on.
+    /// The effect is there. This is the response to it, of which [`Trailers`](crate::Trailers) may be in the extensions; it is recorded, and replayed from now on.
     Done(Response<Bytes>),
     /// There was no effect, and there will be none: the request is executed.
     NotDone,

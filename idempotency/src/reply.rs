@@ -156,6 +156,8 @@ impl<St: Store> Held<St> {
                 if self.grant.completion(&response).is_some() {
                     return Ok(self.keyed().answer(Begin::OutcomeUnknown));
                 }
+                // From here on it is held, renewed and lost like any other.
+                self.grant.settlement.set(Settled::Open);
                 let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
                 let (response, mut due) = self.judge(response, &mut Context::from_waker(&waker));
                 let winner = self.see_to(&mut due).await;

@@ -211,6 +211,18 @@ impl Token {
     pub fn random() -> Self {
         Self(rand::random())
     }
+
+    /// As it stands in databases: the number, its most significant byte first.
+    #[must_use]
+    pub const fn to_bytes(self) -> [u8; 16] {
+        self.0.to_be_bytes()
+    }
+
+    /// The one of these bytes.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(u128::from_be_bytes(bytes))
+    }
 }
 
 /// Why a store could not do as asked.

@@ -35,7 +35,8 @@ pub enum Record {
     Sealed(Bytes),
 }
 
-/// The request that a record is the answer to: the first under its key.
+/// The request that a record is the answer to, by being executed: the first under its key, unless its work was left behind and a repetition has done it, or [told](crate::Reconciled::Done) how it
+/// ended. What a person [marks done](crate::IdempotencyLayer::mark_done) has none.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Origin {
     /// Since 1970; zero is not known.

@@ -16,12 +16,6 @@ pub(super) fn duration(millis: i64) -> Duration {
     Duration::from_millis(u64::try_from(millis).unwrap_or(0))
 }
 
-impl Token {
-    pub(crate) fn to_bytes(self) -> [u8; 16] {
-        self.0.to_be_bytes()
-    }
-}
-
 /// A claim as it is stored: key, token, fence and attempt.
 pub(super) fn claim(
     key: &[u8],
@@ -32,7 +26,7 @@ pub(super) fn claim(
     let corrupt = |_| StoreError::Corrupt("a key or a token has the wrong length".into());
     Ok(Claim {
         key: RecordKey::from_bytes(key.try_into().map_err(corrupt)?),
-        token: Token(u128::from_be_bytes(token.try_into().map_err(corrupt)?)),
+        token: Token::from_bytes(token.try_into().map_err(corrupt)?),
         fence,
         attempt,
     })

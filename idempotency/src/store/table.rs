@@ -141,8 +141,8 @@ impl Table {
             }
             Place::Vacant(place) => place.insert(new()),
         };
-        let (claim, expires) = (entry.claim(request.key), entry.expires);
-        self.will_be_over(expires);
+        let (claim, over_at) = (entry.claim(request.key), entry.over_at());
+        self.will_be_over(over_at);
         Ok(Begin::Claimed(claim))
     }
 
@@ -240,7 +240,7 @@ impl Table {
         let over = self.entries.iter().filter(|(_, entry)| entry.is_over(now));
         let keys: Vec<_> = over.map(|(key, _)| *key).take(limit).collect();
         keys.iter().for_each(|key| self.forget(key));
-        self.nothing_over_before = self.entries.values().map(|entry| entry.expires).min();
+        self.nothing_over_before = self.entries.values().map(Entry::over_at).min();
         keys.len()
     }
 
@@ -404,8 +404,14 @@ impl Entry {
 
     /// Past its ttl, and nobody works on it.
     fn is_over(&self, now: Instant) -> bool {
-        let working = matches!(self.state, State::Running { lease_until } if lease_until > now);
-        self.expires <= now && !working
+        self.over_at() <= now
+    }
+
+    fn over_at(&self) -> Instant {
+        match self.state {
+            State::Running { lease_until } => self.expires.max(lease_until),
+            State::Done { .. } => self.expires,
+        }
     }
 }
 

@@ -64,7 +64,7 @@ pub trait Connection: Send {
     ///
     /// # Errors
     ///
-    /// [`CommitError::Lost`] when the claim is somebody else's; [`CommitError::Settled`] when it is completed, by us; [`CommitError::OtherStore`] when this is no connection to where `store` keeps its
+    /// [`CommitError::NoTransaction`] where there is none; [`CommitError::Lost`] when the claim is somebody else's; [`CommitError::Settled`] when it is completed, by us; [`CommitError::OtherStore`] when this is no connection to where `store` keeps its
     /// claims; [`CommitError::Failed`] when the database did not do it.
     fn complete(
         &mut self,
@@ -87,6 +87,8 @@ pub enum CommitError {
     Lost,
     /// The transaction is inside of another one, and committing it settles nothing. Rolled back.
     Nested,
+    /// The connection is in no transaction that was begun through sqlx: the record would stand before the effect, and without it if that failed. Nothing was done.
+    NoTransaction,
     /// The transaction is not one of the database that holds the claim. Rolled back.
     OtherStore,
     /// The claim was settled before, by a transaction whose commit need not have been answered: a second effect is not for the same key. Rolled back.
@@ -103,6 +105,7 @@ impl fmt::Display for CommitError {
             Self::Failed(_) => "the transaction failed",
             Self::Lost => "the claim is no longer held",
             Self::Nested => "the transaction is inside of another one",
+            Self::NoTransaction => "the connection is in no transaction",
             Self::OtherStore => "the transaction is not one of the store's database",
             Self::Settled => "the claim was settled before",
             Self::Unknown(_) => "nobody knows whether the transaction was committed",
@@ -115,7 +118,9 @@ impl Error for CommitError {
         match self {
             Self::Body(error) | Self::Failed(error) => Some(&**error),
             Self::Unknown(error) => Some(error),
-            Self::Lost | Self::Nested | Self::OtherStore | Self::Settled => None,
+            Self::Lost | Self::Nested | Self::NoTransaction | Self::OtherStore | Self::Settled => {
+                None
+            }
         }
     }
 }

@@ -40,6 +40,9 @@ impl Connection for PgConnection {
         record: &Record,
         ttl: Duration,
     ) -> Result<(), CommitError> {
+        if depth::<Postgres>(self) == 0 {
+            return Err(CommitError::NoTransaction);
+        }
         let completed = sqlx::query(sql::COMPLETE_ONCE)
             .bind(*claim.key.as_bytes())
             .bind(claim.token.to_bytes())

@@ -42,6 +42,9 @@ impl Connection for SqliteConnection {
         record: &Record,
         ttl: Duration,
     ) -> Result<(), CommitError> {
+        if depth::<Sqlite>(self) == 0 {
+            return Err(CommitError::NoTransaction);
+        }
         let completed = sqlx::query(sql::COMPLETE_ONCE)
             .bind(&claim.key.as_bytes()[..])
             .bind(claim.token.to_bytes().to_vec())

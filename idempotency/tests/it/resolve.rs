@@ -2,9 +2,9 @@
 
 use std::sync::{Arc, Mutex};
 
-use buttress_idempotency::{Execution, Idempotency, Reconciled, Recovery, StoreError};
+use buttress_idempotency::{Execution, Idempotency, Reconciled, Recovery, StoreError, Trailers};
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use tokio::sync::Semaphore;
 use tokio_test::{assert_pending, task};
 use tower::Service;
@@ -78,6 +78,24 @@ async fn a_hook_that_knows_the_response_has_it_replayed() {
     assert_eq!((&asked[0].0[..], asked[0].1), (&b"lamp"[..], 2));
     assert_eq!(asked.len(), 1, "what is known is not asked for");
     assert!(shop.heard("reconciled"));
+}
+
+/// As a unary call of gRPC, whose status is in them.
+#[tokio::test]
+async fn a_response_that_is_told_may_end_with_trailers() {
+    let trailers = HeaderMap::from_iter([(
+        HeaderName::from_static("grpc-status"),
+        HeaderValue::from_static("0"),
+    )]);
+    let mut told = receipt();
+    told.extensions_mut().insert(Trailers(trailers.clone()));
+    let (shop, ..) = orphaned(vec![Reconciled::Done(told)]).await;
+    for _ in 0..2 {
+        let replay = shop.send(order("k", "lamp")).await;
+        assert!(replay.is_replay());
+        assert_eq!(replay.trailers.as_ref(), Some(&trailers));
+        assert_eq!(replay.body.unwrap(), "receipt");
+    }
 }
 
 #[tokio::test]

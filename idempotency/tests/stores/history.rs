@@ -37,6 +37,10 @@ enum Bug {
     SeizesFromTheLiving,
     /// What is there is not seen by who only looks.
     LooksAway,
+    /// What is left behind goes as what is over does.
+    PurgesOrphans,
+    /// A zombie changes what it is told that it has lost.
+    LosesAndWrites,
     /// Who asks again, since the answer was lost, is told to wait for itself.
     BeginsAnew,
 }
@@ -97,8 +101,11 @@ impl Store for Planted {
         record: Record,
         ttl: Duration,
     ) -> Result<(), StoreError> {
-        match self.store.complete(claim, record, ttl).await {
+        match self.store.complete(claim, record.clone(), ttl).await {
             Err(StoreError::Lost) if self.bug == Bug::NoToken => Ok(()),
+            Err(StoreError::Lost) if self.bug == Bug::LosesAndWrites => {
+                self.complete_whoever_holds_it(claim, record).await
+            }
             result => result,
         }
     }
@@ -111,6 +118,11 @@ impl Store for Planted {
     }
 
     async fn purge(&self, limit: usize) -> Result<usize, StoreError> {
+        if self.bug == Bug::PurgesOrphans {
+            for orphan in self.store.unknown(limit).await? {
+                let _ = self.store.abandon(&orphan).await;
+            }
+        }
         self.store.purge(limit).await
     }
 
@@ -124,6 +136,20 @@ impl Store for Planted {
 }
 
 impl Planted {
+    async fn complete_whoever_holds_it(
+        &self,
+        claim: &Claim,
+        record: Record,
+    ) -> Result<(), StoreError> {
+        let hour = Duration::from_secs(3600);
+        for orphan in self.store.unknown(usize::MAX).await? {
+            if orphan.key == claim.key {
+                let _ = self.store.complete(&orphan, record.clone(), hour).await;
+            }
+        }
+        Err(StoreError::Lost)
+    }
+
     async fn look_then_claim(&self, request: BeginRequest) -> Result<Begin, StoreError> {
         if let Some(found) = self.store.look(&request).await? {
             return Ok(found);
@@ -170,6 +196,8 @@ async fn the_checker_finds_what_is_planted() {
         Bug::SeizesFromTheLiving,
         Bug::LooksAway,
         Bug::BeginsAnew,
+        Bug::PurgesOrphans,
+        Bug::LosesAndWrites,
     ] {
         let planted = Planted {
             store: MemoryStore::new(),

@@ -4,8 +4,8 @@ use std::convert::Infallible;
 
 use buttress_idempotency::sqlite::sql;
 use buttress_idempotency::{
-    Begin, Claim, IdempotencyLayer, OnStoreError, Origin, Record, RequestBody, SqliteStore,
-    Standing, Store, StoreError,
+    Begin, BeginRequest, Claim, Fingerprint, IdempotencyLayer, OnStoreError, Origin, Record,
+    RequestBody, SqliteStore, Standing, Store, StoreError, Token,
 };
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
@@ -48,6 +48,48 @@ async fn a_file_that_may_not_grow_is_full_and_keeps_what_it_has() {
     }
     let begun = store.begin(order()).await.unwrap();
     assert!(matches!(begun, Begin::Claimed(_)), "{begun:?}");
+}
+
+/// A transaction of a handler may be long: who only has to be told something does not wait for it.
+#[tokio::test]
+async fn duplicates_are_told_while_somebody_writes() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("claims.db");
+    let store = SqliteStore::open(&file);
+    store.migrate().await.unwrap();
+    let hour = std::time::Duration::from_secs(3600);
+    let (running, left) = (order(), order());
+    for request in [&running, &left] {
+        let begun = store.begin(request.clone()).await.unwrap();
+        assert!(matches!(begun, Begin::Claimed(_)), "{begun:?}");
+    }
+    let begun = store.begin(left.clone()).await.unwrap();
+    let Begin::Claimed(claim) = begun else {
+        panic!("{begun:?} for who asks again")
+    };
+    store
+        .renew(&claim, std::time::Duration::ZERO, hour)
+        .await
+        .unwrap();
+
+    let pool = SqlitePool::connect_with(SqliteConnectOptions::new().filename(&file))
+        .await
+        .unwrap();
+    let writer = pool.begin_with("BEGIN IMMEDIATE").await.unwrap();
+    let by_another = |request: &BeginRequest| BeginRequest {
+        token: Token::random(),
+        ..request.clone()
+    };
+    let found = store.begin(by_another(&running)).await.unwrap();
+    assert!(matches!(found, Begin::InProgress(_)), "{found:?}");
+    let found = store.begin(by_another(&left)).await.unwrap();
+    assert_eq!(found, Begin::OutcomeUnknown);
+    let other = BeginRequest {
+        fingerprint: Fingerprint::from_bytes([8; 32]),
+        ..by_another(&running)
+    };
+    assert_eq!(store.begin(other).await.unwrap(), Begin::Mismatch);
+    writer.rollback().await.unwrap();
 }
 
 async fn never(_: Request<RequestBody<Full<Bytes>>>) -> Result<Response<Full<Bytes>>, Infallible> {

@@ -15,7 +15,7 @@ const CLIENTS: usize = 4;
 /// Of each client. All of them together are few enough for the order to be sought in a word of bits.
 const STEPS: usize = 6;
 
-/// Lets four clients loose on one key, so many times over, each of six steps of all kinds: claims, also repeated ones and those of others' requests, looks, renewals, endings, also by those who have lost
+/// Lets four clients loose on one key, so many times over, each of six steps of all kinds: claims, also repeated ones and those of others' requests, looks, renewals, purges, endings, also by those who have lost
 /// their claim meanwhile, and take-overs by hand. What they are told must be what a plain table would have told them in some order that keeps to the times of their calls.
 ///
 /// [`check`](super::check) does it twenty times; a store that is new, or was changed, deserves more.
@@ -113,8 +113,9 @@ impl<'a, S: Store> Client<'a, S> {
     }
 
     async fn step(&mut self) -> Step {
-        match (self.claim.clone(), fastrand::u8(..8)) {
+        match (self.claim.clone(), fastrand::u8(..9)) {
             (_, 0) => self.look().await,
+            (_, 8) => self.purge().await,
             (None, 1 | 2) => self.seize().await,
             (None, _) => self.begin(random_request(self.shared.key)).await,
             (Some(_), 1) if self.asked.is_some() => {
@@ -156,6 +157,12 @@ impl<'a, S: Store> Client<'a, S> {
             self.has(claim, None);
         }
         Step::Seize(one.token, by, seized)
+    }
+
+    async fn purge(&self) -> Step {
+        let purged = self.shared.store.purge(usize::MAX).await;
+        purged.expect("the store works");
+        Step::Purge
     }
 
     fn has(&mut self, claim: &Claim, asked: Option<BeginRequest>) {

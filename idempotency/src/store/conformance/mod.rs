@@ -262,6 +262,31 @@ pub async fn what_is_over_is_new<S: Store>(store: &S) {
     assert!(new.fence > old.fence, "a fence went back");
     is_lost(store.complete(&old, tombstone(), LONG).await);
     is_lost(store.abandon(&old).await);
+    an_orphan_is_new_after_its_ttl(store).await;
+}
+
+/// Also under [`Recovery::Reject`]: nobody is refused for ever.
+async fn an_orphan_is_new_after_its_ttl<S: Store>(store: &S) {
+    let key = random_key();
+    let cautious = || BeginRequest {
+        ttl: Duration::ZERO,
+        recovery: Recovery::Reject,
+        ..request(key, 1)
+    };
+    let found = store.begin(cautious()).await;
+    let Begin::Claimed(orphan) = found.expect("the store works") else {
+        panic!("the key is new")
+    };
+    let renewed = store.renew(&orphan, Duration::ZERO, Duration::ZERO).await;
+    renewed.expect("the claim is held");
+    assert!(!listed(store, &orphan).await, "it is over");
+    let found = store.begin(cautious()).await;
+    let Begin::Claimed(new) = found.expect("the store works") else {
+        panic!("it was over")
+    };
+    assert_eq!(new.attempt, 1);
+    assert!(new.fence > orphan.fence, "a fence went back");
+    is_lost(store.complete(&orphan, tombstone(), LONG).await);
 }
 
 /// A lease and a ttl of [`Duration::MAX`] are for ever.
@@ -287,7 +312,11 @@ pub async fn durations_have_no_end<S: Store>(store: &S) {
 /// What was recorded comes back, to the byte.
 pub async fn a_record_is_replayed<S: Store>(store: &S) {
     let sealed = Record::Sealed(Bytes::from_static(b"\x00\xfe"));
-    for record in [response(), tombstone(), sealed] {
+    // As large as the layer records by default.
+    let body = Bytes::from(vec![0xfe; 1 << 20]);
+    let large = Recorded::new(StatusCode::OK, HeaderMap::new(), body, None);
+    let large = Record::Response(large, origin());
+    for record in [response(), tombstone(), sealed, large] {
         let key = random_key();
         let claim = claim(store, key).await;
         store
@@ -440,8 +469,11 @@ pub async fn an_abandoned_key_is_new<S: Store>(store: &S) {
     assert_eq!(second.attempt, 1);
 }
 
-/// Only what has outlived its ttl goes, and never a claim whose lease runs.
+/// Only what has outlived its ttl goes, and never a claim whose lease runs, nor one of which nobody knows how it ended.
 pub async fn purge_spares_what_is_alive<S: Store>(store: &S) {
+    let orphan = claim(store, random_key()).await;
+    let renewed = store.renew(&orphan, Duration::ZERO, LONG).await;
+    renewed.expect("the claim is held");
     let (running, done, over) = (random_key(), random_key(), random_key());
     let dead_soon = BeginRequest {
         ttl: Duration::ZERO,
@@ -465,6 +497,13 @@ pub async fn purge_spares_what_is_alive<S: Store>(store: &S) {
         Begin::InProgress(_)
     ));
     assert_eq!(begin(store, done, 1).await, Begin::Replay(response()));
+    assert!(listed(store, &orphan).await, "somebody has to look");
+    let cautious = BeginRequest {
+        recovery: Recovery::Reject,
+        ..request(orphan.key, 1)
+    };
+    let found = store.begin(cautious).await.expect("the store works");
+    assert_eq!(found, Begin::OutcomeUnknown, "it would be done twice");
     assert!(
         matches!(begin(store, over, 2).await, Begin::Claimed(_)),
         "it was forgotten"

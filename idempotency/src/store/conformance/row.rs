@@ -19,6 +19,8 @@ pub(super) enum Step {
     Complete(Token, u8, bool),
     Abandon(Token, bool),
     Confirm(Token, Option<Standing>),
+    /// Of whatever is over, which nothing here is.
+    Purge,
     /// Of a claim, by a token of one's own; and the claim that came of it.
     Seize(Token, Token, Option<Claim>),
 }
@@ -68,6 +70,7 @@ impl Row {
             Step::Confirm(token, standing) => {
                 (self.standing(*token) == *standing).then(|| self.clone())
             }
+            Step::Purge => Some(self.clone()),
             Step::Seize(of, by, seized) => self.seize(*of, *by, seized.as_ref()),
         }
     }

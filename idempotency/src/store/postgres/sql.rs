@@ -1,6 +1,9 @@
-//! The statements, for those who run them through another driver. Durations are whole milliseconds, keys and fingerprints 32 bytes, tokens 16.
+//! The statements, for those who run them through another driver. Durations are whole milliseconds, keys and fingerprints 32 bytes, tokens 16 ([`Token::to_bytes`](crate::Token::to_bytes)).
 //!
 //! They ask for `READ COMMITTED`, and for `synchronous_commit` not to be off.
+//!
+//! A transaction of such a driver is one for [`commit_with`](crate::Idempotency::commit_with) once it implements [`Transaction`](crate::transaction::Transaction), and its connection
+//! [`Connection`](crate::transaction::Connection) with [`COMPLETE_ONCE`]: run by hand beside the layer, that statement files a record of which the layer does not know.
 
 /// The tables, step by step: whoever is at version `n` runs what follows the first `n`. Run them in one transaction, one process at a time.
 pub const MIGRATIONS: &[&str] = &[

@@ -12,6 +12,7 @@ use std::time::Duration;
 use ::redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig};
 use ::redis::{Client, ErrorKind, RedisError, Script, ServerErrorKind};
 use bytes::Bytes;
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 pub use self::risk::{OnRisk, Risk};
 use super::remote::{claim, duration, millis};
@@ -22,7 +23,7 @@ use crate::key::RecordKey;
 ///
 /// # Guarantees
 ///
-/// - Each call is one script on one key, and one round trip.
+/// - Each call is one script on one key, and one round trip, but for [`unknown`](Store::unknown), which looks at every key, a hundred at a time.
 /// - All times are the server's.
 /// - It is as durable as its Redis. With `appendonly yes` and `appendfsync always`, what was answered survives a crash of the machine; with
 ///   `everysec`, that may take the last second, and even a crash of the process what was answered while a sync was under way; without a log, all of it is lost with the process. An
@@ -37,6 +38,9 @@ pub struct RedisStore<C = ConnectionManager> {
     scripts: Arc<Scripts>,
     prefix: Arc<str>,
 }
+
+/// How many keys are looked at together, when all of them are.
+const AT_ONCE: usize = 100;
 
 struct Scripts {
     begin: Script,
@@ -201,12 +205,15 @@ impl<C: ConnectionLike + Clone + Send + Sync> RedisStore<C> {
                 }
                 names => names.map_err(failed)?,
             };
-            for key in names.iter().filter_map(|name| self.key(name)) {
-                if unknown.len() < limit
-                    && let Some(claim) = self.unknown_claim(&key).await?
+            let keys: Vec<_> = names.iter().filter_map(|name| self.key(name)).collect();
+            let claims = stream::iter(keys).map(|key| self.unknown_claim(key));
+            let mut claims = claims.buffer_unordered(AT_ONCE);
+            while let Some(claim) = claims.try_next().await? {
+                // A scan may give a key twice.
+                if let Some(claim) = claim
+                    && unknown.len() < limit
                 {
-                    // A scan may give a key twice.
-                    unknown.insert(key, claim);
+                    unknown.insert(claim.key, claim);
                 }
             }
             cursor = next;
@@ -216,8 +223,8 @@ impl<C: ConnectionLike + Clone + Send + Sync> RedisStore<C> {
         }
     }
 
-    async fn unknown_claim(&self, key: &RecordKey) -> Result<Option<Claim>, StoreError> {
-        let call = self.scripts.unknown.key(self.name(key));
+    async fn unknown_claim(&self, key: RecordKey) -> Result<Option<Claim>, StoreError> {
+        let call = self.scripts.unknown.key(self.name(&key));
         let found: Option<(Vec<u8>, u64, u32)> = self.ask(&call).await?;
         found
             .map(|(token, fence, attempt)| claim(key.as_bytes(), &token, fence, attempt))
@@ -311,7 +318,7 @@ where
         }
     }
 
-    /// Goes through all keys, some hundred at a time; of a cluster, master after master. What moves from one to another meanwhile may be missed, and is found the next time.
+    /// Goes through all keys, a hundred at a time; of a cluster, master after master. What moves from one to another meanwhile may be missed, and is found the next time.
     async fn unknown(&self, limit: usize) -> Result<Vec<Claim>, StoreError> {
         let mut unknown = HashMap::new();
         for door in self.doors().await? {

@@ -20,7 +20,7 @@ use super::{Begin, BeginRequest, Claim, Record, Standing, Store, StoreError, Tok
 ///
 /// - What was answered has been synced to the disk (`synchronous = FULL`, write-ahead log).
 /// - This process writes through one connection, one transaction at a time, each of them `BEGIN IMMEDIATE`; other processes, and
-///   [transactions](crate::transaction) of yours, are waited for up to five seconds. Replays only read, and wait for nobody.
+///   [transactions](crate::transaction) of yours, are waited for up to five seconds. Duplicates only read, and wait for nobody, but for one that takes over.
 /// - All times are SQLite's.
 ///
 /// # Cancellation
@@ -116,22 +116,17 @@ impl SqliteStore {
         let found = lookup(&mut *transaction, request).await?;
         // Nothing was written, and so nothing need be synced.
         transaction.rollback().await.map_err(failed)?;
-        let answer = found.map(|found| found.answer(request)).transpose()?;
+        let answer = found.map(|found| found.known.answer(request)).transpose()?;
         // Over in the very millisecond between the two statements.
         Ok(answer
             .flatten()
             .unwrap_or(Begin::InProgress(Duration::from_millis(1))))
     }
 
-    /// What is done stays so until its ttl is over: it can be told without a right to write.
-    async fn replay(&self, request: &BeginRequest) -> Result<Option<Begin>, StoreError> {
+    /// What can be told without a right to write: all but that the key may be had, and that it is one's own.
+    async fn known(&self, request: &BeginRequest) -> Result<Option<Begin>, StoreError> {
         match lookup(&self.readers, request).await? {
-            Some(
-                found @ Found {
-                    state: FoundState::Done(_),
-                    ..
-                },
-            ) => found.answer(request),
+            Some(found) if found.token != request.token.to_bytes() => found.known.answer(request),
             _ => Ok(None),
         }
     }
@@ -140,38 +135,49 @@ impl SqliteStore {
 /// How a transaction begins that is going to write.
 pub(crate) const IMMEDIATE: &str = "BEGIN IMMEDIATE";
 
+/// What is known of a key, and of whom.
+struct Known {
+    known: Found,
+    token: Vec<u8>,
+}
+
 async fn lookup(
     at: impl sqlx::Executor<'_, Database = Sqlite>,
     request: &BeginRequest,
-) -> Result<Option<Found>, StoreError> {
-    type Row = (bool, bool, Option<Vec<u8>>, i64);
+) -> Result<Option<Known>, StoreError> {
+    type Row = (bool, bool, Option<Vec<u8>>, i64, Vec<u8>);
     let found: Option<Row> = sqlx::query_as(sql::LOOKUP)
         .bind(&request.key.as_bytes()[..])
         .bind(&request.fingerprint.as_bytes()[..])
         .fetch_optional(at)
         .await
         .map_err(failed)?;
-    Ok(found.map(|(done, same_request, record, left)| Found {
-        same_request,
-        state: if done {
-            FoundState::Done(record.unwrap_or_default())
-        } else {
-            FoundState::Running { left }
-        },
-    }))
+    Ok(
+        found.map(|(done, same_request, record, left, token)| Known {
+            known: Found {
+                same_request,
+                state: if done {
+                    FoundState::Done(record.unwrap_or_default())
+                } else {
+                    FoundState::Running { left }
+                },
+            },
+            token,
+        }),
+    )
 }
 
 impl Store for SqliteStore {
     async fn begin(&self, request: BeginRequest) -> Result<Begin, StoreError> {
-        match self.replay(&request).await? {
-            Some(replay) => Ok(replay),
+        match self.known(&request).await? {
+            Some(known) => Ok(known),
             None => self.claim(&request).await,
         }
     }
 
     async fn look(&self, request: &BeginRequest) -> Result<Option<Begin>, StoreError> {
         let found = lookup(&self.readers, request).await?;
-        found.map_or(Ok(None), |found| found.answer(request))
+        found.map_or(Ok(None), |found| found.known.answer(request))
     }
 
     async fn renew(&self, claim: &Claim, lease: Duration, ttl: Duration) -> Result<(), StoreError> {

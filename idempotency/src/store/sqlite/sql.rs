@@ -1,5 +1,8 @@
-//! The statements, for those who run them through another driver. Durations are whole milliseconds, keys and fingerprints 32 bytes, tokens 16;
+//! The statements, for those who run them through another driver. Durations are whole milliseconds, keys and fingerprints 32 bytes, tokens 16 ([`Token::to_bytes`](crate::Token::to_bytes));
 //! times are milliseconds since 1970. They ask for SQLite 3.42 or later.
+//!
+//! A transaction of such a driver is one for [`commit_with`](crate::Idempotency::commit_with) once it implements [`Transaction`](crate::transaction::Transaction), and its connection
+//! [`Connection`](crate::transaction::Connection) with [`COMPLETE_ONCE`]: run by hand beside the layer, that statement files a record of which the layer does not know.
 
 /// Milliseconds since 1970, by SQLite's clock.
 macro_rules! now {
@@ -63,12 +66,12 @@ WHERE (NOT r.done AND r.fingerprint = excluded.fingerprint
 RETURNING fence, attempt"
 );
 
-/// What is known of a key: `?1` key, `?2` fingerprint. Whether it is done, whether it is the same request, its record if it is, the rest of its lease.
+/// What is known of a key: `?1` key, `?2` fingerprint. Whether it is done, whether it is the same request, its record if it is, the rest of its lease, and its token.
 pub const LOOKUP: &str = concat!(
     "
 SELECT done, fingerprint = ?2, CASE WHEN fingerprint = ?2 THEN record END, lease_until - ",
     now!(),
-    "
+    ", token
 FROM buttress_idempotency
 WHERE key = ?1 AND NOT (expires_at <= ",
     now!(),

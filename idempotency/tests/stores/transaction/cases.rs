@@ -424,3 +424,17 @@ pub(crate) async fn a_transaction_of_another_database_is_refused<D: Database>(da
     let here = send(database, "elsewhere", orders("elsewhere")).await;
     assert_eq!(here.body, "attempt 1");
 }
+
+/// The record would stand, whatever becomes of the effect.
+pub(crate) async fn a_connection_that_is_in_no_transaction_is_refused<D: Database>(database: &D) {
+    let seen = send(database, "bare", |database: D, claim| async move {
+        let mut bare = database.bare().await;
+        let completed = claim.complete_in(&mut *bare, answer("too early")).await;
+        assert!(matches!(completed, Err(CommitError::NoTransaction)));
+        drop(bare);
+        order(database, claim, "bare".to_owned()).await
+    })
+    .await;
+    assert_eq!(seen.body, "attempt 1", "the claim is as it was");
+    assert_eq!(database.effects("bare").await, 1);
+}

@@ -1,6 +1,7 @@
 //! What the cases need of a database.
 
 use std::future::Future;
+use std::ops::DerefMut;
 use std::sync::Arc;
 
 use buttress_idempotency::Store;
@@ -9,10 +10,13 @@ use buttress_idempotency::transaction::Transaction;
 pub(crate) trait Database: Clone + Send + Sync + 'static {
     type Store: Store + Clone;
     type Tx: Transaction;
+    type Bare: DerefMut<Target = <Self::Tx as Transaction>::Connection> + Send;
 
     fn store(&self) -> Self::Store;
     /// A transaction with an effect in it, which is not committed.
     fn effect(&self, name: String) -> impl Future<Output = Self::Tx> + Send;
+    /// A connection that is in no transaction.
+    fn bare(&self) -> impl Future<Output = Self::Bare> + Send;
     /// How many effects there are.
     fn effects(&self, name: &str) -> impl Future<Output = i64> + Send;
     /// Ends all leases.
@@ -65,6 +69,11 @@ mod on_postgres {
     impl Database for OnPostgres {
         type Store = PostgresStore;
         type Tx = sqlx::Transaction<'static, Postgres>;
+        type Bare = sqlx::pool::PoolConnection<Postgres>;
+
+        async fn bare(&self) -> Self::Bare {
+            self.pool.acquire().await.unwrap()
+        }
 
         fn store(&self) -> PostgresStore {
             self.store.clone()
@@ -152,6 +161,11 @@ mod on_sqlite {
     impl Database for OnSqlite {
         type Store = SqliteStore;
         type Tx = sqlx::Transaction<'static, Sqlite>;
+        type Bare = sqlx::pool::PoolConnection<Sqlite>;
+
+        async fn bare(&self) -> Self::Bare {
+            self.pool.acquire().await.unwrap()
+        }
 
         fn store(&self) -> SqliteStore {
             self.store.clone()
