@@ -5,7 +5,9 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use buttress_idempotency::{Begin, BeginRequest, Claim, Origin, Record, Store, Token};
+use buttress_idempotency::{
+    Begin, BeginRequest, Claim, Fingerprint, Origin, Record, Recovery, Store, Token,
+};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -100,6 +102,9 @@ fn by_another(request: &BeginRequest) -> BeginRequest {
 struct Costs {
     begin: usize,
     in_progress: usize,
+    mismatch: usize,
+    unknown_outcome: usize,
+    again: usize,
     look: usize,
     renew: usize,
     confirm: usize,
@@ -115,6 +120,12 @@ async fn costs(line: &Line, store: &impl Store) -> Costs {
     let claim = claimed(found.unwrap());
     let (in_progress, found) = line.of(store.begin(by_another(&request))).await;
     assert!(matches!(found.unwrap(), Begin::InProgress(_)));
+    let other = BeginRequest {
+        fingerprint: Fingerprint::from_bytes([8; 32]),
+        ..by_another(&request)
+    };
+    let (mismatch, found) = line.of(store.begin(other)).await;
+    assert_eq!(found.unwrap(), Begin::Mismatch);
     let (look, found) = line.of(store.look(&request)).await;
     assert!(matches!(found.unwrap(), Some(Begin::InProgress(_))));
     let (renew, renewed) = line.of(store.renew(&claim, HOUR, HOUR)).await;
@@ -126,6 +137,17 @@ async fn costs(line: &Line, store: &impl Store) -> Costs {
     completed.unwrap();
     let (replay, found) = line.of(store.begin(by_another(&request))).await;
     assert!(matches!(found.unwrap(), Begin::Replay(_)));
+    let orphaned = crate::order();
+    let orphan = claimed(store.begin(orphaned.clone()).await.unwrap());
+    store.renew(&orphan, Duration::ZERO, HOUR).await.unwrap();
+    let (unknown_outcome, found) = line.of(store.begin(by_another(&orphaned))).await;
+    assert_eq!(found.unwrap(), Begin::OutcomeUnknown);
+    let heir = BeginRequest {
+        recovery: Recovery::Reexecute,
+        ..by_another(&orphaned)
+    };
+    let (again, found) = line.of(store.begin(heir)).await;
+    assert_eq!(claimed(found.unwrap()).attempt, 2);
     let left = claimed(store.begin(crate::order()).await.unwrap());
     store.renew(&left, Duration::ZERO, HOUR).await.unwrap();
     let seized = line.of(store.seize(&left, Token::random(), HOUR));
@@ -135,6 +157,9 @@ async fn costs(line: &Line, store: &impl Store) -> Costs {
     Costs {
         begin,
         in_progress,
+        mismatch,
+        unknown_outcome,
+        again,
         look,
         renew,
         confirm,
@@ -163,6 +188,9 @@ async fn on_postgres_a_call_is_one_round_trip_and_a_duplicate_two() {
     let expected = Costs {
         begin: 1,
         in_progress: 2,
+        mismatch: 2,
+        unknown_outcome: 2,
+        again: 1,
         look: 1,
         renew: 1,
         confirm: 1,
@@ -185,6 +213,9 @@ async fn on_redis_each_call_is_one_round_trip() {
     let expected = Costs {
         begin: 1,
         in_progress: 1,
+        mismatch: 1,
+        unknown_outcome: 1,
+        again: 1,
         look: 1,
         renew: 1,
         confirm: 1,

@@ -16,6 +16,7 @@ async fn all<D: Database>(database: D) {
     cases::who_could_not_complete_may_try_again(&database).await;
     cases::what_completes_in_a_transaction_is_believed_when_the_store_says_so(&database).await;
     cases::what_was_rolled_back_is_settled_by_the_layer(&database).await;
+    cases::a_request_that_is_dropped_at_any_await_has_one_effect(&database).await;
     cases::a_connection_that_is_in_no_transaction_is_refused(&database).await;
     cases::a_response_over_the_limit_is_a_tombstone_and_streams_on(&database).await;
     cases::a_stream_of_events_is_committed_with_its_head(&database).await;

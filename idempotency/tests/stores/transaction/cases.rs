@@ -3,9 +3,10 @@
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use buttress_idempotency::transaction::{CommitError, Transaction};
-use buttress_idempotency::{Idempotency, IdempotencyLayer, NoEffect, RequestBody};
+use buttress_idempotency::{Execution, Idempotency, IdempotencyLayer, NoEffect, RequestBody};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body::Frame;
@@ -437,4 +438,57 @@ pub(crate) async fn a_connection_that_is_in_no_transaction_is_refused<D: Databas
     .await;
     assert_eq!(seen.body, "attempt 1", "the claim is as it was");
     assert_eq!(database.effects("bare").await, 1);
+}
+
+/// Polls so many times, and then no more.
+async fn polled<F: Future>(times: usize, future: F) -> Option<F::Output> {
+    let (mut future, mut left) = (std::pin::pin!(future), times);
+    std::future::poll_fn(|cx| {
+        let Some(fewer) = left.checked_sub(1) else {
+            return Poll::Ready(None);
+        };
+        left = fewer;
+        let polled = future.as_mut().poll(cx).map(Some);
+        if polled.is_pending() && left == 0 {
+            return Poll::Ready(None);
+        }
+        polled
+    })
+    .await
+}
+
+/// Wherever the handler and its commit are when their client goes away.
+pub(crate) async fn a_request_that_is_dropped_at_any_await_has_one_effect<D: Database>(
+    database: &D,
+) {
+    for execution in [Execution::DetachOnDrop, Execution::Inline] {
+        for polls in 1.. {
+            let key = format!("{execution:?} dropped after {polls}");
+            let (shop, name) = (database.clone(), key.clone());
+            let inner = service_fn(move |request: Request<RequestBody<Full<Bytes>>>| {
+                let claim: Idempotency = request.extensions().get().cloned().unwrap();
+                let answer = order(shop.clone(), claim, name.clone());
+                async move { Ok::<_, Infallible>(answer.await) }
+            });
+            let layer = IdempotencyLayer::new(database.store())
+                .single_tenant()
+                .execution(execution);
+            let request = || {
+                let request =
+                    Request::post("/orders").header("idempotency-key", format!("{key:?}"));
+                request.body(Full::default()).unwrap()
+            };
+            let service = layer.layer(inner);
+            let ended = polled(polls, sent(service.clone(), request())).await;
+            layer.tasks().drain().await;
+            let again = sent(service, request()).await;
+            layer.tasks().drain().await;
+            assert_eq!(again.status, StatusCode::CREATED, "{key}: {again:?}");
+            assert_eq!(database.effects(&key).await, 1, "{key}");
+            if let Some(first) = ended {
+                assert_eq!((first.body, true), (again.body, again.replayed));
+                break;
+            }
+        }
+    }
 }
