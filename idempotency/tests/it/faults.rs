@@ -224,6 +224,23 @@ pub(crate) async fn done(_: Req) -> Result<Response<Full<Bytes>>, Infallible> {
     Ok(Response::new("done".into()))
 }
 
+/// What each request costs a store that is somewhere else.
+#[tokio::test]
+async fn a_first_request_asks_twice_and_a_repetition_once() {
+    let store = Faulty::new();
+    let calls = || {
+        let filed = Semaphore::MAX_PERMITS - store.answers.available_permits();
+        let given_back = store.given_back.load(Ordering::SeqCst);
+        let kept = store.renewed.load(Ordering::SeqCst) + given_back;
+        (store.asked(), filed, kept)
+    };
+    let mut service = store.layer().layer(service_fn(done));
+    service.call(order("k", "")).await.unwrap();
+    assert_eq!(calls(), (1, 1, 0));
+    service.call(order("k", "")).await.unwrap();
+    assert_eq!(calls(), (2, 1, 0));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_handler_hears_that_its_lease_is_lost() {
     let store = Faulty::new();
