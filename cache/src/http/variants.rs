@@ -28,6 +28,9 @@ pub(super) struct Variants {
 /// How many sets of fields one target is looked up by. An origin has one, and perhaps another for its errors.
 const MAX_SETS: usize = 4;
 
+/// What an allocation takes beside what is in it: the pointer to it, the counts of references, and what the allocator keeps.
+const ALLOCATED: usize = 48;
+
 impl Variants {
     /// Of a target that has one response, under `key`.
     pub(super) fn one(selecting: &Selecting, key: &[u8]) -> Self {
@@ -57,10 +60,15 @@ impl Variants {
         self.sets.contains(selecting) && self.keys.iter().any(|other| **other == *key)
     }
 
+    /// Each of them, and each of the two lists, is an allocation of its own. Where the responses are large and the room is small, what is kept may be little else.
     pub(super) fn weight(&self) -> usize {
-        let keys: usize = self.keys.iter().map(|key| key.len() + 16).sum();
-        let names: usize = self.sets.iter().map(|set| set.len()).sum();
-        keys + names * size_of::<HeaderName>()
+        let keys = self.keys.iter();
+        let keys: usize = keys.map(|key| key.len() + ALLOCATED).sum();
+        let sets = self.sets.iter();
+        let sets: usize = sets
+            .map(|set| size_of_val::<[HeaderName]>(set) + ALLOCATED)
+            .sum();
+        keys + sets + 2 * ALLOCATED
     }
 }
 
