@@ -13,9 +13,15 @@ use std::task::{Context, Poll, ready};
 use http::{HeaderMap, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 /// A connection onto which others than its owner may put interim responses.
-pub(crate) struct Connection(Arc<Shared>);
+pub(crate) struct Connection {
+    /// Its owner's alone, and read as tokio's own stream is: that one knows after a read which did not fill its buffer that there is no more, and does not ask the
+    /// kernel once again.
+    reads: OwnedReadHalf,
+    shared: Arc<Shared>,
+}
 
 /// Puts the interim responses to one request onto its connection. A clone is the same one.
 #[derive(Clone)]
@@ -29,7 +35,7 @@ pub(crate) struct Interim {
 pub(crate) struct Until(Interim);
 
 struct Shared {
-    stream: TcpStream,
+    writes: OwnedWriteHalf,
     state: Mutex<State>,
 }
 
@@ -50,15 +56,20 @@ const MAX_WAITING: usize = 64 * 1024;
 
 impl Connection {
     pub(crate) fn new(stream: TcpStream) -> Self {
-        Self(Arc::new(Shared {
-            stream,
+        let (reads, writes) = stream.into_split();
+        let shared = Shared {
+            writes,
             state: Mutex::default(),
-        }))
+        };
+        Self {
+            reads,
+            shared: Arc::new(shared),
+        }
     }
 
     /// For each request on this connection, one after the other.
     pub(crate) fn interim(&self) -> impl Fn() -> Interim + Send + Sync + Clone + use<> {
-        let shared = Arc::clone(&self.0);
+        let shared = Arc::clone(&self.shared);
         move || {
             let mut state = shared.state();
             state.requests += 1;
@@ -103,6 +114,10 @@ impl Drop for Until {
 }
 
 impl Shared {
+    fn stream(&self) -> &TcpStream {
+        self.writes.as_ref()
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -110,7 +125,7 @@ impl Shared {
     fn write_waiting(&self, state: &mut State) -> io::Result<()> {
         while !state.waiting.is_empty() {
             let (first, _) = state.waiting.as_slices();
-            let written = self.stream.try_write(first)?;
+            let written = self.stream().try_write(first)?;
             state.waiting.drain(..written);
         }
         Ok(())
@@ -120,7 +135,7 @@ impl Shared {
         loop {
             match self.write_waiting(state) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    ready!(self.stream.poll_write_ready(cx))?;
+                    ready!(self.stream().poll_write_ready(cx))?;
                 }
                 done => return Poll::Ready(done),
             }
@@ -138,9 +153,9 @@ impl Shared {
             state.writing = true;
         }
         loop {
-            match write(&self.stream) {
+            match write(self.stream()) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    ready!(self.stream.poll_write_ready(cx))?;
+                    ready!(self.stream().poll_write_ready(cx))?;
                 }
                 done => return Poll::Ready(done),
             }
@@ -171,15 +186,7 @@ impl AsyncRead for Connection {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let stream = &self.0.stream;
-        loop {
-            ready!(stream.poll_read_ready(cx))?;
-            // Into room that need not be made zero first.
-            match stream.try_read_buf(buffer) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                read => return Poll::Ready(read.map(drop)),
-            }
-        }
+        Pin::new(&mut self.get_mut().reads).poll_read(cx, buffer)
     }
 }
 
@@ -189,7 +196,7 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.0.poll_write_with(cx, |stream| stream.try_write(bytes))
+        self.shared.poll_write_with(cx, |stream| stream.try_write(bytes))
     }
 
     fn poll_write_vectored(
@@ -197,7 +204,7 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.0
+        self.shared
             .poll_write_with(cx, |stream| stream.try_write_vectored(slices))
     }
 
@@ -206,14 +213,14 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut state = self.0.state();
+        let mut state = self.shared.state();
         state.writing = false;
-        self.0.poll_waiting(&mut state, cx)
+        self.shared.poll_waiting(&mut state, cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         // Both halves are ours until we are dropped; the peer is to hear of the end now.
-        let socket = socket2::SockRef::from(&self.0.stream);
+        let socket = socket2::SockRef::from(self.shared.stream());
         match socket.shutdown(std::net::Shutdown::Write) {
             Err(error) if error.kind() == io::ErrorKind::NotConnected => Poll::Ready(Ok(())),
             done => Poll::Ready(done),
