@@ -8,6 +8,7 @@
 //! inside of another program.
 
 mod admin;
+mod answer;
 mod args;
 mod caller;
 mod erased;

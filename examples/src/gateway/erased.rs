@@ -14,7 +14,7 @@ use crate::gateway::proxy::{Body, boxed};
 #[derive(Clone)]
 pub(crate) struct Erased(Arc<dyn Answers>);
 
-type Answering = Pin<Box<dyn Future<Output = Result<Response<Body>, BoxError>> + Send>>;
+pub(crate) type Answering = Pin<Box<dyn Future<Output = Result<Response<Body>, BoxError>> + Send>>;
 
 trait Answers: Send + Sync {
     fn answer(&self, request: Request<Body>) -> Answering;

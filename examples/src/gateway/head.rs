@@ -21,20 +21,27 @@ const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto")
 /// says (RFC 9110, 7.6.1).
 pub(crate) fn settle<B>(request: &mut Request<B>) {
     drop_user(request.uri_mut());
+    let headers = request.headers();
     let host = match request.uri().authority() {
         Some(host) => HeaderValue::from_str(host.as_str()).ok(),
-        None => request.headers().get(HOST).cloned(),
+        None if headers.contains_key(CONNECTION) => headers.get(HOST).cloned(),
+        None => None,
     };
     let headers = request.headers_mut();
     strip_hop_by_hop(headers);
-    // The server answers it as soon as the body is wanted.
-    headers.remove(EXPECT);
-    headers.remove(FORWARDED_HOST);
-    headers.remove(FORWARDED_PROTO);
+    // One look at all of them is less than one for each.
+    if headers.keys().any(|name| TO_US_ONLY.contains(name)) {
+        for name in TO_US_ONLY {
+            headers.remove(name);
+        }
+    }
     if let Some(host) = host {
         headers.insert(HOST, host);
     }
 }
+
+/// What is asked of us, and what we say ourselves. The server answers `Expect` as soon as the body is wanted.
+const TO_US_ONLY: [HeaderName; 3] = [EXPECT, FORWARDED_HOST, FORWARDED_PROTO];
 
 /// Whoever it is that a target names is no part of its host, by which it is asked for and found (RFC 9110, 4.2.4).
 fn drop_user(uri: &mut Uri) {

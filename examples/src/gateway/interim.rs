@@ -196,7 +196,8 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.shared.poll_write_with(cx, |stream| stream.try_write(bytes))
+        self.shared
+            .poll_write_with(cx, |stream| stream.try_write(bytes))
     }
 
     fn poll_write_vectored(

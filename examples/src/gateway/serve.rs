@@ -1,14 +1,12 @@
 //! Start and end of the process, and of each connection.
 
-use std::convert::Infallible;
 use std::fmt;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use buttress_circuit::Breaker;
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::Request;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::server::graceful::GracefulShutdown;
@@ -17,13 +15,13 @@ use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tower::BoxError;
 
-use crate::connections::{Connections, InTime};
+use crate::connections::Connections;
+use crate::gateway::answer::Answer;
 use crate::gateway::args::Args;
-use crate::gateway::interim::{Connection, Interim};
-use crate::gateway::proxy::{Asker, Body};
+use crate::gateway::head;
+use crate::gateway::interim::Connection;
 use crate::gateway::routes::Routes;
 use crate::gateway::stack::Gateway;
-use crate::gateway::{admin, head, tunnel};
 use crate::under_way::{Active, Kept, UnderWay};
 use crate::{say, told_to_stop};
 
@@ -172,9 +170,6 @@ impl Stopping {
     }
 }
 
-/// Boxed, for the compiler cannot see through all the layers that it may change threads.
-type Answering = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
-
 /// Gives back the connections that are left.
 fn accept_until(
     stopping: CancellationToken,
@@ -194,51 +189,8 @@ fn accept_until(
         let (client, interim) = (head::told(client), connection.interim());
         let gateway = Arc::clone(&gateway);
         let service = service_fn(move |request: Request<Incoming>| {
-            let answer = answer(Arc::clone(&gateway), client.clone(), interim(), request);
-            Box::pin(answer) as Answering
+            Answer::new(&gateway, &client, interim(), request)
         });
         (connection, service)
     })
-}
-
-async fn answer(
-    gateway: Arc<Gateway>,
-    client: HeaderValue,
-    interim: Interim,
-    request: Request<Incoming>,
-) -> Result<Response<Body>, Infallible> {
-    let mut request = request.map(|body| Body::new(InTime::new(body)));
-    if admin::is_wanted(&request) {
-        // In a box of its own, as what is opened below: no request is to be as large as what is rare.
-        return Ok(Box::pin(admin::answer(&gateway, request)).await);
-    }
-    // A tunnel to wherever a client likes is what a forward proxy gives. This one stands before its upstreams, and supports it for none (RFC 9110, 9.3.6).
-    if request.method() == Method::CONNECT {
-        return Ok(status(StatusCode::NOT_IMPLEMENTED));
-    }
-    if !head::has_one_host(request.headers(), request.version()) {
-        return Ok(status(StatusCode::BAD_REQUEST));
-    }
-    if let Err(ours) = head::count_forward(&mut request) {
-        return Ok(*ours);
-    }
-    let (until, version) = (interim.until(), request.version());
-    request.extensions_mut().insert(Asker {
-        address: client,
-        interim: (version == http::Version::HTTP_11).then_some(interim),
-    });
-    if let Some(wanted) = tunnel::Wanted::of(&request) {
-        return Ok(Box::pin(tunnel::open(&gateway, wanted, request)).await);
-    }
-    head::settle(&mut request);
-    let mut response = gateway.answer(request).await;
-    *response.version_mut() = version;
-    drop(until);
-    Ok(response)
-}
-
-fn status(status: StatusCode) -> Response<Body> {
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = status;
-    response
 }

@@ -1,6 +1,8 @@
 //! The layers, in the order that ARCHITECTURE.md gives.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use buttress_cache::http::{CachedResponse, Detached, HttpCacheLayer, ResponseCodec};
@@ -22,7 +24,7 @@ use tower::{BoxError, Layer, Service, service_fn};
 
 use crate::gateway::admin::is_authorized;
 use crate::gateway::args::{Args, Part};
-use crate::gateway::erased::Erased;
+use crate::gateway::erased::{Answering, Erased};
 use crate::gateway::proxy::{self, Body, BrokenOff, Pool, boxed};
 use crate::gateway::routes::{Routes, Upstream};
 use crate::gateway::{caller, head, health};
@@ -95,37 +97,13 @@ impl Gateway {
     }
 
     /// Through all layers.
-    pub(crate) async fn answer(&self, request: Request<Body>) -> Response<Body> {
-        Self::answered(&self.stack, request).await
+    pub(crate) fn answer(&self, request: Request<Body>) -> Answered {
+        Answered::new(&self.stack, request)
     }
 
     /// Past those that keep or share answers.
-    pub(crate) async fn pass(&self, request: Request<Body>) -> Response<Body> {
-        Self::answered(&self.to_upstream, request).await
-    }
-
-    /// What no layer has answered is an error of ours.
-    async fn answered(service: &Erased, request: Request<Body>) -> Response<Body> {
-        let protocol = Protocol::of(request.headers());
-        let failed = |error: BoxError| {
-            if error.is::<BrokenOff>() {
-                let refusal = Refusal::new(
-                    StatusCode::REQUEST_TIMEOUT,
-                    "urn:gateway:problem:upload",
-                    "The body of the request did not come",
-                    Code::Cancelled,
-                );
-                return boxed(refusal.render(protocol));
-            }
-            let refusal = Refusal::new(
-                StatusCode::BAD_GATEWAY,
-                "urn:gateway:problem:failed",
-                "The request could not be passed on",
-                Code::Unavailable,
-            );
-            boxed(refusal.detail(error.to_string()).render(protocol))
-        };
-        service.answer(request).await.unwrap_or_else(failed)
+    pub(crate) fn pass(&self, request: Request<Body>) -> Answered {
+        Answered::new(&self.to_upstream, request)
     }
 
     /// Asks the upstreams how they are, until what this gives is dropped.
@@ -139,6 +117,50 @@ impl Gateway {
         let watched = upstreams.map(|upstream| (Arc::clone(upstream), breaker(upstream)));
         health::watch(&self.pool, watched, path)
     }
+}
+
+/// What a service has answered. What none has is an error of ours.
+pub(crate) struct Answered {
+    answering: Answering,
+    protocol: Protocol,
+}
+
+impl Answered {
+    fn new(service: &Erased, request: Request<Body>) -> Self {
+        Self {
+            protocol: Protocol::of(request.headers()),
+            answering: service.answer(request),
+        }
+    }
+}
+
+impl Future for Answered {
+    type Output = Response<Body>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response<Body>> {
+        let answered = ready!(self.answering.as_mut().poll(cx));
+        Poll::Ready(
+            answered.unwrap_or_else(|error| failed(&error).render(self.protocol).map(Body::new)),
+        )
+    }
+}
+
+fn failed(error: &BoxError) -> Refusal {
+    if error.is::<BrokenOff>() {
+        return Refusal::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "urn:gateway:problem:upload",
+            "The body of the request did not come",
+            Code::Cancelled,
+        );
+    }
+    let refusal = Refusal::new(
+        StatusCode::BAD_GATEWAY,
+        "urn:gateway:problem:failed",
+        "The request could not be passed on",
+        Code::Unavailable,
+    );
+    refusal.detail(error.to_string())
 }
 
 impl Parts {

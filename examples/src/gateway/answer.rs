@@ -1,0 +1,116 @@
+//! What becomes of one request: an answer of our own, a tunnel, or what the layers give.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
+use hyper::body::{Body as _, Incoming};
+
+use crate::connections::InTime;
+use crate::gateway::interim::{Interim, Until};
+use crate::gateway::proxy::{Asker, Body};
+use crate::gateway::stack::{Answered, Gateway};
+use crate::gateway::{admin, head, tunnel};
+
+/// The response to one request.
+pub(crate) enum Answer {
+    /// In a box of its own: no request is to be as large as what is rare.
+    Rare(Rare),
+    Layers(Layers),
+}
+
+type Rare = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
+
+/// What the layers give, which have boxes enough.
+pub(crate) struct Layers {
+    answered: Answered,
+    /// Behind `answered`, which goes first.
+    until: Option<Until>,
+    version: Version,
+}
+
+impl Answer {
+    pub(crate) fn new(
+        gateway: &Arc<Gateway>,
+        client: &HeaderValue,
+        interim: Interim,
+        request: Request<Incoming>,
+    ) -> Self {
+        let mut request = request.map(in_time);
+        if admin::is_wanted(&request) {
+            let gateway = Arc::clone(gateway);
+            return Self::rare(async move { admin::answer(&gateway, request).await });
+        }
+        if let Err(ours) = admit(&mut request) {
+            return Self::rare(async { *ours });
+        }
+        let (until, version) = (interim.until(), request.version());
+        request.extensions_mut().insert(Asker {
+            address: client.clone(),
+            interim: (version == Version::HTTP_11).then_some(interim),
+        });
+        if let Some(wanted) = tunnel::Wanted::of(&request) {
+            let gateway = Arc::clone(gateway);
+            return Self::rare(async move {
+                let _until = until;
+                tunnel::open(&gateway, wanted, request).await
+            });
+        }
+        head::settle(&mut request);
+        Self::Layers(Layers {
+            answered: gateway.answer(request),
+            until: Some(until),
+            version,
+        })
+    }
+
+    fn rare(answer: impl Future<Output = Response<Body>> + Send + 'static) -> Self {
+        Self::Rare(Box::pin(answer))
+    }
+}
+
+impl Future for Answer {
+    type Output = Result<Response<Body>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let response = match self.get_mut() {
+            Self::Rare(answer) => ready!(answer.as_mut().poll(cx)),
+            Self::Layers(layers) => {
+                let mut response = ready!(Pin::new(&mut layers.answered).poll(cx));
+                *response.version_mut() = layers.version;
+                layers.until = None;
+                response
+            }
+        };
+        Poll::Ready(Ok(response))
+    }
+}
+
+/// Most requests have no body, and nothing to wait for.
+fn in_time(body: Incoming) -> Body {
+    if body.is_end_stream() {
+        Body::empty()
+    } else {
+        Body::new(InTime::new(body))
+    }
+}
+
+/// Answers what goes no further.
+fn admit(request: &mut Request<Body>) -> Result<(), Box<Response<Body>>> {
+    // A tunnel to wherever a client likes is what a forward proxy gives. This one stands before its upstreams, and supports it for none (RFC 9110, 9.3.6).
+    if request.method() == Method::CONNECT {
+        return Err(status(StatusCode::NOT_IMPLEMENTED));
+    }
+    if !head::has_one_host(request.headers(), request.version()) {
+        return Err(status(StatusCode::BAD_REQUEST));
+    }
+    head::count_forward(request)
+}
+
+fn status(status: StatusCode) -> Box<Response<Body>> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    Box::new(response)
+}
