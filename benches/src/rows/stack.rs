@@ -29,7 +29,13 @@ pub const ROWS: &[Row] = &[
     Row::Share(Share {
         id: "stack/gateway-hit",
         budget: 0.9,
-        ours: gateway,
+        ours: || gateway(&[]),
+        bare: origin,
+    }),
+    Row::Share(Share {
+        id: "stack/gateway-cache-hit",
+        budget: 0.9,
+        ours: || gateway(&["--only", "cache"]),
         bare: origin,
     }),
 ];
@@ -38,12 +44,12 @@ fn origin() -> io::Result<Served> {
     serve(|| Fixed::new(page()))
 }
 
-/// With everything it has. What is asked for is in its cache from the second request on.
-fn gateway() -> io::Result<Served> {
+/// With everything it has, unless `which` says otherwise. What is asked for is in its cache from the second request on.
+fn gateway(which: &[&str]) -> io::Result<Served> {
     let origin = origin()?;
     let upstream = format!("http://{}", origin.address());
     // It would hang up while others are measured.
-    let args = [
+    let mut args = vec![
         "--quiet",
         "--threads",
         "1",
@@ -52,6 +58,7 @@ fn gateway() -> io::Result<Served> {
         "--upstream",
         &upstream,
     ];
+    args.extend(which);
     Ok(spawn("gateway", &args)?.behind(origin))
 }
 

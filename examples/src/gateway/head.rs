@@ -163,9 +163,10 @@ pub(crate) fn varies_by_asker(response: &HeaderMap) -> bool {
 
 /// Whether it is said once for which host a request is; by HTTP/1.0 and in HTTP/2 it need not be in a field (RFC 9112, 3.2).
 pub(crate) fn has_one_host(headers: &HeaderMap, version: Version) -> bool {
-    match headers.get_all(HOST).iter().count() {
-        0 => version != Version::HTTP_11,
-        lines => lines == 1,
+    let mut lines = headers.get_all(HOST).iter();
+    match (lines.next(), lines.next()) {
+        (None, _) => version != Version::HTTP_11,
+        (Some(_), second) => second.is_none(),
     }
 }
 

@@ -189,18 +189,21 @@ impl Parts {
         }
         // Below the cache, whose answers go no further.
         stack = Erased::new(MapRequest::new(stack, head::pass_on));
-        if args.has(Part::Cache) {
-            let cached = Cached::new(args)?;
-            stack = around(stack, &cached.layer);
-            self.cache = Some(cached);
-        }
-        if args.has(Part::Trace) {
+        let cached = args.has(Part::Cache).then(|| Cached::new(args));
+        self.cache = cached.transpose()?;
+        let trace = args.has(Part::Trace).then(|| {
             let lines = (!args.quiet).then(JsonLines::stdout);
-            let layer = TraceLayer::server()
-                .echo_request_id()
-                .sink((lines, self.active.clone()));
-            stack = around(stack, &layer);
-        }
+            let sinks = (lines, self.active.clone());
+            TraceLayer::server().echo_request_id().sink(sinks)
+        });
+        let cache = self.cache.as_ref().map(|cached| cached.layer.clone());
+        // A hit goes through these two and no others: its way is as short as it can be.
+        stack = match (trace, cache) {
+            (Some(trace), Some(cache)) => around(stack, &(trace, cache)),
+            (Some(trace), None) => around(stack, &trace),
+            (None, Some(cache)) => around(stack, &cache),
+            (None, None) => stack,
+        };
         Ok(stack)
     }
 

@@ -42,7 +42,7 @@ const ALONE: [(&str, &str); 8] = [
     ),
     ("circuit/memory/", "bytes: contests are about time"),
     ("stack/server", "whole processes: `cargo e2e`"),
-    ("stack/gateway-hit", "whole processes: `cargo e2e`"),
+    ("stack/gateway-", "whole processes: `cargo e2e`"),
     ("cache/invalidate/", "no peer does this"),
     ("dedup/http/", "no peer does this"),
     ("negotiate/stream-1000-records/", "no peer does this"),
