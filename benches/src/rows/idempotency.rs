@@ -2,7 +2,7 @@
 
 use buttress_idempotency::{IdempotencyLayer, Idempotent, MemoryStore};
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request};
+use http::{HeaderName, HeaderValue, Method, Request};
 use http_body_util::Full;
 use tokio::runtime::{Builder, Runtime};
 use tower_layer::Layer;
@@ -48,7 +48,7 @@ fn bare_orders() -> Work {
 
 fn first() -> Work {
     let layer = IdempotencyLayer::new(Fleeting::default())
-        .scope(|request| request.headers["x-user"].as_bytes().into());
+        .scope(|request| request.headers[&USER].as_bytes().into());
     let mut service = layer.layer(Fixed::new(response(1 << 10)));
     let (mut orders, runtime) = (orders(), runtime());
     Work::new(move || {
@@ -67,11 +67,14 @@ fn replay() -> Work {
     })
 }
 
+/// Says whose an order is. How a scope is found is the user's, as the handler is: so by a name that need not be read first.
+const USER: HeaderName = HeaderName::from_static("x-user");
+
 /// The layer around a service, which has done the [`order`].
 #[must_use]
 pub fn done() -> Idempotent<Fixed, MemoryStore> {
     let layer = IdempotencyLayer::new(MemoryStore::new())
-        .scope(|request| request.headers["x-user"].as_bytes().into());
+        .scope(|request| request.headers[&USER].as_bytes().into());
     let (mut service, order) = (layer.layer(Fixed::new(response(1 << 10))), order());
     {
         // The first call has a lease to renew, and so needs a timer. A replay has not.
