@@ -10,7 +10,7 @@ use std::pin::pin;
 use std::task::{Context, Waker};
 
 use benches::rows::cache::{KEY, ROWS, cache};
-use buttress_cache::Memory;
+use buttress_cache::{Eviction, Memory};
 use criterion::Criterion;
 
 use two_threads::two_threads;
@@ -22,7 +22,7 @@ fn main() {
 fn both_at_once(criterion: &mut Criterion) {
     for (name, memory) in [
         ("ours", Memory::default()),
-        ("ours-quick", Memory::QuickCache),
+        ("ours-moka", Memory::Moka(Eviction::TinyLfu)),
     ] {
         let cache = cache(memory);
         two_threads(criterion, &format!("cache/get/{name}"), || {

@@ -9,7 +9,7 @@ use std::convert::Infallible;
 use benches::kit::{body_to_end, call};
 use benches::rows::cache::{HTTP_ROWS, kept};
 use benches::rows::http::{Fixed, request, response};
-use buttress_cache::Memory;
+use buttress_cache::{Eviction, Memory};
 use bytes::Bytes;
 use criterion::Criterion;
 use http::{Request, Response};
@@ -30,8 +30,8 @@ fn both_at_once(criterion: &mut Criterion) {
         two_threads(criterion, &id("bare"), || asks(&bare));
         let service = kept(len, Memory::default());
         two_threads(criterion, &id("ours"), || asks(&service));
-        let service = kept(len, Memory::QuickCache);
-        two_threads(criterion, &id("ours-quick"), || asks(&service));
+        let service = kept(len, Memory::Moka(Eviction::TinyLfu));
+        two_threads(criterion, &id("ours-moka"), || asks(&service));
     }
 }
 

@@ -42,7 +42,7 @@ impl<V: Send + Sync + 'static> Builder<V> {
         self.set(|settings| settings.max_weight = bytes)
     }
 
-    /// What keeps it, and what it does without when there is too much. Default: moka, by TinyLFU.
+    /// What keeps it, and what it does without when there is too much. Default: quick_cache.
     pub fn memory(self, memory: Memory) -> Self {
         self.set(|settings| settings.memory = memory)
     }

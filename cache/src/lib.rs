@@ -46,7 +46,9 @@ pub use get_or_set::GetOrSet;
 pub use guard::Guard;
 pub use hit::{Hit, State, Tier};
 pub use invalidate::{Clear, Invalidate};
-pub use l1::{Eviction, Memory};
+#[cfg(feature = "moka")]
+pub use l1::Eviction;
+pub use l1::Memory;
 #[cfg(feature = "metrics")]
 pub use observe::Metrics;
 #[cfg(feature = "tracing")]

@@ -35,9 +35,9 @@ fn filled(builder: Builder<Value>) -> Cache<Value> {
 pub(super) fn first_levels(criterion: &mut Criterion) {
     bare(criterion, "cache/first-level/bare");
     for (name, memory) in [
+        ("quick", Memory::QuickCache),
         ("moka", Memory::Moka(Eviction::TinyLfu)),
         ("moka-lru", Memory::Moka(Eviction::Lru)),
-        ("quick", Memory::QuickCache),
     ] {
         let cache = filled(Cache::builder().memory(memory));
         finds(criterion, &format!("cache/first-level/{name}"), &cache);

@@ -10,9 +10,9 @@ use tower_layer::Layer;
 use super::threads::both_ways;
 
 const MEMORIES: [(&str, Memory); 3] = [
+    ("quick", Memory::QuickCache),
     ("moka", Memory::Moka(Eviction::TinyLfu)),
     ("moka-lru", Memory::Moka(Eviction::Lru)),
-    ("quick", Memory::QuickCache),
 ];
 
 pub(super) fn hits(criterion: &mut Criterion) {

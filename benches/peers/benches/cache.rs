@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use buttress_cache::{Cache, Memory};
+use buttress_cache::{Cache, Eviction, Memory};
 use cached::ShardedLruTtlCache;
 use criterion::{Criterion, criterion_group, criterion_main};
 use hitbox::policy::PolicyConfig;
@@ -121,7 +121,7 @@ fn get(criterion: &mut Criterion) {
 fn mine() -> [(&'static str, Memory); 2] {
     [
         ("ours", Memory::default()),
-        ("ours-quick", Memory::QuickCache),
+        ("ours-moka", Memory::Moka(Eviction::TinyLfu)),
     ]
 }
 

@@ -149,9 +149,13 @@ type Peer = (&'static str, fn(usize) -> Ask);
 
 fn main() {
     let peers: [Peer; 7] = [
-        ("ours", |room| ours(Memory::Moka(Eviction::TinyLfu), room)),
-        ("ours, LRU", |room| ours(Memory::Moka(Eviction::Lru), room)),
-        ("ours, quick_cache", |room| ours(Memory::QuickCache, room)),
+        ("ours", |room| ours(Memory::QuickCache, room)),
+        ("ours, moka", |room| {
+            ours(Memory::Moka(Eviction::TinyLfu), room)
+        }),
+        ("ours, moka, LRU", |room| {
+            ours(Memory::Moka(Eviction::Lru), room)
+        }),
         ("moka", moka),
         ("quick_cache", quick),
         ("foyer", foyer),

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use buttress_cache::Memory;
+use buttress_cache::{Eviction, Memory};
 use buttress_cache::http::{CachedResponse, HttpCacheLayer};
 use bytes::Bytes;
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -145,9 +145,9 @@ fn hits(criterion: &mut Criterion) {
         );
         measure(
             criterion,
-            &id("ours-quick"),
+            &id("ours-moka"),
             page,
-            ours(Memory::QuickCache).layer(page.clone()),
+            ours(Memory::Moka(Eviction::TinyLfu)).layer(page.clone()),
         );
 
         let store = http_cache::MokaManager::new(http_cache::MokaCacheBuilder::new(1000).build());

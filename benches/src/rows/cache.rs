@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use buttress_cache::http::{CachedResponse, HttpCache, HttpCacheLayer};
-use buttress_cache::{Cache, Memory};
+use buttress_cache::{Cache, Eviction, Memory};
 use bytes::Bytes;
 use http::header::CACHE_CONTROL;
 use http::{HeaderValue, Request, Response, Uri};
@@ -24,26 +24,26 @@ pub const ROWS: &[Row] = &[
     Row::Call(Call {
         id: "cache/get-or-set/ours",
         budget: Some(Budget::new(60.0, 0)),
-        zero: Zero::over(bare_moka),
+        zero: Zero::over(bare_quick),
         work: || get_or_set(Memory::default()),
     }),
     Row::Call(Call {
-        id: "cache/get-or-set/ours-quick",
+        id: "cache/get-or-set/ours-moka",
         budget: Some(Budget::new(60.0, 0)),
-        zero: Zero::over(bare_quick).named("bare-quick"),
-        work: || get_or_set(Memory::QuickCache),
+        zero: Zero::over(bare_moka).named("bare-moka"),
+        work: || get_or_set(Memory::Moka(Eviction::TinyLfu)),
     }),
     Row::Call(Call {
         id: "cache/get/ours",
         budget: Some(Budget::new(60.0, 0)),
-        zero: Zero::over(bare_moka),
+        zero: Zero::over(bare_quick),
         work: || get(Memory::default()),
     }),
     Row::Call(Call {
-        id: "cache/get/ours-quick",
+        id: "cache/get/ours-moka",
         budget: Some(Budget::new(60.0, 0)),
-        zero: Zero::over(bare_quick).named("bare-quick"),
-        work: || get(Memory::QuickCache),
+        zero: Zero::over(bare_moka).named("bare-moka"),
+        work: || get(Memory::Moka(Eviction::TinyLfu)),
     }),
     Row::Call(Call {
         id: "cache/invalidate/ours",
@@ -57,39 +57,39 @@ pub const ROWS: &[Row] = &[
 pub const HTTP_ROWS: &[Row] = &[
     Row::Call(Call {
         id: "http-cache/hit-1k/ours",
-        budget: Some(Budget::new(400.0, 0)),
+        budget: Some(Budget::new(250.0, 0)),
         zero: Zero::over(|| bare(1 << 10)),
         work: || hit(1 << 10, Memory::default()),
     }),
     Row::Call(Call {
         id: "http-cache/hit-64k/ours",
-        budget: Some(Budget::new(400.0, 0)),
+        budget: Some(Budget::new(250.0, 0)),
         zero: Zero::over(|| bare(64 << 10)),
         work: || hit(64 << 10, Memory::default()),
     }),
     Row::Call(Call {
-        id: "http-cache/hit-1k/ours-quick",
-        budget: Some(Budget::new(250.0, 0)),
+        id: "http-cache/hit-1k/ours-moka",
+        budget: Some(Budget::new(400.0, 0)),
         zero: Zero::over(|| bare(1 << 10)),
-        work: || hit(1 << 10, Memory::QuickCache),
+        work: || hit(1 << 10, Memory::Moka(Eviction::TinyLfu)),
     }),
     Row::Call(Call {
-        id: "http-cache/hit-64k/ours-quick",
-        budget: Some(Budget::new(250.0, 0)),
+        id: "http-cache/hit-64k/ours-moka",
+        budget: Some(Budget::new(400.0, 0)),
         zero: Zero::over(|| bare(64 << 10)),
-        work: || hit(64 << 10, Memory::QuickCache),
+        work: || hit(64 << 10, Memory::Moka(Eviction::TinyLfu)),
     }),
     Row::Call(Call {
         id: "http-cache/miss-1k/ours",
-        budget: Some(Budget::new(3000.0, 36)),
+        budget: Some(Budget::new(3000.0, 30)),
         zero: Zero::over(|| bare_of_many(stored())),
         work: || miss(stored(), Memory::default()),
     }),
     Row::Call(Call {
-        id: "http-cache/miss-1k/ours-quick",
-        budget: Some(Budget::new(3000.0, 30)),
+        id: "http-cache/miss-1k/ours-moka",
+        budget: Some(Budget::new(3000.0, 36)),
         zero: Zero::over(|| bare_of_many(stored())),
-        work: || miss(stored(), Memory::QuickCache),
+        work: || miss(stored(), Memory::Moka(Eviction::TinyLfu)),
     }),
     Row::Call(Call {
         id: "http-cache/miss-1k/ours-private",

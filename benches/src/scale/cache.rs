@@ -1,7 +1,7 @@
 //! Values and their tags; responses and their bodies.
 
 use buttress_cache::http::{CachedResponse, HttpCacheLayer};
-use buttress_cache::{Cache, Memory};
+use buttress_cache::{Cache, Eviction, Memory};
 use http::Uri;
 use tower_layer::Layer;
 
@@ -19,12 +19,12 @@ pub(super) const CURVES: &[Curve] = &[
         work: |keys| get_one_of(Memory::default(), keys),
     },
     Curve {
-        id: "cache/get/keys-quick",
+        id: "cache/get/keys-moka",
         unit: "keys",
         sizes: &[10, 100, 1000, 10_000, 100_000, 1_000_000],
         order: Order::Constant,
         is_filled: true,
-        work: |keys| get_one_of(Memory::QuickCache, keys),
+        work: |keys| get_one_of(Memory::Moka(Eviction::TinyLfu), keys),
     },
     Curve {
         id: "cache/get/tags",

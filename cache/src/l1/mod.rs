@@ -1,8 +1,9 @@
 //! The first level: in the process, bounded by weight.
 
+#[cfg(feature = "moka")]
 mod moka;
+#[cfg(feature = "moka")]
 mod outside;
-#[cfg(feature = "quick-cache")]
 mod quick;
 
 use std::sync::Arc;
@@ -12,21 +13,25 @@ use crate::entry::Entry;
 /// What keeps values in the process, and which ones when there are too many.
 ///
 /// Whichever it is, an answer of the cache is right or a miss: lifetimes and validity are the cache's own.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Memory {
-    /// [moka](https://docs.rs/moka). What is put in may come and go for a moment before the bound is looked after.
-    Moka(Eviction),
-    /// [quick_cache](https://docs.rs/quick_cache), by S3-FIFO: faster to find things in, and to be recommended where there is nothing but hits. It is
-    /// divided into parts by the hash of the key, and nothing can be larger than a part: an even share of the room, of at least 32 KiB.
-    #[cfg(feature = "quick-cache")]
+    /// [quick_cache](https://docs.rs/quick_cache), by Clock-PRO: quick to find and to keep things, and a scan of many keys does not push out what is in use.
+    ///
+    /// Its room is divided by the hash of the key into parts with a lock each, for readers that do not wait for each other; nothing can be larger than a part. Parts
+    /// are even, of 16 MiB or more, and some four for each processor at most: a room of less than 32 MiB is one part.
+    #[default]
     QuickCache,
+    /// [moka](https://docs.rs/moka), for who wants an LRU. What is put in may come and go for a moment before the bound is looked after.
+    #[cfg(feature = "moka")]
+    Moka(Eviction),
     #[cfg(all(test, buttress_loom))]
     #[doc(hidden)]
     Plain,
 }
 
 /// What moka does without when there is too much.
+#[cfg(feature = "moka")]
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Eviction {
@@ -35,12 +40,6 @@ pub enum Eviction {
     /// What is used least often, also of what wants to get in: a scan of many keys does not push out what is in use.
     #[default]
     TinyLfu,
-}
-
-impl Default for Memory {
-    fn default() -> Self {
-        Self::Moka(Eviction::default())
-    }
 }
 
 /// Keeps entries by their full keys, as many as fit.
@@ -66,9 +65,9 @@ pub(crate) trait L1<V>: Send + Sync {
 impl Memory {
     pub(crate) fn build<V: Send + Sync + 'static>(self, max_weight: u64) -> Box<dyn L1<V>> {
         match self {
-            Self::Moka(eviction) => Box::new(moka::Level::new(eviction, max_weight)),
-            #[cfg(feature = "quick-cache")]
             Self::QuickCache => Box::new(quick::Level::new(max_weight)),
+            #[cfg(feature = "moka")]
+            Self::Moka(eviction) => Box::new(moka::Level::new(eviction, max_weight)),
             #[cfg(all(test, buttress_loom))]
             Self::Plain => Box::new(crate::loom::Plain::new()),
         }
@@ -87,10 +86,11 @@ mod tests {
     use crate::slots::Slots;
 
     const ALL: &[Memory] = &[
-        Memory::Moka(Eviction::TinyLfu),
-        Memory::Moka(Eviction::Lru),
-        #[cfg(feature = "quick-cache")]
         Memory::QuickCache,
+        #[cfg(feature = "moka")]
+        Memory::Moka(Eviction::TinyLfu),
+        #[cfg(feature = "moka")]
+        Memory::Moka(Eviction::Lru),
     ];
 
     fn entry<V>(value: V, weight: u32) -> Arc<Entry<V>> {
@@ -168,6 +168,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_large_is_kept_beside_what_is_small() {
+        // What the HTTP cache stores at most, with its head, in what a cache has room for: both by default.
+        const ROOM: u64 = 64 << 20;
+        const LARGE: u32 = (8 << 20) + 4096;
+        for memory in ALL {
+            let level = memory.build::<u32>(ROOM);
+            for n in 0..1000 {
+                level.insert(key(n), entry(n, 1000));
+            }
+            for n in 1000..1004 {
+                level.insert(key(n), entry(n, LARGE));
+                level.size();
+                assert_eq!(value(&*level, n), Some(n), "{memory:?}");
+            }
+        }
+    }
+
+    #[test]
     fn a_scan_does_not_push_out_what_is_in_use_but_from_an_lru() {
         for memory in ALL {
             let level = memory.build::<u32>(1 << 20);
@@ -185,6 +203,7 @@ mod tests {
             level.size();
             let left = used().flatten().count();
             match memory {
+                #[cfg(feature = "moka")]
                 Memory::Moka(Eviction::Lru) => assert_eq!(left, 0),
                 _ => assert!(left >= 90, "{memory:?}: {left}"),
             }

@@ -1,6 +1,8 @@
 //! quick_cache.
 
+use std::num::NonZero;
 use std::sync::Arc;
+use std::thread::available_parallelism;
 
 use quick_cache::sync::Cache as Quick;
 use quick_cache::{DefaultHashBuilder, Lifecycle, OptionsBuilder, Weighter};
@@ -20,6 +22,18 @@ struct ByWeight;
 #[derive(Clone)]
 struct Outside;
 
+/// What a part has room for, at least: nothing larger than a part can be kept.
+const PART: u64 = 16 << 20;
+
+/// Four for each processor, so that two of them are seldom at the same lock, as far as they are large enough.
+fn parts(max_weight: u64) -> usize {
+    let wanted = available_parallelism().map_or(1, NonZero::get) * 4;
+    let large_enough = (max_weight / PART).max(1);
+    // Rounded down: quick_cache rounds up, to a power of two.
+    let most = 1 << large_enough.ilog2();
+    wanted.min(most)
+}
+
 impl<V> Level<V> {
     pub(super) fn new(max_weight: u64) -> Self {
         // An entry of a kilobyte is an ordinary one. A wrong guess costs a little room, or a little of what is remembered of what has gone.
@@ -27,6 +41,7 @@ impl<V> Level<V> {
         let options = OptionsBuilder::new()
             .estimated_items_capacity(items)
             .weight_capacity(max_weight)
+            .shards(parts(max_weight))
             .build()
             .expect("both are given");
         let hasher = DefaultHashBuilder::default();

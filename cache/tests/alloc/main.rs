@@ -24,8 +24,8 @@ fn response(len: usize) -> Response<Full<Bytes>> {
     response.body(Full::from(vec![7; len])).unwrap()
 }
 
-/// What most hits allocate on a body of so many bytes. Now and then a look-up does moka's housekeeping too, and once a second a line of
-/// `Cache-Status` is made; most do neither.
+/// What most hits allocate on a body of so many bytes. Once a second a line of `Cache-Status` is made; most do
+/// not.
 fn hit(len: usize) -> Allocations {
     let layer = HttpCacheLayer::new(CachedResponse::cache().build()).x_cache(true);
     let mut service = layer.layer(service_fn(move |_: Request<Empty<Bytes>>| {

@@ -44,7 +44,7 @@ fn get_or_set(cache: &Cache<u64>, key: &str) -> u64 {
     *hit.unwrap()
 }
 
-/// Now and then a look-up does moka's housekeeping too; most do not.
+/// Of many, since what a first one may allocate does not count.
 fn least(mut work: impl FnMut()) -> u64 {
     let counts = (0..200).map(|_| count(&mut work).0.count);
     counts.min().unwrap()

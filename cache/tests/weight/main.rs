@@ -81,8 +81,8 @@ async fn memory_stays_inside_its_bound_and_an_entry_weighs_what_it_takes() {
     );
     for memory in [
         Memory::default(),
-        #[cfg(feature = "quick-cache")]
-        Memory::QuickCache,
+        #[cfg(feature = "moka")]
+        Memory::Moka(buttress_cache::Eviction::TinyLfu),
     ] {
         const BOUND: usize = 8 << 20;
         // The store's own tables are there before anything is in them, and grow a little.
