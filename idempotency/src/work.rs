@@ -62,17 +62,23 @@ impl<S, St: Store> Work<S, St> {
                 Ok(asked) => asked,
                 Err(error) => return Ok(self.keyed.refuse(&refusal::no_fingerprint(error))),
             };
-            let mut held = match self.keyed.open(&asked).await {
-                Ok(Opened::Ours(claim, room, since)) => {
-                    Held::new(self.keyed, claim, asked.fingerprint, room, since)
-                }
-                Ok(Opened::Found(Begin::OutcomeUnknown)) if self.keyed.can_reconcile() => {
-                    return Box::pin(self.reconcile(request, asked)).await;
-                }
-                Ok(Opened::Found(found)) => return Ok(self.keyed.answer(found)),
-                Ok(Opened::Crowded) => return Ok(self.keyed.crowded()),
-                Ok(Opened::Full) => return Ok(self.keyed.full()),
-                Err(failed) => return Box::pin(self.without_store(request, &asked, failed)).await,
+            let mut held = 'ours: {
+                // Awaited apart from the match, whose subject would have room in the future until then.
+                let instead: Pin<Box<dyn Future<Output = _> + Send>> =
+                    match self.keyed.open(&asked).await {
+                        Ok(Opened::Ours(claim, room, since)) => {
+                            let fingerprint = asked.fingerprint;
+                            break 'ours Held::new(self.keyed, claim, fingerprint, room, since);
+                        }
+                        Ok(Opened::Found(Begin::OutcomeUnknown)) if self.keyed.can_reconcile() => {
+                            Box::pin(self.reconcile(request, asked))
+                        }
+                        Ok(Opened::Found(found)) => return Ok(self.keyed.answer(found)),
+                        Ok(Opened::Crowded) => return Ok(self.keyed.crowded()),
+                        Ok(Opened::Full) => return Ok(self.keyed.full()),
+                        Err(failed) => Box::pin(self.without_store(request, &asked, failed)),
+                    };
+                return instead.await;
             };
             if held.keyed().is_inline_now() {
                 execute(&mut self.inner, &mut request, &mut held).await
