@@ -18,8 +18,8 @@ pub use self::jaeger::Jaeger;
 pub use self::named::{Propagators, UnknownPropagator};
 pub use self::xray::XRay;
 
-pub(crate) static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-pub(crate) static TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+pub(crate) const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// A format in which a context travels in header fields.
 ///
@@ -170,12 +170,12 @@ impl Propagator for W3c {
         let is_new = fields::has_none(headers, [&TRACEPARENT, &TRACESTATE]);
         let parent = context.traceparent().to_header_value();
         if is_new {
-            headers.insert(&TRACEPARENT, parent);
+            headers.insert(TRACEPARENT, parent);
         } else {
             fields::overwrite(headers, &TRACEPARENT, parent);
         }
         match Self::sent_state(context.state()) {
-            Some(state) => drop(headers.insert(&TRACESTATE, state)),
+            Some(state) => drop(headers.insert(TRACESTATE, state)),
             None if is_new => {}
             None => fields::remove(headers, &TRACESTATE),
         }
