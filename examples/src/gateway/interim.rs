@@ -163,6 +163,20 @@ impl Shared {
     }
 }
 
+/// What is no larger than this is copied: the kernel takes longer to look at two slices than it is to put them together.
+const TOGETHER: usize = 2048;
+
+/// All of the slices, one after the other, if there is room.
+fn gather<'a>(slices: &[io::IoSlice<'_>], room: &'a mut [u8; TOGETHER]) -> Option<&'a [u8]> {
+    let mut length = 0;
+    for slice in slices {
+        let end = length + slice.len();
+        room.get_mut(length..end)?.copy_from_slice(slice);
+        length = end;
+    }
+    Some(&room[..length])
+}
+
 /// `HTTP/1.1 103 Early Hints`, and its fields.
 fn write_head(to: &mut VecDeque<u8>, status: StatusCode, headers: &HeaderMap) {
     let reason = status.canonical_reason().unwrap_or_default();
@@ -205,8 +219,12 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.shared
-            .poll_write_with(cx, |stream| stream.try_write_vectored(slices))
+        let mut together = [0; TOGETHER];
+        let together = gather(slices, &mut together);
+        self.shared.poll_write_with(cx, |stream| match together {
+            Some(bytes) => stream.try_write(bytes),
+            None => stream.try_write_vectored(slices),
+        })
     }
 
     fn is_write_vectored(&self) -> bool {
