@@ -37,7 +37,8 @@ impl<V: Send + Sync + 'static> Builder<V> {
         }
     }
 
-    /// How much is kept, in bytes as the [weigher](Self::weigher) counts them. Default: 64 MiB.
+    /// How much is kept, in bytes as the [weigher](Self::weigher) counts them. Default: 64 MiB. What is too large by itself is said at [`Memory`]; it is given to who
+    /// asked, not kept, and told as [`Event::Unstored`](crate::Event::Unstored).
     pub fn max_weight(self, bytes: u64) -> Self {
         self.set(|settings| settings.max_weight = bytes)
     }
@@ -48,7 +49,7 @@ impl<V: Send + Sync + 'static> Builder<V> {
     }
 
     /// How many bytes a value takes, beside its key and what the cache keeps of it. Default: the size of the type, which is right for types that own
-    /// nothing.
+    /// nothing. What takes more than 4 GiB counts as 4 GiB.
     pub fn weigher(self, weigher: impl Fn(&[u8], &V) -> usize + Send + Sync + 'static) -> Self {
         self.set(|settings| settings.weigher = Some(Box::new(weigher)))
     }

@@ -78,7 +78,8 @@ pub enum Event<'a> {
         /// Instead of what.
         why: Stale,
     },
-    /// A value was read and not stored: one of its tags was guarded, a dependency was filled anew meanwhile, or it has too many tags.
+    /// A value was read and not stored: one of its tags was guarded, a dependency was filled anew meanwhile, it has too many tags, or it is larger than
+    /// [what is kept in memory](crate::Memory); a second level may have it then.
     Unstored {
         /// Its key.
         key: &'a [u8],

@@ -182,8 +182,13 @@ impl<V: Send + Sync> L1<V> for Plain<V> {
         self.0.lock().unwrap().contains_key(full)
     }
 
-    fn insert(&self, full: StdArc<[u8]>, entry: StdArc<Entry<V>>) {
+    fn insert(&self, full: StdArc<[u8]>, entry: StdArc<Entry<V>>) -> bool {
         self.0.lock().unwrap().insert(full, entry);
+        true
+    }
+
+    fn largest(&self) -> u64 {
+        u64::MAX
     }
 
     fn remove(&self, full: &[u8]) {

@@ -37,10 +37,17 @@ impl<V: Send + Sync + 'static> Cache<V> {
             // The source has it no more: what is left of it must not be served when the source fails.
             self.l1().remove(full);
         } else if self.is_worth_it(&entry) {
-            // Also in place of what is newer: each is valid or not by its own stamp.
-            self.l1().insert(Arc::clone(full), Arc::clone(&entry));
+            self.keep(full, &entry);
         }
         entry
+    }
+
+    /// Also in place of what is newer: each is valid or not by its own stamp.
+    pub(crate) fn keep(&self, full: &Arc<[u8]>, entry: &Arc<Entry<V>>) {
+        let has_room = self.l1().insert(Arc::clone(full), Arc::clone(entry));
+        if !has_room {
+            self.tell(|key| Event::Unstored { key }, full);
+        }
     }
 
     fn entry(&self, full: &[u8], reading: Reading<V>) -> Entry<V> {

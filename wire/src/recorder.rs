@@ -152,7 +152,7 @@ impl Kept {
         }
     }
 
-    /// A body whose length was not known has taken room for up to twice as much: what is kept takes what it weighs.
+    /// A body whose length was not known has taken room for up to twice as much: what is kept takes no more than a quarter beside what it weighs.
     fn end(self) -> Bytes {
         match self {
             Self::One(only) => Bytes::copy_from_slice(&only),

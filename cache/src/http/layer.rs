@@ -15,7 +15,7 @@ use super::purge::purge_target;
 use super::query::Params;
 use super::refresh::{Detached, Inline};
 use super::service::HttpCache;
-use super::settings::Shared;
+use super::settings::{Shared, largest};
 use super::status::{self, Lines};
 use super::stored::CachedResponse;
 use crate::{Cache, Depth};
@@ -250,9 +250,10 @@ impl<M> HttpCacheLayer<M> {
         self.set(|shared| shared.max_variants = max)
     }
 
-    /// The largest body that is stored, in bytes; larger ones stream by. Default: 8 MiB.
+    /// The largest body that is stored, in bytes; larger ones stream by. Default: 8 MiB. It is never more than the largest value that the cache
+    /// [keeps in memory](crate::Memory): with 64 MiB, the default [room](crate::Builder::max_weight), that is 31 MiB.
     pub fn max_object(self, bytes: usize) -> Self {
-        self.set(|shared| shared.max_object = bytes)
+        self.set(|shared| shared.max_object = bytes.min(largest(&shared.cache)))
     }
 
     /// Copies the fields that are stored into memory of their own. What a connection has read is in a buffer that lives as long as any part of it, and that no

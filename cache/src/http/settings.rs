@@ -46,6 +46,7 @@ pub(super) struct Shared {
     /// Where responses have tags, and purges too.
     pub(super) tag_header: Option<HeaderName>,
     pub(super) rules: Rules,
+    /// Not more than there is room for.
     pub(super) max_object: usize,
     pub(super) max_variants: usize,
     /// How long a stale response is kept.
@@ -98,9 +99,15 @@ pub(super) struct Hooks {
     pub(super) depends_on: Option<OfBoth<Vec<Vec<u8>>>>,
 }
 
+/// The largest value that is kept in memory.
+pub(super) fn largest(cache: &Cache<CachedResponse>) -> usize {
+    usize::try_from(cache.l1().largest()).unwrap_or(usize::MAX)
+}
+
 impl Shared {
     pub(super) fn new(cache: Cache<CachedResponse>) -> Self {
         Self {
+            max_object: (8 << 20).min(largest(&cache)),
             cache,
             flights: flights(),
             refreshes: refreshes(),
@@ -113,7 +120,6 @@ impl Shared {
             search: false,
             tag_header: None,
             rules: Rules::default(),
-            max_object: 8 << 20,
             max_variants: 64,
             keep: Duration::from_secs(24 * 60 * 60),
             collapse: true,

@@ -10,12 +10,13 @@ use super::outside::{Kept, within};
 use super::{Eviction, L1};
 use crate::entry::Entry;
 
-/// Only `get`, `insert` and `invalidate` are used. `get_with` would hold a value that was invalidated while it was made.
+/// `get_with` is not used: it would hold a value that was invalidated while it was made.
 ///
 /// Keys are hashed by foldhash, seeded at random for each cache, and not by SipHash, which took a quarter of a look-up: no hash is ever seen outside, and what is
 /// kept is bounded by weight.
 pub(super) struct Level<V: Send + Sync + 'static> {
     entries: Moka<Arc<[u8]>, Kept<V>, RandomState>,
+    max_weight: u64,
 }
 
 impl<V: Send + Sync + 'static> Level<V> {
@@ -29,7 +30,10 @@ impl<V: Send + Sync + 'static> Level<V> {
             .eviction_policy(policy)
             .weigher(|_, kept: &Kept<V>| kept.weight())
             .build_with_hasher(RandomState::default());
-        Self { entries }
+        Self {
+            entries,
+            max_weight,
+        }
     }
 }
 
@@ -42,8 +46,14 @@ impl<V: Send + Sync + 'static> L1<V> for Level<V> {
         within(|| self.entries.contains_key(full))
     }
 
-    fn insert(&self, full: Arc<[u8]>, entry: Arc<Entry<V>>) {
+    fn insert(&self, full: Arc<[u8]>, entry: Arc<Entry<V>>) -> bool {
+        let fits = u64::from(entry.weight) <= self.max_weight;
         within(|| self.entries.insert(full, Kept::new(entry)));
+        fits
+    }
+
+    fn largest(&self) -> u64 {
+        self.max_weight
     }
 
     fn remove(&self, full: &[u8]) {

@@ -205,8 +205,7 @@ impl<V: Send + Sync + 'static> Keyed<V> {
             .weigh(&self.full, entry.value(), &entry.slots);
         let entry = Arc::new(entry);
         if keep {
-            let full = Arc::clone(&self.full);
-            self.cache.l1().insert(full, Arc::clone(&entry));
+            self.cache.keep(&self.full, &entry);
         }
         Some(Found { usable, entry, now })
     }

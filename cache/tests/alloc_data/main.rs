@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use buttress_cache::{Builder, Cache};
+use buttress_cache::{Builder, Cache, Memory};
 use testkit::alloc::{Counting, count};
 
 #[global_allocator]
@@ -33,6 +33,14 @@ fn builder() -> Builder<u64> {
         .xfetch(1.0)
 }
 
+const MEMORIES: &[Memory] = &[
+    Memory::QuickCache,
+    #[cfg(feature = "moka")]
+    Memory::Moka(buttress_cache::Eviction::TinyLfu),
+    #[cfg(feature = "moka")]
+    Memory::Moka(buttress_cache::Eviction::Lru),
+];
+
 /// A product with three tags and a dependency.
 fn get_or_set(cache: &Cache<u64>, key: &str) -> u64 {
     let call = cache.get_or_set(key, |fill| {
@@ -52,25 +60,32 @@ fn least(mut work: impl FnMut()) -> u64 {
 
 #[tokio::test]
 async fn a_hit_allocates_nothing() {
-    let cache = builder().build();
-    let alice = cache.namespace("shop").partition("alice");
-    for cache in [&cache, &alice] {
-        get_or_set(cache, "product:42");
-        assert_eq!(least(|| assert_eq!(get_or_set(cache, "product:42"), 7)), 0);
-        assert_eq!(
-            least(|| assert_eq!(*cache.get("product:42").now().unwrap(), 7)),
-            0
-        );
-        assert_eq!(
-            least(|| assert!(poll(cache.get("product:42")).is_some())),
-            0
-        );
-        assert_eq!(
-            least(|| assert!(cache.get("product:43").now().is_none())),
-            0
-        );
+    for cache in MEMORIES
+        .iter()
+        .map(|memory| builder().memory(*memory).build())
+    {
+        let alice = cache.namespace("shop").partition("alice");
+        assert_that_a_hit_allocates_nothing(&cache);
+        assert_that_a_hit_allocates_nothing(&alice);
+        assert_eq!(cache.snapshot().fills, 2);
     }
-    assert_eq!(cache.snapshot().fills, 2);
+}
+
+fn assert_that_a_hit_allocates_nothing(cache: &Cache<u64>) {
+    get_or_set(cache, "product:42");
+    assert_eq!(least(|| assert_eq!(get_or_set(cache, "product:42"), 7)), 0);
+    assert_eq!(
+        least(|| assert_eq!(*cache.get("product:42").now().unwrap(), 7)),
+        0
+    );
+    assert_eq!(
+        least(|| assert!(poll(cache.get("product:42")).is_some())),
+        0
+    );
+    assert_eq!(
+        least(|| assert!(cache.get("product:43").now().is_none())),
+        0
+    );
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! Getting, setting, filling and invalidating.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use buttress_cache::{Cache, Fill, FillError, State, Tier};
@@ -176,6 +177,25 @@ async fn a_value_may_have_many_tags_and_goes_by_each() {
         "it could not be told when it goes"
     );
     assert_eq!(cache.snapshot().unstored, 1);
+}
+
+#[tokio::test]
+async fn what_is_larger_than_the_room_is_given_and_not_kept() {
+    let cache = Cache::builder()
+        .max_weight(100_000)
+        .weigher(|_, v: &Vec<u8>| v.len())
+        .build();
+    let fill = async |_: Fill<_>| Ok::<_, Infallible>(Some(vec![0; 100_000]));
+    let value = cache.get_or_set("k", fill).await.unwrap().unwrap();
+    assert_eq!(value.len(), 100_000);
+    assert!(cache.get("k").await.is_none());
+    assert_eq!(cache.snapshot().unstored, 1);
+    // Nor is what it was to take the place of.
+    cache.set("k", vec![0]).await;
+    assert!(cache.get("k").await.is_some());
+    cache.set("k", vec![0; 100_000]).await;
+    assert!(cache.get("k").await.is_none());
+    assert_eq!(cache.snapshot().unstored, 2);
 }
 
 #[tokio::test]

@@ -46,7 +46,13 @@ fn test() -> Test {
 }
 
 fn with(set: impl FnOnce(HttpCacheLayer) -> HttpCacheLayer) -> Test {
-    let cache = CachedResponse::cache().build();
+    with_cache(CachedResponse::cache().build(), set)
+}
+
+fn with_cache(
+    cache: Cache<CachedResponse>,
+    set: impl FnOnce(HttpCacheLayer) -> HttpCacheLayer,
+) -> Test {
     let answer: Answer = Box::new(|_| text("fresh", &[("cache-control", "max-age=60")]));
     Test {
         layer: set(HttpCacheLayer::new(cache.clone()).response_extension()),
@@ -534,6 +540,28 @@ async fn what_is_too_large_streams_by() {
     let test = with(|layer| layer.max_object(4));
     test.get("/a").await.is("fresh");
     assert_eq!(test.get("/a").await.outcome(), MISS);
+}
+
+#[tokio::test]
+async fn what_there_is_no_room_for_is_not_said_to_be_stored() {
+    const LARGE: &str = match std::str::from_utf8(&[b'x'; 20_000]) {
+        Ok(large) => large,
+        Err(_) => unreachable!(),
+    };
+    let cache = CachedResponse::cache().max_weight(10_000).build();
+    for test in [
+        with_cache(cache.clone(), |layer| layer),
+        with_cache(cache.clone(), |layer| layer.max_object(usize::MAX)),
+    ] {
+        test.says(
+            LARGE,
+            &[("cache-control", "max-age=60"), ("content-length", "20000")],
+        );
+        let seen = test.get("/a").await;
+        assert_eq!(seen.field("cache-status"), "buttress; fwd=uri-miss");
+        seen.is(LARGE);
+        assert_eq!(test.get("/a").await.outcome(), MISS);
+    }
 }
 
 #[tokio::test]

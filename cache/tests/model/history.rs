@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
 
-use buttress_cache::{Cache, Fill, FillError, Guard, Hit, State};
+use buttress_cache::{Cache, Fill, FillError, Guard, Hit, Memory, State};
 use proptest::sample::Index;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
@@ -66,6 +66,7 @@ pub(crate) enum Says {
 /// In seconds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Settings {
+    pub(crate) memory: Memory,
     pub(crate) ttl: u64,
     pub(crate) grace: u64,
     pub(crate) throttle: u64,
@@ -174,6 +175,7 @@ impl History {
         let tasks = Arc::new(Mutex::new(Vec::new()));
         let sink = Arc::clone(&tasks);
         let mut builder = Cache::builder()
+            .memory(settings.memory)
             .ttl(seconds(settings.ttl))
             .grace(seconds(settings.grace))
             .throttle(seconds(settings.throttle))

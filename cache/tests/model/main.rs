@@ -5,12 +5,20 @@
 mod history;
 mod naive;
 
+use buttress_cache::Memory;
 use proptest::prelude::*;
 
 use history::{History, Op, Says, Settings};
 
 const KEYS: usize = 3;
 const TAGS: usize = 3;
+const MEMORIES: &[Memory] = &[
+    Memory::QuickCache,
+    #[cfg(feature = "moka")]
+    Memory::Moka(buttress_cache::Eviction::TinyLfu),
+    #[cfg(feature = "moka")]
+    Memory::Moka(buttress_cache::Eviction::Lru),
+];
 
 fn op() -> impl Strategy<Value = Op> {
     let key = 0..KEYS;
@@ -43,6 +51,7 @@ fn op() -> impl Strategy<Value = Op> {
 fn settings() -> impl Strategy<Value = Settings> {
     let seconds = |range: std::ops::Range<u64>| prop::option::of(range);
     (
+        prop::sample::select(MEMORIES),
         prop_oneof![Just(0), Just(30_u64)],
         prop_oneof![Just(0), Just(4_u64)],
         seconds(1..6),
@@ -51,7 +60,8 @@ fn settings() -> impl Strategy<Value = Settings> {
         seconds(5..8),
     )
         .prop_map(
-            |(grace, throttle, negative_ttl, eager, soft, hard)| Settings {
+            |(memory, grace, throttle, negative_ttl, eager, soft, hard)| Settings {
+                memory,
                 ttl: 10,
                 grace,
                 throttle,

@@ -187,7 +187,7 @@ mod look {
             return here.map(|here| CachedResponse::clone(&here));
         };
         let value = found.entry.value().cloned();
-        cache.l1().insert(Arc::clone(&place.full), found.entry);
+        cache.keep(&place.full, &found.entry);
         value
     }
 }
