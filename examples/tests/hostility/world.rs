@@ -117,31 +117,9 @@ impl World {
             if complaints.is_empty() {
                 return Ok(now);
             }
-            if complaints.starts_with("memory") {
-                self.exercise().await;
-            }
             self.watcher.next().await;
         }
         Err(complaints)
-    }
-
-    /// A little use of all caches. What moka has removed it drops when each of its threads has removed some more.
-    async fn exercise(&self) {
-        let Places {
-            shop,
-            gateway,
-            bare,
-        } = self.places();
-        let pages = (0..48).flat_map(|n| {
-            let good = format!("/fails/good/{}", 4 * n + 1);
-            [
-                format!("http://{shop}/search?q=exercise{n}"),
-                format!("http://{gateway}{good}"),
-                format!("http://{bare}{good}"),
-            ]
-        });
-        let asked = pages.map(|page| ask(http::Request::get(page).header("connection", "close")));
-        futures_util::future::join_all(asked).await;
     }
 
     /// Waits until as little goes on as in the beginning. Memory may have grown: this is what it is measured by from now on.
