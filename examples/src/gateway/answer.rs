@@ -5,12 +5,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
+use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::{Body as _, Incoming};
 
 use crate::connections::InTime;
-use crate::gateway::interim::{Interim, Until};
-use crate::gateway::proxy::{Asker, Body};
+use crate::gateway::head::Fields;
+use crate::gateway::interim::{Asker, Until};
+use crate::gateway::proxy::{Asked, Body};
 use crate::gateway::stack::{Answered, Gateway};
 use crate::gateway::{admin, head, tunnel};
 
@@ -32,35 +33,32 @@ pub(crate) struct Layers {
 }
 
 impl Answer {
-    pub(crate) fn new(
-        gateway: &Arc<Gateway>,
-        client: &HeaderValue,
-        interim: Interim,
-        request: Request<Incoming>,
-    ) -> Self {
-        let mut request = request.map(in_time);
+    pub(crate) fn new(gateway: &Arc<Gateway>, asker: Asker, request: Request<Incoming>) -> Self {
         if admin::is_wanted(&request) {
             let gateway = Arc::clone(gateway);
-            return Self::rare(async move { admin::answer(&gateway, request).await });
+            return Self::rare(async move { admin::answer(&gateway, request.map(in_time)).await });
         }
-        if let Err(ours) = admit(&mut request) {
+        let (until, version) = (asker.until(), request.version());
+        let fields = Fields::of(request.headers());
+        let mut request = request.map(|body| Asked {
+            body: in_time(body),
+            asker,
+        });
+        if let Err(ours) = admit(&mut request, fields) {
             return Self::rare(async { *ours });
         }
-        let (until, version) = (interim.until(), request.version());
-        request.extensions_mut().insert(Asker {
-            address: client.clone(),
-            interim: (version == Version::HTTP_11).then_some(interim),
-        });
-        if let Some(wanted) = tunnel::Wanted::of(&request) {
+        if fields.any_of_connection
+            && let Some(wanted) = tunnel::Wanted::of(&request)
+        {
             let gateway = Arc::clone(gateway);
             return Self::rare(async move {
                 let _until = until;
-                tunnel::open(&gateway, wanted, request).await
+                tunnel::open(&gateway, wanted, fields, request).await
             });
         }
-        head::settle(&mut request);
+        head::settle(&mut request, fields);
         Self::Layers(Layers {
-            answered: gateway.answer(request),
+            answered: gateway.answer(request, fields.protocol),
             until: Some(until),
             version,
         })
@@ -98,12 +96,12 @@ fn in_time(body: Incoming) -> Body {
 }
 
 /// Answers what goes no further.
-fn admit(request: &mut Request<Body>) -> Result<(), Box<Response<Body>>> {
+fn admit<B>(request: &mut Request<B>, fields: Fields) -> Result<(), Box<Response<Body>>> {
     // A tunnel to wherever a client likes is what a forward proxy gives. This one stands before its upstreams, and supports it for none (RFC 9110, 9.3.6).
     if request.method() == Method::CONNECT {
         return Err(status(StatusCode::NOT_IMPLEMENTED));
     }
-    if !head::has_one_host(request.headers(), request.version()) {
+    if !fields.name_one_host(request.version()) {
         return Err(status(StatusCode::BAD_REQUEST));
     }
     head::count_forward(request)

@@ -2,35 +2,76 @@
 
 use std::net::SocketAddr;
 
-use buttress_wire::fields::{list, strip_hop_by_hop};
-use http::header::{ALLOW, CONNECTION, EXPECT, HOST, HeaderName, MAX_FORWARDS, VARY, VIA};
+use buttress_wire::Protocol;
+use buttress_wire::fields::{is_hop_by_hop, list, strip_hop_by_hop};
+use http::header::{
+    ALLOW, CONNECTION, CONTENT_TYPE, EXPECT, HOST, HeaderName, MAX_FORWARDS, VARY, VIA,
+};
+use http::request::Parts;
 use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 
-use crate::gateway::proxy::{Asker, Body};
+use crate::gateway::proxy::{Asked, Body};
 
 const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
+/// What has to be known of the fields of every request, by one look at all of them, which is less than one for each.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Fields {
+    hosts: usize,
+    /// Whether some speak of the client's connection alone.
+    pub(crate) any_of_connection: bool,
+    any_to_us: bool,
+    /// The language that its client understands.
+    pub(crate) protocol: Protocol,
+}
+
+impl Fields {
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
+        let mut fields = Self::default();
+        for (name, value) in headers {
+            if *name == HOST {
+                fields.hosts += 1;
+            } else if *name == CONTENT_TYPE {
+                fields.protocol = Protocol::of_type(Some(value));
+            } else if is_hop_by_hop(name) {
+                fields.any_of_connection = true;
+            } else if TO_US_ONLY.contains(name) {
+                fields.any_to_us = true;
+            }
+        }
+        fields
+    }
+
+    /// Whether it is said once for which host a request is; by HTTP/1.0 and in HTTP/2 it need not be in a field (RFC 9112, 3.2).
+    pub(crate) fn name_one_host(&self, version: Version) -> bool {
+        match self.hosts {
+            0 => version != Version::HTTP_11,
+            hosts => hosts == 1,
+        }
+    }
+}
+
 /// What the layers look at is what the upstream will be asked: without what was said to us only, and without what is said by us. Otherwise a client could
 /// have stored, by what the cache sees, what the upstream has answered to something else.
 ///
 /// In HTTP/2 the host is in the target; where it is in both, the target's counts (RFC 9112, 3.2.2). It is no field that goes no further, whatever `Connection`
 /// says (RFC 9110, 7.6.1).
-pub(crate) fn settle<B>(request: &mut Request<B>) {
+pub(crate) fn settle<B>(request: &mut Request<B>, fields: Fields) {
     drop_user(request.uri_mut());
-    let headers = request.headers();
     let host = match request.uri().authority() {
         Some(host) => HeaderValue::from_str(host.as_str()).ok(),
-        None if headers.contains_key(CONNECTION) => headers.get(HOST).cloned(),
+        None if fields.any_of_connection => request.headers().get(HOST).cloned(),
         None => None,
     };
     let headers = request.headers_mut();
-    strip_hop_by_hop(headers);
-    // One look at all of them is less than one for each.
-    if headers.keys().any(|name| TO_US_ONLY.contains(name)) {
+    if fields.any_of_connection {
+        strip_hop_by_hop(headers);
+    }
+    if fields.any_to_us {
         for name in TO_US_ONLY {
             headers.remove(name);
         }
@@ -56,8 +97,14 @@ fn drop_user(uri: &mut Uri) {
 }
 
 /// For the upstream: with who asks, and how.
-pub(crate) fn pass_on(request: Request<Body>) -> Request<Body> {
-    let (mut parts, body) = request.into_parts();
+pub(crate) fn pass_on(request: Request<Asked>) -> Request<Body> {
+    let (mut parts, Asked { body, asker }) = request.into_parts();
+    say_way(&mut parts, asker.client());
+    parts.extensions.insert(asker);
+    Request::from_parts(parts, body)
+}
+
+fn say_way(parts: &mut Parts, client: &HeaderValue) {
     let headers = &mut parts.headers;
     // Whatever a client says here: an upstream may make its links of it, and they are stored for others.
     let says_way = |name: &&HeaderName| {
@@ -72,16 +119,13 @@ pub(crate) fn pass_on(request: Request<Body>) -> Request<Body> {
         headers.insert(FORWARDED_HOST, host);
     }
     headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
-    if let Some(asker) = parts.extensions.get::<Asker>() {
-        headers.append(FORWARDED_FOR, asker.address.clone());
-    }
+    headers.append(FORWARDED_FOR, client.clone());
     let via = if parts.version == Version::HTTP_2 {
         "2 gateway"
     } else {
         "1.1 gateway"
     };
     headers.append(VIA, HeaderValue::from_static(via));
-    Request::from_parts(parts, body)
 }
 
 /// A response that belongs on one connection in what it says of who may have it: nobody but its client may.
@@ -161,15 +205,6 @@ pub(crate) fn varies_by_asker(response: &HeaderMap) -> bool {
     })
 }
 
-/// Whether it is said once for which host a request is; by HTTP/1.0 and in HTTP/2 it need not be in a field (RFC 9112, 3.2).
-pub(crate) fn has_one_host(headers: &HeaderMap, version: Version) -> bool {
-    let mut lines = headers.get_all(HOST).iter();
-    match (lines.next(), lines.next()) {
-        (None, _) => version != Version::HTTP_11,
-        (Some(_), second) => second.is_none(),
-    }
-}
-
 /// As it is told of, to be told of each request of its connection.
 pub(crate) fn told(client: SocketAddr) -> HeaderValue {
     let address = HeaderValue::from_str(&client.ip().to_string());
@@ -180,12 +215,13 @@ pub(crate) fn told(client: SocketAddr) -> HeaderValue {
 mod tests {
     use super::*;
 
-    fn asked(request: http::request::Builder) -> Request<Body> {
-        let asker = Asker {
-            address: told(([127, 0, 0, 1], 4000).into()),
-            interim: None,
-        };
-        request.extension(asker).body(Body::empty()).unwrap()
+    /// As it is passed on.
+    fn passed_on(mut request: Request<()>) -> HeaderMap {
+        let fields = Fields::of(request.headers());
+        settle(&mut request, fields);
+        let (mut parts, ()) = request.into_parts();
+        say_way(&mut parts, &told(([127, 0, 0, 1], 4000).into()));
+        parts.headers
     }
 
     #[test]
@@ -223,10 +259,9 @@ mod tests {
         ] {
             headers.append(name, HeaderValue::from_static(value));
         }
-        let mut request = asked(Request::get("/"));
+        let mut request = Request::new(());
         *request.headers_mut() = headers;
-        settle(&mut request);
-        let headers = pass_on(request).into_parts().0.headers;
+        let headers = passed_on(request);
         let all = |name: &str| -> Vec<_> { headers.get_all(name).iter().collect() };
         assert_eq!(all("host"), ["shop.example"]);
         assert_eq!(all("x-forwarded-host"), ["shop.example"]);
@@ -241,20 +276,19 @@ mod tests {
     #[test]
     fn the_host_is_that_of_the_target_and_said_once() {
         let request = Request::get("http://shop.example/a").header(HOST, "evil");
-        let mut request = asked(request);
-        settle(&mut request);
-        let mut headers = pass_on(request).into_parts().0.headers;
+        let mut headers = passed_on(request.body(()).unwrap());
+        let has_one = |headers: &HeaderMap, version| Fields::of(headers).name_one_host(version);
         assert_eq!(headers[HOST], "shop.example");
-        assert!(has_one_host(&headers, Version::HTTP_11));
+        assert!(has_one(&headers, Version::HTTP_11));
         headers.append(HOST, HeaderValue::from_static("evil"));
-        assert!(!has_one_host(&headers, Version::HTTP_11));
+        assert!(!has_one(&headers, Version::HTTP_11));
         headers.remove(HOST);
         for (version, expected) in [
             (Version::HTTP_10, true),
             (Version::HTTP_11, false),
             (Version::HTTP_2, true),
         ] {
-            assert_eq!(has_one_host(&headers, version), expected);
+            assert_eq!(has_one(&headers, version), expected);
         }
     }
 }

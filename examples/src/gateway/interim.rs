@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode, Version};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -20,21 +20,28 @@ pub(crate) struct Connection {
     /// Its owner's alone, and read as tokio's own stream is: that one knows after a read which did not fill its buffer that there is no more, and does not ask the
     /// kernel once again.
     reads: OwnedReadHalf,
+    /// What is put together of small slices.
+    together: Vec<u8>,
     shared: Arc<Shared>,
 }
 
-/// Puts the interim responses to one request onto its connection. A clone is the same one.
+/// Who asks for one response: puts interim responses to that onto its connection. A clone is the same one.
 #[derive(Clone)]
-pub(crate) struct Interim {
+pub(crate) struct Asker {
     shared: Arc<Shared>,
-    /// Which of the connection's requests it is.
+    /// Which of the connection's requests it is, or [`OF_NONE`].
     number: u64,
 }
 
+/// The number of a request whose client would not understand interim responses: it is over before it begins.
+const OF_NONE: u64 = 0;
+
 /// Ends the time for interim responses when it is dropped: before hyper gets the final response.
-pub(crate) struct Until(Interim);
+pub(crate) struct Until(Asker);
 
 struct Shared {
+    /// Its address, as upstreams are told of it.
+    client: HeaderValue,
     writes: OwnedWriteHalf,
     state: Mutex<State>,
 }
@@ -55,34 +62,40 @@ struct State {
 const MAX_WAITING: usize = 64 * 1024;
 
 impl Connection {
-    pub(crate) fn new(stream: TcpStream) -> Self {
+    pub(crate) fn new(stream: TcpStream, client: HeaderValue) -> Self {
         let (reads, writes) = stream.into_split();
         let shared = Shared {
+            client,
             writes,
             state: Mutex::default(),
         };
         Self {
             reads,
+            together: Vec::new(),
             shared: Arc::new(shared),
         }
     }
 
-    /// For each request on this connection, one after the other.
-    pub(crate) fn interim(&self) -> impl Fn() -> Interim + Send + Sync + Clone + use<> {
+    /// For each request on this connection, one after the other, by what version of HTTP it speaks.
+    pub(crate) fn asker(&self) -> impl Fn(Version) -> Asker + Send + Sync + Clone + use<> {
         let shared = Arc::clone(&self.shared);
-        move || {
-            let mut state = shared.state();
-            state.requests += 1;
-            Interim {
+        move |version| {
+            let understands = version == Version::HTTP_11;
+            Asker {
+                number: if understands { shared.next() } else { OF_NONE },
                 shared: Arc::clone(&shared),
-                number: state.requests,
             }
         }
     }
 }
 
-impl Interim {
-    /// Sends it as soon as that is possible.
+impl Asker {
+    /// The address of the client, as upstreams are told of it.
+    pub(crate) fn client(&self) -> &HeaderValue {
+        &self.shared.client
+    }
+
+    /// Sends an interim response as soon as that is possible, if they are understood.
     pub(crate) fn send(&self, status: StatusCode, headers: &HeaderMap) {
         let shared = &self.shared;
         let mut state = shared.state();
@@ -106,7 +119,7 @@ impl Interim {
 
 impl Drop for Until {
     fn drop(&mut self) {
-        let Interim { shared, number } = &self.0;
+        let Asker { shared, number } = &self.0;
         // Under the lock: what is being sent just now is before the final response.
         let mut state = shared.state();
         state.over = state.over.max(*number);
@@ -114,6 +127,12 @@ impl Drop for Until {
 }
 
 impl Shared {
+    fn next(&self) -> u64 {
+        let mut state = self.state();
+        state.requests += 1;
+        state.requests
+    }
+
     fn stream(&self) -> &TcpStream {
         self.writes.as_ref()
     }
@@ -166,15 +185,16 @@ impl Shared {
 /// What is no larger than this is copied: the kernel takes longer to look at two slices than it is to put them together.
 const TOGETHER: usize = 2048;
 
-/// All of the slices, one after the other, if there is room.
-fn gather<'a>(slices: &[io::IoSlice<'_>], room: &'a mut [u8; TOGETHER]) -> Option<&'a [u8]> {
-    let mut length = 0;
+/// All of the slices, one after the other, where they are small.
+fn gather<'a>(slices: &[io::IoSlice<'_>], together: &'a mut Vec<u8>) -> Option<&'a [u8]> {
+    together.clear();
     for slice in slices {
-        let end = length + slice.len();
-        room.get_mut(length..end)?.copy_from_slice(slice);
-        length = end;
+        if together.len() + slice.len() > TOGETHER {
+            return None;
+        }
+        together.extend_from_slice(slice);
     }
-    Some(&room[..length])
+    Some(together)
 }
 
 /// `HTTP/1.1 103 Early Hints`, and its fields.
@@ -219,9 +239,9 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let mut together = [0; TOGETHER];
-        let together = gather(slices, &mut together);
-        self.shared.poll_write_with(cx, |stream| match together {
+        let this = self.get_mut();
+        let together = gather(slices, &mut this.together);
+        this.shared.poll_write_with(cx, |stream| match together {
             Some(bytes) => stream.try_write(bytes),
             None => stream.try_write_vectored(slices),
         })

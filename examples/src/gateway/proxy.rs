@@ -1,6 +1,8 @@
 //! Innermost: one request, to the upstream of its route.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use buttress_circuit::Verdict;
@@ -8,6 +10,7 @@ use buttress_wire::{Refusal, grpc::Code};
 use bytes::Bytes;
 use http::header::{CONNECTION, UPGRADE};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http_body::{Frame, SizeHint};
 use hyper::ext::on_informational;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -15,7 +18,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tower::BoxError;
 
 use crate::gateway::head;
-use crate::gateway::interim::Interim;
+use crate::gateway::interim::Asker;
 use crate::gateway::routes::Upstream;
 use crate::gateway::tunnel::Wanted;
 use crate::gateway::upload::{InStep, TooLong, Upload, within};
@@ -23,13 +26,30 @@ use crate::gateway::upload::{InStep, TooLong, Upload, within};
 pub(crate) use axum::body::Body;
 pub(crate) type Pool = Client<HttpConnector, Body>;
 
-/// Who asks: among the extensions of each request.
-#[derive(Clone)]
-pub(crate) struct Asker {
-    /// As upstreams are told of it.
-    pub(crate) address: HeaderValue,
-    /// Where interim responses are understood.
-    pub(crate) interim: Option<Interim>,
+/// A request's body, and who asks, who is among the extensions once it is [passed on](head::pass_on). What is answered before needs no table for one.
+pub(crate) struct Asked {
+    pub(crate) body: Body,
+    pub(crate) asker: Asker,
+}
+
+impl http_body::Body for Asked {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.get_mut().body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 /// Connections to all upstreams, kept for as long as a server of usual settings keeps them, and a little less: it must not hang up just when we ask again.
@@ -70,11 +90,11 @@ pub(crate) async fn send(
         headers.insert(UPGRADE, protocol);
     }
     let asker = request.extensions_mut().remove::<Asker>();
-    if let Some(interim) = asker.and_then(|asker| asker.interim) {
+    if let Some(asker) = asker {
         on_informational(&mut request, move |response| {
             // The client's own server says that one.
             if response.status() != StatusCode::CONTINUE {
-                interim.send(response.status(), response.headers());
+                asker.send(response.status(), response.headers());
             }
         });
     }

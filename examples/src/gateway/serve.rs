@@ -185,11 +185,12 @@ fn accept_until(
         }
     });
     connections.accept(listener, stopping, move |stream, client| {
-        let connection = Connection::new(stream);
-        let (client, interim) = (head::told(client), connection.interim());
+        let connection = Connection::new(stream, head::told(client));
+        let asker = connection.asker();
         let gateway = Arc::clone(&gateway);
         let service = service_fn(move |request: Request<Incoming>| {
-            Answer::new(&gateway, &client, interim(), request)
+            let asker = asker(request.version());
+            Answer::new(&gateway, asker, request)
         });
         (connection, service)
     })

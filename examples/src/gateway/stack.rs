@@ -25,14 +25,14 @@ use tower::{BoxError, Layer, Service, service_fn};
 use crate::gateway::admin::is_authorized;
 use crate::gateway::args::{Args, Part};
 use crate::gateway::erased::{Answering, Erased};
-use crate::gateway::proxy::{self, Body, BrokenOff, Pool, boxed};
+use crate::gateway::proxy::{self, Asked, Body, BrokenOff, Pool, boxed};
 use crate::gateway::routes::{Routes, Upstream};
 use crate::gateway::{caller, head, health};
 use crate::under_way::{Active, Kept, UnderWay, permits};
 
 /// What all requests go through, and what there is to look at.
 pub(crate) struct Gateway {
-    stack: Erased,
+    stack: Erased<Asked>,
     /// What is below all layers but those of each upstream.
     to_upstream: Erased,
     /// Who may purge.
@@ -97,13 +97,19 @@ impl Gateway {
     }
 
     /// Through all layers.
-    pub(crate) fn answer(&self, request: Request<Body>) -> Answered {
-        Answered::new(&self.stack, request)
+    pub(crate) fn answer(&self, request: Request<Asked>, protocol: Protocol) -> Answered {
+        Answered {
+            protocol,
+            answering: self.stack.answer(request),
+        }
     }
 
     /// Past those that keep or share answers.
     pub(crate) fn pass(&self, request: Request<Body>) -> Answered {
-        Answered::new(&self.to_upstream, request)
+        Answered {
+            protocol: Protocol::of(request.headers()),
+            answering: self.to_upstream.answer(request),
+        }
     }
 
     /// Asks the upstreams how they are, until what this gives is dropped.
@@ -123,15 +129,6 @@ impl Gateway {
 pub(crate) struct Answered {
     answering: Answering,
     protocol: Protocol,
-}
-
-impl Answered {
-    fn new(service: &Erased, request: Request<Body>) -> Self {
-        Self {
-            protocol: Protocol::of(request.headers()),
-            answering: service.answer(request),
-        }
-    }
 }
 
 impl Future for Answered {
@@ -165,7 +162,7 @@ fn failed(error: &BoxError) -> Refusal {
 
 impl Parts {
     /// Outermost last, for each is put around those before.
-    fn layers(&mut self, args: &Args, to_upstream: Erased) -> Result<Erased, BoxError> {
+    fn layers(&mut self, args: &Args, to_upstream: Erased) -> Result<Erased<Asked>, BoxError> {
         let mut stack = to_upstream;
         if args.has(Part::Dedup) {
             let dedup = DedupLayer::http();
@@ -188,7 +185,7 @@ impl Parts {
             stack = Erased::new(layer.layer(inner));
         }
         // Below the cache, whose answers go no further.
-        stack = Erased::new(MapRequest::new(stack, head::pass_on));
+        let stack = Erased::new(MapRequest::new(stack, head::pass_on));
         let cached = args.has(Part::Cache).then(|| Cached::new(args));
         self.cache = cached.transpose()?;
         let trace = args.has(Part::Trace).then(|| {
@@ -198,7 +195,7 @@ impl Parts {
         });
         let cache = self.cache.as_ref().map(|cached| cached.layer.clone());
         // A hit goes through these two and no others: its way is as short as it can be.
-        stack = match (trace, cache) {
+        let stack = match (trace, cache) {
             (Some(trace), Some(cache)) => around(stack, &(trace, cache)),
             (Some(trace), None) => around(stack, &trace),
             (None, Some(cache)) => around(stack, &cache),
@@ -334,15 +331,16 @@ impl ToUpstreams {
 }
 
 /// Puts a layer around a service, and forgets its type.
-fn around<L, B>(service: Erased, layer: &L) -> Erased
+fn around<L, R, B>(service: Erased<R>, layer: &L) -> Erased<R>
 where
-    L: Layer<Erased>,
-    L::Service: Service<Request<Body>, Response = Response<B>, Error: Into<BoxError>>
+    R: Send + 'static,
+    L: Layer<Erased<R>>,
+    L::Service: Service<Request<R>, Response = Response<B>, Error: Into<BoxError>>
         + Clone
         + Send
         + Sync
         + 'static,
-    <L::Service as Service<Request<Body>>>::Future: Send,
+    <L::Service as Service<Request<R>>>::Future: Send,
     B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     Erased::new(layer.layer(service))

@@ -12,8 +12,8 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
 use tokio::sync::Notify;
 
-use crate::gateway::head;
-use crate::gateway::proxy::Body;
+use crate::gateway::head::{self, Fields};
+use crate::gateway::proxy::{Asked, Body};
 use crate::gateway::stack::Gateway;
 
 /// How much is copied at once.
@@ -51,10 +51,11 @@ impl Wanted {
 pub(crate) async fn open(
     gateway: &Gateway,
     wanted: Wanted,
-    mut request: Request<Body>,
+    fields: Fields,
+    mut request: Request<Asked>,
 ) -> Response<Body> {
     let client = hyper::upgrade::on(&mut request);
-    head::settle(&mut request);
+    head::settle(&mut request, fields);
     let (parts, body) = request.into_parts();
     let target = (!parts.method.is_safe()).then(|| parts.clone());
     let mut changing = Changing { gateway, target };
