@@ -73,7 +73,8 @@ impl IdGenerator for FastIds {
     }
 
     fn request_id(&self) -> RequestId {
-        RequestId::from_bytes(fast(|rng| rng.random()))
+        // Drawn as a number: an array is drawn byte by byte.
+        RequestId::from_bytes(fast(|rng| rng.random::<u128>()).to_ne_bytes())
     }
 
     fn is_random(&self) -> bool {
@@ -91,7 +92,7 @@ impl IdGenerator for SecureIds {
     }
 
     fn request_id(&self) -> RequestId {
-        RequestId::from_bytes(rand::rng().random())
+        RequestId::from_bytes(rand::rng().random::<u128>().to_ne_bytes())
     }
 
     fn is_random(&self) -> bool {
