@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use buttress_circuit::Verdict;
+use buttress_idempotency::NoEffect;
 use buttress_wire::{Refusal, grpc::Code};
 use bytes::Bytes;
 use http::header::{CONNECTION, UPGRADE};
@@ -116,13 +117,25 @@ pub(crate) async fn send(
         Ok(Err(_)) if upload.is_some_and(|upload| upload.has_failed()) => {
             return Err(BrokenOff.into());
         }
-        Ok(Err(error)) => refuse(&headers, StatusCode::BAD_GATEWAY, &error),
+        Ok(Err(error)) => {
+            let refused = refuse(&headers, StatusCode::BAD_GATEWAY, &error);
+            match error.is_connect() {
+                true => without_effect(refused),
+                false => refused,
+            }
+        }
         Err(TooLong) => refuse(&headers, StatusCode::GATEWAY_TIMEOUT, &TOO_LONG),
     })
 }
 
 const TOO_LONG: &str = "it took too long";
 const UNASKED: &str = "it turned the connection into something else";
+
+/// The answer to a request that no upstream has seen: its `Idempotency-Key` is free again.
+pub(crate) fn without_effect(mut response: Response<Body>) -> Response<Body> {
+    response.extensions_mut().insert(NoEffect);
+    response
+}
 
 /// The upstream has no answer.
 fn refuse(request: &HeaderMap, status: StatusCode, why: &dyn std::fmt::Display) -> Response<Body> {

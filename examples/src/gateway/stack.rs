@@ -9,7 +9,7 @@ use buttress_cache::http::{CachedResponse, Detached, HttpCacheLayer, ResponseCod
 use buttress_cache::l2::{RedisL2, SecondLevel};
 use buttress_cache::{Cache, Depth};
 use buttress_circuit::{
-    Backoff, Breaker, CircuitLayer, Probes, State, Window, consecutive, failure_rate,
+    Backoff, Breaker, CircuitLayer, Probes, Rejected, State, Window, consecutive, failure_rate,
 };
 use buttress_dedup::http::DedupLayer;
 use buttress_idempotency::{IdempotencyLayer, MemoryStore, RequestBody, Scoped};
@@ -19,7 +19,7 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode, Uri};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tower::util::MapRequest;
+use tower::util::{MapRequest, MapResponse};
 use tower::{BoxError, Layer, Service, service_fn};
 
 use crate::gateway::admin::is_authorized;
@@ -318,6 +318,15 @@ impl ToUpstreams {
         if let Some(breaker) = &breaker {
             let circuit = CircuitLayer::http(breaker.clone());
             service = around(service, &circuit.classify_http_errors(proxy::verdict));
+            // Its own answers are those of a request that was not made: whoever has a key for it may use that again.
+            service =
+                Erased::new(MapResponse::new(
+                    service,
+                    |response: Response<Body>| match response.extensions().get::<Rejected>() {
+                        Some(_) => proxy::without_effect(response),
+                        None => response,
+                    },
+                ));
         }
         if args.has(Part::Trace) {
             service = around(service, &TraceLayer::client());

@@ -128,6 +128,24 @@ async fn a_key_is_its_callers_whom_authorization_or_a_cookie_tells() {
 }
 
 #[tokio::test]
+async fn a_key_is_free_again_where_no_origin_has_seen_its_request() {
+    let origin = Origin::start().await;
+    let gateway = Gateway::start(&origin).await;
+    drop(origin);
+    // Five are refused by nobody's port, and then the breaker is open.
+    for _ in 0..8 {
+        let fields = "Idempotency-Key: k\r\nContent-Length: 0\r\n";
+        let response = gateway.ask("POST /orders", fields).await.to_lowercase();
+        let status = response.strip_prefix("http/1.1 ").unwrap_or_default();
+        assert!(
+            status.starts_with("502") || status.starts_with("503"),
+            "{response}"
+        );
+        assert!(!response.contains("idempotency-replayed"), "{response}");
+    }
+}
+
+#[tokio::test]
 async fn an_origin_that_does_not_answer_is_a_504_and_one_that_hangs_up_a_502() {
     let mut origin = Origin::start().await;
     let gateway = Gateway::start_with(&origin, &["--timeout", "3000"]).await;
