@@ -26,6 +26,17 @@ struct Purge {
     soft: bool,
 }
 
+impl Purge {
+    /// Whether it is said what, and can be done: only what is at a target can become stale and stay.
+    fn says_what(&self) -> bool {
+        let has_more = self.all || !self.tags.is_empty();
+        match self.soft {
+            true => !has_more && !self.urls.is_empty(),
+            false => has_more || !self.urls.is_empty(),
+        }
+    }
+}
+
 /// Whether a request is for us.
 pub(crate) fn is_wanted<B>(request: &Request<B>) -> bool {
     request.uri().path().starts_with("/-/")
@@ -39,7 +50,10 @@ pub(crate) async fn answer(gateway: &Gateway, request: Request<Body>) -> Respons
         "/-/purge" if request.method() == Method::POST => {
             let token = gateway.token.as_ref();
             if !token.is_some_and(|token| is_authorized(request.headers(), token)) {
-                let how = "start the gateway with --purge-token, and send it as a bearer token";
+                let how = match token {
+                    Some(_) => "send the token of --purge-token as a bearer token",
+                    None => "start the gateway with --purge-token, and send it as a bearer token",
+                };
                 return say(StatusCode::FORBIDDEN, &json!({"error": how}));
             }
             purge(&gateway.parts, request.into_body()).await
@@ -84,7 +98,7 @@ async fn purge(parts: &Parts, body: Body) -> Response<Body> {
     let purge = body
         .ok()
         .and_then(|body| serde_json::from_slice::<Purge>(&body.to_bytes()).ok());
-    let Some(purge) = purge else {
+    let Some(purge) = purge.filter(Purge::says_what) else {
         return say(StatusCode::BAD_REQUEST, &usage());
     };
     let targets = purge.urls.iter().map(|url| target(url));
@@ -112,8 +126,8 @@ async fn purge(parts: &Parts, body: Body) -> Response<Body> {
 }
 
 fn usage() -> Value {
-    let body = r#"{"tags": [".."], "urls": ["http://host/path"], "all": true, "soft": true}"#;
-    json!({"error": format!("send some of {body}")})
+    let how = r#"send some of {"tags": [".."], "urls": ["http://host/path"], "all": true}, or {"urls": [".."], "soft": true}"#;
+    json!({"error": how})
 }
 
 /// What a client would ask for; `None` for what names no server.
@@ -126,8 +140,10 @@ fn target(url: &str) -> Option<http::request::Parts> {
 /// Takes as long for a wrong token as for the right one.
 pub(crate) fn is_authorized(headers: &HeaderMap, token: &str) -> bool {
     let sent = headers.get(header::AUTHORIZATION);
-    let sent = sent.and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
-    sent.is_some_and(|sent| {
+    let sent = sent.and_then(|value| value.as_bytes().split_at_checked(b"Bearer ".len()));
+    // A scheme has no case (RFC 9110, 11.1).
+    let sent = sent.filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"Bearer "));
+    sent.is_some_and(|(_, sent)| {
         let differ = sent
             .iter()
             .zip(token.as_bytes())
@@ -142,4 +158,42 @@ fn say(status: StatusCode, body: &Value) -> Response<Body> {
     let json = http::HeaderValue::from_static("application/json");
     response.headers_mut().insert(header::CONTENT_TYPE, json);
     boxed(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_purge_says_what_is_to_go() {
+        for (body, is_one) in [
+            (r#"{"all": true}"#, true),
+            (r#"{"tags": ["a"]}"#, true),
+            (r#"{"urls": ["http://h/"], "soft": true}"#, true),
+            (r#"{"tags": ["a"], "soft": true}"#, false),
+            ("{}", false),
+            (r#"{"soft": true}"#, false),
+            (r#"{"all": true, "soft": true}"#, false),
+        ] {
+            let purge: Purge = serde_json::from_str(body).unwrap();
+            assert_eq!(purge.says_what(), is_one, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_compared_and_its_scheme_has_no_case() {
+        for (sent, is_right) in [
+            ("Bearer sesame", true),
+            ("bearer sesame", true),
+            ("Bearer sesam", false),
+            ("Bearer Sesame", false),
+            ("Basic! sesame", false),
+            ("Bearer", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::AUTHORIZATION, sent.parse().unwrap());
+            assert_eq!(is_authorized(&headers, "sesame"), is_right, "{sent}");
+        }
+        assert!(!is_authorized(&HeaderMap::new(), "sesame"));
+    }
 }

@@ -5,8 +5,18 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Parser, ValueEnum};
+use clap::{Parser, ValueEnum, value_parser};
 use http::{HeaderName, Uri};
+
+/// As many bytes of it can still be counted: four tebibytes.
+const MAX_CACHE_SIZE: u64 = 1 << 22;
+
+/// A path, and not a host: `healthz` would be one.
+fn path(text: &str) -> Result<Uri, String> {
+    let uri = text.parse::<Uri>().ok();
+    let path = uri.filter(|uri| uri.authority().is_none() && text.starts_with('/'));
+    path.ok_or_else(|| "a path begins with a slash".into())
+}
 
 /// A reverse proxy with a cache, single flight, a breaker for each upstream, idempotency keys and traces.
 #[derive(Clone, Debug, Parser)]
@@ -26,7 +36,7 @@ pub struct Args {
     pub(crate) upstream: Vec<Uri>,
 
     /// A path at which each upstream says with its status whether it takes requests; it is asked four times a second. Without this, its breaker alone decides.
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", value_parser = path)]
     pub(crate) health: Option<Uri>,
 
     /// A file of routes: see examples/gateway.toml.
@@ -59,7 +69,7 @@ pub struct Args {
     tunnel_linger: u64,
 
     /// How many mebibytes of responses the cache holds.
-    #[arg(long, value_name = "MIB", default_value_t = 256)]
+    #[arg(long, value_name = "MIB", default_value_t = 256, value_parser = value_parser!(u64).range(1..=MAX_CACHE_SIZE))]
     pub(crate) cache_size: u64,
 
     /// A Redis that the caches of several gateways share; if it cannot be reached, each goes on alone.
@@ -105,10 +115,10 @@ pub struct Args {
 
     /// How many fields a request may have, if not a hundred; one with more is refused with 431. To read up to a hundred, no memory is asked for.
     #[arg(long, value_name = "NUMBER")]
-    pub(crate) max_fields: Option<usize>,
+    pub(crate) max_fields: Option<NonZeroUsize>,
 
     /// Send the names of a request's fields on in the letters in which they came. Without this they are small, as in HTTP/2; those of responses are left as
-    /// they are. It costs each request some 1400 instructions.
+    /// they are, but in what the cache has stored. It costs each request some 1400 instructions.
     #[arg(long)]
     pub(crate) keep_case: bool,
 
@@ -218,6 +228,11 @@ mod tests {
             &["--only", "cash"],
             &["--only", ""],
             &["--tag-header", "a b"],
+            &["--health", "healthz"],
+            &["--health", "http://h/healthz"],
+            &["--cache-size", "0"],
+            &["--cache-size", "17592186044416"],
+            &["--max-fields", "0"],
         ] {
             assert!(parse(wrong).is_err(), "{wrong:?}");
         }

@@ -165,13 +165,18 @@ impl Upstream {
     fn new(url: &Uri) -> Result<Self, Wrong> {
         let plain = url.scheme_str() == Some("http") && matches!(url.path(), "" | "/");
         match url.authority() {
-            Some(authority) if plain && url.query().is_none() => Ok(Self {
-                authority: authority.clone(),
-                watched: AtomicBool::new(false),
-                serving: AtomicBool::new(true),
-            }),
+            // A user would be sent to nobody, and told in the snapshot.
+            Some(authority)
+                if plain && url.query().is_none() && !authority.as_str().contains('@') =>
+            {
+                Ok(Self {
+                    authority: authority.clone(),
+                    watched: AtomicBool::new(false),
+                    serving: AtomicBool::new(true),
+                })
+            }
             _ => Err(Wrong(format!(
-                "the upstream {url} is not of the form http://host:port"
+                "the upstream {url} is not of the form http://host:port, without a user, a path, or TLS"
             ))),
         }
     }
@@ -266,6 +271,10 @@ mod tests {
             (
                 "[[route]]\nprefix = '/'\nupstream = 'http://a/b'",
                 "http://host:port",
+            ),
+            (
+                "[[route]]\nprefix = '/'\nupstream = 'http://u:p@a'",
+                "without a user",
             ),
         ] {
             let wrong = Routes::parse(text).unwrap_err().to_string();

@@ -1,5 +1,6 @@
 //! The layers, in the order that ARCHITECTURE.md gives.
 
+use std::num::NonZeroUsize;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -88,7 +89,7 @@ impl Gateway {
             token: args.purge_token.as_deref().map(Into::into),
             routes,
             pool,
-            max_fields: args.max_fields,
+            max_fields: args.max_fields.map(NonZeroUsize::get),
             keep_case: args.keep_case,
             linger: args.tunnel_linger(),
             parts,
