@@ -18,6 +18,7 @@ mod interim;
 mod proxy;
 mod routes;
 mod serve;
+mod settled;
 mod stack;
 mod tunnel;
 mod upload;

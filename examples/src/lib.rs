@@ -4,13 +4,14 @@
 pub mod conditions;
 pub mod connections;
 pub mod gateway;
+pub mod given;
 pub mod path;
 mod process;
 pub mod retry;
 pub mod storefront;
 pub mod under_way;
 
-pub use crate::process::{complain, say, told_to_stop, within_reason};
+pub use crate::process::{complain, say, told_to_stop, with_causes, within_reason};
 
 /// Compiles the Rust in documents of the project, each under a name of its own.
 macro_rules! documents {

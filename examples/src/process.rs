@@ -1,5 +1,6 @@
 //! What every program has: a beginning, an end, and a voice.
 
+use std::error::Error;
 use std::fmt;
 use std::io::{self, Write};
 use std::time::Duration;
@@ -72,6 +73,19 @@ pub fn say(words: fmt::Arguments<'_>) {
     let _ = io::stdout().flush();
 }
 
+/// An error, and what it came of: `client error (Connect): tcp connect error: Connection refused (os error 111)`.
+pub fn with_causes(error: &(dyn Error + 'static)) -> String {
+    let mut all = vec![error.to_string()];
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        all.push(error.to_string());
+        cause = error.source();
+    }
+    // Some tell their cause themselves.
+    all.dedup_by(|cause, error| error.ends_with(&**cause));
+    all.join(": ")
+}
+
 /// Says why the program ends.
 #[expect(
     clippy::print_stderr,
@@ -79,4 +93,33 @@ pub fn say(words: fmt::Arguments<'_>) {
 )]
 pub fn complain(program: &str, error: &dyn fmt::Display) {
     eprintln!("{program}: {error}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug)]
+    struct Because(&'static str, Option<Box<Self>>);
+
+    impl fmt::Display for Because {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.0)
+        }
+    }
+
+    impl Error for Because {
+        fn source(&self) -> Option<&(dyn Error + 'static)> {
+            let cause = self.1.as_deref()?;
+            Some(cause)
+        }
+    }
+
+    #[test]
+    fn an_error_is_told_with_its_causes_and_each_once() {
+        let refused = Because("refused", None);
+        let connect = Because("connect: refused", Some(Box::new(refused)));
+        let client = Because("client error", Some(Box::new(connect)));
+        assert_eq!(with_causes(&client), "client error: connect: refused");
+    }
 }

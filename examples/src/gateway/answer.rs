@@ -5,14 +5,16 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use buttress_wire::{Refusal, grpc::Code};
 use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::{Body as _, Incoming};
 
 use crate::connections::InTime;
+use crate::gateway::erased::Answering;
 use crate::gateway::head::Fields;
 use crate::gateway::interim::{Asker, Until};
-use crate::gateway::proxy::{Asked, Body};
-use crate::gateway::stack::{Answered, Gateway};
+use crate::gateway::proxy::{Asked, Body, boxed};
+use crate::gateway::stack::Gateway;
 use crate::gateway::{admin, head, tunnel};
 
 /// The response to one request.
@@ -26,8 +28,8 @@ type Rare = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
 
 /// What the layers give, which have boxes enough.
 pub(crate) struct Layers {
-    answered: Answered,
-    /// Behind `answered`, which goes first.
+    answering: Answering<Infallible>,
+    /// Behind `answering`, which goes first.
     until: Option<Until>,
     version: Version,
 }
@@ -43,6 +45,7 @@ impl Answer {
         let mut request = request.map(|body| Asked {
             body: in_time(body),
             asker,
+            protocol: fields.protocol,
         });
         if let Err(ours) = admit(&mut request, fields) {
             return Self::rare(async { *ours });
@@ -58,7 +61,7 @@ impl Answer {
         }
         head::settle(&mut request, fields);
         Self::Layers(Layers {
-            answered: gateway.answer(request, fields.protocol),
+            answering: gateway.answer(request),
             until: Some(until),
             version,
         })
@@ -76,7 +79,7 @@ impl Future for Answer {
         let response = match self.get_mut() {
             Self::Rare(answer) => ready!(answer.as_mut().poll(cx)),
             Self::Layers(layers) => {
-                let mut response = ready!(Pin::new(&mut layers.answered).poll(cx));
+                let Ok(mut response) = ready!(layers.answering.as_mut().poll(cx));
                 *response.version_mut() = layers.version;
                 layers.until = None;
                 response
@@ -97,18 +100,23 @@ fn in_time(body: Incoming) -> Body {
 
 /// Answers what goes no further.
 fn admit<B>(request: &mut Request<B>, fields: Fields) -> Result<(), Box<Response<Body>>> {
+    let refuse = |refusal: Refusal| Err(Box::new(boxed(refusal.render(fields.protocol))));
     // A tunnel to wherever a client likes is what a forward proxy gives. This one stands before its upstreams, and supports it for none (RFC 9110, 9.3.6).
     if request.method() == Method::CONNECT {
-        return Err(status(StatusCode::NOT_IMPLEMENTED));
+        return refuse(Refusal::new(
+            StatusCode::NOT_IMPLEMENTED,
+            "urn:gateway:problem:connect",
+            "The gateway opens no tunnels to elsewhere",
+            Code::Unimplemented,
+        ));
     }
     if !fields.name_one_host(request.version()) {
-        return Err(status(StatusCode::BAD_REQUEST));
+        return refuse(Refusal::new(
+            StatusCode::BAD_REQUEST,
+            "urn:gateway:problem:host",
+            "It has to be said once for which host a request is",
+            Code::InvalidArgument,
+        ));
     }
-    head::count_forward(request)
-}
-
-fn status(status: StatusCode) -> Box<Response<Body>> {
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = status;
-    Box::new(response)
+    head::count_forward(request, fields.protocol)
 }

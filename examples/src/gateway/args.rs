@@ -5,8 +5,9 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Parser, ValueEnum, value_parser};
-use http::{HeaderName, Uri};
+use clap::builder::NonEmptyStringValueParser;
+use clap::{ArgGroup, Parser, ValueEnum, value_parser};
+use http::{HeaderName, Method, Uri};
 
 /// As many bytes of it can still be counted: four tebibytes.
 const MAX_CACHE_SIZE: u64 = 1 << 22;
@@ -18,21 +19,25 @@ fn path(text: &str) -> Result<Uri, String> {
     path.ok_or_else(|| "a path begins with a slash".into())
 }
 
+/// Of a cookie, which is a token (RFC 6265, 4.1.1), as a method is: `sid`, and not `sid=1`.
+fn cookie_name(text: &str) -> Result<String, String> {
+    match Method::from_bytes(text.as_bytes()) {
+        Ok(_) => Ok(text.into()),
+        Err(_) => Err("a name of a cookie has letters and digits, and no `=`".into()),
+    }
+}
+
 /// A reverse proxy with a cache, single flight, a breaker for each upstream, idempotency keys and traces.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "gateway", version)]
+#[command(group = ArgGroup::new("to").args(["upstream", "routes"]).required(true).multiple(true))]
 pub struct Args {
     /// Where it listens; port 0 takes a free one.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     pub(crate) listen: SocketAddr,
 
     /// Where all requests go that no route is for; to several in turn.
-    #[arg(
-        long,
-        value_name = "URLS",
-        value_delimiter = ',',
-        required_unless_present = "routes"
-    )]
+    #[arg(long, value_name = "URLS", value_delimiter = ',')]
     pub(crate) upstream: Vec<Uri>,
 
     /// A path at which each upstream says with its status whether it takes requests; it is asked four times a second. Without this, its breaker alone decides.
@@ -56,12 +61,13 @@ pub struct Args {
     #[arg(long, value_name = "LAYERS", value_delimiter = ',')]
     without: Vec<Part>,
 
-    /// How many milliseconds an upstream may take until its head is there, and between two pieces of a body.
-    #[arg(long, value_name = "MILLISECONDS", default_value_t = 8000)]
+    /// How many milliseconds an upstream may take until its head is there, from the request or the last piece of its body that the client sent; between two
+    /// pieces of its own body; and until it agrees to a tunnel.
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 8000, value_parser = value_parser!(u64).range(1..))]
     timeout: u64,
 
     /// How many milliseconds a client may take for the head of a request, from its connection or from the response before; then it is hung up on.
-    #[arg(long, value_name = "MILLISECONDS", default_value_t = 8000)]
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 8000, value_parser = value_parser!(u64).range(1..))]
     patience: u64,
 
     /// How many milliseconds one end of a tunnel may be silent when the other has ended.
@@ -77,7 +83,7 @@ pub struct Args {
     pub(crate) redis: Option<String>,
 
     /// How many milliseconds that Redis may take to answer; then it is a miss.
-    #[arg(long, value_name = "MILLISECONDS", default_value_t = 100)]
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 100, value_parser = value_parser!(u64).range(1..))]
     redis_timeout: u64,
 
     /// How many seconds a stale response is used while it is asked for anew, if it does not say itself.
@@ -101,12 +107,13 @@ pub struct Args {
         long,
         value_name = "TOKEN",
         env = "GATEWAY_PURGE_TOKEN",
-        hide_env_values = true
+        hide_env_values = true,
+        value_parser = NonEmptyStringValueParser::new()
     )]
     pub(crate) purge_token: Option<String>,
 
     /// The cookie that says who is calling. By default all of them say so, and two requests with other cookies do not share an Idempotency-Key.
-    #[arg(long, value_name = "COOKIE")]
+    #[arg(long, value_name = "COOKIE", value_parser = cookie_name)]
     pub(crate) session: Option<String>,
 
     /// How many seconds what is under way may take at shutdown.
@@ -233,9 +240,16 @@ mod tests {
             &["--cache-size", "0"],
             &["--cache-size", "17592186044416"],
             &["--max-fields", "0"],
+            &["--timeout", "0"],
+            &["--patience", "0"],
+            &["--redis-timeout", "0"],
+            &["--session", "sid=1"],
+            &["--session", ""],
+            &["--purge-token", ""],
         ] {
             assert!(parse(wrong).is_err(), "{wrong:?}");
         }
-        assert!(Args::try_parse_from(["gateway"]).is_err(), "where to?");
+        let where_to = Args::try_parse_from(["gateway"]).unwrap_err().to_string();
+        assert!(where_to.contains("--upstream") && where_to.contains("--routes"));
     }
 }

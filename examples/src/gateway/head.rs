@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 
-use buttress_wire::Protocol;
 use buttress_wire::fields::{is_hop_by_hop, list, strip_hop_by_hop};
+use buttress_wire::{Protocol, Refusal, grpc::Code};
 use http::header::{
     ALLOW, CONNECTION, CONTENT_TYPE, EXPECT, HOST, HeaderName, MAX_FORWARDS, VARY, VIA,
 };
@@ -11,7 +11,7 @@ use http::request::Parts;
 use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 
-use crate::gateway::proxy::{Asked, Body};
+use crate::gateway::proxy::{Asked, Body, boxed};
 
 const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -98,7 +98,7 @@ fn drop_user(uri: &mut Uri) {
 
 /// For the upstream: with who asks, and how.
 pub(crate) fn pass_on(request: Request<Asked>) -> Request<Body> {
-    let (mut parts, Asked { body, asker }) = request.into_parts();
+    let (mut parts, Asked { body, asker, .. }) = request.into_parts();
     say_way(&mut parts, asker.client());
     parts.extensions.insert(asker);
     Request::from_parts(parts, body)
@@ -158,21 +158,22 @@ const KEEPS_APART: [&str; 7] = [
 ];
 
 /// Takes one off what `Max-Forwards` allows, or answers where that is nothing (RFC 9110, 7.6.2).
-pub(crate) fn count_forward<B>(request: &mut Request<B>) -> Result<(), Box<Response<Body>>> {
-    if !matches!(*request.method(), Method::OPTIONS | Method::TRACE) {
+pub(crate) fn count_forward<B>(
+    request: &mut Request<B>,
+    protocol: Protocol,
+) -> Result<(), Box<Response<Body>>> {
+    let method = request.method().clone();
+    if !matches!(method, Method::OPTIONS | Method::TRACE) {
         return Ok(());
     }
-    let is_trace = request.method() == Method::TRACE;
     let Some(left) = request.headers_mut().get_mut(MAX_FORWARDS) else {
         return Ok(());
     };
     match number(left.as_bytes()) {
         Some(0) => {
-            let mut response = Response::new(Body::empty());
-            // It would tell whoever asks of fields that are not for his eyes.
-            *response.status_mut() = match is_trace {
-                true => StatusCode::METHOD_NOT_ALLOWED,
-                false => StatusCode::NO_CONTENT,
+            let mut response = match method {
+                Method::TRACE => boxed(no_trace().render(protocol)),
+                _ => no_content(),
             };
             let allow = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
             response.headers_mut().insert(ALLOW, allow);
@@ -184,6 +185,22 @@ pub(crate) fn count_forward<B>(request: &mut Request<B>) -> Result<(), Box<Respo
         }
         None => Ok(()),
     }
+}
+
+/// It would tell whoever asks of fields that are not for his eyes.
+fn no_trace() -> Refusal {
+    Refusal::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "urn:gateway:problem:trace",
+        "The gateway does not say what it was sent",
+        Code::Unimplemented,
+    )
+}
+
+fn no_content() -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
 }
 
 /// Digits; one too large for us is as large as can be.

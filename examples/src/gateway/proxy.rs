@@ -1,5 +1,7 @@
 //! Innermost: one request, to the upstream of its route.
 
+use std::borrow::Cow;
+use std::error::Error;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -7,7 +9,7 @@ use std::time::Duration;
 
 use buttress_circuit::Verdict;
 use buttress_idempotency::NoEffect;
-use buttress_wire::{Refusal, grpc::Code};
+use buttress_wire::{Protocol, Refusal, grpc::Code};
 use bytes::Bytes;
 use http::header::{CONNECTION, UPGRADE};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
@@ -23,6 +25,7 @@ use crate::gateway::interim::Asker;
 use crate::gateway::routes::Upstream;
 use crate::gateway::tunnel::Wanted;
 use crate::gateway::upload::{InStep, TooLong, Upload, within};
+use crate::with_causes;
 
 pub(crate) use axum::body::Body;
 pub(crate) type Pool = Client<HttpConnector, Body>;
@@ -31,6 +34,8 @@ pub(crate) type Pool = Client<HttpConnector, Body>;
 pub(crate) struct Asked {
     pub(crate) body: Body,
     pub(crate) asker: Asker,
+    /// The language that the client understands.
+    pub(crate) protocol: Protocol,
 }
 
 impl http_body::Body for Asked {
@@ -107,7 +112,7 @@ pub(crate) async fn send(
             match wanted {
                 // Its fields are those of the connection that it becomes.
                 Some(_) => boxed(response),
-                None => refuse(&headers, StatusCode::BAD_GATEWAY, &UNASKED),
+                None => refuse(&headers, StatusCode::BAD_GATEWAY, UNASKED),
             }
         }
         Ok(Ok(mut response)) => {
@@ -118,13 +123,13 @@ pub(crate) async fn send(
             return Err(BrokenOff.into());
         }
         Ok(Err(error)) => {
-            let refused = refuse(&headers, StatusCode::BAD_GATEWAY, &error);
+            let refused = refuse(&headers, StatusCode::BAD_GATEWAY, with_causes(&error));
             match error.is_connect() {
                 true => without_effect(refused),
                 false => refused,
             }
         }
-        Err(TooLong) => refuse(&headers, StatusCode::GATEWAY_TIMEOUT, &TOO_LONG),
+        Err(TooLong) => refuse(&headers, StatusCode::GATEWAY_TIMEOUT, TOO_LONG),
     })
 }
 
@@ -138,14 +143,18 @@ pub(crate) fn without_effect(mut response: Response<Body>) -> Response<Body> {
 }
 
 /// The upstream has no answer.
-fn refuse(request: &HeaderMap, status: StatusCode, why: &dyn std::fmt::Display) -> Response<Body> {
+fn refuse(
+    request: &HeaderMap,
+    status: StatusCode,
+    why: impl Into<Cow<'static, str>>,
+) -> Response<Body> {
     let refusal = Refusal::new(
         status,
         "urn:gateway:problem:upstream",
         "The upstream did not answer",
         Code::Unavailable,
     );
-    boxed(refusal.detail(why.to_string()).response(request))
+    boxed(refusal.detail(why).response(request))
 }
 
 impl std::fmt::Display for BrokenOff {
@@ -154,7 +163,7 @@ impl std::fmt::Display for BrokenOff {
     }
 }
 
-impl std::error::Error for BrokenOff {}
+impl Error for BrokenOff {}
 
 /// The upstream has nothing to do with it: whatever its breaker is about to find out, it has not.
 pub(crate) fn verdict(error: &BoxError) -> Verdict {

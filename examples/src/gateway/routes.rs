@@ -1,6 +1,7 @@
 //! Which request goes to which upstream.
 
 use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -60,9 +61,12 @@ impl Routes {
         let text = std::fs::read_to_string(path).map_err(|error| wrong(&error))?;
         let mut routes = Self::parse(&text).map_err(|error| wrong(&error))?;
         if !rest.is_empty() {
-            routes.0.push(Route::all(rest)?);
+            routes.add(Route::all(rest)?)?;
         }
-        Ok(routes)
+        match routes.0.is_empty() {
+            true => Err(wrong(&"it has no route, and no --upstream is for the rest")),
+            false => Ok(routes),
+        }
     }
 
     /// These upstreams for everything.
@@ -72,7 +76,7 @@ impl Routes {
 
     fn parse(text: &str) -> Result<Self, Wrong> {
         let file: File = toml::from_str(text).map_err(|error| Wrong(error.to_string()))?;
-        let mut routes: Vec<Route> = Vec::new();
+        let mut routes = Self(Vec::new());
         for line in file.route {
             if !line.prefix.starts_with('/') {
                 let prefix = line.prefix;
@@ -85,13 +89,23 @@ impl Routes {
             for url in line.upstream.split(',') {
                 let upstream = Upstream::parse(url.trim())?;
                 // Two routes to one server share its breaker.
-                let mut known = routes.iter().flat_map(|route| &route.upstreams);
-                let known = known.find(|known| ***known == upstream).cloned();
+                let known = routes.upstreams().find(|known| ***known == upstream);
+                let known = known.cloned();
                 upstreams.push(known.unwrap_or_else(|| Arc::new(upstream)));
             }
-            routes.push(Route::new(prefix, upstreams));
+            routes.add(Route::new(prefix, upstreams))?;
         }
-        Ok(Self(routes))
+        Ok(routes)
+    }
+
+    /// Of two with one prefix the second would never have a turn.
+    fn add(&mut self, route: Route) -> Result<(), Wrong> {
+        if self.0.iter().any(|known| known.prefix == route.prefix) {
+            let prefix = route.prefix;
+            return Err(Wrong(format!("there are two routes for \"{prefix}/\"")));
+        }
+        self.0.push(route);
+        Ok(())
     }
 
     pub(crate) fn find(&self, path: &str) -> Option<&Route> {
@@ -181,6 +195,17 @@ impl Upstream {
         }
     }
 
+    /// As it is written: where a name leads is not asked.
+    pub(crate) fn is_at(&self, address: SocketAddr) -> bool {
+        let (host, port) = (self.authority.host(), self.authority.port_u16());
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let is_host = match host.parse::<IpAddr>() {
+            Ok(ip) => ip == address.ip() || (is_local(ip) && address.ip().is_unspecified()),
+            Err(_) => host == "localhost" && is_local(address.ip()),
+        };
+        is_host && port.unwrap_or(80) == address.port()
+    }
+
     /// What it has said last, if it was asked.
     pub(crate) fn is_serving(&self) -> bool {
         self.serving.load(Ordering::Relaxed)
@@ -204,6 +229,11 @@ impl Upstream {
         parts.path_and_query = Some(path.unwrap_or(PathAndQuery::from_static("/")));
         Uri::from_parts(parts).expect("scheme, authority and path are a URI")
     }
+}
+
+/// Whether who connects to this machine by itself gets there.
+fn is_local(ip: IpAddr) -> bool {
+    ip.is_loopback() || ip.is_unspecified()
 }
 
 #[cfg(test)]
@@ -260,6 +290,31 @@ mod tests {
     }
 
     #[test]
+    fn an_upstream_may_be_the_gateway_itself() {
+        let is_at = |url: &str, at: &str| {
+            let upstream = Upstream::parse(url).unwrap();
+            upstream.is_at(at.parse().unwrap())
+        };
+        for (url, at) in [
+            ("http://127.0.0.1:8080", "127.0.0.1:8080"),
+            ("http://127.0.0.1:8080", "0.0.0.0:8080"),
+            ("http://localhost:8080", "127.0.0.1:8080"),
+            ("http://localhost", "[::]:80"),
+            ("http://[::1]:8080", "[::1]:8080"),
+        ] {
+            assert!(is_at(url, at), "{url} {at}");
+        }
+        for (url, at) in [
+            ("http://127.0.0.1:8081", "127.0.0.1:8080"),
+            ("http://10.0.0.1:8080", "127.0.0.1:8080"),
+            ("http://10.0.0.1:8080", "0.0.0.0:8080"),
+            ("http://shop:8080", "127.0.0.1:8080"),
+        ] {
+            assert!(!is_at(url, at), "{url} {at}");
+        }
+    }
+
+    #[test]
     fn what_is_wrong_is_said() {
         for (text, word) in [
             ("x = 1", "unknown field"),
@@ -275,6 +330,10 @@ mod tests {
             (
                 "[[route]]\nprefix = '/'\nupstream = 'http://u:p@a'",
                 "without a user",
+            ),
+            (
+                "[[route]]\nprefix = '/a'\nupstream = 'http://a'\n[[route]]\nprefix = '/a/'\nupstream = 'http://b'",
+                "two routes for \"/a/\"",
             ),
         ] {
             let wrong = Routes::parse(text).unwrap_err().to_string();

@@ -72,6 +72,10 @@ impl Running {
             .await
             .map_err(|error| format!("cannot listen on {} (--listen): {error}", args.listen))?;
         let address = listener.local_addr()?;
+        if let Some(upstream) = routes.upstreams().find(|upstream| upstream.is_at(address)) {
+            let upstream = &upstream.authority;
+            return Err(format!("the upstream {upstream} is the gateway itself").into());
+        }
         let gateway = Arc::new(Gateway::new(&args, routes, active)?);
         let watches = args.health.as_ref().map(|path| gateway.watch(path));
         let stopping = CancellationToken::new();

@@ -1,9 +1,8 @@
 //! The layers, in the order that ARCHITECTURE.md gives.
 
+use std::convert::Infallible;
 use std::num::NonZeroUsize;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use buttress_cache::http::{CachedResponse, Detached, HttpCacheLayer, ResponseCodec};
@@ -26,16 +25,17 @@ use tower::{BoxError, Layer, Service, service_fn};
 use crate::gateway::admin::is_authorized;
 use crate::gateway::args::{Args, Part};
 use crate::gateway::erased::{Answering, Erased};
-use crate::gateway::proxy::{self, Asked, Body, BrokenOff, Pool, boxed};
+use crate::gateway::proxy::{self, Asked, Body, Pool, boxed};
 use crate::gateway::routes::{Routes, Upstream};
+use crate::gateway::settled::SettledLayer;
 use crate::gateway::{caller, head, health};
 use crate::under_way::{Active, Kept, UnderWay, permits};
 
 /// What all requests go through, and what there is to look at.
 pub(crate) struct Gateway {
-    stack: Erased<Asked>,
+    stack: Erased<Asked, Infallible>,
     /// What is below all layers but those of each upstream.
-    to_upstream: Erased,
+    to_upstream: Erased<Body, Infallible>,
     /// Who may purge.
     pub(crate) token: Option<Arc<str>>,
     pub(crate) routes: Arc<Routes>,
@@ -83,9 +83,10 @@ impl Gateway {
         };
         let to_upstream = route(&routes, upstreams);
         let stack = parts.layers(args, to_upstream.clone())?;
+        let settled = SettledLayer(|request: &Request<Body>| Protocol::of(request.headers()));
         Ok(Self {
             stack,
-            to_upstream,
+            to_upstream: around(to_upstream, &settled),
             token: args.purge_token.as_deref().map(Into::into),
             routes,
             pool,
@@ -98,19 +99,13 @@ impl Gateway {
     }
 
     /// Through all layers.
-    pub(crate) fn answer(&self, request: Request<Asked>, protocol: Protocol) -> Answered {
-        Answered {
-            protocol,
-            answering: self.stack.answer(request),
-        }
+    pub(crate) fn answer(&self, request: Request<Asked>) -> Answering<Infallible> {
+        self.stack.answer(request)
     }
 
     /// Past those that keep or share answers.
-    pub(crate) fn pass(&self, request: Request<Body>) -> Answered {
-        Answered {
-            protocol: Protocol::of(request.headers()),
-            answering: self.to_upstream.answer(request),
-        }
+    pub(crate) fn pass(&self, request: Request<Body>) -> Answering<Infallible> {
+        self.to_upstream.answer(request)
     }
 
     /// Asks the upstreams how they are, until what this gives is dropped.
@@ -126,44 +121,13 @@ impl Gateway {
     }
 }
 
-/// What a service has answered. What none has is an error of ours.
-pub(crate) struct Answered {
-    answering: Answering,
-    protocol: Protocol,
-}
-
-impl Future for Answered {
-    type Output = Response<Body>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response<Body>> {
-        let answered = ready!(self.answering.as_mut().poll(cx));
-        Poll::Ready(
-            answered.unwrap_or_else(|error| failed(&error).render(self.protocol).map(Body::new)),
-        )
-    }
-}
-
-fn failed(error: &BoxError) -> Refusal {
-    if error.is::<BrokenOff>() {
-        return Refusal::new(
-            StatusCode::REQUEST_TIMEOUT,
-            "urn:gateway:problem:upload",
-            "The body of the request did not come",
-            Code::Cancelled,
-        );
-    }
-    let refusal = Refusal::new(
-        StatusCode::BAD_GATEWAY,
-        "urn:gateway:problem:failed",
-        "The request could not be passed on",
-        Code::Unavailable,
-    );
-    refusal.detail(error.to_string())
-}
-
 impl Parts {
     /// Outermost last, for each is put around those before.
-    fn layers(&mut self, args: &Args, to_upstream: Erased) -> Result<Erased<Asked>, BoxError> {
+    fn layers(
+        &mut self,
+        args: &Args,
+        to_upstream: Erased,
+    ) -> Result<Erased<Asked, Infallible>, BoxError> {
         let mut stack = to_upstream;
         if args.has(Part::Dedup) {
             let dedup = DedupLayer::http();
@@ -195,12 +159,13 @@ impl Parts {
             TraceLayer::server().echo_request_id().sink(sinks)
         });
         let cache = self.cache.as_ref().map(|cached| cached.layer.clone());
-        // A hit goes through these two and no others: its way is as short as it can be.
+        let settled = SettledLayer(|request: &Request<Asked>| request.body().protocol);
+        // A hit goes through these and no others: its way is as short as it can be.
         let stack = match (trace, cache) {
-            (Some(trace), Some(cache)) => around(stack, &(trace, cache)),
-            (Some(trace), None) => around(stack, &trace),
-            (None, Some(cache)) => around(stack, &cache),
-            (None, None) => stack,
+            (Some(trace), Some(cache)) => around(stack, &(trace, settled, cache)),
+            (Some(trace), None) => around(stack, &(trace, settled)),
+            (None, Some(cache)) => around(stack, &(settled, cache)),
+            (None, None) => around(stack, &settled),
         };
         Ok(stack)
     }
@@ -341,15 +306,13 @@ impl ToUpstreams {
 }
 
 /// Puts a layer around a service, and forgets its type.
-fn around<L, R, B>(service: Erased<R>, layer: &L) -> Erased<R>
+fn around<L, R, B, E>(service: Erased<R>, layer: &L) -> Erased<R, E>
 where
     R: Send + 'static,
+    E: Send + 'static,
     L: Layer<Erased<R>>,
-    L::Service: Service<Request<R>, Response = Response<B>, Error: Into<BoxError>>
-        + Clone
-        + Send
-        + Sync
-        + 'static,
+    L::Service:
+        Service<Request<R>, Response = Response<B>, Error: Into<E>> + Clone + Send + Sync + 'static,
     <L::Service as Service<Request<R>>>::Future: Send,
     B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {

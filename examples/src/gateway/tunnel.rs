@@ -61,7 +61,7 @@ pub(crate) async fn open(
     let mut changing = Changing { gateway, target };
     let mut request = head::pass_on(Request::from_parts(parts, body));
     request.extensions_mut().insert(wanted);
-    let mut response = gateway.pass(request).await;
+    let Ok(mut response) = gateway.pass(request).await;
     *response.version_mut() = http::Version::HTTP_11;
     if response.status().is_client_error() || response.status().is_server_error() {
         changing.target = None;

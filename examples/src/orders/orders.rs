@@ -4,9 +4,11 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::{Extension, Path, State};
 use axum::response::{IntoResponse, Response};
-use buttress_idempotency::{Idempotency, Keep};
+use buttress_idempotency::{Idempotency, Keep, NoEffect};
 use buttress_wire::{Refusal, grpc::Code};
 use bytes::Bytes;
+use examples::given::Given;
+use examples::with_causes;
 use http::{HeaderMap, StatusCode, header, response};
 use http_body_util::Full;
 use serde::Deserialize;
@@ -27,7 +29,7 @@ pub(crate) struct NewOrder {
 pub(crate) async fn place<D: Database>(
     State(shop): State<Shop<D>>,
     Extension(claim): Extension<Idempotency>,
-    Json(new): Json<NewOrder>,
+    Given(new): Given<NewOrder>,
 ) -> Response {
     match try_place(&shop, &claim, new).await {
         Ok(response) => response,
@@ -69,16 +71,17 @@ fn unfinished(error: &Error) -> Response {
         "The order is not placed yet, and may be paid for: send it again with the same key",
         Code::Unavailable,
     );
-    let refusal = refusal.detail(error.to_string());
+    let refusal = refusal.detail(with_causes(&**error));
     refusal.response(&HeaderMap::new()).into_response()
 }
 
 const UNFINISHED: StatusCode = StatusCode::BAD_GATEWAY;
 
-/// What is unfinished is left to recovery, which does it again under the same key; all else is an answer.
+/// What is unfinished is left to recovery, which does it again under the same key; all else is an answer, or says that nothing was done.
 pub(crate) fn keep(head: &response::Parts) -> Keep {
     match head.status {
         UNFINISHED => Keep::Unknown,
+        _ if head.extensions.get::<NoEffect>().is_some() => Keep::Forget,
         _ => Keep::Record,
     }
 }
@@ -92,13 +95,13 @@ pub(crate) async fn one<D: Database>(
             Some(order) => Json(order).into_response(),
             None => StatusCode::NOT_FOUND.into_response(),
         },
-        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, error.to_string()).into_response(),
+        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, with_causes(&*error)).into_response(),
     }
 }
 
 pub(crate) async fn list<D: Database>(State(shop): State<Shop<D>>) -> Response {
     match shop.database.orders().await {
         Ok(orders) => Json(orders).into_response(),
-        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, error.to_string()).into_response(),
+        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, with_causes(&*error)).into_response(),
     }
 }

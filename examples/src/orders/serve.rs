@@ -9,7 +9,7 @@ use axum::Router;
 use axum::routing::{get, post};
 use buttress_idempotency::{IdempotencyLayer, OnConflict, Purge};
 use examples::connections::Connections;
-use examples::told_to_stop;
+use examples::{told_to_stop, with_causes};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -34,17 +34,25 @@ pub(crate) struct Shop<D> {
 
 /// Serves until it is told to stop, and then lets what is under way come to its end.
 pub(crate) async fn run(args: Args) -> Result<(), Error> {
-    if args.database.starts_with("postgres:") || args.database.starts_with("postgresql:") {
-        let database = Postgres::connect(&args.database)?;
-        serve(args, database).await
-    } else {
-        let database = Sqlite::open(&args.database);
-        serve(args, database).await
+    match args.database.split_once("://") {
+        Some(("postgres" | "postgresql", _)) => {
+            let database = Postgres::connect(&args.database)?;
+            serve(args, database).await
+        }
+        Some((scheme, _)) => {
+            let wrong = format!("--database {scheme}://… is neither a file nor postgres://…");
+            Err(wrong.into())
+        }
+        None => {
+            let database = Sqlite::open(&args.database);
+            serve(args, database).await
+        }
     }
 }
 
 async fn serve<D: Database>(args: Args, database: D) -> Result<(), Error> {
-    database.migrate().await?;
+    let migrated = database.migrate().await;
+    migrated.map_err(|error| format!("the database (--database): {}", with_causes(&*error)))?;
     let shop = shop(&args, database).await?;
     let layer = IdempotencyLayer::new(shop.database.store())
         // Whoever is behind a key would be told by what authenticates.
@@ -105,6 +113,6 @@ pub(crate) fn say(words: fmt::Arguments<'_>) {
     let _ = writeln!(std::io::stdout(), "{words}");
 }
 
-pub(crate) fn complain(error: &dyn std::error::Error) {
-    let _ = writeln!(std::io::stderr(), "orders: {error}");
+pub(crate) fn complain(error: &(dyn std::error::Error + 'static)) {
+    let _ = writeln!(std::io::stderr(), "orders: {}", with_causes(error));
 }

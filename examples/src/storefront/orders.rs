@@ -13,6 +13,7 @@ use http::{HeaderMap, StatusCode, header, response};
 use http_body_util::{BodyExt, Full};
 use serde::Deserialize;
 
+use crate::given::Given;
 use crate::storefront::catalogue::{NewOrder, Order, Unavailable};
 use crate::storefront::events::Happening;
 use crate::storefront::products::bad_gateway;
@@ -36,7 +37,7 @@ pub(crate) async fn place(
     State(shop): State<Arc<Shop>>,
     tenant: Tenant,
     claim: Option<Extension<Idempotency>>,
-    Json(new): Json<NewOrder>,
+    Given(new): Given<NewOrder>,
 ) -> Response {
     let placed = try_place(&shop, &tenant, claim.as_deref(), &new).await;
     placed.unwrap_or_else(|refused| *refused)

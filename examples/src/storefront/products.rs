@@ -10,6 +10,7 @@ use buttress_wire::{Refusal, grpc::Code};
 use http::{HeaderMap, StatusCode, header};
 use serde::Deserialize;
 
+use crate::given::Given;
 use crate::path;
 use crate::storefront::events::Happening;
 use crate::storefront::shop::Shop;
@@ -68,7 +69,7 @@ pub(crate) async fn set_price(
     tenant: Tenant,
     Path(id): Path<String>,
     headers: HeaderMap,
-    Json(new): Json<NewPrice>,
+    Given(new): Given<NewPrice>,
 ) -> Response {
     let changed = tag(&tenant, &id);
     let set = shop

@@ -252,7 +252,7 @@ Paste a line, and look at what it shows:
   cache        for i in 1 2; do curl -si {url}/products/lamp | grep -iE '^(cache-status|age|x-cache):'; done
   dedup        curl -s -XPOST {url}/demo/burst
   idempotency  for i in 1 2; do curl -si -XPOST {url}/orders -H 'idempotency-key: order-'$$ -H 'content-type: application/json' -d '{{\"product\":\"lamp\",\"quantity\":1}}' | grep -iE '^(HTTP|idempotency-replayed|\\{{)'; done
-  circuit      curl -s -XPOST {url}/demo/payments/break; for i in 1 2 3 4 5 6 7; do curl -si -XPOST {url}/orders -H 'content-type: application/json' -d '{{\"product\":\"lamp\",\"quantity\":1}}' | grep -iE '^(HTTP|retry-after)'; done; curl -s -XPOST {url}/demo/payments/heal
+  circuit      curl -s -XPOST {url}/demo/payments/break; for i in 1 2 3 4 5 6 7; do curl -si -XPOST {url}/orders -H 'content-type: application/json' -d '{{\"product\":\"lamp\",\"quantity\":1}}' | grep -iE '^(HTTP|retry-after)'; done; curl -s -XPOST {url}/demo/payments/heal   # the breaker asks again after five seconds
   negotiate    for t in text/csv application/xml image/png; do curl -s {url}/reports/sales -H \"accept: $t\" | head -c 300; echo; done
   tokens       t=$(curl -s '{url}/demo/token?tenant=acme&scope=orders'); for t in $t ${{t}}x; do curl -si {url}/orders -H \"authorization: Bearer $t\" | grep -iE '^(HTTP|www-authenticate)'; done
   limits       curl -s -H \"authorization: Bearer $(curl -s '{url}/demo/token?sub=eager')\" -o /dev/null -w '%{{http_code}}\\n' '{url}/products/lamp#[1-500]' | sort | uniq -c

@@ -25,6 +25,15 @@ async fn the_same_key_twice_is_one_order_and_one_response() {
 }
 
 #[tokio::test]
+async fn an_order_that_cannot_be_read_leaves_its_key_free() {
+    let shop = Storefront::start().await;
+    let unread = shop.order("k", "{").await;
+    assert_eq!(unread.status, 400);
+    assert_eq!(unread.field("content-type"), "application/problem+json");
+    assert_eq!(shop.order("k", LAMP).await.status, 201);
+}
+
+#[tokio::test]
 async fn the_same_key_with_another_order_is_refused() {
     let shop = Storefront::start().await;
     shop.order("k", LAMP).await;

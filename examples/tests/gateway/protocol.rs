@@ -26,6 +26,7 @@ async fn connect_is_refused_and_nobody_is_asked() {
         _ = origin.request() => panic!("the origin is asked"),
     };
     assert!(seen.starts_with("HTTP/1.1 501"), "{seen}");
+    assert!(seen.contains("urn:gateway:problem:connect"), "{seen}");
 }
 
 /// RFC 9112, 3.2.
@@ -39,6 +40,7 @@ async fn a_request_without_a_host_or_with_two_is_a_bad_one() {
             _ = origin.request() => panic!("the origin is asked"),
         };
         assert!(seen.starts_with("HTTP/1.1 400"), "{fields:?}: {seen}");
+        assert!(seen.contains("urn:gateway:problem:host"), "{seen}");
     }
     // HTTP/1.0 knows of no such field.
     let old = "GET /old HTTP/1.0\r\n\r\n";
