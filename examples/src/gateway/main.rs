@@ -8,6 +8,10 @@ use examples::complain;
 use examples::gateway::{Args, run};
 use tokio::runtime::Builder;
 
+/// A hit takes nine pieces of memory and gives them back: with the system's allocator it is a twentieth slower.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let args = Args::parse();
     let runtime = runtime(args.threads()).enable_all().build();
